@@ -1,0 +1,3 @@
+"""The server: how wan-mcp runs, reaches out and remembers."""
+
+__version__ = "0.1.0"

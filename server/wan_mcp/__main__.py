@@ -1,0 +1,44 @@
+"""The command `wan-mcp`."""
+
+import gc
+import os
+import sys
+
+from wan_mcp import stdout
+
+
+def main() -> None:
+    """Run the command line; without arguments, serve over stdio by the shortest way."""
+    # Before anything is imported: a library that prints while it loads must not write into the protocol.
+    stdout.divert()
+    gc.disable()
+    if sys.argv[1:] in ([], ["serve"]):
+        _serve()
+    else:
+        _run_command()
+
+
+def _serve() -> None:
+    from wan_mcp.cli.exits import tell_failure  # noqa: PLC0415 - nothing may be loaded before stdout is diverted
+    from wan_mcp.cli.serving import start_stdio  # noqa: PLC0415 - the same
+
+    try:
+        start_stdio(os.environ)
+    except Exception as error:
+        code = tell_failure(error)
+        if code is None:
+            raise
+        sys.exit(code)
+
+
+def _run_command() -> None:
+    from wan_mcp.cli.root import root  # noqa: PLC0415 - the same
+
+    # The commands write their results to stdout; `serve` diverts it again.
+    gc.enable()
+    stdout.restore()
+    root.main(prog_name="wan-mcp")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,98 @@
+"""The one place where objects are built."""
+
+from collections.abc import AsyncGenerator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import TYPE_CHECKING, Any
+
+from wan_mcp import __version__
+from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.gallery import Gallery
+from wan_mcp.ledger import SqliteLedger
+from wan_mcp.ledger.liveness import new_owner
+from wan_mcp.remote import DashScope
+from wan_mcp.settings import Settings
+from wan_mcp.studio import News, Parts, Timings, WorkingStudio
+from wan_mcp_tools import TOOLS
+from wan_mcp_tools.shared.catalogue import Catalogue
+from wan_mcp_tools.shared.offer import Offer
+
+if TYPE_CHECKING:
+    from mcp.server.mcpserver import MCPServer
+
+INSTRUCTIONS = """\
+Makes pictures with Alibaba Cloud's Wan models and answers with file paths. generate_image is the main tool. If it \
+answers with PENDING or RUNNING, call get_task with the task_id: ordering again would cost again. Every picture that \
+was ordered is saved, even when a call was cut off; list_tasks finds it. Show the person the path."""
+
+
+def build_studio(
+    settings: Settings,
+    *,
+    clock: Clock | None = None,
+    timings: Timings | None = None,
+    transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
+) -> WorkingStudio:
+    """Build the studio and everything under it. Nothing is opened, read or connected before it runs."""
+    clock = clock or SystemClock()
+    regions = settings.regions.values()
+
+    def sandbox() -> object:
+        from wan_mcp.sandbox import in_process_app  # noqa: PLC0415 - only the region sandbox needs it
+
+        return in_process_app(settings.state_dir, clock)
+
+    service = DashScope(
+        settings.regions,
+        image_hosts=settings.image_hosts,
+        max_image_bytes=settings.max_image_bytes,
+        clock=clock,
+        sandbox=sandbox,
+        transport=transport,
+    )
+    offer = Offer(
+        catalogue=Catalogue(settings.extra_models),
+        default_model=settings.model,
+        default_region=settings.default_region,
+        keyed_regions=frozenset(access.region for access in regions if access.api_key is not None),
+        prefer_sync=settings.prefer_sync,
+    )
+    return WorkingStudio(
+        Parts(
+            settings=settings,
+            offer=offer,
+            ledger=SqliteLedger(settings.state_dir / "ledger.sqlite3", clock),
+            service=service,
+            gallery=Gallery(settings.output_dir, settings.allowed_dirs),
+            clock=clock,
+            timings=timings or Timings(),
+            news=News(clock),
+            owner=new_owner(),
+        )
+    )
+
+
+def open_studio(settings: Settings, *, follow: bool = True) -> AbstractAsyncContextManager[WorkingStudio]:
+    """Run a studio for a command; `follow` also takes over what other processes have left unfinished."""
+    return build_studio(settings).running(watch=follow)
+
+
+def build_server(studio: WorkingStudio) -> "MCPServer[None]":
+    """Build the MCP server on a studio that runs as long as the server does."""
+    from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - commands that serve nothing start faster without
+
+    from wan_mcp.protocol import bind  # noqa: PLC0415 - the same
+
+    @asynccontextmanager
+    async def lifespan(_: "MCPServer[None]") -> AsyncGenerator[None]:
+        async with studio.running():
+            yield
+
+    return MCPServer(
+        "wan",
+        title="Wan text-to-image",
+        version=__version__,
+        instructions=INSTRUCTIONS,
+        tools=[bind(make(studio)) for make in TOOLS],
+        log_level="WARNING",
+        lifespan=lifespan,
+    )

@@ -1,0 +1,63 @@
+"""How a command ends: its exit code, and the sentence on stderr if it failed."""
+
+import sys
+from enum import IntEnum
+from typing import cast
+
+from wan_mcp.log import mask
+from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError, WanError
+from wan_mcp_tools.shared.tasks import Task, TaskStatus
+
+
+class Exit(IntEnum):
+    """The exit codes; the last is what a shell gives to a program that Ctrl-C ended."""
+
+    DONE = 0
+    FAILED = 1
+    REFUSED = 2
+    RUNNING = 3
+    INTERRUPTED = 130
+
+
+def exit_of_error(error: WanError) -> Exit:
+    """Tell wrong usage and wrong settings from work that failed."""
+    return Exit.REFUSED if isinstance(error, RequestRefusedError | SettingsError) else Exit.FAILED
+
+
+def exit_of_task(task: Task) -> Exit:
+    """
+    Tell how an order went.
+
+    It is done when every image that the service made is a file; an image that the service itself refused to
+    make was not paid for and does not count.
+    """
+    if not task.settled:
+        return Exit.RUNNING
+    unsaved = any(image.url for image in task.failed_images)
+    saved = task.status is TaskStatus.SUCCEEDED and bool(task.images)
+    return Exit.DONE if saved and not unsaved else Exit.FAILED
+
+
+def tell_failure(error: BaseException) -> Exit | None:
+    """Write an error of ours to stderr and give its exit code; None, and nothing written, for any other error."""
+    found = _find_ours(error)
+    if found is None:
+        return None
+    sys.stderr.write(f"wan-mcp: {printable(mask(str(found)))}\n")
+    return exit_of_error(found)
+
+
+def printable(text: str) -> str:
+    """Replace control characters: words of others must not steer a terminal."""
+    return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
+
+
+def _find_ours(error: BaseException) -> WanError | None:
+    """Find the one error that a task group may have wrapped, unless there are others beside it."""
+    if isinstance(error, WanError):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    inner = cast("tuple[BaseException, ...]", error.exceptions)  # pyright: ignore[reportUnknownMemberType]
+    found = [_find_ours(each) for each in inner]
+    return found[0] if all(each is not None for each in found) else None

@@ -1,0 +1,46 @@
+"""A task as a person or a script reads it."""
+
+import json
+
+from wan_mcp.cli.console import Console
+from wan_mcp_tools.shared.tasks import Task, TaskStatus
+
+
+def show_task(console: Console, task: Task, *, as_json: bool) -> None:
+    """Write a task: its saved paths to stdout, one a line, and the rest to stderr; or all of it as JSON."""
+    if as_json:
+        console.say(to_json(result_of(task)))
+        return
+    for image in task.images:
+        console.say(image.path)
+    for failed in task.failed_images:
+        console.note(f"Image {failed.index} is no file: {failed.message} ({failed.code})")
+    if task.joined:
+        console.note("An identical order was there already, and this is its task; --fresh orders anew.")
+    for text in task.notes:
+        console.note(text)
+    state = _describe_state(task)
+    if state:
+        console.note(state)
+
+
+def result_of(task: Task) -> dict[str, object]:
+    """Give the tool's result for a task as plain data."""
+    from wan_mcp_tools.shared.results import task_result  # noqa: PLC0415 - only for JSON
+
+    return task_result(task).model_dump(mode="json", exclude_none=True)
+
+
+def to_json(data: object) -> str:
+    """Write data as JSON that passes through any terminal and any pipe."""
+    return json.dumps(data, indent=2)
+
+
+def _describe_state(task: Task) -> str | None:
+    if not task.settled:
+        return f"Task {task.task_id} is {task.status}. It goes on; fetch it with: wan-mcp get {task.task_id}"
+    if task.problem is not None:
+        return f"wan-mcp: task {task.task_id} is {task.status}: {task.problem.message} ({task.problem.code})"
+    if task.status is not TaskStatus.SUCCEEDED:
+        return f"wan-mcp: task {task.task_id} is {task.status}."
+    return None

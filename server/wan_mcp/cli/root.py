@@ -1,0 +1,54 @@
+"""The commands together, and how they end when something goes wrong."""
+
+from typing import Any
+
+import click
+
+import wan_mcp
+from wan_mcp.cli.collect import collect
+from wan_mcp.cli.exits import Exit, tell_failure
+from wan_mcp.cli.generate import generate
+from wan_mcp.cli.sandbox import sandbox
+from wan_mcp.cli.serve import serve
+from wan_mcp.cli.shell import Shell, env_file_option
+from wan_mcp.cli.tasks import cancel, get, tasks
+
+
+class Root(click.Group):
+    """A group of commands that answers our errors with a sentence and an exit code, never with a traceback."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        """Name the commands in the order in which they are met."""
+        return list(self.commands)
+
+    def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
+        """Run the command that was named."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            ctx.exit(Exit.INTERRUPTED)
+        except Exception as error:
+            code = tell_failure(error)
+            if code is None:
+                raise
+            ctx.exit(code)
+
+
+@click.group(
+    cls=Root,
+    invoke_without_command=True,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    epilog="Exit codes: 0 done, 1 the work failed, 2 wrong usage or settings, 3 still running.",
+)
+@env_file_option
+@click.version_option(wan_mcp.__version__, prog_name="wan-mcp", message="%(prog)s %(version)s")
+@click.pass_context
+def root(context: click.Context) -> None:
+    """Order images from Alibaba Cloud Model Studio (Wan). Without a command: serve MCP clients over stdio."""
+    context.ensure_object(Shell)
+    if context.invoked_subcommand is None:
+        context.invoke(serve)
+
+
+for command in (serve, generate, tasks, get, cancel, collect, sandbox):
+    root.add_command(command)

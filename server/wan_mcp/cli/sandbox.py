@@ -1,0 +1,106 @@
+"""`wan-mcp sandbox`: the offline look-alike of the service, for other programs."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import click
+
+from wan_mcp.cli.console import Console, standard_console
+from wan_mcp.cli.exits import Exit
+from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
+from wan_mcp.settings.urls import is_loopback
+from wan_mcp_tools.shared.errors import SettingsError
+
+if TYPE_CHECKING:
+    from wan_mcp.sandbox.options import SandboxOptions
+
+_SECONDS = click.FloatRange(min=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where the sandbox listens; port 0 finds a free one."""
+
+    host: str
+    port: int
+
+
+@click.command()
+@click.option("--host", default="127.0.0.1", show_default=True, help="The address to listen at.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8765, show_default=True, help="0 finds a free one.")
+@click.option("--api-key", "keys", multiple=True, metavar="KEY", help="Accept only this key; may be repeated.")
+@click.option("--region", metavar="ID", help="Show this region id, and offer the models of that region.")
+@click.option("--duration", type=_SECONDS, metavar="SECONDS", help="How long a task takes.")
+@click.option("--pending", type=_SECONDS, metavar="SECONDS", help="How long of that it waits before it runs.")
+@click.option("--link-life", type=_SECONDS, metavar="SECONDS", help="How long a link to an image works.")
+@click.option("--throttle", type=float, metavar="RATE", help="Orders accepted a second for each model.")
+@click.option("--concurrency", type=int, metavar="COUNT", help="Tasks of one model that run at once.")
+@click.option("--public-url", metavar="URL", help="What image links begin with, behind a proxy.")
+@env_file_option
+@pass_shell
+@click.pass_context
+def sandbox(
+    context: click.Context,
+    shell: Shell,
+    *,
+    host: str,
+    port: int,
+    **switches: Any,  # noqa: ANN401 - the options check each of them
+) -> None:
+    """Serve the offline sandbox over HTTP.
+
+    Prints the base URL for any DashScope client and serves until Ctrl-C.
+    """
+    options = make_options(**switches)
+    settings = shell.read_settings()
+    console = standard_console()
+    if not is_loopback(host):
+        console.note(f"{host} is reachable from other machines: anyone there can order pictures of this sandbox.")
+    context.exit(anyio.run(run_sandbox, options, Address(host, port), settings.state_dir, console))
+
+
+def make_options(
+    *,
+    keys: tuple[str, ...] = (),
+    **switches: Any,  # noqa: ANN401 - the options check each of them
+) -> "SandboxOptions":
+    """
+    Make the sandbox's options of those that were given.
+
+    Raises:
+        click.UsageError: they contradict one another.
+    """
+    from wan_mcp.sandbox.options import SandboxOptions  # noqa: PLC0415 - only this command needs it
+
+    given = {name: value for name, value in switches.items() if value is not None}
+    if "duration" in given:
+        given.setdefault("pending", min(SandboxOptions().pending, given["duration"]))
+    try:
+        return SandboxOptions(keys=frozenset(keys) or None, **given)
+    except ValueError as error:
+        raise click.UsageError(f"{error}.") from error
+
+
+async def run_sandbox(options: "SandboxOptions", address: Address, state_dir: Path, console: Console) -> Exit:
+    """
+    Serve until a signal; the base URL is the first line on stdout.
+
+    Raises:
+        SettingsError: the address cannot be used.
+    """
+    from wan_mcp.sandbox.serving import serve  # noqa: PLC0415 - only this command needs it
+
+    def announce(url: str) -> None:
+        console.say(f"{url}/api/v1")
+        console.note("Set DASHSCOPE_HTTP_BASE_URL to this, and any key that is accepted. Ctrl-C ends it.")
+
+    try:
+        await serve(options, address.host, address.port, state_dir, ready=announce)
+    except OSError as error:
+        raise SettingsError(
+            f"The sandbox cannot listen at {address.host}, port {address.port}: {error.strerror}.",
+            "Choose another --host or --port.",
+        ) from error
+    return Exit.DONE

@@ -1,0 +1,121 @@
+"""What every command needs: settings, a studio, and a loop to run in."""
+
+import logging
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import click
+
+from wan_mcp import log
+from wan_mcp.cli.console import Console, standard_console
+from wan_mcp.cli.exits import Exit
+from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.settings import Settings, read_settings
+from wan_mcp_tools.shared.ports import Studio
+
+
+class CollectSummary(Protocol):
+    """What a round of collecting came to: orders that ended, images saved, orders still open."""
+
+    @property
+    def finished(self) -> int: ...  # noqa: D102
+    @property
+    def saved(self) -> int: ...  # noqa: D102
+    @property
+    def open(self) -> int: ...  # noqa: D102
+    @property
+    def problems(self) -> tuple[str, ...]: ...  # noqa: D102
+
+
+class WorkingStudio(Studio, Protocol):
+    """The studio as the command line uses it."""
+
+    async def collect(
+        self, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool = False
+    ) -> CollectSummary:
+        """Finish the open orders: one round, or until none is open."""
+        ...
+
+
+OpenStudio = Callable[[Settings, bool], AbstractAsyncContextManager[WorkingStudio]]
+"""Takes the settings, and whether open orders are followed in the background."""
+
+Job = Callable[[WorkingStudio, Console], Awaitable[Exit]]
+
+
+def _open_studio(settings: Settings, follow: bool) -> AbstractAsyncContextManager[WorkingStudio]:
+    from wan_mcp.app import open_studio  # noqa: PLC0415 - a wrong option is answered without it
+
+    return open_studio(settings, follow=follow)
+
+
+@dataclass(slots=True)
+class Shell:
+    """The world of one command; `env_file` is what the command line named."""
+
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    open_studio: OpenStudio = _open_studio
+    clock: Clock = field(default_factory=SystemClock)
+    env_file: Path | None = None
+
+    def read_settings(self) -> Settings:
+        """
+        Read the settings and set up the log.
+
+        Raises:
+            SettingsError: a setting is wrong.
+        """
+        settings = read_settings(self.environ, env_file=self.env_file)
+        log.configure(settings.log_level)
+        for warning in settings.warnings:
+            logging.getLogger(__name__).warning("%s", warning)
+        return settings
+
+    def run(self, settings: Settings, job: Job, *, follow: bool) -> Exit:
+        """
+        Do the job with an open studio.
+
+        Raises:
+            WanError: what the studio cannot do.
+        """
+
+        async def work() -> Exit:
+            async with self.open_studio(settings, follow) as studio:
+                return await job(studio, standard_console())
+
+        return anyio.run(work)
+
+
+pass_shell = click.make_pass_decorator(Shell)
+
+
+def _keep_env_file(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+    if value is not None:
+        context.ensure_object(Shell).env_file = value
+
+
+env_file_option = click.option(
+    "--env-file",
+    type=click.Path(dir_okay=False, path_type=Path),
+    callback=_keep_env_file,
+    expose_value=False,
+    help="Read settings from this file; the environment wins over it.",
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the tool would answer.")
+
+
+def wait_option(default: float, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give the option that bounds a wait."""
+    return click.option(
+        "--wait-seconds",
+        type=click.FloatRange(0, 3600),
+        default=default,
+        show_default=True,
+        metavar="SECONDS",
+        help=meaning,
+    )

@@ -1,0 +1,145 @@
+"""`wan-mcp tasks`, `get` and `cancel`: what became of the orders."""
+
+import click
+
+from wan_mcp.cli.console import Console
+from wan_mcp.cli.exits import Exit, exit_of_task
+from wan_mcp.cli.presenting import result_of, show_task, to_json
+from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, json_option, pass_shell, wait_option
+from wan_mcp_tools.shared.ports import Studio, TaskPage
+from wan_mcp_tools.shared.tasks import Task, TaskStatus
+
+_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
+_PROMPT_WIDTH = 40
+
+
+@click.command()
+@click.option(
+    "--status",
+    type=click.Choice([status.value for status in TaskStatus], case_sensitive=False),
+    help="Only tasks in this state.",
+)
+@click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
+@click.option("--cursor", metavar="CURSOR", help="Go on where an earlier page ended.")
+@click.option("--remote", is_flag=True, help="Also ask the service, and note the tasks that the ledger lacks.")
+@json_option
+@env_file_option
+@pass_shell
+@click.pass_context
+def tasks(
+    context: click.Context,
+    shell: Shell,
+    *,
+    status: str | None,
+    limit: int,
+    cursor: str | None,
+    remote: bool,
+    as_json: bool,
+) -> None:
+    """List recent tasks, newest first."""
+    settings = shell.read_settings()
+
+    async def job(studio: WorkingStudio, console: Console) -> Exit:
+        wanted = TaskStatus(status) if status else None
+        page = await studio.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
+        show_page(console, page, as_json=as_json)
+        return Exit.DONE
+
+    context.exit(shell.run(settings, job, follow=False))
+
+
+@click.command()
+@click.argument("task_id")
+@wait_option(0.0, "Wait this long for the end of the task.")
+@json_option
+@env_file_option
+@pass_shell
+@click.pass_context
+def get(context: click.Context, shell: Shell, *, task_id: str, wait_seconds: float, as_json: bool) -> None:
+    """Show one task and print its saved paths."""
+    settings = shell.read_settings()
+
+    async def job(studio: WorkingStudio, console: Console) -> Exit:
+        return await run_get(studio, task_id, console, wait_seconds=wait_seconds, as_json=as_json)
+
+    context.exit(shell.run(settings, job, follow=True))
+
+
+@click.command()
+@click.argument("task_id")
+@json_option
+@env_file_option
+@pass_shell
+@click.pass_context
+def cancel(context: click.Context, shell: Shell, *, task_id: str, as_json: bool) -> None:
+    """Cancel a task that the service has not begun."""
+    settings = shell.read_settings()
+
+    async def job(studio: WorkingStudio, console: Console) -> Exit:
+        return await run_cancel(studio, task_id, console, as_json=as_json)
+
+    context.exit(shell.run(settings, job, follow=False))
+
+
+async def run_get(studio: Studio, task_id: str, console: Console, *, wait_seconds: float, as_json: bool) -> Exit:
+    """
+    Show one task, after a wait if one was asked for.
+
+    Raises:
+        WanError: the task is not known, or cannot be asked for.
+    """
+    with console.progress() as report:
+        task = await studio.get(task_id, wait_seconds=wait_seconds, report=report)
+    show_task(console, task, as_json=as_json)
+    return exit_of_task(task)
+
+
+async def run_cancel(studio: Studio, task_id: str, console: Console, *, as_json: bool) -> Exit:
+    """
+    Cancel one task.
+
+    Raises:
+        WanError: it is too late, or the task is not known.
+    """
+    task = await studio.cancel(task_id)
+    if as_json:
+        show_task(console, task, as_json=True)
+    else:
+        console.note(f"Task {task.task_id} is {task.status}.")
+    return Exit.DONE if task.status is TaskStatus.CANCELED else Exit.FAILED
+
+
+def show_page(console: Console, page: TaskPage, *, as_json: bool) -> None:
+    """Write a page of tasks: a table, or JSON."""
+    if as_json:
+        data: dict[str, object] = {"tasks": [result_of(task) for task in page.tasks]}
+        if page.cursor is not None:
+            data["cursor"] = page.cursor
+        if page.notes:
+            data["notes"] = list(page.notes)
+        console.say(to_json(data))
+        return
+    if page.tasks:
+        for line in _lay_out([_HEADINGS, *(_describe(task) for task in page.tasks)]):
+            console.say(line)
+    else:
+        console.note("No tasks.")
+    for text in page.notes:
+        console.note(text)
+    if page.cursor is not None:
+        console.note(f"There are more: wan-mcp tasks --cursor {page.cursor}")
+
+
+def _describe(task: Task) -> tuple[str, ...]:
+    created = task.created_at.strftime("%Y-%m-%d %H:%M")
+    prompt = task.request.prompt if task.request is not None else ""
+    one_line = " ".join("".join(each if each.isprintable() else " " for each in prompt).split())
+    if len(one_line) > _PROMPT_WIDTH:
+        one_line = one_line[: _PROMPT_WIDTH - 3] + "..."
+    saved = str(len(task.images))
+    return (task.task_id, task.status.value, task.region, task.model or "-", created, saved, one_line)
+
+
+def _lay_out(rows: list[tuple[str, ...]]) -> list[str]:
+    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
+    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

@@ -1,0 +1,27 @@
+"""What survives a restart: every order, its task and its images. The only place that speaks SQL."""
+
+from wan_mcp.ledger.port import Ledger, Limit, Slot
+from wan_mcp.ledger.records import (
+    ImageRecord,
+    ImageState,
+    NewOrder,
+    OrderRecord,
+    Origin,
+    Placement,
+    Stage,
+)
+from wan_mcp.ledger.sqlite import SqliteLedger
+
+__all__ = [
+    "ImageRecord",
+    "ImageState",
+    "Ledger",
+    "Limit",
+    "NewOrder",
+    "OrderRecord",
+    "Origin",
+    "Placement",
+    "Slot",
+    "SqliteLedger",
+    "Stage",
+]

@@ -1,0 +1,193 @@
+"""What the studio asks of a ledger: small enough for another database to stand in."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+Changes = Mapping[str, object]
+"""New values by the names of `OrderRecord`'s fields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """A rate limit that every process on the ledger keeps: `per_second` requests, `burst` of them at once."""
+
+    name: str
+    per_second: float
+    burst: float = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A place that one order at a time may hold, for `seconds` unless it is renewed."""
+
+    name: str
+    seconds: float
+
+
+class Ledger(Protocol):
+    """
+    The record of orders.
+
+    Every method raises `LedgerError` when the ledger cannot be used: locked for longer than a few seconds,
+    damaged, unwritable, or written by a newer release. A write has reached the disk when its method returns.
+    """
+
+    async def exists(self) -> bool:
+        """Say whether there is anything to read, without making it."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the ledger."""
+        ...
+
+    async def token(self) -> object:
+        """Give a value that differs after any process has written. Costs no read of the ledger."""
+        ...
+
+    async def place(
+        self,
+        order: NewOrder,
+        *,
+        owner: str,
+        lease: float,
+        wanted_until: float,
+        daily_limit: int,
+        join: bool,
+    ) -> Placement:
+        """
+        Write an order down, or find the identical one of the last 24 hours that nobody has received.
+
+        Raises:
+            DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
+        """
+        ...
+
+    async def adopt(
+        self,
+        *,
+        local_id: str,
+        task_id: str,
+        origin: Origin,
+        region: str,
+        account: str,
+        changes: Changes,
+    ) -> OrderRecord:
+        """Write down a task that the service knows and the ledger does not; give the row that is there."""
+        ...
+
+    async def get(self, any_id: str) -> OrderRecord | None:
+        """Find an order by its own id or by the service's."""
+        ...
+
+    async def page(
+        self, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
+    ) -> Sequence[OrderRecord]:
+        """Give orders, newest first, older than `before` (creation time and local id of the last one seen)."""
+        ...
+
+    async def begin_sending(
+        self, order: OrderRecord, *, slot: Slot | None, limit: Limit, clock_offset: float | None
+    ) -> OrderRecord | float | None:
+        """
+        Take the slot and a turn of the limit, and mark the order as being sent: all or nothing.
+
+        Gives the order in its new stage, or the seconds to wait before asking again, or None if the order is no
+        longer ours to send. The slot belongs to the order until `leave_slot`, or until its time is over.
+        """
+        ...
+
+    async def hold_slot(self, slot: Slot, holder: str) -> None:
+        """Keep a slot that `holder` has for its time from now on."""
+        ...
+
+    async def leave_slot(self, slot: Slot, holder: str) -> None:
+        """Free a slot."""
+        ...
+
+    async def accept(
+        self,
+        local_id: str,
+        task_id: str | None,
+        *,
+        slot: Slot | None,
+        changes: Changes,
+        images: Sequence[ImageRecord] = (),
+    ) -> OrderRecord:
+        """
+        Record the service's answer to an order, whoever holds its lease: such an answer is always good news.
+
+        What another row knows of the id moves to this order; if this order already has another id, the new id
+        gets a row of its own. The synchronous protocol answers with images and no id.
+        """
+        ...
+
+    async def advance(
+        self,
+        order: OrderRecord,
+        changes: Changes,
+        images: Sequence[ImageRecord] = (),
+        *,
+        free_slot: str | None = None,
+    ) -> OrderRecord | None:
+        """Change an order and its images if the lease of `order` still holds; give None if it does not."""
+        ...
+
+    async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
+        """Change an order that is in one of `stages`, whoever holds it, and end every lease on it."""
+        ...
+
+    async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
+        """
+        Take unfinished orders whose lease is over, those nearest to their end first.
+
+        A lease longer than `longest_lease` was written by a clock that has been set back: it counts as over.
+        """
+        ...
+
+    async def renew(self, owner: str, *, lease: float) -> None:
+        """Prolong every lease of `owner`."""
+        ...
+
+    async def release(self, owner: str) -> None:
+        """End every lease of `owner`."""
+        ...
+
+    async def next_lease_end(self, owner: str) -> float | None:
+        """Give the time at which the first lease of somebody else ends, or None if there is none."""
+        ...
+
+    async def deliver(self, local_id: str) -> None:
+        """Record that a call was answered with the order's images."""
+        ...
+
+    async def unwant(self, local_id: str, *, abandoned: bool) -> None:
+        """Record that the call that waited for the order waits no more."""
+        ...
+
+    async def turn(self, limit: Limit) -> float:
+        """Reserve the next turn of a limit; give the seconds until it comes."""
+        ...
+
+    async def hold_back(self, limit: Limit, seconds: float) -> None:
+        """Let nobody have a turn for some seconds, because the service said that we were too fast."""
+        ...
+
+    async def known(self, task_ids: Collection[str]) -> frozenset[str]:
+        """Say which of the service's ids have a row."""
+        ...
+
+    async def unanswered(self, region: str, wire_model: str) -> Sequence[OrderRecord]:
+        """Give the orders of a region and model that were sent and have no id, by the time of sending."""
+        ...
+
+    async def durations(self, region: str, model: str, images: int) -> Sequence[float]:
+        """Give the running times in seconds of the last tasks of this kind, newest first."""
+        ...
+
+    async def images_since(self, moment: float) -> int:
+        """Count the images ordered since a moment; refused and unsent orders do not count."""
+        ...

@@ -1,0 +1,83 @@
+"""Between the ledger's rows and its records."""
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+
+from wan_mcp.ledger.records import ImageRecord, ImageState, OrderRecord, Origin, Stage
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+COLUMNS = frozenset(field.name for field in fields(OrderRecord)) - {"images"}
+
+
+def read_order(database: sqlite3.Connection, where: str, *values: object) -> OrderRecord | None:
+    """Read the first order that fits a condition, with its images."""
+    found = read_orders(database, f"{where} LIMIT 1", *values)
+    return found[0] if found else None
+
+
+def read_orders(database: sqlite3.Connection, where: str, *values: object) -> list[OrderRecord]:
+    """Read the orders that fit a condition, with their images."""
+    rows = database.execute(f"SELECT * FROM orders WHERE {where}", values).fetchall()  # noqa: S608 - ours alone
+    return [replace(_order(row), images=_images(database, row["local_id"])) for row in rows]
+
+
+def update_order(database: sqlite3.Connection, local_id: str, changes: Mapping[str, object]) -> None:
+    """Write new values of an order."""
+    unknown = changes.keys() - COLUMNS
+    if unknown:
+        raise ValueError(f"no such columns: {sorted(unknown)}")
+    if changes:
+        assignments = ", ".join(f"{name} = ?" for name in changes)
+        database.execute(
+            f"UPDATE orders SET {assignments} WHERE local_id = ?",  # noqa: S608 - names come from the record
+            (*(_stored(value) for value in changes.values()), local_id),
+        )
+
+
+def insert_order(database: sqlite3.Connection, values: Mapping[str, object]) -> None:
+    """Write a new order."""
+    names = ", ".join(values)
+    marks = ", ".join("?" for _ in values)
+    database.execute(
+        f"INSERT INTO orders ({names}) VALUES ({marks})",  # noqa: S608 - names come from the record
+        tuple(_stored(value) for value in values.values()),
+    )
+
+
+def write_images(database: sqlite3.Connection, local_id: str, images: Sequence[ImageRecord]) -> None:
+    """Write images of an order in the place of those with the same index."""
+    for image in images:
+        values = {"local_id": local_id, **asdict(image)}
+        names = ", ".join(f'"{name}"' for name in values)
+        marks = ", ".join("?" for _ in values)
+        database.execute(
+            f"INSERT OR REPLACE INTO images ({names}) VALUES ({marks})",  # noqa: S608 - names come from the record
+            tuple(_stored(value) for value in values.values()),
+        )
+
+
+def _images(database: sqlite3.Connection, local_id: str) -> tuple[ImageRecord, ...]:
+    rows = database.execute('SELECT * FROM images WHERE local_id = ? ORDER BY "index"', (local_id,)).fetchall()
+    return tuple(
+        ImageRecord(
+            **{name: row[name] for name in row.keys() if name not in ("local_id", "state")},  # noqa: SIM118 - a Row iterates its values
+            state=ImageState(row["state"]),
+        )
+        for row in rows
+    )
+
+
+def _order(row: sqlite3.Row) -> OrderRecord:
+    # A later release may have added columns: only those known here are read.
+    values = {name: row[name] for name in COLUMNS}
+    values["origin"] = Origin(row["origin"])
+    values["stage"] = Stage(row["stage"])
+    values["status"] = TaskStatus(row["status"])
+    values["notes"] = tuple(json.loads(row["notes"]))
+    return OrderRecord(**values)
+
+
+def _stored(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False) if isinstance(value, tuple) else value

@@ -1,0 +1,238 @@
+"""The ledger in one SQLite file, called off the event loop."""
+
+import sqlite3
+from collections.abc import Callable, Collection, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import statements
+from wan_mcp.ledger.connection import Connection
+from wan_mcp.ledger.port import Changes, Limit, Slot
+from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+T = TypeVar("T")
+
+
+class SqliteLedger:
+    """
+    The `Ledger` port on the standard library's sqlite3.
+
+    Nothing is opened before the first call. A write is never abandoned half-way: when a caller is cancelled, the
+    statement that has begun still ends, and its outcome is on the disk.
+    """
+
+    def __init__(self, path: Path, clock: Clock, *, busy_seconds: float = 5.0) -> None:
+        self._path = path
+        self._clock = clock
+        self._connection = Connection(path, busy_seconds=busy_seconds)
+        self._limiter: CapacityLimiter | None = None
+
+    async def exists(self) -> bool:
+        """Say whether the file is there."""
+        return await anyio.Path(self._path).exists()
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._in_thread(self._connection.close)
+
+    async def token(self) -> object:
+        """Give the file's time and size."""
+        try:
+            status = await anyio.Path(self._path).stat()
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    async def place(
+        self,
+        order: NewOrder,
+        *,
+        owner: str,
+        lease: float,
+        wanted_until: float,
+        daily_limit: int,
+        join: bool,
+    ) -> Placement:
+        """Write an order down, or find the identical one that nobody has received."""
+        return await self._write(
+            partial(
+                statements.place,
+                order=order,
+                owner=owner,
+                now=self._clock.now(),
+                lease=lease,
+                wanted_until=wanted_until,
+                daily_limit=daily_limit,
+                join=join,
+            )
+        )
+
+    async def adopt(
+        self,
+        *,
+        local_id: str,
+        task_id: str,
+        origin: Origin,
+        region: str,
+        account: str,
+        changes: Changes,
+    ) -> OrderRecord:
+        """Write down a task that the service knows and the ledger does not."""
+        values = {
+            "local_id": local_id,
+            "task_id": task_id,
+            "origin": origin,
+            "region": region,
+            "account": account,
+            "images_ordered": 0,
+            "created_at": self._clock.now(),
+            **changes,
+        }
+        return await self._write(partial(statements.adopt, values=values))
+
+    async def get(self, any_id: str) -> OrderRecord | None:
+        """Find an order by its own id or by the service's."""
+        return await self._read(partial(statements.get, any_id=any_id))
+
+    async def page(
+        self, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
+    ) -> Sequence[OrderRecord]:
+        """Give orders, newest first."""
+        return await self._read(partial(statements.page, status=status, limit=limit, before=before))
+
+    async def begin_sending(
+        self, order: OrderRecord, *, slot: Slot | None, limit: Limit, clock_offset: float | None
+    ) -> OrderRecord | float | None:
+        """Take the slot and a turn, and mark the order as being sent."""
+        return await self._write(
+            partial(
+                statements.begin_sending,
+                order=order,
+                slot=slot,
+                limit=limit,
+                clock_offset=clock_offset,
+                now=self._clock.now(),
+            )
+        )
+
+    async def hold_slot(self, slot: Slot, holder: str) -> None:
+        """Keep a slot for its time from now on."""
+        await self._write(partial(statements.hold_slot, slot=slot, holder=holder, now=self._clock.now()))
+
+    async def leave_slot(self, slot: Slot, holder: str) -> None:
+        """Free a slot."""
+        await self._write(partial(statements.leave_slot, name=slot.name, holder=holder))
+
+    async def accept(
+        self,
+        local_id: str,
+        task_id: str | None,
+        *,
+        slot: Slot | None,
+        changes: Changes,
+        images: Sequence[ImageRecord] = (),
+    ) -> OrderRecord:
+        """Record the service's answer to an order, whoever holds its lease."""
+        return await self._write(
+            partial(
+                statements.accept,
+                local_id=local_id,
+                task_id=task_id,
+                slot=slot,
+                changes=changes,
+                images=images,
+                now=self._clock.now(),
+            )
+        )
+
+    async def advance(
+        self,
+        order: OrderRecord,
+        changes: Changes,
+        images: Sequence[ImageRecord] = (),
+        *,
+        free_slot: str | None = None,
+    ) -> OrderRecord | None:
+        """Change an order if its lease still holds."""
+        return await self._write(
+            partial(statements.advance, order=order, changes=changes, images=images, free_slot=free_slot)
+        )
+
+    async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
+        """Change an order whoever holds it, and end every lease on it."""
+        return await self._write(partial(statements.override, local_id=local_id, changes=changes, stages=stages))
+
+    async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
+        """Take unfinished orders whose lease is over."""
+        now = self._clock.now()
+        free = partial(statements.free_ids, now=now, limit=limit, longest_lease=longest_lease)
+        # Looked at first without a transaction, so that an idle process never writes.
+        if not await self._read(free):
+            return ()
+        return await self._write(
+            partial(statements.claim, owner=owner, now=now, lease=lease, limit=limit, longest_lease=longest_lease)
+        )
+
+    async def renew(self, owner: str, *, lease: float) -> None:
+        """Prolong every lease of `owner`."""
+        await self._write(partial(statements.set_leases, owner=owner, until=self._clock.now() + lease))
+
+    async def release(self, owner: str) -> None:
+        """End every lease of `owner`."""
+        await self._write(partial(statements.set_leases, owner=owner, until=0.0))
+
+    async def next_lease_end(self, owner: str) -> float | None:
+        """Give the time at which the first lease of somebody else ends."""
+        return await self._read(partial(statements.next_lease_end, owner=owner))
+
+    async def deliver(self, local_id: str) -> None:
+        """Record that a call was answered with the order's images."""
+        now = self._clock.now()
+        await self._write(partial(statements.deliver, local_id=local_id, now=now))
+
+    async def unwant(self, local_id: str, *, abandoned: bool) -> None:
+        """Record that the call that waited for the order waits no more."""
+        abandoned_at = self._clock.now() if abandoned else None
+        await self._write(partial(statements.unwant, local_id=local_id, abandoned_at=abandoned_at))
+
+    async def turn(self, limit: Limit) -> float:
+        """Reserve the next turn of a limit; give the seconds until it comes."""
+        return await self._write(partial(statements.turn, limit=limit, now=self._clock.now()))
+
+    async def hold_back(self, limit: Limit, seconds: float) -> None:
+        """Let nobody have a turn for some seconds."""
+        await self._write(partial(statements.hold_back, limit=limit, now=self._clock.now(), seconds=seconds))
+
+    async def known(self, task_ids: Collection[str]) -> frozenset[str]:
+        """Say which of the service's ids have a row."""
+        return await self._read(partial(statements.known, task_ids=tuple(task_ids)))
+
+    async def unanswered(self, region: str, wire_model: str) -> Sequence[OrderRecord]:
+        """Give the orders that were sent and have no id, by the time of sending."""
+        return await self._read(partial(statements.unanswered, region=region, wire_model=wire_model))
+
+    async def durations(self, region: str, model: str, images: int) -> Sequence[float]:
+        """Give the running times of the last tasks of this model and count."""
+        return await self._read(partial(statements.durations, region=region, model=model, images=images))
+
+    async def images_since(self, moment: float) -> int:
+        """Count the images ordered since a moment."""
+        return await self._read(partial(statements.images_since, moment=moment))
+
+    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._in_thread(partial(self._connection.read, work))
+
+    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
+        return await self._in_thread(partial(self._connection.write, work))
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        # One thread at a time: a connection is not shared, and the file allows one writer anyway.
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(1)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)

@@ -1,0 +1,78 @@
+r"""
+The settings file: a small part of what `.env` files are elsewhere.
+
+One `NAME=value` a line, with or without `export` before it. Empty lines and lines that begin with `#` say
+nothing. A value without quotes ends at the end of the line or before ` #`. In single quotes everything stands
+for itself; in double quotes `\"` is a quote and `\\` a backslash. Nothing is expanded and no value goes
+over several lines.
+"""
+
+import re
+from pathlib import Path
+
+from wan_mcp_tools.shared.errors import SettingsError
+
+_NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
+_QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)\"""")
+_ESCAPE = re.compile(r'\\(["\\])')
+_COMMENT = re.compile(r"(?:^|\s)#.*")
+
+
+def read_env_file(path: Path) -> dict[str, str]:
+    """
+    Read a settings file.
+
+    Raises:
+        SettingsError: the file cannot be read, or a line of it; the message names the lines and never quotes
+            them, for they may hold a key.
+    """
+    try:
+        text = path.expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        raise SettingsError(
+            f"The settings file {path} cannot be read: {reason}.", "Correct WAN_MCP_ENV_FILE or --env-file."
+        ) from error
+    return parse_env(text, source=str(path))
+
+
+def parse_env(text: str, *, source: str) -> dict[str, str]:
+    """
+    Parse the text of a settings file; a name given twice keeps its last value.
+
+    Raises:
+        SettingsError: lines that cannot be understood, all of them at once.
+    """
+    values: dict[str, str] = {}
+    problems: list[str] = []
+    for number, line in enumerate(text.splitlines(), start=1):
+        try:
+            entry = _parse_line(line.strip())
+        except ValueError as error:
+            problems.append(f"{source}, line {number}: {error}.")
+            continue
+        if entry is not None:
+            values[entry[0]] = entry[1]
+    if problems:
+        raise SettingsError(" ".join(problems), "Write each setting as NAME=value on a line of its own.")
+    return values
+
+
+def _parse_line(line: str) -> tuple[str, str] | None:
+    if not line or line.startswith("#"):
+        return None
+    match = _NAME.fullmatch(line)
+    if match is None:
+        raise ValueError("this is not NAME=value")
+    name, value = match.group(1), match.group(2)
+    if value[:1] not in ("'", '"'):
+        return name, _COMMENT.sub("", value).strip()
+    quoted = _QUOTED.match(value)
+    if quoted is None:
+        raise ValueError(f"the quote around the value of {name} is never closed")
+    rest = value[quoted.end() :]
+    if _COMMENT.sub("", rest).strip():
+        raise ValueError(f"more text follows the closing quote of {name}")
+    if quoted.group(1) is not None:
+        return name, quoted.group(1)
+    return name, _ESCAPE.sub(r"\1", quoted.group(2))

@@ -1,0 +1,104 @@
+"""Every setting, as the documentation lists it."""
+
+from typing import NamedTuple
+
+
+class SettingRow(NamedTuple):
+    """
+    One setting: its variable, what holds without it, what it means, and whether its value is a secret.
+
+    `<REGION>` in a name stands for a region's name in capitals. An empty default means that there is none.
+    """
+
+    name: str
+    default: str
+    meaning: str
+    secret: bool = False
+
+
+SETTING_ROWS: tuple[SettingRow, ...] = (
+    SettingRow("DASHSCOPE_API_KEY", "", "The key of the default region.", secret=True),
+    SettingRow(
+        "DASHSCOPE_API_KEY_FILE_PATH",
+        "",
+        "A file that holds the key of the default region; read where DASHSCOPE_API_KEY is not set.",
+    ),
+    SettingRow(
+        "DASHSCOPE_REGION",
+        "singapore",
+        "The default region: singapore, beijing, virginia, frankfurt, tokyo, hongkong or sandbox,"
+        " or a region id such as ap-southeast-1.",
+    ),
+    SettingRow(
+        "DASHSCOPE_API_KEY_<REGION>",
+        "",
+        "The key of a further region, for example DASHSCOPE_API_KEY_BEIJING.",
+        secret=True,
+    ),
+    SettingRow(
+        "DASHSCOPE_WORKSPACE_ID",
+        "",
+        "The workspace of the default region's key; its own host is then used in place of the shared one.",
+    ),
+    SettingRow(
+        "DASHSCOPE_WORKSPACE_ID_<REGION>",
+        "",
+        "The workspace of a further region's key; Frankfurt and Tokyo cannot be reached without one.",
+    ),
+    SettingRow(
+        "DASHSCOPE_HTTP_BASE_URL",
+        "",
+        "Replaces the default region's address; it ends in /api/v1.",
+    ),
+    SettingRow(
+        "DASHSCOPE_HTTP_BASE_URL_<REGION>",
+        "",
+        "Replaces the address of a further region; it ends in /api/v1.",
+    ),
+    SettingRow("WAN_MCP_MODEL", "wan2.6-t2i", "The model of an order that names none."),
+    SettingRow("WAN_MCP_OUTPUT_DIR", "wan-mcp in your pictures folder", "The folder where images are saved."),
+    SettingRow(
+        "WAN_MCP_ALLOWED_DIRS",
+        "",
+        "Further folders that a call may name as output_dir, separated as PATH is.",
+    ),
+    SettingRow("WAN_MCP_STATE_DIR", "the platform's state folder", "The folder of the ledger."),
+    SettingRow("WAN_MCP_WAIT_SECONDS", "45", "How long a waiting call waits if it does not say, 0 to 3600."),
+    SettingRow(
+        "WAN_MCP_DAILY_IMAGE_LIMIT",
+        "100",
+        "How many images may be ordered in 24 hours; 0 means no limit.",
+    ),
+    SettingRow(
+        "WAN_MCP_IMAGE_HOSTS",
+        "",
+        "Hosts that images may come from beside the service's own, comma-separated, as host or host:port;"
+        " plain http is accepted from them.",
+    ),
+    SettingRow("WAN_MCP_MAX_IMAGE_BYTES", "67108864", "The size in bytes of the largest image accepted."),
+    SettingRow(
+        "WAN_MCP_PROTOCOL",
+        "async",
+        "async, or sync to order through the synchronous protocol where the model has one.",
+    ),
+    SettingRow(
+        "WAN_MCP_EXTRA_MODELS",
+        "",
+        "Models newer than this release: a JSON list of objects with id, protocol, size rule and so on.",
+    ),
+    SettingRow(
+        "WAN_MCP_KEEPER",
+        "0",
+        "1 starts a small process of its own that finishes open orders after the server has ended.",
+    ),
+    SettingRow(
+        "WAN_MCP_LOG_LEVEL",
+        "WARNING",
+        "How much is written to stderr: DEBUG, INFO, WARNING, ERROR or CRITICAL.",
+    ),
+    SettingRow(
+        "WAN_MCP_ENV_FILE",
+        "",
+        "A file with any of these settings; a variable of the environment wins over the file.",
+    ),
+)

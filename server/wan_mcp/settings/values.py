@@ -1,0 +1,132 @@
+"""Single settings: looked up, checked one by one, and every complaint gathered."""
+
+import math
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+_TEMPLATE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{[^}]*\}\}|<[^>]*>")
+_SAMPLE = re.compile(
+    r"(?:(?:sk|ws|llm)-)?(?:your[-_ ].*|[x*.…]{3,})|(?:insert|enter|paste|replace|change)[-_ ].*|changeme",
+    re.IGNORECASE,
+)
+_HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
+
+
+class Values:
+    """
+    The settings by name: the environment first, then the settings file.
+
+    A value that is blank, or a template that nobody filled in (`${DASHSCOPE_API_KEY}`, `<your key>`), counts
+    as not set: programs that start servers pass such values on. `problems` gathers what is wrong with the
+    others.
+    """
+
+    def __init__(self, environ: Mapping[str, str], file: Mapping[str, str]) -> None:
+        self._sources = (environ, file)
+        self.problems: list[str] = []
+
+    def text(self, name: str) -> str | None:
+        """Give the value without the blanks around it, or None if it is not set."""
+        for source in self._sources:
+            value = source.get(name, "").strip()
+            if value and not _TEMPLATE.fullmatch(value):
+                return value
+        return None
+
+    def credential(self, name: str) -> str | None:
+        """Give a key or an id; the sample values of instructions (`YOUR_API_KEY`) count as not set."""
+        value = self.text(name)
+        return None if value is None or _SAMPLE.fullmatch(value) else value
+
+    def holds_placeholder(self, name: str) -> bool:
+        """Tell whether something was written there that stands for a value and is none."""
+        written = any(source.get(name, "").strip() for source in self._sources)
+        return written and self.credential(name) is None
+
+    def refuse(self, name: str, trouble: str) -> None:
+        """Note what is wrong with a setting: a predicate, then what is allowed."""
+        self.problems.append(f"{name} {trouble}")
+
+    def number(self, name: str, default: float, low: float, high: float, unit: str) -> float:
+        """Give a finite number in the range."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not low <= value <= high:
+            self.refuse(name, f"is {text!r}. Use a number of {unit} from {low:g} to {high:g}.")
+            return default
+        return value
+
+    def whole(self, name: str, default: int, low: int, high: int, unit: str) -> int:
+        """Give a whole number in the range."""
+        text = self.text(name)
+        if text is None:
+            return default
+        try:
+            value = int(text)
+        except ValueError:
+            value = low - 1
+        if not low <= value <= high:
+            self.refuse(name, f"is {text!r}. Use a whole number of {unit} from {low} to {high}.")
+            return default
+        return value
+
+    def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
+        """Give one of the allowed words, in any case."""
+        text = self.text(name)
+        if text is None:
+            return default
+        for word in allowed:
+            if text.lower() == word.lower():
+                return word
+        self.refuse(name, f"is {text!r}. Use one of: {', '.join(allowed)}.")
+        return default
+
+    def switch(self, name: str) -> bool:
+        """Give a switch, off unless it is set."""
+        words = {"0": False, "false": False, "no": False, "off": False}
+        words |= {"1": True, "true": True, "yes": True, "on": True}
+        text = self.text(name) or "0"
+        if text.lower() not in words:
+            self.refuse(name, f"is {text!r}. Use 1 to switch it on or 0 to switch it off.")
+        return words.get(text.lower(), False)
+
+    def folder(self, name: str) -> Path | None:
+        """Give a folder's full path; it need not exist."""
+        text = self.text(name)
+        return None if text is None else self._full_path(name, text)
+
+    def folders(self, name: str) -> tuple[Path, ...]:
+        """Give the full paths of several folders, separated as PATH is."""
+        parts = [part.strip() for part in (self.text(name) or "").split(os.pathsep)]
+        paths = [self._full_path(name, part) for part in parts if part]
+        return tuple(path for path in paths if path is not None)
+
+    def hosts(self, name: str) -> tuple[str, ...]:
+        """Give host names, each with its port if it has one, in small letters."""
+        parts = [part.strip().lower() for part in (self.text(name) or "").split(",")]
+        found = [part for part in parts if part]
+        for part in found:
+            if not _HOST.fullmatch(part):
+                self.refuse(
+                    name,
+                    f"holds {part!r}. Use names such as images.example.com or 127.0.0.1:8080.",
+                )
+        return tuple(part for part in found if _HOST.fullmatch(part))
+
+    def _full_path(self, name: str, text: str) -> Path | None:
+        try:
+            path = Path(text).expanduser()
+        except RuntimeError:
+            path = Path(text)
+        if path.is_absolute():
+            return path
+        # A client may start the server in any folder, and a ledger that moves with it would forget orders.
+        self.refuse(name, f"is {text!r}, which is not a full path. Begin it at the root or with ~.")
+        return None

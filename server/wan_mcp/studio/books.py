@@ -1,0 +1,96 @@
+"""Writing progress down: fenced, announced, and repeated until the ledger takes it."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeVar
+
+from wan_mcp.ledger import ImageRecord, OrderRecord, Slot
+from wan_mcp.ledger.port import Changes
+from wan_mcp.studio.pacing import backoff
+from wan_mcp.studio.parts import Parts
+from wan_mcp_tools.shared.errors import LedgerError, WanError
+from wan_mcp_tools.shared.tasks import Problem
+
+T = TypeVar("T")
+
+
+class LeaseLostError(Exception):
+    """Raised when another process has taken an order over: this one stops working on it."""
+
+
+def problem_of(error: WanError) -> Problem:
+    """Give an error as the reason that an order keeps."""
+    return Problem(error.code, str(error))
+
+
+class Books:
+    """The follower's pen. A write that the ledger refuses now is kept and tried again: it must not be lost."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def advance(
+        self,
+        order: OrderRecord,
+        changes: Changes,
+        images: Sequence[ImageRecord] = (),
+        *,
+        free_slot: str | None = None,
+    ) -> OrderRecord:
+        """
+        Change an order that is ours and tell of it.
+
+        Raises:
+            LeaseLostError: it is ours no more.
+        """
+
+        async def write() -> OrderRecord | None:
+            return await self._parts.ledger.advance(order, changes, images, free_slot=free_slot)
+
+        written = await self.insist(order.local_id, write)
+        if written is None:
+            raise LeaseLostError
+        self._parts.news.publish(written)
+        return written
+
+    async def accept(
+        self,
+        order: OrderRecord,
+        task_id: str | None,
+        *,
+        slot: Slot | None,
+        changes: Changes,
+        images: Sequence[ImageRecord] = (),
+    ) -> OrderRecord:
+        """
+        Record the service's answer, whoever holds the order now.
+
+        Raises:
+            LeaseLostError: the order is recorded, and somebody else follows it.
+        """
+
+        async def write() -> OrderRecord:
+            return await self._parts.ledger.accept(order.local_id, task_id, slot=slot, changes=changes, images=images)
+
+        written = await self.insist(order.local_id, write)
+        if (written.local_id, written.owner, written.version) != (order.local_id, order.owner, order.version):
+            raise LeaseLostError
+        self._parts.news.publish(written)
+        return written
+
+    async def insist(self, local_id: str, write: Callable[[], Awaitable[T]]) -> T:
+        """Write until the ledger takes it; meanwhile callers are told what is wrong."""
+        attempt = 0
+        while True:
+            try:
+                written = await write()
+            except LedgerError as error:
+                if error.code == "LedgerRowGone":
+                    raise LeaseLostError from error
+                attempt += 1
+                self._parts.news.trouble(local_id, problem_of(error))
+                timings = self._parts.timings
+                await self._parts.clock.sleep(backoff(attempt, timings.trouble_step, timings.trouble_most))
+            else:
+                if attempt:
+                    self._parts.news.trouble(local_id, None)
+                return written

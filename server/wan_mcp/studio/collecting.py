@@ -1,0 +1,83 @@
+"""Finishing what is open, without a server: for a person, for cron, and for the keeper."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from wan_mcp.ledger import ImageState, OrderRecord
+from wan_mcp.studio.following import Follower
+from wan_mcp.studio.parts import Parts
+from wan_mcp.studio.views import is_settled
+
+_STEP = 0.2
+_PATIENCE = 15.0
+"""Seconds after which an order that is held up by trouble is left to the next collection."""
+_LONGEST = 600.0
+"""Seconds that one collection takes at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSummary:
+    """What a collection did: tasks that ended, images saved, tasks still open, and what stands in their way."""
+
+    finished: int
+    saved: int
+    open: int
+    problems: tuple[str, ...]
+
+
+async def collect(
+    parts: Parts, follower: Follower, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool
+) -> CollectSummary:
+    """Take over every free order and work on it until it ends or nothing more can be done now."""
+    if not await parts.ledger.exists():
+        return CollectSummary(0, 0, 0, ())
+    started = parts.clock.monotonic()
+    await follower.take_over()
+    seen: dict[str, str] = {}
+    while True:
+        orders = follower.orders()
+        await _tell_changes(orders, seen, report)
+        waited = parts.clock.monotonic() - started
+        if until_idle:
+            if not orders and await parts.ledger.next_lease_end(parts.owner) is None:
+                break
+            await parts.clock.sleep(parts.timings.look)
+            continue
+        if waited > _LONGEST or all(_is_stuck(parts, order, waited) for order in orders):
+            break
+        await parts.clock.sleep(_STEP)
+    return await _summary(parts, seen)
+
+
+def _is_stuck(parts: Parts, order: OrderRecord, waited: float) -> bool:
+    return is_settled(order) or (waited > _PATIENCE and parts.news.trouble_of(order.local_id) is not None)
+
+
+async def _tell_changes(
+    orders: list[OrderRecord], seen: dict[str, str], report: Callable[[str], Awaitable[None]] | None
+) -> None:
+    for order in orders:
+        if seen.get(order.local_id) != order.status:
+            seen[order.local_id] = order.status
+            if report is not None:
+                await report(f"{order.best_id}: {order.status}")
+
+
+async def _summary(parts: Parts, seen: dict[str, str]) -> CollectSummary:
+    finished = saved = left = 0
+    problems: list[str] = []
+    for local_id in seen:
+        order = parts.news.latest(local_id) or await parts.ledger.get(local_id)
+        if order is None:
+            continue
+        saved += sum(image.state is ImageState.SAVED for image in order.images)
+        unsaved = [image for image in order.images if image.state is ImageState.UNSAVED]
+        trouble = parts.news.trouble_of(local_id)
+        if is_settled(order) and not unsaved:
+            finished += 1
+            continue
+        left += 1
+        problems.extend(f"{order.best_id} image {image.index}: {image.message}" for image in unsaved)
+        if trouble is not None:
+            problems.append(f"{order.best_id}: {trouble.message}")
+    return CollectSummary(finished, saved, left, tuple(problems))

@@ -1,0 +1,185 @@
+"""The background: every unfinished order that is ours is worked on until nothing is left to do."""
+
+import logging
+from typing import TYPE_CHECKING
+
+import anyio
+
+from wan_mcp.ledger import OrderRecord, Stage
+from wan_mcp.studio.books import Books, LeaseLostError
+from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.news import wait_first
+from wan_mcp.studio.pacing import backoff
+from wan_mcp.studio.parts import Parts
+from wan_mcp.studio.polling import Poller
+from wan_mcp.studio.queries import Queries
+from wan_mcp.studio.saving import Saver
+from wan_mcp.studio.searching import Searcher
+from wan_mcp.studio.sending import NEVER_SENT, Sender, closed
+from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+_log = logging.getLogger(__name__)
+
+_AT_ONCE = 200
+"""Orders worked on side by side in one process; the rest wait in the ledger."""
+
+
+class Follower:
+    """Works on the orders whose lease this process holds, and takes those over that nobody holds."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        books, clocks = Books(parts), ServiceClocks()
+        self.queries = Queries(parts)
+        self._books = books
+        self._sender = Sender(parts, books, clocks)
+        self._searcher = Searcher(parts, books, self.queries, clocks)
+        self._poller = Poller(parts, books, self.queries, clocks)
+        self._saver = Saver(parts, books, self.queries)
+        self._working: dict[str, OrderRecord] = {}
+        self._group: TaskGroup | None = None
+        self._look_now = anyio.Event()
+
+    def orders(self) -> list[OrderRecord]:
+        """Give the orders that are being worked on here, as they are now."""
+        return [self._parts.news.latest(local_id) or order for local_id, order in self._working.items()]
+
+    async def run(self, *, watch: bool) -> None:
+        """Work until cancelled; `watch` also takes over what other processes leave unfinished."""
+        async with anyio.create_task_group() as group:
+            self._group = group
+            group.start_soon(self._renew)
+            if watch:
+                group.start_soon(self._watch)
+            await anyio.sleep_forever()
+
+    def start(self, order: OrderRecord) -> None:
+        """Begin to work on an order whose lease is ours and that was placed just now."""
+        self._start(order, inherited=False)
+
+    def look(self) -> None:
+        """Look for free orders now."""
+        self._look_now.set()
+
+    async def stop(self) -> None:
+        """Let creating requests that are under way end, then let go of everything."""
+        with anyio.move_on_after(self._parts.timings.stop, shield=True):
+            while any(order.stage is Stage.SENDING for order in self.orders()):
+                await self._parts.clock.sleep(0.02)
+        if self._group is not None:
+            self._group.cancel_scope.cancel()
+        with anyio.move_on_after(self._parts.timings.stop, shield=True):
+            if not await self._parts.ledger.exists():
+                return
+            try:
+                for order in self.orders():
+                    if order.stage is Stage.QUEUED:
+                        await self._parts.ledger.advance(order, closed(NEVER_SENT))
+                if self._working:
+                    await self._parts.ledger.release(self._parts.owner)
+            except LedgerError as error:
+                # The leases end by themselves; the next process takes over then.
+                _log.warning("the ledger could not be told that this process ends: %s", error)
+
+    def _start(self, order: OrderRecord, *, inherited: bool) -> None:
+        if self._group is None or order.local_id in self._working:
+            return
+        self._working[order.local_id] = order
+        self._parts.news.publish(order)
+        self._group.start_soon(self._work, order, inherited)
+
+    async def _work(self, order: OrderRecord, inherited: bool) -> None:
+        attempt = 0
+        try:
+            while order.stage is not Stage.CLOSED:
+                try:
+                    order = await self._step(order, inherited=inherited)
+                    attempt = 0
+                except LeaseLostError:
+                    return
+                except Exception:  # noqa: BLE001 - a fault of ours must not lose a paid picture: it is tried again
+                    _log.exception("working on order %s failed", order.local_id)
+                    attempt += 1
+                    await self._parts.clock.sleep(backoff(attempt, 1.0, 60.0))
+                    order = self._parts.news.latest(order.local_id) or order
+                inherited = inherited or order.stage is Stage.SENDING
+        finally:
+            self._working.pop(order.local_id, None)
+            self._parts.news.forget(order.local_id)
+            self._look_now.set()
+
+    async def _step(self, order: OrderRecord, *, inherited: bool) -> OrderRecord:
+        """Take an order one stage further."""
+        match order.stage:
+            case Stage.QUEUED if inherited:
+                # Its process died before sending. Nobody may be there any more to want it.
+                return await self._books.advance(order, closed(NEVER_SENT))
+            case Stage.QUEUED:
+                return await self._sender.send(order)
+            case Stage.SENDING:
+                # Whoever sent it can no longer tell what came of it.
+                return await self._books.advance(
+                    order,
+                    {
+                        "stage": Stage.LOST,
+                        "status": TaskStatus.SUBMIT_UNKNOWN,
+                        "lost_at": self._parts.clock.now(),
+                    },
+                )
+            case Stage.LOST:
+                return await self._searcher.search(order)
+            case Stage.OPEN if order.status is TaskStatus.SUCCEEDED:
+                return await self._saver.save(order)
+            case Stage.OPEN:
+                return await self._poller.follow(order)
+            case Stage.CLOSED:
+                return order
+
+    async def _renew(self) -> None:
+        while True:
+            await self._parts.clock.sleep(self._parts.timings.renew)
+            if not self._working:
+                continue
+            try:
+                await self._parts.ledger.renew(self._parts.owner, lease=self._parts.timings.lease)
+            except LedgerError as error:
+                _log.warning("the leases could not be renewed: %s", error)
+
+    async def _watch(self) -> None:
+        """
+        Take over free orders: at the start, when a lease of somebody else ends, and when the ledger has changed.
+
+        An idle process only asks the file system for the ledger's time, and reads nothing.
+        """
+        await self._parts.clock.sleep(self._parts.timings.start_delay)
+        seen: object = None
+        again = False
+        due: float | None = None
+        while True:
+            self._look_now = anyio.Event()
+            token = await self._parts.ledger.token()
+            changed = token != seen
+            if token is not None and (changed or again or (due is not None and due <= self._parts.clock.now())):
+                due = await self.take_over()
+            # Two writes of one clock tick leave the same token: after a change one more look follows.
+            seen, again = token, changed
+            await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.look)
+
+    async def take_over(self) -> float | None:
+        """Claim what is free; give the time at which to look again, or None if there is nothing to wait for."""
+        timings, ledger = self._parts.timings, self._parts.ledger
+        room = _AT_ONCE - len(self._working)
+        try:
+            claimed = await ledger.claim(
+                self._parts.owner, lease=timings.lease, limit=room, longest_lease=timings.longest_lease
+            )
+            for order in claimed:
+                self._start(order, inherited=True)
+            return await ledger.next_lease_end(self._parts.owner)
+        except LedgerError as error:
+            _log.warning("the ledger cannot be read now: %s", error)
+            return self._parts.clock.now() + timings.trouble_most

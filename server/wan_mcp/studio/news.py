@@ -1,0 +1,105 @@
+"""What this process has just learned of its orders, for the calls that wait."""
+
+from collections import Counter
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+
+import anyio
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import OrderRecord
+from wan_mcp_tools.shared.tasks import Problem
+
+
+class News:
+    """The newest record of each order that is followed here, and a bell for those who wait for the next."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._latest: dict[str, OrderRecord] = {}
+        self._troubles: dict[str, Problem] = {}
+        self._bells: dict[str, anyio.Event] = {}
+        self._waiters: Counter[str] = Counter()
+        self._pokes: dict[str, anyio.Event] = {}
+
+    def publish(self, order: OrderRecord) -> None:
+        """Tell of an order's new state."""
+        self._latest[order.local_id] = order
+        self._ring(order.local_id)
+
+    def trouble(self, local_id: str, problem: Problem | None) -> None:
+        """Tell that an order's progress is held up, or no longer."""
+        if problem is None:
+            if self._troubles.pop(local_id, None) is None:
+                return
+        elif self._troubles.get(local_id) == problem:
+            return
+        else:
+            self._troubles[local_id] = problem
+        self._ring(local_id)
+
+    def trouble_of(self, local_id: str) -> Problem | None:
+        """Give what holds the order up, if anything does."""
+        return self._troubles.get(local_id)
+
+    def latest(self, local_id: str) -> OrderRecord | None:
+        """Give the newest record of an order followed here."""
+        return self._latest.get(local_id)
+
+    def forget(self, local_id: str) -> None:
+        """Follow an order no more; who waits for it is told."""
+        self._latest.pop(local_id, None)
+        self._troubles.pop(local_id, None)
+        self._pokes.pop(local_id, None)
+        self._ring(local_id)
+
+    @contextmanager
+    def waiting(self, local_id: str) -> Generator[None]:
+        """Count a call as waiting for the order's result."""
+        self._waiters[local_id] += 1
+        try:
+            yield
+        finally:
+            self._waiters[local_id] -= 1
+            if not self._waiters[local_id]:
+                del self._waiters[local_id]
+
+    def is_waited_for(self, local_id: str) -> bool:
+        """Say whether a call here waits for the order."""
+        return self._waiters[local_id] > 0
+
+    def bell(self, local_id: str) -> anyio.Event:
+        """Give the event that the next news of the order sets."""
+        return self._bells.setdefault(local_id, anyio.Event())
+
+    def _ring(self, local_id: str) -> None:
+        bell = self._bells.pop(local_id, None)
+        if bell is not None:
+            bell.set()
+
+    def poke(self, local_id: str) -> None:
+        """Ask whoever follows the order to look at it now."""
+        poke = self._pokes.pop(local_id, None)
+        if poke is not None:
+            poke.set()
+
+    async def pause(self, local_id: str, seconds: float) -> None:
+        """Wait, or less if somebody pokes."""
+        poke = self._pokes.setdefault(local_id, anyio.Event())
+        await wait_first(self._clock, poke.wait, seconds)
+
+
+async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], seconds: float) -> bool:
+    """Wait for `arrival` or for `seconds` to pass; say whether it was the arrival."""
+    arrived = False
+    async with anyio.create_task_group() as group:
+
+        async def sleep() -> None:
+            await clock.sleep(max(0.0, seconds))
+            group.cancel_scope.cancel()
+
+        group.start_soon(sleep)
+        await arrival()
+        arrived = True
+        group.cancel_scope.cancel()
+    return arrived

@@ -1,0 +1,101 @@
+"""Images for a caller: under a name of its choice, or small enough to look at."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord
+from wan_mcp.studio.parts import Parts
+from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
+from wan_mcp_tools.shared.ports import Preview
+from wan_mcp_tools.shared.tasks import SavedImage
+
+
+class Pictures:
+    """Copies, fetches and shrinks images; never orders one."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+
+    async def place(self, order: OrderRecord, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
+        """Put an image of an order where the caller wants it; without a wish, say where it is."""
+        image = find_image(order, index)
+        gallery = self._parts.gallery
+        name = gallery.check_filename(filename)
+        if image.state is ImageState.SAVED and image.path:
+            source = Path(image.path)
+            if output_dir is None and name is None:
+                facts = await gallery.facts(source)
+                return SavedImage(index, image.path, facts.width, facts.height, facts.bytes)
+            folder = await gallery.folder(output_dir) if output_dir else source.parent
+            path, facts = await gallery.copy(source, folder, name)
+            return SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
+        if image.url is None:
+            raise NotFoundError(
+                f"Image {index} of the task {order.best_id} was not made: {image.message or image.code}",
+                "Order again if the picture is still wanted.",
+                code="ImageNotFound",
+            )
+        return await self.fetch(image.url, order.region, index, output_dir, name or _default_name(order, index))
+
+    async def fetch(
+        self, url: str, region: str, index: int, output_dir: str | None, filename: str | None
+    ) -> SavedImage:
+        """Fetch a result by its link into a folder; the same bytes under the same name are not written twice."""
+        gallery = self._parts.gallery
+        stem = gallery.check_filename(filename) or gallery.check_filename(_name_in(url)) or "image"
+        folder = await gallery.folder(output_dir)
+        owner = self._parts.owner.rpartition("/")[2]
+        async with gallery.draft(folder, order_id="download", index=index, owner=f"{owner}-{id(url):x}") as draft:
+            await self._parts.service.download(region, url, draft)
+            facts = await draft.verify()
+            wanted = folder / f"{stem}{facts.extension}"
+            if await gallery.matches(wanted, facts.sha256):
+                return SavedImage(index, str(wanted), facts.width, facts.height, facts.bytes)
+            while True:
+                target = await draft.target(stem, facts.extension)
+                if await draft.publish(target):
+                    return SavedImage(index, str(target), facts.width, facts.height, facts.bytes)
+
+    async def preview(self, order: OrderRecord | None, index: int, path: str | None) -> Preview:
+        """Give a small picture of a saved image."""
+        gallery = self._parts.gallery
+        if order is None:
+            return await gallery.preview(await gallery.readable(path or ""))
+        image = find_image(order, index)
+        if image.state is not ImageState.SAVED or not image.path:
+            raise NotFoundError(
+                f"Image {index} of the task {order.best_id} is not saved.",
+                f"Call get_task with task_id={order.best_id} to see why.",
+                code="ImageNotFound",
+            )
+        return await gallery.preview(Path(image.path))
+
+
+def find_image(order: OrderRecord, index: int) -> ImageRecord:
+    """
+    Find an image of an order.
+
+    Raises:
+        NotFoundError: the order has no such image, or none yet.
+    """
+    for image in order.images:
+        if image.index == index:
+            return image
+    if not order.images:
+        raise NotFoundError(
+            f"The task {order.best_id} is {order.status} and has no images yet.",
+            f"Call get_task with task_id={order.best_id} and wait_seconds=45 first.",
+            code="ImageNotFound",
+        )
+    indexes = ", ".join(str(image.index) for image in order.images)
+    raise RequestRefusedError(f"The task {order.best_id} has no image {index}.", f"Its images are: {indexes}.")
+
+
+def _default_name(order: OrderRecord, index: int) -> str:
+    return f"{order.best_id[:8]}-{index}"
+
+
+def _name_in(url: str) -> str | None:
+    stem = PurePosixPath(urlsplit(url).path).stem
+    kept = "".join(character for character in stem if character.isalnum() or character in "-_")
+    return kept[:60] or None

@@ -1,0 +1,61 @@
+"""Questions to the service, within the pace that an account is allowed."""
+
+from wan_mcp.ledger import Limit
+from wan_mcp.remote import TaskAnswer, TaskListing
+from wan_mcp.studio.pacing import backoff
+from wan_mcp.studio.parts import Parts
+from wan_mcp_tools.shared.errors import ThrottledError
+
+# 20 a second are allowed for each account, whatever program asks; two are left to others.
+# https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
+_PER_SECOND = 18.0
+_BURST = 2.0
+
+
+class Queries:
+    """Asks for tasks, lists and cancellations: none creates anything, so each may be repeated."""
+
+    def __init__(self, parts: Parts) -> None:
+        self._parts = parts
+        self._throttled: dict[str, int] = {}
+
+    async def ask(self, region: str, task_id: str) -> TaskAnswer:
+        """Ask for one task, once."""
+        await self._turn(region)
+        try:
+            answer = await self._parts.service.query(region, task_id)
+        except ThrottledError as error:
+            await self._slow_down(region, error)
+            raise
+        self._throttled.pop(region, None)
+        return answer
+
+    async def list(
+        self, region: str, *, start: float | None, end: float | None, model_id: str | None, page_no: int = 1
+    ) -> TaskListing:
+        """Ask for a page of the list, once."""
+        await self._turn(region)
+        try:
+            return await self._parts.service.list_tasks(
+                region, start=start, end=end, model_id=model_id, page_no=page_no
+            )
+        except ThrottledError as error:
+            await self._slow_down(region, error)
+            raise
+
+    async def cancel(self, region: str, task_id: str) -> None:
+        """Ask to cancel a task, once."""
+        await self._turn(region)
+        await self._parts.service.cancel(region, task_id)
+
+    def _limit(self, region: str) -> Limit:
+        return Limit(f"query/{region}", _PER_SECOND, _BURST)
+
+    async def _turn(self, region: str) -> None:
+        wait = await self._parts.ledger.turn(self._limit(region))
+        if wait > 0:
+            await self._parts.clock.sleep(wait)
+
+    async def _slow_down(self, region: str, error: ThrottledError) -> None:
+        count = self._throttled[region] = self._throttled.get(region, 0) + 1
+        await self._parts.ledger.hold_back(self._limit(region), error.retry_after or backoff(count, 1.0, 30.0))

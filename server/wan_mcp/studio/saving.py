@@ -1,0 +1,225 @@
+"""From a task that succeeded to its files: each image once, checked, and never over another file."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import anyio
+
+from wan_mcp.clock import utc
+from wan_mcp.gallery import Gallery, ImageFacts
+from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
+from wan_mcp.studio.books import Books, LeaseLostError
+from wan_mcp.studio.pacing import backoff
+from wan_mcp.studio.parts import Parts
+from wan_mcp.studio.queries import Queries
+from wan_mcp.studio.sending import closed, image_records
+from wan_mcp_tools.shared.errors import DownloadError, LinkExpiredError, WanError
+from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+
+
+class Saver:
+    """
+    Puts the images of an order on disk.
+
+    The name of a file is in the ledger before the file has it, with the digest of its bytes: a process that finds
+    the row later knows whether the file there is the image, and never makes a second one.
+    """
+
+    def __init__(self, parts: Parts, books: Books, queries: Queries) -> None:
+        self._parts = parts
+        self._books = books
+        self._queries = queries
+
+    async def save(self, order: OrderRecord) -> OrderRecord:
+        """Take a succeeded order to CLOSED; until then every image is tried again as long as its link lives."""
+        rounds = 0
+        while order.stage is Stage.OPEN:
+            rounds += 1
+            order = await self._round(order, patient=rounds > 1)
+            if order.stage is not Stage.OPEN:
+                break
+            if self._is_over(order):
+                return await self._close_expired(order)
+            timings = self._parts.timings
+            await self._parts.news.pause(order.local_id, backoff(rounds, timings.save_again, timings.save_again_most))
+            order = await self._renew_links(order)
+        return order
+
+    def _is_over(self, order: OrderRecord) -> bool:
+        return order.expires_at is not None and self._parts.clock.now() > order.expires_at
+
+    async def _round(self, order: OrderRecord, *, patient: bool) -> OrderRecord:
+        """Try every image that is not settled, side by side; close the order when all are."""
+        images = {image.index: image for image in order.images}
+        attempts = 1 if patient else self._parts.timings.save_attempts
+
+        async def work(image: ImageRecord) -> None:
+            images[image.index] = await self._save(order, image, attempts)
+
+        open_images = [image for image in order.images if not image.state.is_settled]
+        try:
+            if len(open_images) == 1:
+                await work(open_images[0])
+            else:
+                async with anyio.create_task_group() as group:
+                    for image in open_images:
+                        group.start_soon(work, image)
+        except* LeaseLostError:
+            raise LeaseLostError from None
+        outcome = [images[image.index] for image in order.images]
+        return await self._settle(order, outcome)
+
+    async def _settle(self, order: OrderRecord, images: Sequence[ImageRecord]) -> OrderRecord:
+        changes: dict[str, object] = {}
+        if all(image.state.is_settled for image in images):
+            changes["stage"] = Stage.CLOSED
+            if all(image.state is ImageState.FAILED for image in images):
+                first = images[0]
+                changes |= closed(Problem(first.code or "Failed", first.message or "No image could be made."))
+            elif self._parts.news.is_waited_for(order.local_id):
+                changes["delivered_at"] = self._parts.clock.now()
+        return await self._books.advance(order, changes, images)
+
+    async def _save(self, order: OrderRecord, image: ImageRecord, attempts: int) -> ImageRecord:
+        """Try one image a few times; give it as SAVED, or as UNSAVED with the reason."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._save_once(order, image)
+            except WanError as error:
+                failure = error
+            unsaved = replace(image, state=ImageState.UNSAVED, code=failure.code, message=str(failure), path=None)
+            lasting = isinstance(failure, DownloadError) and not failure.retryable
+            if lasting or attempt >= attempts:
+                return unsaved
+            await self._parts.clock.sleep(backoff(attempt, self._parts.timings.save_step, 8.0))
+
+    async def _save_once(self, order: OrderRecord, image: ImageRecord) -> ImageRecord:
+        # The folder was confined when the order was placed; a folder allowed then is allowed for this order now.
+        home = Path(order.folder) if order.folder else self._parts.settings.output_dir
+        gallery = Gallery(home, self._parts.settings.allowed_dirs)
+        if image.state is ImageState.STAGED and image.path and image.sha256:
+            path = Path(image.path)
+            if await gallery.matches(path, image.sha256):
+                return await self._finish(order, image, gallery, await gallery.facts(path))
+        folder = await gallery.folder(None)
+        await gallery.sweep(folder, order_id=order.local_id, keep_owner=_file_owner(self._parts.owner))
+        owner = _file_owner(self._parts.owner)
+        async with gallery.draft(folder, order_id=order.local_id, index=image.index, owner=owner) as draft:
+            await self._parts.service.download(order.region, image.url or "", draft)
+            facts = await draft.verify()
+            stem = self._stem(order, image, gallery)
+            while True:
+                target = await draft.target(stem, facts.extension)
+                staged = replace(
+                    image,
+                    state=ImageState.STAGED,
+                    path=str(target),
+                    sha256=facts.sha256,
+                    width=facts.width,
+                    height=facts.height,
+                    bytes=facts.bytes,
+                )
+                await self._books.advance(order, {}, [staged])
+                if await draft.publish(target):
+                    return await self._finish(order, staged, gallery, facts)
+
+    def _stem(self, order: OrderRecord, image: ImageRecord, gallery: Gallery) -> str:
+        request = json.loads(order.request or "{}")
+        return gallery.stem(
+            prompt=str(request.get("prompt") or order.actual_prompt or "image"),
+            created_at=utc(order.created_at),
+            order_id=order.best_id,
+            index=image.index,
+            count=max(len(order.images), order.images_ordered),
+            filename=request.get("filename"),
+        )
+
+    async def _finish(
+        self, order: OrderRecord, image: ImageRecord, gallery: Gallery, facts: ImageFacts
+    ) -> ImageRecord:
+        await gallery.write_sidecar(Path(image.path or ""), _sidecar(order, image, facts, self._parts.clock.now()))
+        # The link is a secret for a day, and the image is a file now.
+        return replace(
+            image,
+            state=ImageState.SAVED,
+            url=None,
+            width=facts.width,
+            height=facts.height,
+            bytes=facts.bytes,
+            code=None,
+            message=None,
+        )
+
+    async def _renew_links(self, order: OrderRecord) -> OrderRecord:
+        """Ask the task once more where a link is over: the answer may bring a new one."""
+        if order.task_id is None or not any(_is_dead(image) for image in order.images):
+            return order
+        try:
+            answer = await self._queries.ask(order.region, order.task_id)
+        except WanError:
+            # The images stay as they are, with their own reason, and the next round comes.
+            return order
+        fresh = {image.index: image for image in image_records(answer)}
+        images = [
+            fresh[image.index]
+            if _is_dead(image) and image.index in fresh and fresh[image.index].url != image.url
+            else image
+            for image in order.images
+        ]
+        if answer.status is TaskStatus.UNKNOWN or images == list(order.images):
+            return await self._close_expired(order)
+        return await self._books.advance(order, {}, images)
+
+    async def _close_expired(self, order: OrderRecord) -> OrderRecord:
+        """End an order whose unsaved images are gone for good."""
+        images = [
+            image
+            if image.state.is_settled
+            else replace(image, state=ImageState.FAILED, url=None, message=f"Never saved: {image.message}")
+            for image in order.images
+        ]
+        changes: dict[str, object] = {"stage": Stage.CLOSED}
+        if not any(image.state is ImageState.SAVED for image in images):
+            reasons = " ".join(sorted({image.message or "" for image in images}))
+            problem = Problem("Expired", f"The image's link is over and nothing was saved. {reasons}".strip())
+            changes = closed(problem, TaskStatus.EXPIRED)
+        return await self._books.advance(order, changes, images)
+
+
+def _is_dead(image: ImageRecord) -> bool:
+    return image.state is ImageState.UNSAVED and image.code == LinkExpiredError.default_code
+
+
+def _file_owner(owner: str) -> str:
+    return owner.rpartition("/")[2]
+
+
+def _sidecar(order: OrderRecord, image: ImageRecord, facts: ImageFacts, now: float) -> dict[str, object]:
+    """Give what a person may want to know of an image later; nothing secret."""
+    request = json.loads(order.request or "{}")
+    known = {
+        "prompt": request.pop("prompt", None),
+        "actual_prompt": order.actual_prompt,
+        "model": order.model,
+        "region": order.region,
+        "parameters": {name: value for name, value in request.items() if name in _PARAMETERS},
+        "index": image.index,
+        "task_id": order.task_id,
+        "local_id": order.local_id,
+        "request_id": order.request_id,
+        "ordered_at": utc(order.created_at).isoformat(),
+        "finished_at": utc(order.finished_at).isoformat() if order.finished_at else None,
+        "saved_at": utc(now).isoformat(),
+        "width": facts.width,
+        "height": facts.height,
+        "bytes": facts.bytes,
+        "sha256": facts.sha256,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+_PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark"})

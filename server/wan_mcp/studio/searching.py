@@ -1,0 +1,246 @@
+"""
+Finding an order again whose answer was lost.
+
+The service has no idempotency key. Its list names the tasks of the last 24 hours with model and creation time, but
+neither prompt nor result (https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks). So the tasks of the
+order's own time window are looked at one by one until exactly one can be it.
+"""
+
+import json
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from wan_mcp.ledger import OrderRecord, Origin, Stage
+from wan_mcp.remote import ListedTask, TaskAnswer
+from wan_mcp.studio.books import Books, problem_of
+from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.pacing import backoff
+from wan_mcp.studio.parts import Parts
+from wan_mcp.studio.queries import Queries
+from wan_mcp.studio.sending import DAY, LOST_FOR_GOOD, closed
+from wan_mcp_tools.shared.catalogue import WireProtocol
+from wan_mcp_tools.shared.errors import KeyRefusedError, ServiceError, SettingsError, WanError
+from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+
+RECOVERED = (
+    "The answer to this order was lost; the task was found again by its model, time, size and number of images. "
+    "If another program orders with the same account at the same moment, look whether the picture is yours."
+)
+NOT_FOUND = Problem(
+    "AnswerLost",
+    "The order was sent and its answer was lost. The service lists no task that could be it, so it was most likely "
+    "never created. It is not sent again by itself.",
+)
+_MOST_PAGES = 5
+
+
+@dataclass(frozen=True, slots=True)
+class _Window:
+    """When a task of the order can have been created, by the service's clock."""
+
+    start: float
+    end: float
+
+
+class Searcher:
+    """Looks for lost orders in the service's list. Never sends anything again."""
+
+    def __init__(self, parts: Parts, books: Books, queries: Queries, clocks: ServiceClocks) -> None:
+        self._parts = parts
+        self._books = books
+        self._queries = queries
+        self._clocks = clocks
+
+    async def search(self, order: OrderRecord) -> OrderRecord:
+        """Take an order from LOST to OPEN or CLOSED, or give up with SUBMIT_UNKNOWN."""
+        if order.protocol == WireProtocol.SYNC:
+            return await self._books.advance(order, closed(LOST_FOR_GOOD, TaskStatus.SUBMIT_UNKNOWN))
+        attempt = 0
+        while order.stage is Stage.LOST:
+            attempt += 1
+            timings = self._parts.timings
+            await self._parts.news.pause(order.local_id, backoff(attempt, timings.search_step, timings.settle))
+            try:
+                order = await self._look(order)
+            except (KeyRefusedError, SettingsError) as error:
+                self._parts.news.trouble(order.local_id, problem_of(error))
+            except ServiceError as error:
+                if error.nothing_created and not error.retryable:
+                    return await self._give_up(order)
+                self._parts.news.trouble(order.local_id, problem_of(error))
+            except WanError as error:
+                self._parts.news.trouble(order.local_id, problem_of(error))
+            if order.stage is Stage.LOST and self._parts.clock.now() > (order.lost_at or 0.0) + DAY:
+                return await self._give_up(order)
+        return order
+
+    async def _look(self, order: OrderRecord) -> OrderRecord:
+        alike = await self._parts.ledger.unanswered(order.region, order.wire_model or "")
+        tasks, served_at = await self._list(order)
+        window = self._window(order)
+        rivals = [other for other in alike if other.local_id != order.local_id]
+        if any(other.stage is Stage.SENDING and self._meets(other, window) for other in rivals):
+            # An answer that is still on its way may name one of these tasks.
+            return order
+        created = [task for task in tasks if window.start <= (task.created_at or 0.0) <= window.end]
+        unknown = await self._unknown(created)
+        candidates = [task for task in unknown if self._is_nearest(task, order, rivals)]
+        answers = [await self._queries.ask(order.region, task.task_id) for task in candidates]
+        waited = served_at - self._service_time(order, order.lost_at or 0.0)
+        return await self._decide(order, answers, waited)
+
+    async def _list(self, order: OrderRecord) -> tuple[list[ListedTask], float]:
+        tasks: list[ListedTask] = []
+        page, pages = 1, 1
+        window = self._window(order)
+        bounds: tuple[float | None, float | None] = (None, None)
+        served_at = self._service_time(order, self._parts.clock.now())
+        while page <= pages:
+            # First without bounds: the zone of the list's time filter is not documented. A busy account needs them.
+            listing = await self._queries.list(
+                order.region, start=bounds[0], end=bounds[1], model_id=order.wire_model, page_no=page
+            )
+            self._clocks.learn(order.region, listing.served_at, self._parts.clock.now())
+            served_at = listing.served_at or served_at
+            pages = listing.total_pages
+            if pages > _MOST_PAGES and bounds == (None, None):
+                bounds = (window.start, window.end)
+                continue
+            tasks.extend(listing.tasks)
+            page += 1
+        return tasks, served_at
+
+    def _service_time(self, order: OrderRecord, moment: float) -> float:
+        offset = order.clock_offset
+        if offset is None:
+            offset = self._clocks.offset(order.region) or 0.0
+        return moment + offset
+
+    def _window(self, order: OrderRecord) -> _Window:
+        timings = self._parts.timings
+        sent = self._service_time(order, order.sent_at or order.created_at)
+        return _Window(sent - timings.skew, sent + timings.create_window + timings.skew)
+
+    def _meets(self, other: OrderRecord, window: _Window) -> bool:
+        sent = self._service_time(other, other.sent_at or 0.0)
+        return sent <= window.end
+
+    async def _unknown(self, tasks: Sequence[ListedTask]) -> list[ListedTask]:
+        known = await self._parts.ledger.known([task.task_id for task in tasks])
+        return [task for task in tasks if task.task_id not in known]
+
+    def _is_nearest(self, task: ListedTask, order: OrderRecord, rivals: Sequence[OrderRecord]) -> bool:
+        """Say whether no lost order was sent between this one and the task's creation."""
+        if order.protocol == WireProtocol.LEGACY:
+            # The result repeats the prompt, which says more than the time.
+            return True
+        sent = self._service_time(order, order.sent_at or 0.0)
+        created = task.created_at or 0.0
+        skew = self._parts.timings.skew
+        later = (self._service_time(other, other.sent_at or 0.0) for other in rivals)
+        return not any(sent < moment <= created + skew for moment in later)
+
+    async def _decide(self, order: OrderRecord, answers: Sequence[TaskAnswer], waited: float) -> OrderRecord:
+        timings = self._parts.timings
+        request = ImageRequest(**json.loads(order.request or "{}"))
+        if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
+            return order
+        matches = [answer for answer in answers if _agrees(answer, order, request)]
+        if waited < timings.settle:
+            # The list may lag behind: another candidate may show yet.
+            return order
+        if len(matches) == 1 or (matches and order.protocol == WireProtocol.LEGACY):
+            return await self._adopt(order, matches[0])
+        if matches:
+            return await self._offer_all(order, matches)
+        if waited < timings.grace:
+            return order
+        failed = [answer for answer in answers if answer.status is TaskStatus.FAILED]
+        if len(failed) == 1 and len(answers) == 1:
+            return await self._adopt(order, failed[0])
+        return await self._give_up(order)
+
+    async def _adopt(self, order: OrderRecord, answer: TaskAnswer) -> OrderRecord:
+        now = self._parts.clock.now()
+        changes = {
+            "stage": Stage.OPEN,
+            "status": TaskStatus.RUNNING,
+            "accepted_at": order.sent_at,
+            "expires_at": (order.sent_at or now) + DAY,
+            "notes": (*order.notes, RECOVERED),
+            "error_code": None,
+            "error_message": None,
+        }
+        return await self._books.accept(order, answer.task_id, slot=None, changes=changes)
+
+    async def _offer_all(self, order: OrderRecord, answers: Sequence[TaskAnswer]) -> OrderRecord:
+        """Save every picture that may be the order's, and say that it is not known which is."""
+        now = self._parts.clock.now()
+        note = (
+            f"This may be the picture of the order {order.local_id}, whose answer was lost: several tasks fit it, "
+            "and the service does not tell whose they are."
+        )
+        for answer in answers:
+            await self._parts.ledger.adopt(
+                local_id=f"local-{secrets.token_hex(8)}",
+                task_id=answer.task_id or "",
+                origin=Origin.RECOVERED,
+                region=order.region,
+                account=order.account,
+                changes={
+                    "model": order.model,
+                    "wire_model": order.wire_model,
+                    "protocol": order.protocol,
+                    "folder": order.folder,
+                    "stage": Stage.OPEN,
+                    "status": TaskStatus.RUNNING,
+                    "accepted_at": order.sent_at,
+                    "expires_at": (order.sent_at or now) + DAY,
+                    "notes": (note,),
+                },
+            )
+        ids = ", ".join(answer.task_id or "" for answer in answers)
+        problem = Problem(
+            "AnswerLost",
+            f"The order was sent and its answer was lost. Several tasks fit it: {ids}. Their images are saved; look "
+            "at them with get_task. It is not sent again by itself.",
+        )
+        return await self._books.advance(order, closed(problem, TaskStatus.SUBMIT_UNKNOWN))
+
+    async def _give_up(self, order: OrderRecord) -> OrderRecord:
+        return await self._books.advance(order, closed(NOT_FOUND, TaskStatus.SUBMIT_UNKNOWN))
+
+
+def _agrees(answer: TaskAnswer, order: OrderRecord, request: ImageRequest) -> bool:
+    """Say whether a finished task can be the order: count, size, and the prompt where it is repeated."""
+    if answer.status is not TaskStatus.SUCCEEDED:
+        return False
+    count = answer.total or len(answer.images)
+    if count != request.n:
+        return False
+    if order.protocol == WireProtocol.LEGACY and answer.orig_prompt is not None:
+        return answer.orig_prompt.strip() == request.prompt.strip()
+    return answer.size is None or _is_about(answer.size, request.size)
+
+
+_SQUARES = {"1K": 1024, "2K": 2048, "4K": 4096}
+_PIXELS_MAY_DIFFER = 0.06
+
+
+def _is_about(got: str, asked: str) -> bool:
+    """Compare sizes; the newest models return a few pixels more or less than they were asked for."""
+    if asked in _SQUARES:
+        side = _SQUARES[asked]
+        asked = f"{side}*{side}"
+    try:
+        pairs = zip(_sides(got), _sides(asked), strict=True)
+    except ValueError:
+        return True
+    return all(abs(one - other) <= other * _PIXELS_MAY_DIFFER for one, other in pairs)
+
+
+def _sides(size: str) -> tuple[int, int]:
+    width, _, height = size.replace("x", "*").partition("*")
+    return int(width), int(height)

@@ -1,0 +1,217 @@
+"""From an order that is written down to one that the service has answered."""
+
+import json
+from collections import defaultdict
+from contextlib import AbstractAsyncContextManager, nullcontext
+
+import anyio
+
+from wan_mcp.ledger import ImageRecord, ImageState, Limit, OrderRecord, Slot, Stage
+from wan_mcp.remote import CreateOrder, TaskAnswer
+from wan_mcp.studio.books import Books, problem_of
+from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.pacing import backoff
+from wan_mcp.studio.parts import Parts
+from wan_mcp_tools.shared.catalogue import WireProtocol
+from wan_mcp_tools.shared.errors import NotConnectedError, ThrottledError, WanError
+from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+
+DAY = 86_400.0
+
+NEVER_SENT = Problem(
+    "NotSent",
+    "The server stopped before the order was sent. Nothing was ordered and nothing will be charged. Order again.",
+)
+LOST_FOR_GOOD = Problem(
+    "AnswerLost",
+    "The order was sent by the synchronous protocol and its answer was lost. That protocol gives no task id, so the "
+    "order cannot be found again; it may have been charged. It is not repeated by itself: order again with "
+    "fresh=true if the picture is worth a second charge. The asynchronous protocol has no such gap.",
+)
+
+
+class Sender:
+    """
+    Sends orders, each at most once.
+
+    Only a connection that never opened and a rate-limit refusal are followed by another attempt: both prove that
+    nothing was created. One unanswered order at a time for each region, key and model, so that a lost answer can
+    be matched to its task by time alone.
+    """
+
+    def __init__(self, parts: Parts, books: Books, clocks: ServiceClocks) -> None:
+        self._parts = parts
+        self._books = books
+        self._clocks = clocks
+        self._queues: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+
+    async def send(self, order: OrderRecord) -> OrderRecord:
+        """Take an order from QUEUED to OPEN, LOST or CLOSED."""
+        request = ImageRequest(**json.loads(order.request or "{}"))
+        name = f"create/{order.region}/{order.account}/{order.wire_model}"
+        waits_for_slot = order.protocol != WireProtocol.SYNC
+        slot = Slot(name, self._parts.timings.slot) if waits_for_slot else None
+        started = self._parts.clock.monotonic()
+        attempt = 0
+        while order.stage is Stage.QUEUED:
+            attempt += 1
+            # Without a slot, orders of this process stand in line only for their turn, not for an answer.
+            line: AbstractAsyncContextManager[object] = self._queues[name] if slot else nullcontext()
+            async with line:
+                order = await self._take_turn(order, slot)
+                if order.stage is not Stage.SENDING:
+                    return order
+                try:
+                    answer = await self._post(order, request, slot)
+                except WanError as error:
+                    waited = self._parts.clock.monotonic() - started
+                    order, pause = await self._refused(order, error, slot, attempt, waited)
+                else:
+                    return await self._accepted(order, answer, slot)
+            if pause:
+                await self._parts.clock.sleep(pause)
+        return order
+
+    def _limit(self, order: OrderRecord) -> Limit:
+        model = self._parts.offer.catalogue.find(order.model or "")
+        return Limit(f"create/{order.region}/{order.wire_model}", model.submit_rate(order.region))
+
+    async def _take_turn(self, order: OrderRecord, slot: Slot | None) -> OrderRecord:
+        limit = self._limit(order)
+        while True:
+
+            async def begin() -> OrderRecord | float | None:
+                return await self._parts.ledger.begin_sending(
+                    order, slot=slot, limit=limit, clock_offset=self._clocks.offset(order.region)
+                )
+
+            begun = await self._books.insist(order.local_id, begin)
+            if begun is None:
+                # Cancelled while it stood in line, or taken over: the ledger knows.
+                return await self._books.advance(order, {})
+            if isinstance(begun, OrderRecord):
+                self._parts.news.publish(begun)
+                return begun
+            self._parts.news.trouble(order.local_id, Problem("Queued", "The order waits for its turn to be sent."))
+            await self._parts.clock.sleep(min(begun, 1.0))
+
+    async def _post(self, order: OrderRecord, request: ImageRequest, slot: Slot | None) -> TaskAnswer:
+        self._parts.news.trouble(order.local_id, None)
+        answers: list[TaskAnswer] = []
+        errors: list[WanError] = []
+
+        async def post(scope: anyio.CancelScope) -> None:
+            try:
+                answers.append(await self._parts.service.create(_wire_order(order, request)))
+            except WanError as error:
+                errors.append(error)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(post, group.cancel_scope)
+            while slot is not None:
+                await self._parts.clock.sleep(slot.seconds / 3)
+                await self._books.insist(order.local_id, lambda: self._hold(slot, order))
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    async def _hold(self, slot: Slot, order: OrderRecord) -> None:
+        await self._parts.ledger.hold_slot(slot, order.local_id)
+
+    async def _accepted(self, order: OrderRecord, answer: TaskAnswer, slot: Slot | None) -> OrderRecord:
+        now = self._parts.clock.now()
+        self._clocks.learn(order.region, answer.served_at, now)
+        status = answer.status if answer.task_id is None else TaskStatus.PENDING
+        changes = {
+            "stage": Stage.OPEN,
+            "status": status,
+            "accepted_at": now,
+            "expires_at": now + DAY,
+            "request_id": answer.request_id,
+            "error_code": None,
+            "error_message": None,
+        }
+        images: tuple[ImageRecord, ...] = ()
+        if answer.task_id is None:
+            changes["finished_at"] = now
+            images = image_records(answer)
+        return await self._books.accept(order, answer.task_id, slot=slot, changes=changes, images=images)
+
+    async def _refused(
+        self, order: OrderRecord, error: WanError, slot: Slot | None, attempt: int, waited: float
+    ) -> tuple[OrderRecord, float]:
+        """Put an order that was certainly not created back in line or end it; mark any other as lost."""
+        timings = self._parts.timings
+        free = slot.name if slot else None
+        if not error.nothing_created:
+            return await self._lost(order, error), 0.0
+        pause = 0.0
+        if isinstance(error, ThrottledError) and waited < timings.throttle_patience:
+            pause = error.retry_after or backoff(attempt, 2.0, 30.0)
+            limit = self._limit(order)
+            await self._books.insist(order.local_id, lambda: self._parts.ledger.hold_back(limit, pause))
+        elif isinstance(error, NotConnectedError) and attempt < timings.connect_attempts:
+            pause = backoff(attempt, timings.trouble_step, 8.0)
+        if pause:
+            self._parts.news.trouble(order.local_id, problem_of(error))
+            changes = {"stage": Stage.QUEUED, "sent_at": None}
+            return await self._books.advance(order, changes, free_slot=free), pause
+        return await self._books.advance(order, closed(problem_of(error)), free_slot=free), 0.0
+
+    async def _lost(self, order: OrderRecord, error: WanError) -> OrderRecord:
+        # The slot is not freed: it ends by itself, which keeps the next order's window apart from this one's.
+        if order.protocol == WireProtocol.SYNC:
+            return await self._books.advance(
+                order, closed(LOST_FOR_GOOD, TaskStatus.SUBMIT_UNKNOWN) | {"lost_at": self._parts.clock.now()}
+            )
+        return await self._books.advance(
+            order,
+            {
+                "stage": Stage.LOST,
+                "status": TaskStatus.SUBMIT_UNKNOWN,
+                "lost_at": self._parts.clock.now(),
+                "error_code": error.code,
+                "error_message": error.message,
+            },
+        )
+
+
+def closed(problem: Problem, status: TaskStatus = TaskStatus.FAILED) -> dict[str, object]:
+    """Give the changes that end an order with a reason."""
+    return {
+        "stage": Stage.CLOSED,
+        "status": status,
+        "error_code": problem.code,
+        "error_message": problem.message,
+    }
+
+
+def image_records(answer: TaskAnswer) -> tuple[ImageRecord, ...]:
+    """Give the images of an answer as the ledger keeps them."""
+    return tuple(
+        ImageRecord(
+            image.index,
+            ImageState.WAITING if image.url else ImageState.FAILED,
+            url=image.url,
+            code=image.code,
+            message=image.message,
+        )
+        for image in answer.images
+    )
+
+
+def _wire_order(order: OrderRecord, request: ImageRequest) -> CreateOrder:
+    return CreateOrder(
+        region=order.region,
+        protocol=WireProtocol(order.protocol or ""),
+        model_id=order.wire_model or "",
+        prompt=request.prompt,
+        size=request.size,
+        n=request.n,
+        negative_prompt=request.negative_prompt,
+        seed=request.seed,
+        prompt_extend=request.prompt_extend,
+        watermark=request.watermark,
+    )

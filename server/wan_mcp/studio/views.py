@@ -1,0 +1,52 @@
+"""An order of the ledger as the tools see it."""
+
+import json
+
+from wan_mcp.clock import utc
+from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Origin, Stage
+from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp_tools.shared.tasks import FailedImage, Problem, SavedImage, Task, TaskStatus
+
+
+def is_settled(order: OrderRecord) -> bool:
+    """Say whether waiting longer changes nothing for a caller."""
+    if order.stage is Stage.CLOSED or order.status is TaskStatus.UNKNOWN:
+        return True
+    if order.stage is not Stage.OPEN or order.status is not TaskStatus.SUCCEEDED:
+        return False
+    return all(image.state.is_settled or image.state is ImageState.UNSAVED for image in order.images)
+
+
+def view(order: OrderRecord, *, joined: bool = False, trouble: Problem | None = None) -> Task:
+    """Give an order as a task; `trouble` is what holds it up at the moment."""
+    problem = Problem(order.error_code, order.error_message or "") if order.error_code else trouble
+    return Task(
+        task_id=order.best_id,
+        local_id=order.local_id,
+        status=order.status,
+        region=order.region,
+        model=order.model,
+        settled=is_settled(order),
+        created_at=utc(order.created_at),
+        request=ImageRequest(**json.loads(order.request)) if order.request else None,
+        images=tuple(_saved(image) for image in order.images if image.state is ImageState.SAVED),
+        failed_images=tuple(
+            _failed(image) for image in order.images if image.state in (ImageState.UNSAVED, ImageState.FAILED)
+        ),
+        actual_prompt=order.actual_prompt,
+        expires_at=utc(order.expires_at) if order.expires_at else None,
+        problem=problem,
+        notes=order.notes,
+        joined=joined,
+        open=order.stage is not Stage.CLOSED,
+        ordered_here=order.origin is Origin.ORDERED,
+    )
+
+
+def _saved(image: ImageRecord) -> SavedImage:
+    return SavedImage(image.index, image.path or "", image.width or 0, image.height or 0, image.bytes or 0)
+
+
+def _failed(image: ImageRecord) -> FailedImage:
+    url = image.url if image.state is ImageState.UNSAVED else None
+    return FailedImage(image.index, image.code or "Failed", image.message or "", url)

@@ -1,0 +1,37 @@
+"""The tool that cancels a task."""
+
+from wan_mcp_tools.shared.parameters import TaskId
+from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.results import TaskResult, task_answer
+from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
+
+DESCRIPTION = """\
+Cancel a task that is still PENDING; then it is not charged. A task that has begun cannot be cancelled: the answer says \
+so, and it is finished, charged and saved."""
+
+
+class CancelTaskArguments(Arguments):
+    """Which task."""
+
+    task_id: TaskId
+
+
+def cancel_task(studio: Studio) -> Tool:
+    """Build the tool on a studio."""
+
+    async def run(arguments: CancelTaskArguments, report: Report | None) -> Answer:
+        del report
+        return task_answer(await studio.cancel(arguments.task_id))
+
+    return Tool(
+        name="cancel_task",
+        title="Cancel task",
+        description=DESCRIPTION,
+        arguments=CancelTaskArguments,
+        run=run,
+        result=TaskResult,
+        reads_only=False,
+        destroys=True,
+        repeats_safely=True,
+        reaches_out=True,
+    )

@@ -1,0 +1,45 @@
+"""The tool that orders, waits and answers with paths."""
+
+from wan_mcp_tools.shared.ordering import OrderArguments
+from wan_mcp_tools.shared.parameters import WaitSeconds
+from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.results import TaskResult, check_wait, task_answer
+from wan_mcp_tools.shared.tool import Answer, Tool
+
+DESCRIPTION = """\
+Make pictures from a text and save them as files; answers with their paths.
+Each image costs money (about 0.02 to 0.08 USD); region sandbox is free. When wait_seconds is over, the answer is the \
+task_id: call get_task with it, never generate_image again. The picture is saved even if nobody asks.
+An identical call whose first result was never received joins that order instead of paying twice; fresh=true, another \
+seed or other words order a new one. Results live 24 hours at the service, files stay."""
+
+
+class GenerateImageArguments(OrderArguments):
+    """An order, and how long to wait for it."""
+
+    wait_seconds: WaitSeconds = None
+
+
+def generate_image(studio: Studio) -> Tool:
+    """Build the tool on a studio."""
+
+    async def run(arguments: GenerateImageArguments, report: Report | None) -> Answer:
+        seconds = check_wait(arguments.wait_seconds, studio.default_wait_seconds)
+        request = arguments.request(studio.offer)
+        task = await studio.order(
+            request, wait_seconds=seconds, until_named=False, fresh=arguments.fresh, report=report
+        )
+        return task_answer(task)
+
+    return Tool(
+        name="generate_image",
+        title="Generate image",
+        description=DESCRIPTION,
+        arguments=GenerateImageArguments,
+        run=run,
+        result=TaskResult,
+        reads_only=False,
+        destroys=False,
+        repeats_safely=False,
+        reaches_out=True,
+    )

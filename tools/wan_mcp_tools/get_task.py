@@ -1,0 +1,39 @@
+"""The tool that tells how a task is doing."""
+
+from wan_mcp_tools.shared.parameters import TaskId, WaitSeconds
+from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.results import TaskResult, check_wait, task_answer
+from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
+
+DESCRIPTION = """\
+Tell how a task is doing; a finished one answers with the paths of its saved images. Free of charge.
+Use wait_seconds=45 to wait for the end, and repeat that as long as the status is PENDING or RUNNING; stop at any other \
+status. Knows the tasks of earlier sessions, and asks the service for ids it has never seen."""
+
+
+class GetTaskArguments(Arguments):
+    """Which task, and how long to wait for its end."""
+
+    task_id: TaskId
+    wait_seconds: WaitSeconds = 0
+
+
+def get_task(studio: Studio) -> Tool:
+    """Build the tool on a studio."""
+
+    async def run(arguments: GetTaskArguments, report: Report | None) -> Answer:
+        seconds = check_wait(arguments.wait_seconds, 0.0)
+        return task_answer(await studio.get(arguments.task_id, wait_seconds=seconds, report=report))
+
+    return Tool(
+        name="get_task",
+        title="Get task",
+        description=DESCRIPTION,
+        arguments=GetTaskArguments,
+        run=run,
+        result=TaskResult,
+        reads_only=True,
+        destroys=False,
+        repeats_safely=True,
+        reaches_out=True,
+    )

@@ -1,0 +1,87 @@
+"""The tool that lists recent tasks."""
+
+from wan_mcp_tools.shared.errors import RequestRefusedError
+from wan_mcp_tools.shared.parameters import Cursor, Limit, Remote, Status
+from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.tasks import Task
+from wan_mcp_tools.shared.tool import Answer, Arguments, Result, Tool
+
+DESCRIPTION = """\
+List recent tasks, newest first. Use it when a task_id was lost or to see what is still running; get_task gives the \
+paths. remote=true also asks the service for tasks of the last 24 hours that this ledger lacks, and saves their images."""
+
+_PROMPT_LENGTH = 60
+_MOST = 100
+
+
+class ListTasksArguments(Arguments):
+    """Which tasks, and how many."""
+
+    status: Status = None
+    limit: Limit = 10
+    cursor: Cursor = None
+    remote: Remote = False
+
+
+class ListedTaskResult(Result):
+    """One task in a list; `images` counts the saved ones."""
+
+    task_id: str
+    status: str
+    region: str
+    created_at: str
+    model: str | None = None
+    prompt: str | None = None
+    images: int | None = None
+    note: str | None = None
+
+
+class TaskListResult(Result):
+    """A page of tasks; `cursor` opens the next."""
+
+    tasks: tuple[ListedTaskResult, ...]
+    cursor: str | None = None
+    message: str | None = None
+
+
+def list_tasks(studio: Studio) -> Tool:
+    """Build the tool on a studio."""
+
+    async def run(arguments: ListTasksArguments, report: Report | None) -> Answer:
+        del report
+        if not 1 <= arguments.limit <= _MOST:
+            raise RequestRefusedError(f"limit is {arguments.limit}.", f"Use a number from 1 to {_MOST}.")
+        page = await studio.list_tasks(
+            status=arguments.status, limit=arguments.limit, cursor=arguments.cursor, remote=arguments.remote
+        )
+        rows = tuple(_row(task) for task in page.tasks)
+        return Answer(TaskListResult(tasks=rows, cursor=page.cursor, message=" ".join(page.notes) or None))
+
+    return Tool(
+        name="list_tasks",
+        title="List tasks",
+        description=DESCRIPTION,
+        arguments=ListTasksArguments,
+        run=run,
+        result=TaskListResult,
+        reads_only=True,
+        destroys=False,
+        repeats_safely=True,
+        reaches_out=True,
+    )
+
+
+def _row(task: Task) -> ListedTaskResult:
+    prompt = task.request.prompt if task.request else None
+    if prompt and len(prompt) > _PROMPT_LENGTH:
+        prompt = prompt[:_PROMPT_LENGTH].rstrip() + "…"
+    return ListedTaskResult(
+        task_id=task.task_id,
+        status=task.status,
+        region=task.region,
+        created_at=task.created_at.isoformat(timespec="seconds"),
+        model=task.model,
+        prompt=prompt,
+        images=len(task.images) or None,
+        note=" ".join(task.notes) or None,
+    )

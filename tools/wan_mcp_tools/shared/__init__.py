@@ -1,0 +1,1 @@
+"""The words that every tool shares: tasks, images, regions, models, requests, results, errors."""

@@ -1,0 +1,188 @@
+"""What can be ordered here, and the check of every order before it costs money."""
+
+from dataclasses import dataclass
+
+from wan_mcp_tools.shared.catalogue import Catalogue, Model, WireProtocol
+from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
+from wan_mcp_tools.shared.regions import REGIONS, SANDBOX, find_region
+from wan_mcp_tools.shared.requests import ImageRequest
+
+MAX_SEED = 2_147_483_647
+"""Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference"""
+
+_ECHO = 40
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """
+    The catalogue together with the operator's choices.
+
+    `keyed_regions` are the names of the regions that have a key; `prefer_sync` orders by the synchronous protocol
+    where a model has it.
+    """
+
+    catalogue: Catalogue
+    default_model: str
+    default_region: str
+    keyed_regions: frozenset[str]
+    prefer_sync: bool = False
+
+    def request(
+        self,
+        *,
+        prompt: str,
+        negative_prompt: str | None = None,
+        model: str | None = None,
+        size: str | None = None,
+        n: int | None = 1,
+        seed: int | None = None,
+        prompt_extend: bool | None = None,
+        watermark: bool | None = False,
+        region: str | None = None,
+        output_dir: str | None = None,
+        filename: str | None = None,
+    ) -> ImageRequest:
+        """
+        Check an order and complete it with the defaults.
+
+        Raises:
+            RequestRefusedError: an argument is not one that the model or the region takes.
+            SettingsError: the call names no model, and the operator's default is none that is known.
+        """
+        chosen = self._choose_model(model)
+        place = self._choose_region(chosen, region)
+        return ImageRequest(
+            model=chosen.id,
+            region=place,
+            prompt=_check_prompt(prompt, chosen),
+            size=self._resolve_size(size, chosen, place),
+            n=1 if n is None else _check_whole("n", n, 1, chosen.max_n, f"{chosen.id} draws at most that many"),
+            negative_prompt=self._check_negative_prompt(negative_prompt, chosen),
+            seed=None if seed is None else _check_whole("seed", seed, 0, MAX_SEED, "leave it out for a random one"),
+            prompt_extend=self._check_prompt_extend(prompt_extend, chosen),
+            watermark=False if watermark is None else _check_switch("watermark", watermark),
+            output_dir=output_dir,
+            filename=filename,
+        )
+
+    def protocol(self, request: ImageRequest) -> WireProtocol:
+        """Give the protocol by which the request is ordered."""
+        model = self.catalogue.find(request.model)
+        return model.protocol(request.region, prefer_sync=self.prefer_sync)
+
+    def _choose_model(self, named: str | None) -> Model:
+        if named and named.strip():
+            return self.catalogue.find(named)
+        try:
+            return self.catalogue.find(self.default_model)
+        except RequestRefusedError as error:
+            raise SettingsError(f"WAN_MCP_MODEL: {error.message}", error.advice) from error
+
+    def _choose_region(self, model: Model, named: str | None) -> str:
+        if named and named.strip():
+            region = find_region(named).name
+            if region in model.regions:
+                return region
+            raise RequestRefusedError(
+                f"{model.id} is not offered in {region}.",
+                f"Regions that offer it: {', '.join(model.regions)}. {self._name_models_of(region)}",
+            )
+        if self.default_region in model.regions:
+            return self.default_region
+        others = [each.name for each in REGIONS if each.name in model.regions and each != SANDBOX]
+        for region in others:
+            if region in self.keyed_regions:
+                return region
+        settings = [f"DASHSCOPE_API_KEY_{region.upper()}" for region in others]
+        raise RequestRefusedError(
+            f"{model.id} is not offered in {self.default_region}, and no region that offers it has a key.",
+            f"Regions that offer it: {', '.join(others) or 'none but the sandbox'}. "
+            + (f"Set {' or '.join(settings)}. " if settings else "")
+            + self._name_models_of(self.default_region),
+        )
+
+    def _name_models_of(self, region: str) -> str:
+        names = [model.id for model in self.catalogue.models if region in model.regions]
+        return f"Models of {region}: {', '.join(names) or 'none'}."
+
+    def _resolve_size(self, size: str | None, model: Model, region: str) -> str:
+        try:
+            return model.sizes.resolve(size)
+        except RequestRefusedError as error:
+            others = [
+                other.id for other in self.catalogue.models if region in other.regions and other.sizes.allows(size)
+            ]
+            hint = f" Models of {region} that draw it: {', '.join(others)}." if others else ""
+            raise RequestRefusedError(
+                f"{model.id} does not draw this size: {error.message}", error.advice + hint
+            ) from error
+
+    def _check_negative_prompt(self, text: str | None, model: Model) -> str | None:
+        if text is None or not text.strip():
+            return None
+        if model.negative_prompt_limit is None:
+            having = [each.id for each in self.catalogue.models if each.negative_prompt_limit is not None]
+            raise _no_such_parameter("negative_prompt", model, having)
+        return _check_text("negative prompt", text, model.negative_prompt_limit, model)
+
+    def _check_prompt_extend(self, value: bool | None, model: Model) -> bool | None:
+        if model.has_prompt_extend:
+            # The service's own default, sent all the same so that an order says what it does.
+            return True if value is None else _check_switch("prompt_extend", value)
+        if value is None:
+            return None
+        having = [each.id for each in self.catalogue.models if each.has_prompt_extend]
+        raise _no_such_parameter("prompt_extend", model, having)
+
+
+def _no_such_parameter(name: str, model: Model, having: list[str]) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"{model.id} has no parameter {name}.",
+        f"Leave it out, or use a model that has it: {', '.join(having) or 'none has'}.",
+    )
+
+
+def _check_prompt(text: str, model: Model) -> str:
+    if not any(character.isprintable() and not character.isspace() for character in text):
+        raise RequestRefusedError("The prompt is empty.", "Say what the picture shows.")
+    return _check_text("prompt", text, model.prompt_limit, model)
+
+
+def _check_text(name: str, text: str, limit: int, model: Model) -> str:
+    if len(text) > limit:
+        raise RequestRefusedError(
+            f"The {name} has {len(text):,} characters, and {model.id} reads at most {limit:,}.",
+            f"Shorten it by {len(text) - limit:,}; the service would cut off the end without a word.",
+        )
+    try:
+        text.encode()
+    except UnicodeEncodeError as error:
+        raise RequestRefusedError(
+            f"The {name} has half a character at position {error.start + 1} (an unpaired surrogate).",
+            "Send it as well-formed Unicode.",
+        ) from error
+    return text
+
+
+def _check_whole(name: str, value: object, least: int, most: int, remark: str) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= most:
+        raise RequestRefusedError(
+            f"{name} is {_echo(value)}, and must be a whole number from {least} to {most}.",
+            f"Choose {name} in that range; {remark}.",
+        )
+    return value
+
+
+def _check_switch(name: str, value: object) -> bool:
+    if not isinstance(value, bool):
+        raise RequestRefusedError(f"{name} is {_echo(value)}, and must be true or false.", "Choose one of them.")
+    return value
+
+
+def _echo(value: object) -> str:
+    # Python does not print whole numbers of more than a few thousand digits.
+    try:
+        return repr(value)[:_ECHO]
+    except ValueError:
+        return "far too long"

@@ -1,0 +1,91 @@
+"""What the tools need of the server: one port."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Protocol
+
+from wan_mcp_tools.shared.tasks import SavedImage, Task, TaskStatus
+
+if TYPE_CHECKING:
+    from wan_mcp_tools.shared.offer import Offer
+    from wan_mcp_tools.shared.requests import ImageRequest
+
+Report = Callable[[float, float | None, str], Awaitable[None]]
+"""Takes the progress of a wait: seconds gone, seconds expected in all (or None), and a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A small picture: encoded bytes and their MIME type."""
+
+    data: bytes
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks, newest first; `cursor` opens the next page and is None at the end."""
+
+    tasks: Sequence[Task]
+    cursor: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class Studio(Protocol):
+    """
+    The server's side of every tool.
+
+    Every method raises `WanError` where the caller can act on the trouble. A method that waits answers within
+    its `wait_seconds` plus two seconds, with the task as it is by then.
+    """
+
+    @property
+    def offer(self) -> "Offer":
+        """What can be ordered, and with which defaults."""
+        ...
+
+    @property
+    def default_wait_seconds(self) -> float:
+        """How long a waiting call waits if it does not say."""
+        ...
+
+    async def order(
+        self, request: "ImageRequest", *, wait_seconds: float, until_named: bool, fresh: bool, report: Report | None
+    ) -> Task:
+        """
+        Write the order down, send it, and wait.
+
+        `until_named` ends the wait as soon as the service has named the task; otherwise the wait is for the saved
+        images. `fresh` orders anew even if an identical order is open or was never collected.
+        """
+        ...
+
+    async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
+        """Give the task, after waiting for its end at most `wait_seconds`."""
+        ...
+
+    async def cancel(self, task_id: str) -> Task:
+        """Cancel a task that is still PENDING."""
+        ...
+
+    async def list_tasks(
+        self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
+    ) -> TaskPage:
+        """Give the ledger's tasks, newest first; `remote` also asks the service and adopts what is missing."""
+        ...
+
+    async def place_image(
+        self,
+        *,
+        task_id: str | None,
+        index: int,
+        url: str | None,
+        output_dir: str | None,
+        filename: str | None,
+    ) -> tuple[SavedImage, Task | None]:
+        """Put an image of a task, or of a result URL, into a folder under a name."""
+        ...
+
+    async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
+        """Give a small picture of a saved image: longest side 1024 pixels at most, 500 kB at most."""
+        ...

@@ -1,0 +1,31 @@
+"""An order as data: checked, complete, and the same for every protocol."""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRequest:
+    """
+    One order that the catalogue has accepted.
+
+    `model` is the catalogue's id (the wire id may differ by region), `region` the region's name, `size` what the
+    service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images. `None` means that the model has no
+    such parameter, or that the service chooses. `output_dir` and `filename` are the caller's, not yet confined.
+    """
+
+    model: str
+    region: str
+    prompt: str
+    size: str
+    n: int = 1
+    negative_prompt: str | None = None
+    seed: int | None = None
+    prompt_extend: bool | None = None
+    watermark: bool = False
+    output_dir: str | None = None
+    filename: str | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give the request as plain data, without what is absent."""
+        return {name: value for name, value in asdict(self).items() if value is not None}

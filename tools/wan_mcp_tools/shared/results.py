@@ -1,0 +1,135 @@
+"""The answer that the ordering tools share, and the words in it."""
+
+from wan_mcp_tools.shared.errors import RequestRefusedError
+from wan_mcp_tools.shared.tasks import Task, TaskStatus
+from wan_mcp_tools.shared.tool import Answer, Result
+
+_LONGEST_WAIT = 3600.0
+_PROMPT_BYTES = 240
+"""How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
+
+JOINED = (
+    "An identical order was placed before and its result was never received, so this is that order and nothing more "
+    "is charged. Pass fresh=true to order another."
+)
+
+
+class ImageResult(Result):
+    """A saved image: absolute path, sizes in pixels and bytes."""
+
+    path: str
+    width: int
+    height: int
+    bytes: int
+
+
+class FailedImageResult(Result):
+    """An image that is no file; `url` only where it exists and could not be saved yet."""
+
+    index: int
+    code: str
+    message: str
+    url: str | None = None
+
+
+class TaskResult(Result):
+    """A task as it is now. Absent values are left out."""
+
+    task_id: str | None = None
+    status: str
+    region: str
+    model: str | None = None
+    images: tuple[ImageResult, ...] | None = None
+    failed_images: tuple[FailedImageResult, ...] | None = None
+    actual_prompt: str | None = None
+    expires_at: str | None = None
+    message: str | None = None
+    next_step: str | None = None
+
+
+def task_result(task: Task) -> TaskResult:
+    """Give a task as the answer of a tool."""
+    images = tuple(ImageResult(path=i.path, width=i.width, height=i.height, bytes=i.bytes) for i in task.images)
+    failed = tuple(
+        FailedImageResult(index=i.index, code=i.code, message=i.message, url=i.url) for i in task.failed_images
+    )
+    return TaskResult(
+        task_id=task.task_id,
+        status=task.status,
+        region=task.region,
+        model=task.model,
+        images=images or None,
+        failed_images=failed or None,
+        actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
+        expires_at=task.expires_at.isoformat(timespec="seconds") if task.expires_at else None,
+        message=_message(task),
+        next_step=_next_step(task),
+    )
+
+
+def task_answer(task: Task) -> Answer:
+    """Give a task as an answer, marked as a failure where it failed."""
+    return Answer(task_result(task), is_error=is_failure(task))
+
+
+def is_failure(task: Task) -> bool:
+    """Say whether the caller must be told of a failure."""
+    if task.status in (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.UNKNOWN):
+        return True
+    return task.status is TaskStatus.SUBMIT_UNKNOWN and not task.open
+
+
+def check_wait(seconds: float | None, default: float) -> float:
+    """
+    Give the seconds to wait.
+
+    Raises:
+        RequestRefusedError: not between 0 and an hour.
+    """
+    if seconds is None:
+        return default
+    if not 0 <= seconds <= _LONGEST_WAIT:
+        raise RequestRefusedError(f"wait_seconds is {seconds:g}.", f"Use a number from 0 to {_LONGEST_WAIT:.0f}.")
+    return seconds
+
+
+def _message(task: Task) -> str | None:
+    parts = [JOINED] if task.joined else []
+    parts.extend(task.notes)
+    if task.problem is not None:
+        parts.append(task.problem.message)
+    elif task.status is TaskStatus.UNKNOWN:
+        parts.append("The service does not know this task: it is older than 24 hours, or of another account.")
+    elif task.status is TaskStatus.SUBMIT_UNKNOWN:
+        parts.append("The order was sent and its answer was lost. It is being looked for, and is not sent again.")
+    return " ".join(parts) or None
+
+
+def _next_step(task: Task) -> str | None:
+    """Name the tool to call next, with its arguments, where there is a next step."""
+    again = f"Call get_task with task_id={task.task_id}"
+    match task.status:
+        case TaskStatus.SUCCEEDED if any(image.url for image in task.failed_images):
+            return f"{again} later: saving is tried again until expires_at. Do not order again, this is paid for."
+        case TaskStatus.SUCCEEDED if not task.settled:
+            return f"{again} and wait_seconds=45: the images are being saved."
+        case TaskStatus.PENDING | TaskStatus.RUNNING:
+            return f"{again} and wait_seconds=45 when you want the result. It is saved in any case."
+        case TaskStatus.SUBMIT_UNKNOWN if task.open:
+            return f"{again} and wait_seconds=45. Do not order again meanwhile, it may be paid for."
+        case TaskStatus.SUBMIT_UNKNOWN:
+            return (
+                "Call list_tasks with remote=true to see the service's recent tasks. Order again with fresh=true only "
+                "if a second charge is acceptable."
+            )
+        case TaskStatus.UNKNOWN:
+            return "Call list_tasks to see the tasks that are known."
+        case _:
+            return None
+
+
+def _shorten(text: str) -> str:
+    data = text.encode()
+    if len(data) <= _PROMPT_BYTES:
+        return text
+    return data[:_PROMPT_BYTES].decode(errors="ignore").rstrip() + "…"

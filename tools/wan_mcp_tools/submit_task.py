@@ -1,0 +1,39 @@
+"""The tool that orders and answers at once."""
+
+from wan_mcp_tools.shared.ordering import OrderArguments
+from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.results import TaskResult, task_answer
+from wan_mcp_tools.shared.tool import Answer, Tool
+
+DESCRIPTION = """\
+Order pictures like generate_image, but answer with the task_id at once instead of waiting.
+Use this for several orders side by side or for slow models; collect each with get_task. Costs the same. The pictures \
+are saved even if nobody asks. Repeated with the same arguments it answers with the first order until that is \
+received; pass fresh=true or another seed for variations."""
+
+
+def submit_task(studio: Studio) -> Tool:
+    """Build the tool on a studio."""
+
+    async def run(arguments: OrderArguments, report: Report | None) -> Answer:
+        task = await studio.order(
+            arguments.request(studio.offer),
+            wait_seconds=studio.default_wait_seconds,
+            until_named=True,
+            fresh=arguments.fresh,
+            report=report,
+        )
+        return task_answer(task)
+
+    return Tool(
+        name="submit_task",
+        title="Submit image task",
+        description=DESCRIPTION,
+        arguments=OrderArguments,
+        run=run,
+        result=TaskResult,
+        reads_only=False,
+        destroys=False,
+        repeats_safely=False,
+        reaches_out=True,
+    )

@@ -1,0 +1,41 @@
+"""The tool that shows a saved image to the model."""
+
+from wan_mcp_tools.shared.errors import RequestRefusedError
+from wan_mcp_tools.shared.parameters import ImagePath, Index, OptionalTaskId
+from wan_mcp_tools.shared.ports import Preview, Report, Studio
+from wan_mcp_tools.shared.tool import Arguments, Tool
+
+DESCRIPTION = """\
+Show you a saved image, reduced to at most 1024 pixels. Use it to judge a picture before going on; the person sees the \
+file itself. Takes a task_id with index, or a path."""
+
+
+class ViewImageArguments(Arguments):
+    """Which image."""
+
+    task_id: OptionalTaskId = None
+    index: Index = 1
+    path: ImagePath = None
+
+
+def view_image(studio: Studio) -> Tool:
+    """Build the tool on a studio."""
+
+    async def run(arguments: ViewImageArguments, report: Report | None) -> Preview:
+        del report
+        if (arguments.task_id is None) == (arguments.path is None):
+            raise RequestRefusedError("view_image takes either task_id or path.", "Give one of them.")
+        return await studio.preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
+
+    return Tool(
+        name="view_image",
+        title="View image",
+        description=DESCRIPTION,
+        arguments=ViewImageArguments,
+        run=run,
+        result=None,
+        reads_only=True,
+        destroys=False,
+        repeats_safely=True,
+        reaches_out=False,
+    )
