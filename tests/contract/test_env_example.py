@@ -1,5 +1,6 @@
 """The settings that are documented are the settings that exist."""
 
+import itertools
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,11 +37,7 @@ class WatchedEnvironment(Mapping[str, str]):
 def example_entries() -> list[tuple[str, str]]:
     """Give each commented setting with the comment line above it."""
     lines = EXAMPLE.read_text(encoding="utf-8").splitlines()
-    return [
-        (match.group(1), above)
-        for above, line in zip(lines, lines[1:], strict=False)
-        if (match := ENTRY.fullmatch(line))
-    ]
+    return [(match.group(1), above) for above, line in itertools.pairwise(lines) if (match := ENTRY.fullmatch(line))]
 
 
 def test_the_example_lists_every_setting_once_in_the_order_of_the_table() -> None:

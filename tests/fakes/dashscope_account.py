@@ -70,7 +70,7 @@ class Task:
     ending: Ending
     canceled: float | None = None
     served: dict[int, list[tuple[int, int]]] = field(default_factory=dict)
-    complete: dict[int, float] = field(default_factory=dict)
+    lengths: dict[int, int] = field(default_factory=dict)
 
     @property
     def finished(self) -> float:
@@ -95,18 +95,18 @@ class Task:
             return "RUNNING"
         return "SUCCEEDED" if self.good_images else "FAILED"
 
-    def note_served(self, index: int, start: int, stop: int, total: int, now: float) -> None:
-        """Write down that bytes [start, stop) of an image went out; complete when every byte did at least once."""
-        spans = sorted([*self.served.get(index, []), (start, stop)])
-        joined = [spans[0]]
-        for begin, end in spans[1:]:
-            if begin <= joined[-1][1]:
-                joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-            else:
-                joined.append((begin, end))
-        self.served[index] = joined
-        if joined == [(0, total)] and index not in self.complete:
-            self.complete[index] = now
+    @property
+    def complete(self) -> set[int]:
+        """The images of which every byte went out at least once, in one answer or in several."""
+        return {index for index, length in list(self.lengths.items()) if self._covers(index, length)}
+
+    def _covers(self, index: int, length: int) -> bool:
+        reached = 0
+        for start, stop in sorted(self.served.get(index, [])):
+            if start > reached:
+                return False
+            reached = max(reached, stop)
+        return reached >= length
 
     def describe(self, now: float) -> dict[str, Any]:
         """Answer the record of this task for a test."""

@@ -178,9 +178,20 @@ class _Sending:
         return end == stop
 
     async def _send_piece(self, start: int, stop: int, total: int) -> None:
-        await self._connection.write(self._data[start:stop])
-        self._record.sent += stop - start
-        self._task.note_served(self._index, start, stop, total, self._host.now())
+        """Write down, then send: a test must never see bytes that are not yet in the log. Take it back on failure."""
+        spans = self._task.served.setdefault(self._index, [])
+        self._task.lengths[self._index] = total
+        self._count((start, stop), total)
+        spans.append((start, stop))
+        try:
+            await self._connection.write(self._data[start:stop])
+        except (ConnectionError, asyncio.CancelledError):
+            spans.remove((start, stop))
+            self._count((stop, start), total)
+            raise
+
+    def _count(self, span: tuple[int, int], total: int) -> None:
+        self._record.sent += span[1] - span[0]
         self._record.whole = self._record.sent == total
 
     async def _send_for_ever(self) -> bool:

@@ -82,7 +82,7 @@ def test_configuring_twice_writes_each_line_once(capfd: pytest.CaptureFixture[st
 def test_secrets_in_arguments_and_tracebacks_are_masked(capfd: pytest.CaptureFixture[str]) -> None:
     configure("INFO")
     try:
-        raise ValueError(f"refused {SIGNED}")
+        int(f"refused {SIGNED}")
     except ValueError:
         logging.getLogger("wan_mcp").exception("with %s", KEY)
     err = capfd.readouterr().err

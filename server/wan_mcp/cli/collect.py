@@ -15,7 +15,8 @@ from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, pass_shell
 @pass_shell
 @click.pass_context
 def collect(context: click.Context, shell: Shell, *, until_idle: bool, as_json: bool) -> None:
-    """Finish what can be finished of the open orders.
+    """
+    Finish what can be finished of the open orders.
 
     Looks after each unfinished order once, saves what is ready and exits: fit for cron.
     """

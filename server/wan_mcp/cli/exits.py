@@ -31,7 +31,7 @@ def exit_of_task(task: Task) -> Exit:
     It is done when every image that the service made is a file; an image that the service itself refused to
     make was not paid for and does not count.
     """
-    if not task.settled:
+    if not task.settled or (task.open and not task.status.is_final):
         return Exit.RUNNING
     unsaved = any(image.url for image in task.failed_images)
     saved = task.status is TaskStatus.SUCCEEDED and bool(task.images)

@@ -3,6 +3,7 @@
 import json
 
 from wan_mcp.cli.console import Console
+from wan_mcp.cli.exits import Exit, exit_of_task
 from wan_mcp_tools.shared.tasks import Task, TaskStatus
 
 
@@ -37,10 +38,10 @@ def to_json(data: object) -> str:
 
 
 def _describe_state(task: Task) -> str | None:
-    if not task.settled:
-        return f"Task {task.task_id} is {task.status}. It goes on; fetch it with: wan-mcp get {task.task_id}"
-    if task.problem is not None:
-        return f"wan-mcp: task {task.task_id} is {task.status}: {task.problem.message} ({task.problem.code})"
-    if task.status is not TaskStatus.SUCCEEDED:
-        return f"wan-mcp: task {task.task_id} is {task.status}."
+    known = f"task {task.task_id} is {task.status}"
+    why = f": {task.problem.message} ({task.problem.code})" if task.problem is not None else "."
+    if exit_of_task(task) is Exit.RUNNING:
+        return f"wan-mcp: {known}{why} It goes on without you; see it with: wan-mcp get {task.task_id}"
+    if task.problem is not None or task.status is not TaskStatus.SUCCEEDED:
+        return f"wan-mcp: {known}{why}"
     return None

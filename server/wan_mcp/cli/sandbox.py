@@ -49,7 +49,8 @@ def sandbox(
     port: int,
     **switches: Any,  # noqa: ANN401 - the options check each of them
 ) -> None:
-    """Serve the offline sandbox over HTTP.
+    """
+    Serve the offline sandbox over HTTP.
 
     Prints the base URL for any DashScope client and serves until Ctrl-C.
     """

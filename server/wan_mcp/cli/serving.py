@@ -2,7 +2,6 @@
 
 import gc
 import logging
-import signal
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,20 +19,21 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     """
     Serve one client over stdin and stdout until it goes away.
 
-    stdout is diverted from here on; the transport takes it back when it begins to serve.
+    stdout is diverted while everything is loaded, and given back for the transport to take over.
 
     Raises:
         SettingsError: a setting is wrong.
     """
     stdout.divert()
     settings = _read(environ, env_file)
-    from wan_mcp.transports import serve_stdio  # noqa: PLC0415 - wrong settings are told without it
+    # Wrong settings are told without these two; the second is the protocol's library, loaded while stdout is safe.
+    from wan_mcp.transports import serve_stdio  # noqa: I001, PLC0415
+    import wan_mcp.protocol  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
-    # The thread that reads stdin cannot be interrupted: Python's own handler would wait for the client to go.
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
     if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         sys.stderr.write(_WAITING)
     _settle()
+    stdout.restore()
     serve_stdio(settings)
 
 
@@ -45,7 +45,8 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
         SettingsError: a setting is wrong.
     """
     settings = _read(environ, env_file)
-    from wan_mcp.transports import serve_http  # noqa: PLC0415 - the same
+    from wan_mcp.transports import serve_http  # noqa: I001, PLC0415
+    import wan_mcp.protocol  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
     name = f"[{host}]" if ":" in host else host
     sys.stderr.write(f"wan-mcp serves at http://{name}:{port}/mcp (Ctrl-C ends it)\n")

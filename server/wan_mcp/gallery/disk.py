@@ -145,7 +145,9 @@ class Disk:
     """The system's disk, as functions: so that a full or a strange one can stand in its place."""
 
     create_new: Callable[[Path], int] = create_new
+    sync: Callable[[int], None] = os.fsync
     claim: Callable[[Path, Path], bool] = claim
+    sync_folder: Callable[[Path], None] = sync_folder
     count_free_bytes: Callable[[Path], int | None] = count_free_bytes
 
 

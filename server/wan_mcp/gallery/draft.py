@@ -11,7 +11,7 @@ import anyio
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
-from wan_mcp.gallery.disk import LONGEST_PATH, Disk, sync_folder, try_while_busy, write_all
+from wan_mcp.gallery.disk import LONGEST_PATH, Disk, try_while_busy, write_all
 from wan_mcp.gallery.faults import reporting
 from wan_mcp.gallery.names import fit_stem
 from wan_mcp.gallery.picture import EXTENSIONS, ImageFacts, inspect
@@ -121,7 +121,7 @@ class Draft:
     def _sync_and_inspect(self) -> ImageFacts:
         self._flush()
         with reporting("write in", self.folder):
-            os.fsync(self._opened())
+            self._disk.sync(self._opened())
             try:
                 data = self._part.read_bytes()
             except FileNotFoundError as problem:
@@ -140,7 +140,7 @@ class Draft:
         except FileNotFoundError as problem:
             raise self._swept() from problem
         if is_ours:
-            sync_folder(self.folder)
+            self._disk.sync_folder(self.folder)
         return is_ours
 
     def _release(self) -> None:

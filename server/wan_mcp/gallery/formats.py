@@ -80,7 +80,7 @@ def measure_jpeg(data: bytes) -> Size:
         length: int = unpack_from(">H", data, position)[0]
         if position + length > len(data):
             break
-        if code in _JPEG_FRAMES and size is None:
+        if code in _JPEG_FRAMES:
             size = _read_jpeg_frame(data[position : position + length])
         has_pixels = has_pixels or code == _JPEG_SCAN
         position += length

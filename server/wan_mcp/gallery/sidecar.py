@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
-from wan_mcp.gallery.disk import Disk, sync_folder, write_all
+from wan_mcp.gallery.disk import Disk, write_all
 from wan_mcp.gallery.parts import make_part_path
 
 
@@ -26,7 +26,7 @@ def write(image: Path, facts: Mapping[str, object], disk: Disk) -> None:
     try:
         _write_synced(part, _encode(facts), disk)
         if disk.claim(part, target):
-            sync_folder(target.parent)
+            disk.sync_folder(target.parent)
     finally:
         with suppress(OSError):
             # What cannot be removed now is swept later by its name and age.
@@ -37,7 +37,7 @@ def _write_synced(part: Path, data: bytes, disk: Disk) -> None:
     descriptor = disk.create_new(part)
     try:
         write_all(descriptor, data)
-        os.fsync(descriptor)
+        disk.sync(descriptor)
     finally:
         os.close(descriptor)
 

@@ -100,6 +100,10 @@ class Ledger(Protocol):
         """
         ...
 
+    async def take_slot(self, slot: Slot, holder: str) -> bool:
+        """Take a slot for its time, unless somebody else has it; say whether it is the holder's now."""
+        ...
+
     async def hold_slot(self, slot: Slot, holder: str) -> None:
         """Keep a slot that `holder` has for its time from now on."""
         ...

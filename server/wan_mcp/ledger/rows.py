@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
 from wan_mcp.ledger.records import ImageRecord, ImageState, OrderRecord, Origin, Stage
+from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 COLUMNS = frozenset(field.name for field in fields(OrderRecord)) - {"images"}
@@ -21,6 +22,25 @@ def read_orders(database: sqlite3.Connection, where: str, *values: object) -> li
     """Read the orders that fit a condition, with their images."""
     rows = database.execute(f"SELECT * FROM orders WHERE {where}", values).fetchall()  # noqa: S608 - ours alone
     return [replace(_order(row), images=_images(database, row["local_id"])) for row in rows]
+
+
+def held_order(database: sqlite3.Connection, order: OrderRecord) -> OrderRecord | None:
+    """Read an order if the lease of `order` still holds."""
+    where = "local_id = ? AND owner = ? AND version = ?"
+    return read_order(database, where, order.local_id, order.owner, order.version)
+
+
+def the_order(database: sqlite3.Connection, local_id: str) -> OrderRecord:
+    """
+    Read an order that must be there.
+
+    Raises:
+        LedgerError: it is not.
+    """
+    order = read_order(database, "local_id = ?", local_id)
+    if order is None:
+        raise LedgerError(f"The order {local_id} is no longer in the ledger.", code="LedgerRowGone")
+    return order
 
 
 def update_order(database: sqlite3.Connection, local_id: str, changes: Mapping[str, object]) -> None:

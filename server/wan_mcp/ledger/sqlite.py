@@ -10,7 +10,7 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import statements
+from wan_mcp.ledger import answers, counts, leases, orders, turns
 from wan_mcp.ledger.connection import Connection
 from wan_mcp.ledger.port import Changes, Limit, Slot
 from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
@@ -62,7 +62,7 @@ class SqliteLedger:
         """Write an order down, or find the identical one that nobody has received."""
         return await self._write(
             partial(
-                statements.place,
+                orders.place,
                 order=order,
                 owner=owner,
                 now=self._clock.now(),
@@ -94,17 +94,17 @@ class SqliteLedger:
             "created_at": self._clock.now(),
             **changes,
         }
-        return await self._write(partial(statements.adopt, values=values))
+        return await self._write(partial(orders.adopt, values=values))
 
     async def get(self, any_id: str) -> OrderRecord | None:
         """Find an order by its own id or by the service's."""
-        return await self._read(partial(statements.get, any_id=any_id))
+        return await self._read(partial(orders.get, any_id=any_id))
 
     async def page(
         self, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
     ) -> Sequence[OrderRecord]:
         """Give orders, newest first."""
-        return await self._read(partial(statements.page, status=status, limit=limit, before=before))
+        return await self._read(partial(orders.page, status=status, limit=limit, before=before))
 
     async def begin_sending(
         self, order: OrderRecord, *, slot: Slot | None, limit: Limit, clock_offset: float | None
@@ -112,7 +112,7 @@ class SqliteLedger:
         """Take the slot and a turn, and mark the order as being sent."""
         return await self._write(
             partial(
-                statements.begin_sending,
+                turns.begin_sending,
                 order=order,
                 slot=slot,
                 limit=limit,
@@ -121,13 +121,17 @@ class SqliteLedger:
             )
         )
 
+    async def take_slot(self, slot: Slot, holder: str) -> bool:
+        """Take a slot for its time, unless somebody else has it."""
+        return await self._write(partial(turns.take_slot, slot=slot, holder=holder, now=self._clock.now()))
+
     async def hold_slot(self, slot: Slot, holder: str) -> None:
         """Keep a slot for its time from now on."""
-        await self._write(partial(statements.hold_slot, slot=slot, holder=holder, now=self._clock.now()))
+        await self._write(partial(turns.hold_slot, slot=slot, holder=holder, now=self._clock.now()))
 
     async def leave_slot(self, slot: Slot, holder: str) -> None:
         """Free a slot."""
-        await self._write(partial(statements.leave_slot, name=slot.name, holder=holder))
+        await self._write(partial(turns.leave_slot, name=slot.name, holder=holder))
 
     async def accept(
         self,
@@ -141,7 +145,7 @@ class SqliteLedger:
         """Record the service's answer to an order, whoever holds its lease."""
         return await self._write(
             partial(
-                statements.accept,
+                answers.accept,
                 local_id=local_id,
                 task_id=task_id,
                 slot=slot,
@@ -161,69 +165,69 @@ class SqliteLedger:
     ) -> OrderRecord | None:
         """Change an order if its lease still holds."""
         return await self._write(
-            partial(statements.advance, order=order, changes=changes, images=images, free_slot=free_slot)
+            partial(orders.advance, order=order, changes=changes, images=images, free_slot=free_slot)
         )
 
     async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
         """Change an order whoever holds it, and end every lease on it."""
-        return await self._write(partial(statements.override, local_id=local_id, changes=changes, stages=stages))
+        return await self._write(partial(orders.override, local_id=local_id, changes=changes, stages=stages))
 
     async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
         """Take unfinished orders whose lease is over."""
         now = self._clock.now()
-        free = partial(statements.free_ids, now=now, limit=limit, longest_lease=longest_lease)
+        free = partial(leases.free_ids, now=now, limit=limit, longest_lease=longest_lease)
         # Looked at first without a transaction, so that an idle process never writes.
         if not await self._read(free):
             return ()
         return await self._write(
-            partial(statements.claim, owner=owner, now=now, lease=lease, limit=limit, longest_lease=longest_lease)
+            partial(leases.claim, owner=owner, now=now, lease=lease, limit=limit, longest_lease=longest_lease)
         )
 
     async def renew(self, owner: str, *, lease: float) -> None:
         """Prolong every lease of `owner`."""
-        await self._write(partial(statements.set_leases, owner=owner, until=self._clock.now() + lease))
+        await self._write(partial(leases.set_leases, owner=owner, until=self._clock.now() + lease))
 
     async def release(self, owner: str) -> None:
         """End every lease of `owner`."""
-        await self._write(partial(statements.set_leases, owner=owner, until=0.0))
+        await self._write(partial(leases.set_leases, owner=owner, until=0.0))
 
     async def next_lease_end(self, owner: str) -> float | None:
         """Give the time at which the first lease of somebody else ends."""
-        return await self._read(partial(statements.next_lease_end, owner=owner))
+        return await self._read(partial(leases.next_lease_end, owner=owner))
 
     async def deliver(self, local_id: str) -> None:
         """Record that a call was answered with the order's images."""
         now = self._clock.now()
-        await self._write(partial(statements.deliver, local_id=local_id, now=now))
+        await self._write(partial(orders.deliver, local_id=local_id, now=now))
 
     async def unwant(self, local_id: str, *, abandoned: bool) -> None:
         """Record that the call that waited for the order waits no more."""
         abandoned_at = self._clock.now() if abandoned else None
-        await self._write(partial(statements.unwant, local_id=local_id, abandoned_at=abandoned_at))
+        await self._write(partial(orders.unwant, local_id=local_id, abandoned_at=abandoned_at))
 
     async def turn(self, limit: Limit) -> float:
         """Reserve the next turn of a limit; give the seconds until it comes."""
-        return await self._write(partial(statements.turn, limit=limit, now=self._clock.now()))
+        return await self._write(partial(turns.turn, limit=limit, now=self._clock.now()))
 
     async def hold_back(self, limit: Limit, seconds: float) -> None:
         """Let nobody have a turn for some seconds."""
-        await self._write(partial(statements.hold_back, limit=limit, now=self._clock.now(), seconds=seconds))
+        await self._write(partial(turns.hold_back, limit=limit, now=self._clock.now(), seconds=seconds))
 
     async def known(self, task_ids: Collection[str]) -> frozenset[str]:
         """Say which of the service's ids have a row."""
-        return await self._read(partial(statements.known, task_ids=tuple(task_ids)))
+        return await self._read(partial(counts.known, task_ids=tuple(task_ids)))
 
     async def unanswered(self, region: str, wire_model: str) -> Sequence[OrderRecord]:
         """Give the orders that were sent and have no id, by the time of sending."""
-        return await self._read(partial(statements.unanswered, region=region, wire_model=wire_model))
+        return await self._read(partial(counts.unanswered, region=region, wire_model=wire_model))
 
     async def durations(self, region: str, model: str, images: int) -> Sequence[float]:
         """Give the running times of the last tasks of this model and count."""
-        return await self._read(partial(statements.durations, region=region, model=model, images=images))
+        return await self._read(partial(counts.durations, region=region, model=model, images=images))
 
     async def images_since(self, moment: float) -> int:
         """Count the images ordered since a moment."""
-        return await self._read(partial(statements.images_since, moment=moment))
+        return await self._read(partial(counts.images_since, moment=moment))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
         return await self._in_thread(partial(self._connection.read, work))

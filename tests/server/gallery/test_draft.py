@@ -53,6 +53,37 @@ async def test_a_published_image_has_its_bytes_and_nothing_else_stays(gallery, p
     assert await gallery.facts(target) == facts
 
 
+async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint, save):
+    told = []
+
+    def telling(name, function):
+        def call(*arguments):
+            told.append((name, names_in(pictures)))
+            return function(*arguments)
+
+        return call
+
+    disk = Disk(
+        sync=telling("sync", os.fsync),
+        claim=telling("claim", claim),
+        sync_folder=telling("sync folder", lambda folder: None),
+    )
+
+    await save(paint(), pictures, "shop", using=Gallery(pictures, disk=disk))
+
+    assert [name for name, _ in told] == ["sync", "claim", "sync folder"]
+    assert [names == ["shop.png"] for _, names in told] == [False, False, True]
+
+
+async def test_a_failing_disk_is_an_error_with_the_words_of_the_system(pictures, paint, save):
+    def fail(descriptor):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with pytest.raises(StorageError, match=os.strerror(errno.EIO)):
+        await save(paint(), pictures, "shop", using=Gallery(pictures, disk=Disk(sync=fail)))
+    assert names_in(pictures) == []
+
+
 async def test_a_draft_that_is_not_published_leaves_nothing(gallery, pictures, paint):
     async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())

@@ -8,7 +8,7 @@ import pytest
 
 from wan_mcp.gallery import Gallery
 from wan_mcp.gallery.disk import Disk
-from wan_mcp.gallery.folders import is_on_foreign_drive
+from wan_mcp.gallery.folders import Folders, is_on_foreign_drive
 from wan_mcp_tools.shared.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="paths of POSIX")
@@ -92,6 +92,17 @@ async def test_a_link_in_a_circle_is_an_error_in_words(gallery, pictures, link):
 
     with pytest.raises(StorageError):
         await gallery.folder("circle/x")
+
+
+def test_a_link_that_appears_after_the_check_is_found_out(pictures, tmp_path, link):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folders = Folders(pictures)
+    found = folders.find("door")
+    link(found, outside)
+
+    with pytest.raises(FolderNotAllowedError):
+        folders.prepare(found, Disk())
 
 
 async def test_a_draft_in_a_folder_outside_is_refused(gallery, tmp_path):

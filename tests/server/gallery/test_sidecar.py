@@ -69,3 +69,5 @@ async def test_a_full_disk_leaves_no_half_sidecar(pictures):
         await gallery.write_sidecar(pictures / "shop.png", {"prompt": "x"})
 
     assert list(pictures.iterdir()) == []
+    (pictures / "shop.json").write_text("{}")
+    await gallery.write_sidecar(pictures / "shop.png", {"prompt": "x"})

@@ -1,6 +1,7 @@
 import anyio.lowlevel
 import httpx
 import pytest
+
 from wan_mcp.sandbox import SandboxOptions, create_app
 
 API = "/api/v1"
@@ -31,9 +32,9 @@ class HandClock:
 class Harness:
     """The sandbox, a client of it, and the orders that the tests make."""
 
-    def __init__(self, options, store=None):
+    def __init__(self, build):
         self.clock = HandClock()
-        self.app = create_app(options, store=store, clock=self.clock)
+        self.app = build(self.clock)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),
             base_url="http://sandbox.invalid",
@@ -81,11 +82,18 @@ def messages_body(prompt, model, parameters):
 
 
 @pytest.fixture
+def open_harness():
+    """Open what a function builds from a clock."""
+    return Harness
+
+
+@pytest.fixture
 def open_sandbox():
     """Open a sandbox with its own clock; the limit of submissions is off unless the test sets it."""
 
-    def open_one(*, store=None, **options):
-        return Harness(SandboxOptions(**{"throttle": float("inf"), "query_throttle": 1000} | options), store)
+    def open_one(*, store=None, **switches):
+        options = SandboxOptions(**{"throttle": float("inf"), "query_throttle": 1000} | switches)
+        return Harness(lambda clock: create_app(options, store=store, clock=clock))
 
     return open_one
 

@@ -3,10 +3,11 @@
 import hashlib
 import io
 import time
-from xml.etree import ElementTree
+from xml.etree import ElementTree as ET
 
 import pytest
 from PIL import Image, ImageChops
+
 from wan_mcp.sandbox.painter import Picture, paint
 
 
@@ -18,7 +19,7 @@ async def image_url(sandbox, **parameters):
 
 
 def fault(answer):
-    root = ElementTree.fromstring(answer.text)
+    root = ET.fromstring(answer.text)
     assert answer.headers["content-type"].startswith("application/xml")
     assert root.tag == "Error"
     return {child.tag: child.text for child in root}

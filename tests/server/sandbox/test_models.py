@@ -1,6 +1,7 @@
 """Which sizes each model paints."""
 
 import pytest
+
 from wan_mcp.sandbox.models import MODELS, SizeError
 
 RECOMMENDED = ["1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"]

@@ -115,8 +115,8 @@ async def test_only_a_pending_task_can_be_canceled(sandbox):
     assert "choices" not in output
     running = (await sandbox.order_async()).json()["output"]["task_id"]
     sandbox.clock.time += 1
-    for task_id in (task_id, running, "no-such-task"):
-        answer = await sandbox.cancel(task_id)
+    for late in (task_id, running, "no-such-task"):
+        answer = await sandbox.cancel(late)
         assert (answer.status_code, answer.json()["code"]) == (400, "UnsupportedOperation")
     assert (await sandbox.task(running))["output"]["task_status"] == "RUNNING"
 

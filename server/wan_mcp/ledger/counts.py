@@ -1,0 +1,51 @@
+"""Questions about many orders at once."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from wan_mcp.ledger.records import OrderRecord, Origin, Stage
+from wan_mcp.ledger.rows import read_orders
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+
+def known(database: sqlite3.Connection, *, task_ids: Sequence[str]) -> frozenset[str]:
+    """Say which ids have a row."""
+    rows = database.execute(
+        "SELECT task_id FROM orders WHERE task_id IN (SELECT value FROM json_each(?))",
+        (json.dumps(task_ids),),
+    )
+    return frozenset(row["task_id"] for row in rows)
+
+
+def unanswered(database: sqlite3.Connection, *, region: str, wire_model: str) -> Sequence[OrderRecord]:
+    """Read the orders that were sent and have no id."""
+    return read_orders(
+        database,
+        "region = ? AND wire_model = ? AND task_id IS NULL AND sent_at IS NOT NULL AND stage IN (?, ?) "
+        "ORDER BY sent_at",
+        region,
+        wire_model,
+        Stage.SENDING,
+        Stage.LOST,
+    )
+
+
+def durations(database: sqlite3.Connection, *, region: str, model: str, images: int) -> Sequence[float]:
+    """Read the running times of the last tasks of a model."""
+    rows = database.execute(
+        "SELECT duration FROM orders WHERE region = ? AND model = ? AND images_ordered = ? "
+        "AND duration IS NOT NULL ORDER BY created_at DESC LIMIT 50",
+        (region, model, images),
+    )
+    return [float(row["duration"]) for row in rows]
+
+
+def images_since(database: sqlite3.Connection, *, moment: float) -> int:
+    """Count the images of orders that were, or may have been, accepted."""
+    row = database.execute(
+        "SELECT coalesce(sum(images_ordered), 0) AS images FROM orders WHERE created_at > ? AND origin = ? "
+        "AND NOT (status = ? AND task_id IS NULL) AND status <> ?",
+        (moment, Origin.ORDERED, TaskStatus.FAILED, TaskStatus.CANCELED),
+    ).fetchone()
+    return int(row["images"])

@@ -1,0 +1,164 @@
+"""Statements on orders: placing, finding, changing."""
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict
+
+from wan_mcp.ledger.counts import images_since
+from wan_mcp.ledger.liveness import is_gone
+from wan_mcp.ledger.port import Changes
+from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement, Stage
+from wan_mcp.ledger.rows import (
+    held_order,
+    insert_order,
+    read_order,
+    read_orders,
+    the_order,
+    update_order,
+    write_images,
+)
+from wan_mcp.ledger.turns import leave_slot
+from wan_mcp_tools.shared.errors import DailyLimitError
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+DAY = 86_400.0
+
+
+def place(
+    database: sqlite3.Connection,
+    *,
+    order: NewOrder,
+    owner: str,
+    now: float,
+    lease: float,
+    wanted_until: float,
+    daily_limit: int,
+    join: bool,
+) -> Placement:
+    """Insert an order, or find its unreceived twin."""
+    twin = _twin(database, order.fingerprint, now) if join else None
+    if twin is not None:
+        changes = {
+            "wanted_until": max(wanted_until, twin.wanted_until),
+            "wanted_by": owner,
+            "abandoned_at": None,
+        }
+        update_order(database, twin.local_id, changes)
+        return Placement(the_order(database, twin.local_id), joined=True)
+    ordered = images_since(database, moment=now - DAY)
+    if daily_limit and ordered + order.images > daily_limit:
+        raise DailyLimitError(
+            f"{ordered} images were ordered in the last 24 hours, and the limit of this server is {daily_limit}.",
+            "Wait, or let the operator raise WAN_MCP_DAILY_IMAGE_LIMIT.",
+        )
+    values = asdict(order)
+    values["images_ordered"] = values.pop("images")
+    insert_order(
+        database,
+        {
+            **values,
+            "origin": Origin.ORDERED,
+            "stage": Stage.QUEUED,
+            "status": TaskStatus.PENDING,
+            "created_at": now,
+            "owner": owner,
+            "lease_until": now + lease,
+            "wanted_until": wanted_until,
+            "wanted_by": owner,
+        },
+    )
+    return Placement(the_order(database, order.local_id), joined=False)
+
+
+def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> OrderRecord | None:
+    candidates = read_orders(
+        database,
+        "fingerprint = ? AND delivered_at IS NULL AND created_at > ? AND status NOT IN (?, ?, ?) "
+        "ORDER BY created_at DESC",
+        fingerprint,
+        now - DAY,
+        TaskStatus.FAILED,
+        TaskStatus.CANCELED,
+        TaskStatus.EXPIRED,
+    )
+    for candidate in candidates:
+        # Another call still waits for it: two calls side by side are two orders.
+        waited_for = candidate.wanted_until > now and not is_gone(candidate.wanted_by)
+        if not waited_for:
+            return candidate
+    return None
+
+
+def adopt(database: sqlite3.Connection, *, values: Mapping[str, object]) -> OrderRecord:
+    """Insert a task found at the service, unless its id is known."""
+    found = read_order(database, "task_id = ?", values["task_id"])
+    if found is not None:
+        return found
+    insert_order(database, values)
+    return the_order(database, str(values["local_id"]))
+
+
+def get(database: sqlite3.Connection, *, any_id: str) -> OrderRecord | None:
+    """Find an order by either id."""
+    return read_order(database, "task_id = ? OR local_id = ?", any_id, any_id)
+
+
+def page(
+    database: sqlite3.Connection, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
+) -> Sequence[OrderRecord]:
+    """Read orders, newest first."""
+    conditions, values = ["1"], list[object]()
+    if status is not None:
+        conditions.append("status = ?")
+        values.append(status)
+    if before is not None:
+        conditions.append("(created_at, local_id) < (?, ?)")
+        values.extend(before)
+    where = f"{' AND '.join(conditions)} ORDER BY created_at DESC, local_id DESC LIMIT ?"
+    return read_orders(database, where, *values, limit)
+
+
+def advance(
+    database: sqlite3.Connection,
+    *,
+    order: OrderRecord,
+    changes: Changes,
+    images: Sequence[ImageRecord],
+    free_slot: str | None,
+) -> OrderRecord | None:
+    """Change an order whose lease still holds."""
+    if free_slot is not None:
+        leave_slot(database, name=free_slot, holder=order.local_id)
+    if held_order(database, order) is None:
+        return None
+    update_order(database, order.local_id, changes)
+    write_images(database, order.local_id, images)
+    return the_order(database, order.local_id)
+
+
+def override(
+    database: sqlite3.Connection, *, local_id: str, changes: Changes, stages: Collection[str]
+) -> OrderRecord | None:
+    """Change an order in one of the stages, whoever holds it."""
+    row = read_order(database, "local_id = ?", local_id)
+    if row is None or row.stage not in stages:
+        return None
+    fence = {"owner": None, "lease_until": 0.0, "version": row.version + 1}
+    update_order(database, local_id, {**changes, **fence})
+    return the_order(database, local_id)
+
+
+def deliver(database: sqlite3.Connection, *, local_id: str, now: float) -> None:
+    """Record that a call was answered with the images."""
+    database.execute(
+        "UPDATE orders SET delivered_at = coalesce(delivered_at, ?), wanted_until = 0 WHERE local_id = ?",
+        (now, local_id),
+    )
+
+
+def unwant(database: sqlite3.Connection, *, local_id: str, abandoned_at: float | None) -> None:
+    """Record that nobody waits for the order."""
+    database.execute(
+        "UPDATE orders SET wanted_until = 0, abandoned_at = coalesce(?, abandoned_at) WHERE local_id = ?",
+        (abandoned_at, local_id),
+    )

@@ -1,0 +1,87 @@
+"""A studio of our own on the fake service: real ledger, real files, real HTTP, short times."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from fakes.dashscope_service import FakeService
+from wan_mcp.app import build_studio
+from wan_mcp.settings import Settings, read_settings
+from wan_mcp.studio import Timings, WorkingStudio
+
+QUICK = Timings(
+    lease=1.5,
+    renew=0.4,
+    start_delay=0.0,
+    look=0.1,
+    slot=1.0,
+    throttle_patience=10.0,
+    create_window=3.0,
+    settle=0.6,
+    grace=2.0,
+    search_step=0.1,
+    save_step=0.05,
+    save_again=0.2,
+    save_again_most=1.0,
+    trouble_step=0.05,
+    trouble_most=0.4,
+    abandoned=0.3,
+    stop=1.0,
+)
+"""The proportions of the real times, some twenty times as fast."""
+
+
+def make_settings(folder: Path, service: FakeService | None = None, **environ: str) -> Settings:
+    """Read settings as the program would, with everything it writes under `folder`."""
+    where = {
+        "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
+        "WAN_MCP_STATE_DIR": str(folder / "state"),
+        "DASHSCOPE_REGION": "sandbox",
+    }
+    if service is not None:
+        where |= {
+            "DASHSCOPE_REGION": "singapore",
+            "DASHSCOPE_API_KEY": "sk-test-singapore",
+            "DASHSCOPE_HTTP_BASE_URL": service.base_url,
+            "WAN_MCP_IMAGE_HOSTS": service.image_host,
+        }
+    return read_settings(where | environ)
+
+
+@asynccontextmanager
+async def running_studio(
+    settings: Settings, *, watch: bool = True, timings: Timings = QUICK, **changes: Any
+) -> AsyncGenerator[WorkingStudio]:
+    """Run a studio; `changes` are other times."""
+    studio = build_studio(settings, timings=replace(timings, **changes))
+    async with studio.running(watch=watch):
+        yield studio
+
+
+async def order(studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words):
+    """Order as the tool does."""
+    request = studio.offer.request(prompt=prompt, **words)
+    return await studio.order(request, wait_seconds=wait, until_named=False, fresh=fresh, report=None)
+
+
+async def submit(studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words):
+    """Order as the tool does that waits only for the id."""
+    request = studio.offer.request(prompt=prompt, **words)
+    return await studio.order(request, wait_seconds=wait, until_named=True, fresh=fresh, report=None)
+
+
+async def get(studio: WorkingStudio, task_id: str, *, wait: float = 8):
+    """Ask as the tool does."""
+    return await studio.get(task_id, wait_seconds=wait, report=None)
+
+
+def saved_files(settings: Settings) -> list[Path]:
+    """Give the image files, without the notes beside them."""
+    return sorted(path for path in settings.output_dir.rglob("*") if path.suffix == ".png")
+
+
+def leftovers(settings: Settings) -> list[Path]:
+    """Give the files that a finished save must not leave."""
+    return [path for path in settings.output_dir.rglob("*") if path.name.endswith(".part")]

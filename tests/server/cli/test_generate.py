@@ -1,0 +1,302 @@
+"""`wan-mcp generate`, from the command line to the exit code, over a studio without a service."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from fakes.little_studio import JumpingClock, LittleStudio
+from wan_mcp.cli.console import Console
+from wan_mcp.cli.exits import Exit
+from wan_mcp.cli.generate import Manner, run_generate
+from wan_mcp.cli.root import root
+from wan_mcp.cli.shell import Shell
+from wan_mcp_tools.shared.errors import MissingKeyError, ServiceDownError
+from wan_mcp_tools.shared.tasks import FailedImage, Problem, TaskStatus
+
+
+def run(studio: LittleStudio, *arguments: str, environ: dict[str, str] | None = None):
+    shell = Shell(environ=environ or {}, open_studio=studio.open, clock=studio.clock)
+    return CliRunner().invoke(root, ["generate", *arguments], obj=shell)
+
+
+def test_the_saved_paths_are_all_that_is_on_stdout() -> None:
+    studio = LittleStudio()
+    done = run(studio, "a red fox")
+    assert (done.exit_code, done.stdout) == (0, "/pictures/task-1-1.png\n")
+    assert "Sending the order" in done.stderr
+    assert studio.closed == 1
+
+
+def test_the_options_are_the_arguments_of_the_tool() -> None:
+    studio = LittleStudio()
+    done = run(
+        studio,
+        *("a red fox", "--negative-prompt", "text", "--model", "wan2.6-t2i", "--size", "16:9", "--n", "2"),
+        *("--seed", "7", "--no-prompt-extend", "--watermark", "--region", "sandbox", "--filename", "fox", "--fresh"),
+    )
+    assert done.exit_code == 0
+    ((request, fresh),) = studio.orders
+    assert fresh is True
+    assert request == studio.offer.request(
+        prompt="a red fox",
+        negative_prompt="text",
+        model="wan2.6-t2i",
+        size="16:9",
+        n=2,
+        seed=7,
+        prompt_extend=False,
+        watermark=True,
+        region="sandbox",
+        filename="fox",
+    )
+
+
+def test_one_image_is_ordered_unless_more_are_asked_for() -> None:
+    studio = LittleStudio()
+    run(studio, "a red fox")
+    ((request, fresh),) = studio.orders
+    assert (request.n, request.watermark, fresh) == (1, False, False)
+
+
+def test_a_person_may_save_in_any_folder_that_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    studio = LittleStudio()
+    run(studio, "a red fox", "--output-dir", "art")
+    ((settings, follow),) = studio.opened
+    assert settings.allowed_dirs == (tmp_path / "art",)
+    assert studio.orders[0][0].output_dir == str(tmp_path / "art")
+    assert follow is True
+
+
+def test_json_is_the_result_of_the_tool() -> None:
+    done = run(LittleStudio(), "a red fox", "--json")
+    result = json.loads(done.stdout)
+    assert result["task_id"] == "task-1"
+    assert result["status"] == "SUCCEEDED"
+    assert result["images"] == [{"path": "/pictures/task-1-1.png", "width": 1280, "height": 1280, "bytes": 2345}]
+    assert "failed_images" not in result
+
+
+def test_a_wait_that_is_over_leaves_the_order_and_says_how_to_fetch_it() -> None:
+    studio = LittleStudio(duration=100)
+    done = run(studio, "a red fox", "--wait-seconds", "20")
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "task task-1 is PENDING" in done.stderr
+    assert "wan-mcp get task-1" in done.stderr
+    assert studio.clock.monotonic() - studio.born["task-1"] == 20
+
+
+def test_the_time_that_naming_took_is_part_of_the_wait() -> None:
+    studio = LittleStudio(duration=100, naming=15)
+    run(studio, "a red fox", "--wait-seconds", "20")
+    assert studio.waits == [30, 5]
+
+
+def test_no_wait_still_leaves_the_service_the_time_to_name_the_order() -> None:
+    studio = LittleStudio()
+    done = run(studio, "a red fox", "--wait-seconds", "0")
+    assert done.exit_code == 3
+    assert studio.waits == [30]
+
+
+def test_a_task_that_failed_is_told_in_words() -> None:
+    studio = LittleStudio(
+        outcome={
+            "status": TaskStatus.FAILED,
+            "images": (),
+            "problem": Problem("DataInspectionFailed", "The prompt was refused."),
+        }
+    )
+    done = run(studio, "a red fox")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "wan-mcp: task task-1 is FAILED: The prompt was refused. (DataInspectionFailed)" in done.stderr
+
+
+def test_an_image_that_was_refused_is_told_and_the_others_count() -> None:
+    failed = (FailedImage(2, "DataInspectionFailed", "The picture was refused."),)
+    done = run(LittleStudio(outcome={"failed_images": failed}), "a red fox", "--n", "2")
+    assert (done.exit_code, done.stdout) == (0, "/pictures/task-1-1.png\n")
+    assert "Image 2 is no file: The picture was refused. (DataInspectionFailed)" in done.stderr
+
+
+def test_a_paid_image_that_is_not_saved_is_a_failure() -> None:
+    failed = (FailedImage(2, "Storage", "The disk is full.", url="https://images.example.com/2.png"),)
+    assert run(LittleStudio(outcome={"failed_images": failed}), "a red fox", "--n", "2").exit_code == 1
+
+
+def test_what_the_ordering_knew_is_still_told_at_the_end() -> None:
+    studio = LittleStudio(outcome={"joined": True, "first_notes": ("Ordered in beijing.",)})
+    done = run(studio, "a red fox")
+    assert "An identical order was there already" in done.stderr
+    assert "Ordered in beijing." in done.stderr
+
+
+# --- refusals -----------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["x", "--n", "5"], "from 1 to 4"),
+        (["x", "--model", "dall-e"], "dall-e"),
+        (["x", "--region", "mars"], "There is no region 'mars'"),
+        (["", "--json"], "The prompt is empty."),
+    ],
+)
+def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str], words: str) -> None:
+    done = run(LittleStudio(), *arguments)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert done.stderr.startswith("wan-mcp: ")
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [["x", "--n", "two"], ["x", "--colour"], [], ["x", "--wait-seconds", "3601"]])
+def test_an_option_that_cannot_be_read_is_wrong_usage(arguments: list[str]) -> None:
+    studio = LittleStudio()
+    assert run(studio, *arguments).exit_code == 2
+    assert studio.opened == []
+
+
+def test_a_wrong_setting_is_told_before_anything_is_opened() -> None:
+    studio = LittleStudio()
+    done = run(studio, "x", environ={"WAN_MCP_PROTOCOL": "smoke"})
+    assert done.exit_code == 2
+    assert done.stderr.startswith("wan-mcp: WAN_MCP_PROTOCOL is 'smoke'")
+    assert studio.opened == []
+
+
+def test_the_named_settings_file_is_read_wherever_the_option_stands(tmp_path: Path) -> None:
+    path = tmp_path / "settings"
+    path.write_text("WAN_MCP_MODEL=wan2.7-image\n", encoding="utf-8")
+    for arguments in (["--env-file", str(path), "generate", "x"], ["generate", "x", "--env-file", str(path)]):
+        studio = LittleStudio()
+        shell = Shell(environ={}, open_studio=studio.open, clock=studio.clock)
+        assert CliRunner().invoke(root, arguments, obj=shell).exit_code == 0
+        assert studio.opened[0][0].model == "wan2.7-image"
+
+
+class RefusingStudio(LittleStudio):
+    """Answers each order with an error, alone or wrapped as a task group wraps it."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__()
+        self.error = error
+
+    async def order(self, request, **_):
+        raise self.error
+
+
+def test_a_missing_key_is_a_wrong_setting() -> None:
+    error = MissingKeyError("There is no key for Singapore.", "Set DASHSCOPE_API_KEY.")
+    done = run(RefusingStudio(error), "x")
+    assert (done.exit_code, done.stderr) == (2, "wan-mcp: There is no key for Singapore. Set DASHSCOPE_API_KEY.\n")
+
+
+def test_an_error_of_the_service_is_failed_work_even_inside_a_group() -> None:
+    group = ExceptionGroup("unhandled", [ExceptionGroup("more", [ServiceDownError("It is down.", "Wait.")])])
+    done = run(RefusingStudio(group), "x")
+    assert (done.exit_code, done.stderr) == (1, "wan-mcp: It is down. Wait.\n")
+
+
+def test_an_error_that_is_not_ours_is_not_hidden() -> None:
+    done = run(RefusingStudio(ExceptionGroup("mixed", [ServiceDownError("down"), KeyError("bug")])), "x")
+    assert isinstance(done.exception, ExceptionGroup)
+
+
+def test_a_key_in_a_message_is_not_printed() -> None:
+    error = ServiceDownError("It said: key sk-0123456789abcdef is odd.\x1b[2J")
+    done = run(RefusingStudio(error), "x")
+    assert done.stderr == "wan-mcp: It said: key sk-*** is odd. [2J\n"
+
+
+# --- progress and interruption ------------------------------------------------------------------------------
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    out, err = io.StringIO(), Terminal()
+    studio = LittleStudio(duration=30)
+    request = studio.offer.request(prompt="a red fox")
+    code = await run_generate(studio, request, Console(out, err), Manner(), studio.clock)
+    assert (code, out.getvalue()) == (Exit.DONE, "/pictures/task-1-1.png\n")
+    assert "RUNNING" in err.getvalue()
+    assert "of about 30 s" in err.getvalue()
+    assert "\x1b[" in err.getvalue()
+
+
+async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
+    out, err = io.StringIO(), io.StringIO()
+    studio = LittleStudio(duration=60)
+    request = studio.offer.request(prompt="a red fox")
+    await run_generate(studio, request, Console(out, err), Manner(), studio.clock)
+    assert err.getvalue().splitlines() == [
+        "Sending the order (0 s)",
+        "The service is at work: PENDING (6 of about 60 s)",
+        "The service is at work: RUNNING (30 of about 60 s)",
+    ]
+
+
+INTERRUPTED = """
+import sys
+import anyio
+from fakes.little_studio import LittleStudio
+from wan_mcp.cli.root import root
+from wan_mcp.cli.shell import Shell
+
+class EndlessStudio(LittleStudio):
+    async def {method}(self, *_, report=None, **__):
+        print("waiting", file=sys.stderr, flush=True)
+        await anyio.sleep(20)
+
+studio = EndlessStudio()
+root.main(["generate", "a red fox"], prog_name="wan-mcp", obj=Shell({{}}, studio.open, studio.clock))
+"""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a signal cannot be sent to a process of its own there")
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("get", "The order goes on at the service: wan-mcp collect or wan-mcp get task-1 fetches it."),
+        ("order", "wan-mcp tasks shows it, and wan-mcp collect fetches it."),
+    ],
+)
+def test_ctrl_c_says_that_the_order_goes_on_and_how_to_fetch_it(method: str, words: str) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", INTERRUPTED.format(method=method)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])},
+    ) as process:
+        seen = []
+        for line in process.stderr:
+            seen.append(line)
+            if line == "waiting\n":
+                break
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=15)
+    assert process.returncode == 130, "".join(seen) + err
+    assert out == ""
+    assert words in err
+    assert "Traceback" not in err
+
+
+def test_the_jumping_clock_only_moves_by_sleeping() -> None:
+    clock = JumpingClock()
+    assert clock.monotonic() == clock.now() == 1000

@@ -1,0 +1,154 @@
+"""The sandbox over HTTP."""
+
+import errno
+import socket
+import subprocess
+import sys
+import threading
+
+import anyio
+import httpx
+import pytest
+
+from wan_mcp.sandbox import JournalStore, SandboxOptions, serve
+
+API = "/api/v1"
+BODY = {"model": "wan2.5-t2i-preview", "input": {"prompt": "a cat"}, "parameters": {"n": 1}}
+HEADERS = {"Authorization": "Bearer sk-test", "X-DashScope-Async": "enable"}
+
+
+class Running:
+    """The sandbox while it serves: its URL, and a way to end it."""
+
+    def __init__(self, tasks):
+        self.tasks = tasks
+        self.url = None
+        self.started = anyio.Event()
+
+    def ready(self, url):
+        self.url = url
+        self.started.set()
+
+    async def serve(self, options, state_dir=None, host="127.0.0.1"):
+        with anyio.fail_after(10):
+            await serve(options, host, 0, state_dir, ready=self.ready)
+
+
+async def test_it_finds_a_port_serves_and_ends_when_it_is_cancelled(capfd):
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            running = Running(tasks)
+            tasks.start_soon(running.serve, SandboxOptions(duration=0.1, pending=0))
+            await running.started.wait()
+            async with httpx.AsyncClient(base_url=running.url) as client:
+                path = f"{API}/services/aigc/text2image/image-synthesis"
+                answer = await client.post(path, json=BODY, headers=HEADERS)
+                task_id = answer.json()["output"]["task_id"]
+                assert len(answer.headers.get_list("date")) == 1
+                assert "server" not in answer.headers
+                while True:
+                    task = (await client.get(f"{API}/tasks/{task_id}", headers=HEADERS)).json()
+                    if task["output"]["task_status"] == "SUCCEEDED":
+                        break
+                    await anyio.sleep(0.03)
+                url = task["output"]["results"][0]["url"]
+                assert url.startswith(running.url + "/results/")
+                assert (await client.get(url)).content[:4] == b"\x89PNG"
+            tasks.cancel_scope.cancel()
+    with (
+        pytest.raises(ConnectionRefusedError),
+        socket.create_connection(("127.0.0.1", httpx.URL(running.url).port), 1),
+    ):
+        pass
+    assert capfd.readouterr() == ("", "")
+
+
+async def test_an_answer_under_way_is_finished_before_the_end(tmp_path):
+    answers = []
+
+    async def order(url):
+        body = {
+            "model": "wan2.6-t2i",
+            "input": {"messages": [{"role": "user", "content": [{"text": "a cat"}]}]},
+            "parameters": {"n": 1},
+        }
+        path = f"{API}/services/aigc/multimodal-generation/generation"
+        async with httpx.AsyncClient(base_url=url) as client:
+            answers.append(await client.post(path, json=body, headers={"Authorization": "Bearer sk-test"}))
+
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as outer, anyio.create_task_group() as tasks:
+            running = Running(tasks)
+            tasks.start_soon(running.serve, SandboxOptions(duration=0.6, pending=0), tmp_path)
+            await running.started.wait()
+            outer.start_soon(order, running.url)
+            store = JournalStore(tmp_path)
+            while not await store.read():  # noqa: ASYNC110 - another program writes it
+                await anyio.sleep(0.01)
+            tasks.cancel_scope.cancel()
+    assert [answer.status_code for answer in answers] == [200]
+
+
+async def test_an_address_in_use_is_an_error():
+    with socket.create_server(("127.0.0.1", 0)) as taken, pytest.raises(OSError) as raised:
+        await serve(SandboxOptions(), "127.0.0.1", taken.getsockname()[1], None)
+    assert raised.value.errno == errno.EADDRINUSE
+
+
+async def test_an_address_of_the_newer_kind_is_written_in_brackets():
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    with anyio.fail_after(10):
+        async with anyio.create_task_group() as tasks:
+            running = Running(tasks)
+            try:
+                tasks.start_soon(running.serve, SandboxOptions(), None, "::1")
+                await running.started.wait()
+            except OSError:
+                pytest.skip("this machine has no IPv6 loopback")
+            assert running.url.startswith("http://[::1]:")
+            tasks.cancel_scope.cancel()
+
+
+def test_the_sandbox_stands_alone_and_loads_nothing_heavy():
+    program = (
+        "import sys, wan_mcp; before = set(sys.modules); import wan_mcp.sandbox;"
+        "print('\\n'.join(set(sys.modules) - before))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        timeout=30,
+    )
+    loaded = set(result.stdout.split())
+    assert "wan_mcp.sandbox.service" in loaded
+    for name in ("httpx", "PIL", "uvicorn", "mcp", "sqlite3", "wan_mcp.remote", "wan_mcp_tools.shared.catalogue"):
+        assert not [module for module in loaded if module == name or module.startswith(name + ".")]
+
+
+def test_it_can_be_served_from_another_thread(tmp_path):
+    found, stop = [], threading.Event()
+
+    async def main():
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(run)
+            await anyio.to_thread.run_sync(stop.wait, 10)
+            tasks.cancel_scope.cancel()
+
+    async def run():
+        await serve(SandboxOptions(), "127.0.0.1", 0, tmp_path, ready=lambda url: (found.append(url), up.set()))
+
+    up = threading.Event()
+    thread = threading.Thread(target=anyio.run, args=(main,))
+    thread.start()
+    try:
+        assert up.wait(10)
+        answer = httpx.get(f"{found[0]}{API}/tasks/nothing", headers=HEADERS, trust_env=False)
+        assert answer.json()["output"]["task_status"] == "UNKNOWN"
+    finally:
+        stop.set()
+        thread.join(10)
+    assert not thread.is_alive()
