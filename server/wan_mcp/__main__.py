@@ -12,10 +12,13 @@ def main() -> None:
     # Before anything is imported: a library that prints while it loads must not write into the protocol.
     stdout.divert()
     gc.disable()
-    if sys.argv[1:] in ([], ["serve"]):
-        _serve()
-    else:
-        _run_command()
+    try:
+        if sys.argv[1:] in ([], ["serve"]):
+            _serve()
+        else:
+            _run_command()
+    except KeyboardInterrupt:
+        sys.exit(130)
 
 
 def _serve() -> None:

@@ -18,6 +18,8 @@ QUICK = Timings(
     look=0.1,
     slot=1.0,
     throttle_patience=10.0,
+    throttle_step=0.1,
+    first_look=0.1,
     create_window=3.0,
     settle=0.6,
     grace=2.0,
@@ -60,13 +62,17 @@ async def running_studio(
         yield studio
 
 
-async def order(studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words):
+async def order(
+    studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
+):
     """Order as the tool does."""
     request = studio.offer.request(prompt=prompt, **words)
     return await studio.order(request, wait_seconds=wait, until_named=False, fresh=fresh, report=None)
 
 
-async def submit(studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words):
+async def submit(
+    studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
+):
     """Order as the tool does that waits only for the id."""
     request = studio.offer.request(prompt=prompt, **words)
     return await studio.order(request, wait_seconds=wait, until_named=True, fresh=fresh, report=None)

@@ -17,10 +17,17 @@ from typing import Any, Literal
 from fakes.dashscope_orders import Order, Protocol
 
 _MODERATED = ("DataInspectionFailed", "Input data may contain inappropriate content.")
-_BROKEN = ("InternalError", "An internal error has occured, please try again later or contact service support.")
+# The spelling is the service's.
+_BROKEN = (
+    "InternalError",
+    "An internal error has occured, please try again later or contact service support.",  # codespell:ignore
+)
 _SLOW = (
     "InternalError.Timeout",
-    "An internal timeout error has occured during execution, please try again later or contact service support.",
+    (
+        "An internal timeout error has occured during execution, "  # codespell:ignore
+        "please try again later or contact service support."
+    ),
 )
 
 

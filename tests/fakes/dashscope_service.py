@@ -76,7 +76,7 @@ class FakeService(Witness):
 
     def stop(self) -> None:
         """
-        Close every connection and end the thread.
+        Close every connection and end the thread; this waits, so call it from no event loop of your own.
 
         Raises: RuntimeError when the fake itself failed: what the clients saw proves nothing then.
         """

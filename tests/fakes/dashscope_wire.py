@@ -189,7 +189,7 @@ _WORDS = {
     403: ("AccessDenied", "Access denied."),
     404: ("ModelNotFound", "Model can not be found."),
     429: ("Throttling.RateQuota", "Requests rate limit exceeded, please try again later."),
-    500: ("InternalError", "An internal error has occured, please try again later or contact service support."),
+    500: ("InternalError", "An internal error, please try again later or contact service support."),
     502: ("InternalError", "Bad gateway."),
     503: ("ModelUnavailable", "Model is unavailable, please try again later."),
 }

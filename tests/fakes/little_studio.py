@@ -67,10 +67,12 @@ class LittleStudio:
     @asynccontextmanager
     async def open(self, settings, follow) -> AsyncIterator["LittleStudio"]:
         self.opened.append((settings, follow))
-        try:
-            yield self
-        finally:
-            self.closed += 1
+        # As in the real one, whatever goes wrong inside comes out in a group.
+        async with anyio.create_task_group():
+            try:
+                yield self
+            finally:
+                self.closed += 1
 
     async def order(self, request, *, wait_seconds, until_named, fresh, report) -> Task:
         self.orders.append((request, fresh))
@@ -101,7 +103,7 @@ class LittleStudio:
         self.waits.append(wait_seconds)
         started = self.clock.monotonic()
         while (gone := self.clock.monotonic() - started) < wait_seconds and not self._look(task_id).settled:
-            await report(gone, self.duration, f"The service is at work: {self._look(task_id).status}")
+            await report(gone, self.duration, f"{self._look(task_id).status}, usually about {self.duration:.0f} s")
             await self.clock.sleep(min(3.0, wait_seconds - gone))
         return self._look(task_id)
 

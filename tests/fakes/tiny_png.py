@@ -24,7 +24,7 @@ def encode(
     parts = [SIGNATURE, _chunk(b"IHDR", head), _chunk(b"PLTE", bytes(colour))]
     parts += [_text(key, value) for key, value in texts.items()]
     if padding:
-        parts.append(_chunk(b"paDd", b"\x55" * padding))
+        parts.append(_chunk(b"fiLl", b"\x55" * padding))
     parts += [_chunk(b"IDAT", _pixels(width, height)), _chunk(b"IEND", b"")]
     return b"".join(parts)
 

@@ -43,8 +43,8 @@ class Console:
 
         with RichConsole(file=self.err).status(Text("Starting")) as status:
 
-            async def report(gone: float, expected: float | None, sentence: str) -> None:
-                status.update(Text(describe(gone, expected, sentence)))
+            async def report(_gone: float, _expected: float | None, sentence: str) -> None:
+                status.update(Text(printable(mask(sentence))))
 
             yield report
 
@@ -57,12 +57,12 @@ class _PlainProgress:
         self._said = ""
         self._said_at = -_PAUSE
 
-    async def report(self, gone: float, expected: float | None, sentence: str) -> None:
+    async def report(self, gone: float, _expected: float | None, sentence: str) -> None:
         """Take the progress of a wait."""
         if sentence == self._said or self._said_at <= gone < self._said_at + _PAUSE:
             return
         self._said, self._said_at = sentence, gone
-        self._console.note(describe(gone, expected, sentence))
+        self._console.note(sentence)
 
 
 def standard_console() -> Console:
@@ -72,9 +72,3 @@ def standard_console() -> Console:
         # A prompt in Chinese must not end a listing on a terminal that has no such letters.
         reconfigure(errors="backslashreplace")
     return Console(sys.stdout, sys.stderr)
-
-
-def describe(gone: float, expected: float | None, sentence: str) -> str:
-    """Say how a wait goes."""
-    usual = f" of about {expected:.0f} s" if expected else " s"
-    return f"{printable(sentence)} ({gone:.0f}{usual})"

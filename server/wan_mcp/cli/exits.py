@@ -47,6 +47,12 @@ def tell_failure(error: BaseException) -> Exit | None:
     return exit_of_error(found)
 
 
+def unwrap(error: BaseException) -> BaseException:
+    """Take a single error out of the groups that task groups put around it."""
+    inner = _inside(error)
+    return unwrap(inner[0]) if len(inner) == 1 else error
+
+
 def printable(text: str) -> str:
     """Replace control characters: words of others must not steer a terminal."""
     return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
@@ -56,8 +62,11 @@ def _find_ours(error: BaseException) -> WanError | None:
     """Find the one error that a task group may have wrapped, unless there are others beside it."""
     if isinstance(error, WanError):
         return error
+    found = [_find_ours(each) for each in _inside(error)]
+    return found[0] if found and all(each is not None for each in found) else None
+
+
+def _inside(error: BaseException) -> tuple[BaseException, ...]:
     if not isinstance(error, BaseExceptionGroup):
-        return None
-    inner = cast("tuple[BaseException, ...]", error.exceptions)  # pyright: ignore[reportUnknownMemberType]
-    found = [_find_ours(each) for each in inner]
-    return found[0] if all(each is not None for each in found) else None
+        return ()
+    return cast("tuple[BaseException, ...]", error.exceptions)  # pyright: ignore[reportUnknownMemberType]

@@ -6,7 +6,7 @@ import click
 
 import wan_mcp
 from wan_mcp.cli.collect import collect
-from wan_mcp.cli.exits import Exit, tell_failure
+from wan_mcp.cli.exits import Exit, tell_failure, unwrap
 from wan_mcp.cli.generate import generate
 from wan_mcp.cli.sandbox import sandbox
 from wan_mcp.cli.serve import serve
@@ -27,11 +27,13 @@ class Root(click.Group):
             return super().invoke(ctx)
         except KeyboardInterrupt:
             ctx.exit(Exit.INTERRUPTED)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - every one of them goes on
             code = tell_failure(error)
-            if code is None:
-                raise
-            ctx.exit(code)
+            if code is not None:
+                ctx.exit(code)
+            # Outside of its groups click knows what to do with some, such as a pipe that nobody reads any more.
+            alone = unwrap(error)
+            raise alone from alone.__cause__
 
 
 @click.group(

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wan_mcp import log, stdout
 from wan_mcp.settings import Settings, read_settings
+from wan_mcp_tools.shared.errors import SettingsError
 
 _WAITING = """\
 wan-mcp is waiting for an MCP client to write to its standard input; clients start it themselves.
@@ -25,11 +26,12 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
         SettingsError: a setting is wrong.
     """
     stdout.divert()
-    settings = _read(environ, env_file)
-    # Wrong settings are told without these two; the second is the protocol's library, loaded while stdout is safe.
-    from wan_mcp.transports import serve_stdio  # noqa: I001, PLC0415
-    import wan_mcp.protocol  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+    # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
+    gc.disable()
+    settings = prepare(environ, env_file)
+    from wan_mcp.transports import serve_stdio  # noqa: PLC0415 - wrong settings are told without it
 
+    _load_protocol()
     if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         sys.stderr.write(_WAITING)
     _settle()
@@ -42,26 +44,42 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
     Serve clients over HTTP on this machine until a signal ends it.
 
     Raises:
-        SettingsError: a setting is wrong.
+        SettingsError: a setting is wrong, or the address is taken.
     """
-    settings = _read(environ, env_file)
-    from wan_mcp.transports import serve_http  # noqa: I001, PLC0415
-    import wan_mcp.protocol  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+    gc.disable()
+    settings = prepare(environ, env_file)
+    from wan_mcp.transports import serve_http  # noqa: PLC0415 - the same
 
+    _load_protocol()
     name = f"[{host}]" if ":" in host else host
     sys.stderr.write(f"wan-mcp serves at http://{name}:{port}/mcp (Ctrl-C ends it)\n")
     _settle()
-    serve_http(settings, host, port)
+    try:
+        serve_http(settings, host, port)
+    except SystemExit as error:
+        # The HTTP library ends the process so, with a code that means something else here.
+        if error.code in (None, 0):
+            raise
+        raise SettingsError(f"The server cannot listen at {host}, port {port}.", "Choose another --port.") from error
 
 
-def _read(environ: Mapping[str, str], env_file: Path | None) -> Settings:
-    # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
-    gc.disable()
+def prepare(environ: Mapping[str, str], env_file: Path | None) -> Settings:
+    """
+    Read the settings and set up the log.
+
+    Raises:
+        SettingsError: a setting is wrong.
+    """
     settings = read_settings(environ, env_file=env_file)
     log.configure(settings.log_level)
     for warning in settings.warnings:
         logging.getLogger(__name__).warning("%s", warning)
     return settings
+
+
+def _load_protocol() -> None:
+    # The transports load the protocol's library when they need it; that is too late for `_settle`.
+    import wan_mcp.protocol  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
 
 def _settle() -> None:

@@ -1,6 +1,5 @@
 """What every command needs: settings, a studio, and a loop to run in."""
 
-import logging
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
@@ -11,11 +10,11 @@ from typing import Protocol
 import anyio
 import click
 
-from wan_mcp import log
 from wan_mcp.cli.console import Console, standard_console
 from wan_mcp.cli.exits import Exit
+from wan_mcp.cli.serving import prepare
 from wan_mcp.clock import Clock, SystemClock
-from wan_mcp.settings import Settings, read_settings
+from wan_mcp.settings import Settings
 from wan_mcp_tools.shared.ports import Studio
 
 
@@ -70,11 +69,7 @@ class Shell:
         Raises:
             SettingsError: a setting is wrong.
         """
-        settings = read_settings(self.environ, env_file=self.env_file)
-        log.configure(settings.log_level)
-        for warning in settings.warnings:
-            logging.getLogger(__name__).warning("%s", warning)
-        return settings
+        return prepare(self.environ, self.env_file)
 
     def run(self, settings: Settings, job: Job, *, follow: bool) -> Exit:
         """

@@ -66,22 +66,31 @@ def quiet_loggers() -> None:
         logger.setLevel(max(logging.WARNING, logger.level))
 
 
-def make_trust() -> ssl.SSLContext:
+def make_trust(platform: str = sys.platform) -> ssl.SSLContext:
     """
     Trust whom the operating system trusts, and what `SSL_CERT_FILE` adds.
 
     On Linux and its like OpenSSL reads the system's certificates itself, once; truststore would read them again
     for each connection, so it only helps where OpenSSL's own paths are empty.
+
+    Raises:
+        SettingsError: the file that `SSL_CERT_FILE` names holds no certificates.
     """
-    if sys.platform not in ("win32", "darwin"):
+    if platform not in ("win32", "darwin"):
         trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         trust.set_default_verify_paths()
         if trust.cert_store_stats()["x509_ca"]:
             return trust
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     trust = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     paths = ssl.get_default_verify_paths()
     if paths.cafile and paths.cafile != paths.openssl_cafile:
-        trust.load_verify_locations(cafile=paths.cafile)
+        try:
+            trust.load_verify_locations(cafile=paths.cafile)
+        except (ssl.SSLError, OSError) as error:
+            raise SettingsError(
+                f"The file that {paths.openssl_cafile_env} names holds no certificates.", "Correct or remove it."
+            ) from error
     return trust
 
 
@@ -102,7 +111,8 @@ class _RoutedTransport(httpx.AsyncBaseTransport):
         self._trust = trust
         self._limits = limits
         self._proxies = proxies
-        self._routes: dict[str | None, httpx.AsyncHTTPTransport] = {}
+        # The direct way is opened here, in a thread, because it loads the rest of the HTTP library.
+        self._routes: dict[str | None, httpx.AsyncHTTPTransport] = {None: self._open(None)}
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         url = request.url

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING
-from urllib.parse import quote, urlencode, urlsplit
+from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
 
@@ -47,11 +47,6 @@ class Endpoint:
     key_setting: str
     workspace_id: str | None = None
     in_process: bool = False
-
-    @property
-    def host(self) -> str:
-        """The host's name, for messages."""
-        return urlsplit(self.base_url).hostname or self.base_url
 
 
 def find_endpoint(access: "Mapping[str, RegionAccess]", region: str) -> Endpoint:

@@ -66,7 +66,7 @@ async def exchange(
     except TimeoutError:
         trouble = lost_answer(where, f"it did not end within {whole:.0f} seconds")
     except _NEVER_SENT as error:
-        trouble = _not_connected(error, call.endpoint, timeouts)
+        trouble = _not_connected(error, call, timeouts)
     except httpx.TimeoutException:
         trouble = lost_answer(where, "it took too long")
     except (httpx.HTTPError, httpx.StreamError, OSError):
@@ -99,10 +99,11 @@ async def _read(response: httpx.Response) -> bytes | None:
     return bytes(content)
 
 
-def _not_connected(error: httpx.HTTPError, endpoint: Endpoint, timeouts: Timeouts) -> NotConnectedError:
+def _not_connected(error: httpx.HTTPError, call: Call, timeouts: Timeouts) -> NotConnectedError:
     why, advice = explain_connection(error, timeouts)
+    host = httpx.URL(call.url).host
     return NotConnectedError(
-        f"No connection to the region {endpoint.region} ({endpoint.host}): {why}. Nothing was sent.", advice
+        f"No connection to the region {call.endpoint.region} ({host}): {why}. Nothing was sent.", advice
     )
 
 

@@ -1,7 +1,11 @@
 """Reading JSON of which nothing is certain: each function gives the wanted type, or nothing."""
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import cast
+
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_LARGEST = 10**18
 
 
 def read_map(value: object) -> Mapping[str, object]:
@@ -23,10 +27,10 @@ def read_text(value: object) -> str | None:
 
 def read_whole(value: object) -> int | None:
     """Give a whole number of at least zero, also one that came as a text."""
-    if isinstance(value, bool):
-        return None
-    if isinstance(value, str) and value.isascii() and value.isdecimal() and len(value) < 20:  # noqa: PLR2004 - fits 64 bits
-        return int(value)
+    if isinstance(value, str) and _DIGITS.fullmatch(value):
+        value = int(value)
     if isinstance(value, float) and value.is_integer():
         value = int(value)
-    return value if isinstance(value, int) and value >= 0 else None
+    # Python counts True as 1, and whole numbers without end would not fit a float later.
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST
+    return value if isinstance(value, int) and fits else None

@@ -2,6 +2,7 @@
 
 import email.utils
 import random
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC
 
@@ -11,6 +12,9 @@ LONGEST_RETRY_AFTER = 300.0
 """A longer wait that the service asks for is cut to this."""
 HOPELESS_RETRY_AFTER = 3600.0
 """A service that asks for more than this speaks of a quota, not of a rush."""
+
+
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,9})?")
 
 
 def next_delay(
@@ -60,6 +64,4 @@ def read_date(value: str | None) -> float | None:
 
 
 def _number(value: str | None) -> float | None:
-    if value is None or not value.strip().replace(".", "", 1).isdecimal():
-        return None
-    return float(value)
+    return float(value) if value is not None and _NUMBER.fullmatch(value.strip()) else None

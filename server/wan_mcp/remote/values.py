@@ -1,6 +1,6 @@
 """What goes to the service and what comes back, as data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from wan_mcp_tools.shared.catalogue import WireProtocol
@@ -53,11 +53,12 @@ class RemoteImage:
     """
     One image of a task, `index` from 1.
 
-    With `url` it exists at the service. Without, it failed: `code` is the service's, `message` in our words.
+    With `url` it exists at the service. Without, it failed: `code` is the service's, `message` in our words. The
+    address is not shown when the object is printed, because it carries a signature.
     """
 
     index: int
-    url: str | None = None
+    url: str | None = field(default=None, repr=False)
     code: str | None = None
     message: str | None = None
 

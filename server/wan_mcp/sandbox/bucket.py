@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wan_mcp.clock import Clock, utc
-from wan_mcp.sandbox.links import Verdict, image_path, judge
+from wan_mcp.sandbox.links import Verdict, judge
 from wan_mcp.sandbox.painter import Picture, paint
 from wan_mcp.sandbox.ranges import Extent, read_range
 from wan_mcp.sandbox.records import State, TaskRecord, state_of
@@ -52,16 +52,12 @@ class Bucket:
         match = _NAME.search(path)
         record = (await self._store.read()).get(match[1]) if match else None
         place = int(match[2]) if match else 0
-        if record is None or not _has(record, place, path, now):
+        # The path is covered by the signature, so it is one that was given out.
+        if record is None or state_of(record, now) is not State.SUCCEEDED or place not in record.made:
             fields = {"Key": path.lstrip("/")}
             return _xml(request, 404, "NoSuchKey", "The specified key does not exist.", fields)
         image = await anyio.to_thread.run_sync(paint, _picture(record, place))
         return _deliver(request, image, record.ended)
-
-
-def _has(record: TaskRecord, place: int, path: str, now: float) -> bool:
-    is_there = state_of(record, now) is State.SUCCEEDED and place in record.made
-    return is_there and path == image_path(record, place)
 
 
 def _picture(record: TaskRecord, place: int) -> Picture:

@@ -59,9 +59,7 @@ class TaskRecord:
 
     @property
     def made(self) -> tuple[int, ...]:
-        """The places, from 1, of the images that are made."""
-        if self.failure is not None or self.canceled is not None:
-            return ()
+        """The places, from 1, of the images that are made if the task succeeds."""
         return tuple(place for place in range(1, self.count + 1) if place not in self.missing)
 
 

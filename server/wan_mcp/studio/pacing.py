@@ -16,21 +16,26 @@ _ENOUGH = 5
 """Durations needed before they are trusted more than a guess."""
 _QUESTION_WORTH = 0.45
 _SHORTEST, _LONGEST = 2.0, 15.0
-_FIRST_GUESS, _GUESS_GROWTH, _GUESS_MOST = 1.0, 1.3, 5.0
+_GUESS_GROWTH, _GUESS_MOST = 1.3, 5.0
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """A plan for tasks whose running times are about log-normal; without `median` it is a guess."""
+    """
+    A plan for tasks whose running times are about log-normal.
+
+    Without `median` it is a guess: first after `guess` seconds, then ever more seldom up to five times that.
+    """
 
     median: float | None = None
     spread: float = 0.0
+    guess: float = 1.0
 
     @classmethod
-    def learn(cls, durations: Sequence[float]) -> "Pace":
+    def learn(cls, durations: Sequence[float], guess: float = 1.0) -> "Pace":
         """Fit a plan to the running times, in seconds, of earlier tasks of the kind."""
         if len(durations) < _ENOUGH:
-            return cls()
+            return cls(guess=guess)
         logs = sorted(math.log(max(duration, 0.01)) for duration in durations)
         middle = len(logs) // 2
         median = logs[middle] if len(logs) % 2 else (logs[middle - 1] + logs[middle]) / 2
@@ -40,14 +45,14 @@ class Pace:
     def first(self) -> float:
         """Give the seconds from acceptance to the first question: early rather than late."""
         if self.median is None:
-            return _FIRST_GUESS
+            return self.guess
         low_quantile = self.median * math.exp(-1.645 * self.spread)
         return min(low_quantile, 0.6 * self.median) if self.median >= 1 else 0.0
 
     def next(self, elapsed: float, previous: float) -> float:
         """Give the seconds until the next question, `elapsed` after acceptance and `previous` after the last."""
         if self.median is None:
-            return min(max(previous, _FIRST_GUESS) * _GUESS_GROWTH, _GUESS_MOST)
+            return min(max(previous, self.guess) * _GUESS_GROWTH, self.guess * _GUESS_MOST)
         if elapsed > self.median * math.exp(2.326 * self.spread):
             # Past the 99th percentile nothing is known any more: ask ever more seldom.
             return min(max(previous, _SHORTEST) * 1.25, _LONGEST)

@@ -58,4 +58,5 @@ class Queries:
 
     async def _slow_down(self, region: str, error: ThrottledError) -> None:
         count = self._throttled[region] = self._throttled.get(region, 0) + 1
-        await self._parts.ledger.hold_back(self._limit(region), error.retry_after or backoff(count, 1.0, 30.0))
+        pause = error.retry_after or backoff(count, self._parts.timings.throttle_step, 30.0)
+        await self._parts.ledger.hold_back(self._limit(region), pause)

@@ -149,7 +149,7 @@ class Sender:
             return await self._lost(order, error), 0.0
         pause = 0.0
         if isinstance(error, ThrottledError) and waited < timings.throttle_patience:
-            pause = error.retry_after or backoff(attempt, 2.0, 30.0)
+            pause = error.retry_after or backoff(attempt, 2 * timings.throttle_step, 30.0)
             limit = self._limit(order)
             await self._books.insist(order.local_id, lambda: self._parts.ledger.hold_back(limit, pause))
         elif isinstance(error, NotConnectedError) and attempt < timings.connect_attempts:

@@ -104,7 +104,7 @@ class WorkingStudio:
             with anyio.CancelScope(shield=True):
                 await self._unwant(order, abandoned=not until_named)
             raise
-        if not until_named and not is_settled(order):
+        if not until_named and not order.images:
             await self._unwant(order, abandoned=False)
         return await self._delivered(order, joined=placement.joined)
 

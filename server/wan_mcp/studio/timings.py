@@ -20,6 +20,8 @@ class Timings:
     look: float = 3.0
     slot: float = 6.0
     throttle_patience: float = 120.0
+    throttle_step: float = 1.0
+    first_look: float = 1.0
     connect_attempts: int = 4
     create_window: float = 75.0
     skew: float = 1.5

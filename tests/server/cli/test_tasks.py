@@ -1,6 +1,10 @@
 """`wan-mcp tasks`, `get`, `cancel` and `collect` over a studio without a service."""
 
 import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import anyio
 import pytest
@@ -38,6 +42,44 @@ def test_tasks_are_listed_newest_first_as_a_table() -> None:
         "task-2  PENDING  sandbox  wan2.6-t2i  2026-01-02 03:04  0      a blue whale [2J that is long enough ...",
         "task-1  PENDING  sandbox  wan2.6-t2i  2026-01-02 03:04  0      a red fox",
     ]
+
+
+LISTING = """
+import anyio
+from fakes.little_studio import LittleStudio
+from wan_mcp.cli.root import root
+from wan_mcp.cli.shell import Shell
+
+studio = LittleStudio()
+
+async def silence(*_):
+    pass
+
+async def fill():
+    request = studio.offer.request(prompt="a red fox")
+    await studio.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
+
+anyio.run(fill)
+root.main(["tasks"], prog_name="wan-mcp", obj=Shell({}, studio.open, studio.clock))
+"""
+
+
+def test_a_reader_that_goes_away_ends_a_listing_without_a_traceback() -> None:
+    readable, writable = os.pipe()
+    os.close(readable)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-c", LISTING],
+            stdout=writable,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=20,
+            check=False,
+            env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])},
+        )
+    finally:
+        os.close(writable)
+    assert (done.returncode, done.stderr) == (1, "")
 
 
 def test_an_empty_ledger_is_told_on_stderr() -> None:

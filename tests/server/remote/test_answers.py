@@ -1,7 +1,12 @@
 """Whatever shape an answer has, what it says of a task and its images is read."""
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from wan_mcp.remote.answers import read_creation, read_listing, read_query
+from wan_mcp.remote.refusals import Circumstance, Moment
+from wan_mcp.remote.replies import Reply
 from wan_mcp_tools.shared.errors import (
     ContentRefusedError,
     NotCancelableError,
@@ -9,6 +14,8 @@ from wan_mcp_tools.shared.errors import (
     RequestRefusedError,
     ServiceDownError,
     ServiceError,
+    ThrottledError,
+    WanError,
 )
 from wan_mcp_tools.shared.tasks import TaskStatus
 
@@ -35,7 +42,9 @@ async def test_every_part_of_every_choice_is_an_image(kit):
             "task_id": TASK_ID,
             "task_status": "SUCCEEDED",
             "choices": [
-                choice({"image": "https://h/1.png"}, {"text": "words"}, {"image": "https://h/2.png", "type": "image"}),
+                choice(
+                    {"image": "https://h/1.png"}, {"text": "words"}, {"image": "https://h/2.png", "type": "image"}
+                ),
                 choice({"image": "https://h/3.png"}),
                 {"message": {"content": None}},
                 "nonsense",
@@ -246,6 +255,101 @@ async def test_an_answer_without_a_list_never_passes_for_an_empty_one(kit, paylo
     client, _ = kit.client(kit.json(payload))
     with pytest.raises(ServiceDownError):
         await client.list_tasks("singapore")
+
+
+async def test_a_refused_list_is_an_error(kit):
+    client, _ = kit.client(kit.json({"code": "Throttling"}, status=429))
+    with pytest.raises(ThrottledError):
+        await client.list_tasks("singapore")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "pages"), [({"total": 21, "page_size": 10}, 3), ({"total": 2}, 2), ({"total": True}, 4), ({}, 4)]
+)
+async def test_where_the_list_does_not_count_its_pages_they_are_counted(kit, numbers, pages):
+    client, _ = kit.client(kit.json({"data": [{"task_id": "t-1"}], **numbers}))
+    assert (await client.list_tasks("singapore", page_no=4)).total_pages == pages
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2025-01-08 19:36:13.270", "2025-01-08 19:36:01.521"),
+        ("2025-01-08T19:36:13Z", "2025-01-08 19:36:15"),
+        ("yesterday", "today"),
+        (1736335000000, 1736335012000),
+        (None, None),
+    ],
+)
+async def test_times_that_make_no_sense_give_no_duration(kit, start, end):
+    answer = await ask(kit, {"task_status": "CANCELED", "submit_time": start, "end_time": end})
+    assert answer.duration is None
+
+
+async def test_numbers_are_read_in_every_form_and_nonsense_is_left(kit):
+    usage = {"image_count": 2.0, "output_width": "1024", "output_height": 768}
+    metrics = {"TOTAL": True}
+    answer = await ask(kit, {"task_status": "CANCELED", "task_metrics": metrics}, usage=usage)
+    assert (answer.image_count, answer.size, answer.total) == (2, "1024*768", None)
+
+
+NAMES = [
+    "output",
+    "task_id",
+    "task_status",
+    "code",
+    "message",
+    "results",
+    "url",
+    "choices",
+    "content",
+    "image",
+    "usage",
+    "size",
+    "width",
+    "height",
+    "image_count",
+    "task_metrics",
+    "TOTAL",
+    "submit_time",
+    "end_time",
+    "data",
+    "total",
+    "total_page",
+    "page_no",
+    "page_size",
+    "gmt_create",
+    "status",
+    "request_id",
+    "error",
+]
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["FAILED", "t-1"])
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(payload=JSON, status=st.sampled_from([200, 400, 429, 500]), huge=st.sampled_from([0, 10**400]))
+def test_no_answer_whatever_it_holds_raises_anything_but_our_errors(payload, status, huge):
+    shapes = [payload, {"output": payload, "usage": {"size": payload, "image_count": huge}}, {"data": payload}]
+    where = Circumstance("singapore", "DASHSCOPE_API_KEY", Moment.ORDER)
+    for shape in shapes:
+        reply = Reply(status, shape if isinstance(shape, dict) else None)
+        for read in (
+            lambda reply: read_creation(reply, where),
+            lambda reply: read_query(reply, where, "t-1"),
+            lambda reply: read_listing(reply, where, page_no=1),
+        ):
+            try:
+                result = read(reply)
+            except WanError as error:
+                result = error.message
+            assert result
 
 
 async def test_the_probe_asks_for_a_task_that_cannot_exist(kit):

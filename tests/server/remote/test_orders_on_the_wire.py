@@ -14,7 +14,10 @@ DRAWN = {
         "choices": [
             {
                 "finish_reason": "stop",
-                "message": {"role": "assistant", "content": [{"image": "https://x.example/1.png?a=1", "type": "image"}]},
+                "message": {
+                    "role": "assistant",
+                    "content": [{"image": "https://x.example/1.png?a=1", "type": "image"}],
+                },
             }
         ],
         "finished": True,

@@ -107,6 +107,7 @@ RANGES = [
     ("bytes=-50", {}, 206, slice(-50, None)),
     ("bytes=0-9,20-29", {}, 206, slice(0, 10)),
     ("bytes=9-0", {}, 200, slice(None)),
+    ("bytes=9-0", {"x-oss-range-behavior": "standard"}, 200, slice(None)),
     ("byte=0-9", {}, 200, slice(None)),
     ("bytes=-", {}, 200, slice(None)),
     ("bytes=0-99999999", {}, 200, slice(None)),

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from blockbuster import blockbuster_ctx
 
-from wan_mcp.sandbox import IN_PROCESS_URL, JournalStore, in_process_app
+from wan_mcp.sandbox import IN_PROCESS_URL, JournalStore, MemoryStore, in_process_app
 from wan_mcp.sandbox.locks import held
 from wan_mcp.sandbox.models import Wire
 from wan_mcp.sandbox.records import TaskRecord
@@ -149,6 +149,17 @@ async def test_a_large_file_is_rewritten_at_the_start_without_what_is_over(tmp_p
     await write(old, record("more"))
     assert set(await fresh.read()) == {"kept", "new", "more"}
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sandbox-tasks.jsonl", "sandbox-tasks.lock"]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+async def test_what_is_over_for_a_day_leaves_the_memory_at_the_next_change(tmp_path, in_memory):
+    store = MemoryStore(StandingClock()) if in_memory else open_store(tmp_path)
+    await write(store, record("old", ended=START - 86_401))
+    await write(store, record("canceled", ended=START, canceled=START - 86_401))
+    await write(store, record("lately", ended=START - 86_399))
+    await write(store, record("new"))
+    await write(store, record("newer"))
+    assert set(await store.read()) == {"lately", "new", "newer"}
 
 
 async def test_a_file_that_was_removed_is_begun_anew(tmp_path):

@@ -88,6 +88,7 @@ async def test_a_body_of_many_megabytes_is_refused(sandbox):
 
 async def test_other_paths_and_methods_are_refused_in_json(sandbox):
     assert refusal(await sandbox.client.get("/somewhere"))[0] == 404
+    assert refusal(await sandbox.client.get(f"{API}/tasks/some-task/"))[0] == 404
     assert refusal(await sandbox.client.get(ASYNC))[0] == 405
 
 
@@ -139,6 +140,14 @@ async def test_a_faulty_order_of_the_newer_protocols_fails_in_the_task_or_at_onc
     assert (output["task_status"], output["code"], output["message"]) == ("FAILED", "InvalidParameter", message)
     answer = await sandbox.post(SYNC, body, is_async=False)
     assert refusal(answer) == (400, "InvalidParameter", message)
+
+
+async def test_only_a_single_picture_may_have_4096_pixels_a_side(sandbox):
+    model = "wan2.7-image-pro"
+    plain = await sandbox.order_async(model=model, n=1, size="4K")
+    one_of_a_set = await sandbox.order_async(model=model, n=1, size="4K", enable_sequential=True)
+    assert (await sandbox.ended(plain))["usage"]["size"] == "4096*4096"
+    assert (await sandbox.task(one_of_a_set))["output"]["code"] == "InvalidParameter"
 
 
 async def test_a_synchronous_order_without_input_is_refused(sandbox):

@@ -112,7 +112,9 @@ async def test_only_a_pending_task_can_be_canceled(sandbox):
     sandbox.clock.time += 100
     output = (await sandbox.task(task_id))["output"]
     assert output["task_status"] == "CANCELED"
-    assert "choices" not in output
+    assert set(output) == {"task_id", "task_status", "submit_time", "end_time"}
+    (row,) = (await sandbox.listed())["data"]
+    assert (row["status"], row["end_time"], "start_time" in row) == ("CANCELED", 1_767_323_045_678, False)
     running = (await sandbox.order_async()).json()["output"]["task_id"]
     sandbox.clock.time += 1
     for late in (task_id, running, "no-such-task"):
