@@ -53,7 +53,9 @@ def build_studio(
         catalogue=Catalogue(settings.extra_models),
         default_model=settings.model,
         default_region=settings.default_region,
-        keyed_regions=frozenset(access.region for access in regions if access.api_key is not None),
+        keyed_regions=frozenset(
+            access.region for access in regions if access.api_key is not None and access.problem is None
+        ),
         prefer_sync=settings.prefer_sync,
     )
     return WorkingStudio(

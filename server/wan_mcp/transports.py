@@ -2,6 +2,7 @@
 
 import os
 import signal
+from collections.abc import Callable
 
 import anyio
 
@@ -10,9 +11,9 @@ from wan_mcp.settings import Settings
 from wan_mcp.studio import WorkingStudio
 
 
-def serve_stdio(settings: Settings) -> None:
-    """Serve one client over stdin and stdout until stdin closes."""
-    # The SDK's reader of stdin cannot be interrupted, so Ctrl-C must end the process by itself.
+def serve_stdio(settings: Settings, ready: Callable[[], None]) -> None:
+    """Serve one client over stdin and stdout until stdin closes; `ready` gives stdout to the protocol."""
+    # Python's own answer to Ctrl-C would wait for the SDK's reader of stdin, which cannot be interrupted.
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     studio = build_studio(settings)
     server = build_server(studio)
@@ -20,20 +21,21 @@ def serve_stdio(settings: Settings) -> None:
     async def serve() -> None:
         async with anyio.create_task_group() as group:
             if os.name == "posix":
-                group.start_soon(_end_on_sigterm, studio)
+                group.start_soon(_end_on_signal, studio)
+            ready()
             await server.run_stdio_async()
             group.cancel_scope.cancel()
 
     anyio.run(serve)
 
 
-async def _end_on_sigterm(studio: WorkingStudio) -> None:
-    """Write down what is under way before the process ends."""
-    with anyio.open_signal_receiver(signal.SIGTERM) as signals:
-        async for _ in signals:
+async def _end_on_signal(studio: WorkingStudio) -> None:
+    """Write down what is under way, which takes an instant unless an order is just being answered, and end."""
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+        async for number in signals:
             await studio.stop()
-            # The reader of stdin holds a thread that nothing can end.
-            os._exit(128 + signal.SIGTERM)
+            # The SDK's reader of stdin holds a thread that nothing can end.
+            os._exit(128 + number)
 
 
 def serve_http(settings: Settings, host: str, port: int) -> None:

@@ -121,7 +121,7 @@ class LittleStudio:
         more = str(start + limit) if len(kept) > start + limit else None
         return TaskPage(kept[start : start + limit], more, ("Asked the service too.",) if remote else ())
 
-    async def collect(self, report, *, until_idle=False) -> Summary:
+    async def collect(self, report, *, until_idle=False, keeper=None) -> Summary:
         await report(f"Looking after {len(self.tasks)} tasks{' to the end' if until_idle else ''}")
         return self.summary
 

@@ -6,8 +6,8 @@ from wan_mcp_tools.shared.results import TaskResult, task_answer
 from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
-Cancel a task that is still PENDING; then it is not charged. A task that has begun cannot be cancelled: the answer says \
-so, and it is finished, charged and saved."""
+Cancel a task that is still PENDING; then it is not charged.
+A task that has begun cannot be cancelled: the answer says so, and it is finished, charged and saved."""
 
 
 class CancelTaskArguments(Arguments):

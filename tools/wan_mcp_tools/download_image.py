@@ -8,8 +8,8 @@ from wan_mcp_tools.shared.tasks import SavedImage, Task, TaskStatus
 from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
-Put an image of a task, or of a result URL, into a folder or under a name of your choice; answers with the path. Free \
-of charge. Not needed after generate_image or get_task, which have saved the images already. Never overwrites a file."""
+Put an image of a task, or of a result URL, into a folder or under a name of your choice; answers with the path.
+Free of charge. Not needed after generate_image or get_task, which have saved the images already. Never overwrites."""
 
 
 class DownloadImageArguments(Arguments):

@@ -6,8 +6,8 @@ from wan_mcp_tools.shared.ports import Preview, Report, Studio
 from wan_mcp_tools.shared.tool import Arguments, Tool
 
 DESCRIPTION = """\
-Show you a saved image, reduced to at most 1024 pixels. Use it to judge a picture before going on; the person sees the \
-file itself. Takes a task_id with index, or a path."""
+Show you a saved image, reduced to at most 1024 pixels.
+Use it to judge a picture before going on; the person sees the file itself. Takes a task_id with index, or a path."""
 
 
 class ViewImageArguments(Arguments):

@@ -10,11 +10,12 @@ from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, pass_shell
 
 @click.command()
 @click.option("--until-idle", is_flag=True, help="Stay until no order is open any more.")
+@click.option("--keeper", hidden=True, help="The name under which this process is the keeper.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @env_file_option
 @pass_shell
 @click.pass_context
-def collect(context: click.Context, shell: Shell, *, until_idle: bool, as_json: bool) -> None:
+def collect(context: click.Context, shell: Shell, *, until_idle: bool, keeper: str | None, as_json: bool) -> None:
     """
     Finish what can be finished of the open orders.
 
@@ -23,12 +24,14 @@ def collect(context: click.Context, shell: Shell, *, until_idle: bool, as_json: 
     settings = shell.read_settings()
 
     async def job(studio: WorkingStudio, console: Console) -> Exit:
-        return await run_collect(studio, console, until_idle=until_idle, as_json=as_json)
+        return await run_collect(studio, console, until_idle=until_idle, keeper=keeper, as_json=as_json)
 
     context.exit(shell.run(settings, job, follow=False))
 
 
-async def run_collect(studio: WorkingStudio, console: Console, *, until_idle: bool, as_json: bool) -> Exit:
+async def run_collect(
+    studio: WorkingStudio, console: Console, *, until_idle: bool, as_json: bool, keeper: str | None = None
+) -> Exit:
     """
     Collect, and tell what it came to.
 
@@ -39,7 +42,7 @@ async def run_collect(studio: WorkingStudio, console: Console, *, until_idle: bo
     async def report(sentence: str) -> None:
         console.note(sentence)
 
-    summary = await studio.collect(report, until_idle=until_idle)
+    summary = await studio.collect(report, until_idle=until_idle, keeper=keeper)
     for problem in summary.problems:
         console.note(f"wan-mcp: {problem}")
     if as_json:

@@ -20,7 +20,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     """
     Serve one client over stdin and stdout until it goes away.
 
-    stdout is diverted while everything is loaded, and given back for the transport to take over.
+    stdout is diverted until the transport takes over.
 
     Raises:
         SettingsError: a setting is wrong.
@@ -35,8 +35,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         sys.stderr.write(_WAITING)
     _settle()
-    stdout.restore()
-    serve_stdio(settings)
+    serve_stdio(settings, ready=stdout.restore)
 
 
 def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path | None = None) -> None:

@@ -35,7 +35,7 @@ class WorkingStudio(Studio, Protocol):
     """The studio as the command line uses it."""
 
     async def collect(
-        self, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool = False
+        self, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool = False, keeper: str | None = None
     ) -> CollectSummary:
         """Finish the open orders: one round, or until none is open."""
         ...

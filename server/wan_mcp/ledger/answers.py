@@ -6,8 +6,20 @@ from collections.abc import Sequence
 from wan_mcp.ledger.orders import adopt
 from wan_mcp.ledger.port import Changes, Slot
 from wan_mcp.ledger.records import ImageRecord, OrderRecord, Origin
-from wan_mcp.ledger.rows import read_order, the_order, update_order, write_images
+from wan_mcp.ledger.rows import put_back, read_order, the_order, update_order, write_images
 from wan_mcp.ledger.turns import leave_slot
+
+_LEARNED = (
+    "stage",
+    "status",
+    "finished_at",
+    "expires_at",
+    "duration",
+    "actual_prompt",
+    "error_code",
+    "error_message",
+)
+"""What a row knows of a task that does not come with the answer to the order."""
 
 
 def accept(
@@ -18,14 +30,21 @@ def accept(
     slot: Slot | None,
     changes: Changes,
     images: Sequence[ImageRecord],
+    held: OrderRecord | None,
     now: float,
 ) -> OrderRecord:
     """Record the answer to an order, in every situation in which it may arrive."""
     if slot is not None:
         leave_slot(database, name=slot.name, holder=local_id)
+    if held is not None:
+        put_back(database, held)
     row = the_order(database, local_id)
     if task_id is not None and row.task_id is not None:
         return row if row.task_id == task_id else _second_task(database, row, task_id, changes, now)
+    if held is None or (held.owner, held.version) != (row.owner, row.version):
+        # Whoever has taken the order over knows nothing of this answer: its next write must fail, and the order
+        # must be free for anybody to follow.
+        changes = {**changes, "owner": None, "lease_until": 0.0, "version": row.version + 1}
     if task_id is not None:
         _take_over(database, task_id=task_id, local_id=local_id, changes=changes)
     else:
@@ -59,10 +78,6 @@ def _take_over(database: sqlite3.Connection, *, task_id: str, local_id: str, cha
         return
     database.execute("DELETE FROM images WHERE local_id = ?", (other.local_id,))
     database.execute("DELETE FROM orders WHERE local_id = ?", (other.local_id,))
-    learned = ("stage", "status", "finished_at", "expires_at", "duration", "actual_prompt", "error_code")
-    update_order(
-        database,
-        local_id,
-        {"task_id": task_id, **changes, **{name: getattr(other, name) for name in learned}},
-    )
+    learned = {name: getattr(other, name) for name in _LEARNED}
+    update_order(database, local_id, {"task_id": task_id, **changes, **learned})
     write_images(database, local_id, other.images)

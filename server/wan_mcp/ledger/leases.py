@@ -4,17 +4,22 @@ import sqlite3
 from collections.abc import Sequence
 
 from wan_mcp.ledger.records import OrderRecord, Stage
-from wan_mcp.ledger.rows import the_order
+from wan_mcp.ledger.rows import read_orders, the_order
 
 _UNFINISHED = f"stage <> '{Stage.CLOSED}'"
 
 
-def free_ids(database: sqlite3.Connection, *, now: float, limit: int, longest_lease: float) -> list[str]:
-    """Name the unfinished orders that nobody holds, those nearest to their end first."""
+def free_ids(database: sqlite3.Connection, *, owner: str, now: float, limit: int, longest_lease: float) -> list[str]:
+    """
+    Name the unfinished orders that nobody holds, those nearest to their end first.
+
+    The owner's own are never free: it works on them, even if it slept through the end of its leases.
+    """
     rows = database.execute(
         f"SELECT local_id FROM orders WHERE {_UNFINISHED} AND (lease_until <= ? OR lease_until > ?) "  # noqa: S608 - ours alone
-        "ORDER BY coalesce(expires_at, created_at) LIMIT ?",
-        (now, now + longest_lease, limit),
+        "AND owner IS NOT ? ORDER BY coalesce(expires_at, created_at) LIMIT ?",
+        # A negative limit would mean none.
+        (now, now + longest_lease, owner, max(limit, 0)),
     )
     return [row["local_id"] for row in rows]
 
@@ -23,7 +28,7 @@ def claim(
     database: sqlite3.Connection, *, owner: str, now: float, lease: float, limit: int, longest_lease: float
 ) -> Sequence[OrderRecord]:
     """Lease free orders to an owner; the new version fences off whoever had them."""
-    claimed = free_ids(database, now=now, limit=limit, longest_lease=longest_lease)
+    claimed = free_ids(database, owner=owner, now=now, limit=limit, longest_lease=longest_lease)
     for local_id in claimed:
         database.execute(
             "UPDATE orders SET owner = ?, lease_until = ?, version = version + 1 WHERE local_id = ?",
@@ -32,11 +37,19 @@ def claim(
     return [the_order(database, local_id) for local_id in claimed]
 
 
-def set_leases(database: sqlite3.Connection, *, owner: str, until: float) -> None:
-    """Set the end of every lease of an owner."""
+def renew(database: sqlite3.Connection, *, owner: str, now: float, lease: float) -> None:
+    """Let every lease of an owner last for `lease` seconds from now on."""
     database.execute(
         f"UPDATE orders SET lease_until = ? WHERE owner = ? AND {_UNFINISHED}",  # noqa: S608 - ours alone
-        (until, owner),
+        (now + lease, owner),
+    )
+
+
+def release(database: sqlite3.Connection, *, owner: str) -> None:
+    """Give every unfinished order of an owner away."""
+    database.execute(
+        f"UPDATE orders SET owner = NULL, lease_until = 0 WHERE owner = ? AND {_UNFINISHED}",  # noqa: S608 - ours alone
+        (owner,),
     )
 
 
@@ -47,3 +60,8 @@ def next_lease_end(database: sqlite3.Connection, *, owner: str) -> float | None:
         (owner,),
     ).fetchone()
     return None if row["first"] is None else float(row["first"])
+
+
+def elsewhere(database: sqlite3.Connection, *, owner: str) -> Sequence[OrderRecord]:
+    """Read the unfinished orders that somebody else holds."""
+    return read_orders(database, f"{_UNFINISHED} AND owner IS NOT ? ORDER BY created_at", owner)

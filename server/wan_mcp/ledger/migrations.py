@@ -1,7 +1,8 @@
 """
 The steps from an empty file to today's tables: numbered, additive, never edited once released.
 
-Additive, so that a window of an older release keeps working beside a newer one.
+Additive, so that a window of an older release keeps working beside a newer one: a new column has a default, and an
+old column gets no new words.
 """
 
 from collections.abc import Mapping
@@ -77,5 +78,3 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     ),
 }
 """Every step by its number; a file records the number of the last step applied to it."""
-
-NEWEST = max(MIGRATIONS)

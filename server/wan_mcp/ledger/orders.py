@@ -11,6 +11,7 @@ from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, P
 from wan_mcp.ledger.rows import (
     held_order,
     insert_order,
+    put_back,
     read_order,
     read_orders,
     the_order,
@@ -126,10 +127,10 @@ def advance(
     images: Sequence[ImageRecord],
     free_slot: str | None,
 ) -> OrderRecord | None:
-    """Change an order whose lease still holds."""
+    """Change an order whose lease still holds, or whose row is gone."""
     if free_slot is not None:
         leave_slot(database, name=free_slot, holder=order.local_id)
-    if held_order(database, order) is None:
+    if held_order(database, order) is None and not put_back(database, order):
         return None
     update_order(database, order.local_id, changes)
     write_images(database, order.local_id, images)

@@ -120,10 +120,13 @@ class Ledger(Protocol):
         slot: Slot | None,
         changes: Changes,
         images: Sequence[ImageRecord] = (),
+        held: OrderRecord | None = None,
     ) -> OrderRecord:
         """
         Record the service's answer to an order, whoever holds its lease: such an answer is always good news.
 
+        `held` is the order as the caller knows it. If it holds the lease, it keeps it; any other lease ends, because
+        its holder knows nothing of the answer. If the order's row is gone with its file, it is written down again.
         What another row knows of the id moves to this order; if this order already has another id, the new id
         gets a row of its own. The synchronous protocol answers with images and no id.
         """
@@ -137,7 +140,11 @@ class Ledger(Protocol):
         *,
         free_slot: str | None = None,
     ) -> OrderRecord | None:
-        """Change an order and its images if the lease of `order` still holds; give None if it does not."""
+        """
+        Change an order and its images if the lease of `order` still holds; give None if it does not.
+
+        An order whose row is gone, because the ledger was deleted or moved away, is written down again.
+        """
         ...
 
     async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
@@ -146,7 +153,7 @@ class Ledger(Protocol):
 
     async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
         """
-        Take unfinished orders whose lease is over, those nearest to their end first.
+        Take unfinished orders whose lease is over, those nearest to their end first; never one's own.
 
         A lease longer than `longest_lease` was written by a clock that has been set back: it counts as over.
         """
@@ -157,11 +164,15 @@ class Ledger(Protocol):
         ...
 
     async def release(self, owner: str) -> None:
-        """End every lease of `owner`."""
+        """Give every unfinished order of `owner` away."""
         ...
 
     async def next_lease_end(self, owner: str) -> float | None:
         """Give the time at which the first lease of somebody else ends, or None if there is none."""
+        ...
+
+    async def elsewhere(self, owner: str) -> Sequence[OrderRecord]:
+        """Give the unfinished orders that somebody else holds."""
         ...
 
     async def deliver(self, local_id: str) -> None:

@@ -10,6 +10,7 @@ from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 COLUMNS = frozenset(field.name for field in fields(OrderRecord)) - {"images"}
+_IMAGE_COLUMNS = frozenset(field.name for field in fields(ImageRecord))
 
 
 def read_order(database: sqlite3.Connection, where: str, *values: object) -> OrderRecord | None:
@@ -41,6 +42,19 @@ def the_order(database: sqlite3.Connection, local_id: str) -> OrderRecord:
     if order is None:
         raise LedgerError(f"The order {local_id} is no longer in the ledger.", code="LedgerRowGone")
     return order
+
+
+def put_back(database: sqlite3.Connection, order: OrderRecord) -> bool:
+    """
+    Write an order down again whose row went with its file: deleted, or moved away because it was damaged.
+
+    False if the row is there, or if another row has its task.
+    """
+    if read_order(database, "local_id = ? OR task_id = ?", order.local_id, order.task_id) is not None:
+        return False
+    insert_order(database, {name: getattr(order, name) for name in COLUMNS})
+    write_images(database, order.local_id, order.images)
+    return True
 
 
 def update_order(database: sqlite3.Connection, local_id: str, changes: Mapping[str, object]) -> None:
@@ -82,7 +96,7 @@ def _images(database: sqlite3.Connection, local_id: str) -> tuple[ImageRecord, .
     rows = database.execute('SELECT * FROM images WHERE local_id = ? ORDER BY "index"', (local_id,)).fetchall()
     return tuple(
         ImageRecord(
-            **{name: row[name] for name in row.keys() if name not in ("local_id", "state")},  # noqa: SIM118 - a Row iterates its values
+            **{name: row[name] for name in _IMAGE_COLUMNS - {"state"}},
             state=ImageState(row["state"]),
         )
         for row in rows
@@ -92,10 +106,17 @@ def _images(database: sqlite3.Connection, local_id: str) -> tuple[ImageRecord, .
 def _order(row: sqlite3.Row) -> OrderRecord:
     # A later release may have added columns: only those known here are read.
     values = {name: row[name] for name in COLUMNS}
-    values["origin"] = Origin(row["origin"])
-    values["stage"] = Stage(row["stage"])
-    values["status"] = TaskStatus(row["status"])
-    values["notes"] = tuple(json.loads(row["notes"]))
+    try:
+        values["origin"] = Origin(row["origin"])
+        values["stage"] = Stage(row["stage"])
+        values["status"] = TaskStatus(row["status"])
+        values["notes"] = tuple(json.loads(row["notes"]))
+    except ValueError as error:
+        raise LedgerError(
+            f"The order {row['local_id']} cannot be read: {error}.",
+            "A newer release of wan-mcp wrote it: update this one.",
+            code="LedgerTooNew",
+        ) from error
     return OrderRecord(**values)
 
 

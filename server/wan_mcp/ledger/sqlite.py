@@ -18,24 +18,33 @@ from wan_mcp_tools.shared.tasks import TaskStatus
 
 T = TypeVar("T")
 
+_LEAST_PATIENCE = 0.02
+"""Seconds; another process holds the lock for a few milliseconds at a time."""
+
 
 class SqliteLedger:
     """
     The `Ledger` port on the standard library's sqlite3.
 
     Nothing is opened before the first call. A write is never abandoned half-way: when a caller is cancelled, the
-    statement that has begun still ends, and its outcome is on the disk.
+    statement that has begun still ends, and its outcome is on the disk. A lock of another program is waited for
+    `busy_seconds` from the call on, however many calls stand in line: a call of a tool ends within two seconds of
+    its time, and may need the ledger twice in them.
     """
 
-    def __init__(self, path: Path, clock: Clock, *, busy_seconds: float = 5.0) -> None:
+    def __init__(self, path: Path, clock: Clock, *, busy_seconds: float = 0.8) -> None:
         self._path = path
         self._clock = clock
-        self._connection = Connection(path, busy_seconds=busy_seconds)
+        self._busy_seconds = busy_seconds
+        self._connection = Connection(path)
         self._limiter: CapacityLimiter | None = None
 
     async def exists(self) -> bool:
-        """Say whether the file is there."""
-        return await anyio.Path(self._path).exists()
+        """Say whether the file is there, or is kept from us: then the next call says what is wrong."""
+        try:
+            return await anyio.Path(self._path).exists()
+        except OSError:
+            return True
 
     async def close(self) -> None:
         """Close the file."""
@@ -60,12 +69,11 @@ class SqliteLedger:
         join: bool,
     ) -> Placement:
         """Write an order down, or find the identical one that nobody has received."""
-        return await self._write(
+        return await self._write_now(
             partial(
                 orders.place,
                 order=order,
                 owner=owner,
-                now=self._clock.now(),
                 lease=lease,
                 wanted_until=wanted_until,
                 daily_limit=daily_limit,
@@ -110,24 +118,17 @@ class SqliteLedger:
         self, order: OrderRecord, *, slot: Slot | None, limit: Limit, clock_offset: float | None
     ) -> OrderRecord | float | None:
         """Take the slot and a turn, and mark the order as being sent."""
-        return await self._write(
-            partial(
-                turns.begin_sending,
-                order=order,
-                slot=slot,
-                limit=limit,
-                clock_offset=clock_offset,
-                now=self._clock.now(),
-            )
+        return await self._write_now(
+            partial(turns.begin_sending, order=order, slot=slot, limit=limit, clock_offset=clock_offset)
         )
 
     async def take_slot(self, slot: Slot, holder: str) -> bool:
         """Take a slot for its time, unless somebody else has it."""
-        return await self._write(partial(turns.take_slot, slot=slot, holder=holder, now=self._clock.now()))
+        return await self._write_now(partial(turns.take_slot, slot=slot, holder=holder))
 
     async def hold_slot(self, slot: Slot, holder: str) -> None:
-        """Keep a slot for its time from now on."""
-        await self._write(partial(turns.hold_slot, slot=slot, holder=holder, now=self._clock.now()))
+        """Keep a slot for its time from now on, unless somebody else has it by now."""
+        await self._write_now(partial(turns.take_slot, slot=slot, holder=holder))
 
     async def leave_slot(self, slot: Slot, holder: str) -> None:
         """Free a slot."""
@@ -141,9 +142,10 @@ class SqliteLedger:
         slot: Slot | None,
         changes: Changes,
         images: Sequence[ImageRecord] = (),
+        held: OrderRecord | None = None,
     ) -> OrderRecord:
         """Record the service's answer to an order, whoever holds its lease."""
-        return await self._write(
+        return await self._write_now(
             partial(
                 answers.accept,
                 local_id=local_id,
@@ -151,7 +153,7 @@ class SqliteLedger:
                 slot=slot,
                 changes=changes,
                 images=images,
-                now=self._clock.now(),
+                held=held,
             )
         )
 
@@ -174,31 +176,33 @@ class SqliteLedger:
 
     async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
         """Take unfinished orders whose lease is over."""
-        now = self._clock.now()
-        free = partial(leases.free_ids, now=now, limit=limit, longest_lease=longest_lease)
-        # Looked at first without a transaction, so that an idle process never writes.
+        free = partial(leases.free_ids, owner=owner, now=self._clock.now(), limit=limit, longest_lease=longest_lease)
+        # Looked at first without the write lock, so that an idle process never writes.
         if not await self._read(free):
             return ()
-        return await self._write(
-            partial(leases.claim, owner=owner, now=now, lease=lease, limit=limit, longest_lease=longest_lease)
+        return await self._write_now(
+            partial(leases.claim, owner=owner, lease=lease, limit=limit, longest_lease=longest_lease)
         )
 
     async def renew(self, owner: str, *, lease: float) -> None:
         """Prolong every lease of `owner`."""
-        await self._write(partial(leases.set_leases, owner=owner, until=self._clock.now() + lease))
+        await self._write_now(partial(leases.renew, owner=owner, lease=lease))
 
     async def release(self, owner: str) -> None:
-        """End every lease of `owner`."""
-        await self._write(partial(leases.set_leases, owner=owner, until=0.0))
+        """Give every unfinished order of `owner` away."""
+        await self._write(partial(leases.release, owner=owner))
 
     async def next_lease_end(self, owner: str) -> float | None:
         """Give the time at which the first lease of somebody else ends."""
         return await self._read(partial(leases.next_lease_end, owner=owner))
 
+    async def elsewhere(self, owner: str) -> Sequence[OrderRecord]:
+        """Give the unfinished orders that somebody else holds."""
+        return await self._read(partial(leases.elsewhere, owner=owner))
+
     async def deliver(self, local_id: str) -> None:
         """Record that a call was answered with the order's images."""
-        now = self._clock.now()
-        await self._write(partial(orders.deliver, local_id=local_id, now=now))
+        await self._write_now(partial(orders.deliver, local_id=local_id))
 
     async def unwant(self, local_id: str, *, abandoned: bool) -> None:
         """Record that the call that waited for the order waits no more."""
@@ -207,11 +211,12 @@ class SqliteLedger:
 
     async def turn(self, limit: Limit) -> float:
         """Reserve the next turn of a limit; give the seconds until it comes."""
-        return await self._write(partial(turns.turn, limit=limit, now=self._clock.now()))
+        moment = await self._write_now(partial(turns.turn, limit=limit))
+        return max(0.0, moment - self._clock.now())
 
     async def hold_back(self, limit: Limit, seconds: float) -> None:
         """Let nobody have a turn for some seconds."""
-        await self._write(partial(turns.hold_back, limit=limit, now=self._clock.now(), seconds=seconds))
+        await self._write_now(partial(turns.hold_back, limit=limit, seconds=seconds))
 
     async def known(self, task_ids: Collection[str]) -> frozenset[str]:
         """Say which of the service's ids have a row."""
@@ -230,10 +235,21 @@ class SqliteLedger:
         return await self._read(partial(counts.images_since, moment=moment))
 
     async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._in_thread(partial(self._connection.read, work))
+        patience = self._patience()
+        return await self._in_thread(lambda: self._connection.read(work, patience=patience()))
 
     async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        return await self._in_thread(partial(self._connection.write, work))
+        patience = self._patience()
+        return await self._in_thread(lambda: self._connection.write(work, patience=patience()))
+
+    async def _write_now(self, work: Callable[..., T]) -> T:
+        """Write with the time at which the transaction has begun: turns are taken in the order of their times."""
+        return await self._write(lambda database: work(database, now=self._clock.now()))
+
+    def _patience(self) -> Callable[[], float]:
+        """Start to count the seconds for which a lock is waited for; they run while the call stands in line."""
+        asked_at = self._clock.monotonic()
+        return lambda: max(_LEAST_PATIENCE, asked_at + self._busy_seconds - self._clock.monotonic())
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         # One thread at a time: a connection is not shared, and the file allows one writer anyway.

@@ -25,7 +25,7 @@ def begin_sending(
         return wait
     turn(database, limit=limit, now=now)
     if slot is not None:
-        hold_slot(database, slot=slot, holder=order.local_id, now=now)
+        _write_slot(database, slot, order.local_id, now)
     changes = {"stage": Stage.SENDING, "sent_at": now, "clock_offset": clock_offset}
     update_order(database, order.local_id, changes)
     return the_order(database, order.local_id)
@@ -46,12 +46,11 @@ def take_slot(database: sqlite3.Connection, *, slot: Slot, holder: str, now: flo
     """Give a slot to a holder unless somebody else has it."""
     if _slot_wait(database, slot, holder, now) > 0:
         return False
-    hold_slot(database, slot=slot, holder=holder, now=now)
+    _write_slot(database, slot, holder, now)
     return True
 
 
-def hold_slot(database: sqlite3.Connection, *, slot: Slot, holder: str, now: float) -> None:
-    """Give a slot to a holder until its time is over."""
+def _write_slot(database: sqlite3.Connection, slot: Slot, holder: str, now: float) -> None:
     database.execute(
         "INSERT OR REPLACE INTO slots (name, owner, until) VALUES (?, ?, ?)",
         (slot.name, holder, now + slot.seconds),
@@ -64,7 +63,7 @@ def leave_slot(database: sqlite3.Connection, *, name: str, holder: str) -> None:
 
 
 def turn(database: sqlite3.Connection, *, limit: Limit, now: float) -> float:
-    """Reserve the next turn by the generic cell rate algorithm; give the seconds until it comes."""
+    """Reserve the next turn by the generic cell rate algorithm; give its moment."""
     next_at, not_before = _limit_row(database, limit, now)
     interval = 1 / limit.per_second
     at = max(now, next_at - (limit.burst - 1) * interval, not_before)
@@ -73,7 +72,7 @@ def turn(database: sqlite3.Connection, *, limit: Limit, now: float) -> float:
         "ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at",
         (limit.name, max(next_at, at) + interval),
     )
-    return at - now
+    return at
 
 
 def _limit_wait(database: sqlite3.Connection, limit: Limit, now: float) -> float:
@@ -98,9 +97,9 @@ def _limit_row(database: sqlite3.Connection, limit: Limit, now: float) -> tuple[
 
 def hold_back(database: sqlite3.Connection, *, limit: Limit, now: float, seconds: float) -> None:
     """Let nobody have a turn before a moment."""
-    moment = now + min(seconds, _LONGEST_QUEUE)
+    next_at, not_before = _limit_row(database, limit, now)
+    moment = max(not_before, now + min(seconds, _LONGEST_QUEUE))
     database.execute(
-        "INSERT INTO limits (name, next_at, not_before) VALUES (?, ?, ?) "
-        "ON CONFLICT (name) DO UPDATE SET not_before = max(not_before, excluded.not_before)",
-        (limit.name, now, moment),
+        "INSERT OR REPLACE INTO limits (name, next_at, not_before) VALUES (?, ?, ?)",
+        (limit.name, next_at, moment),
     )

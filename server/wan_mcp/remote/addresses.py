@@ -57,7 +57,7 @@ class AddressCheck:
         if not are_public(found):
             raise HostNotAllowedError(
                 f"The image host {host} leads to an address that is not on the public internet.",
-                f"If that is intended, add {host} to WAN_MCP_IMAGE_HOSTS.",
+                f"Only if that is known and intended: add {host} to WAN_MCP_IMAGE_HOSTS.",
             )
 
 

@@ -72,7 +72,7 @@ class ImageHosts:
         shown = clean(f"[{host}]" if ":" in host else host) + (f":{url.port}" if url.port else "")
         raise HostNotAllowedError(
             f"{shown} is not a host that images may come from.",
-            f"If the address is right, add {shown} to WAN_MCP_IMAGE_HOSTS.",
+            f"Only if this host is known and trusted: add {shown} to WAN_MCP_IMAGE_HOSTS.",
         )
 
     def _is_configured(self, url: "httpx.URL", host: str) -> bool:

@@ -6,13 +6,16 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 from wan_mcp.remote.loose import read_map, read_text
+from wan_mcp.remote.quotes import clean_request_id
 from wan_mcp.remote.refusals import Circumstance, Moment, refuse
 from wan_mcp_tools.shared.errors import AnswerLostError, ServiceDownError, WanError
 
 _OK = range(200, 300)
+_REDIRECTED = range(300, 400)
 _REFUSED = range(400, 500)
 _GATEWAY_GAVE_UP = 408
 _SERVER_TROUBLE = 500
+_LOOK_FIRST = "The order may have been taken: look for the task before ordering again."
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,29 +82,25 @@ def judge(reply: Reply, where: Circumstance) -> WanError | None:
 
 def unreadable(reply: Reply, where: Circumstance) -> ServiceDownError:
     """Give the error for an answer that is not the service's own, or lacks what it must have."""
-    what = "sent the call elsewhere, and the key is not sent after it" if reply.status in range(300, 400) else None
+    if reply.status in _REDIRECTED:
+        message = f"The region {where.region} sent the call elsewhere; the key does not follow it."
+    else:
+        message = f"The answer of the region {where.region} is not one of the service's (HTTP {reply.status})."
+    check = "If this goes on, look for a proxy or a sign-in page in the network, and check DASHSCOPE_HTTP_BASE_URL."
     return ServiceDownError(
-        f"The region {where.region} {what}."
-        if what
-        else f"The answer of the region {where.region} is not one of the service's (HTTP {reply.status}).",
-        f"{_after(where)}If this goes on, check the network for a proxy or a sign-in page, "
-        "and DASHSCOPE_HTTP_BASE_URL if it is set.",
+        message,
+        f"{_LOOK_FIRST} {check}" if where.moment is Moment.ORDER else check,
         code="UnreadableAnswer",
         http_status=reply.status,
-        request_id=reply.request_id,
+        request_id=clean_request_id(reply.request_id, secret=where.hidden),
     )
 
 
 def lost_answer(where: Circumstance, how: str) -> AnswerLostError:
     """Give the error for a call that was sent and not answered."""
-    what = "The order was sent" if where.moment is Moment.ORDER else "The call was sent"
+    is_order = where.moment is Moment.ORDER
     return AnswerLostError(
-        f"{what} to the region {where.region} and its answer was lost: {how}.",
-        _after(where) or "Try again in a moment.",
+        f"{'The order' if is_order else 'The call'} was sent to the region {where.region}"
+        f" and its answer was lost: {how}.",
+        _LOOK_FIRST if is_order else "Try again in a moment.",
     )
-
-
-def _after(where: Circumstance) -> str:
-    if where.moment is Moment.ORDER:
-        return "The order may have been taken: look for the task before ordering again. "
-    return ""

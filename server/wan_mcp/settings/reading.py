@@ -30,7 +30,8 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
     Raises:
         SettingsError: settings that cannot be used, all of them in one message with what is allowed.
     """
-    file = _read_file(environ, env_file)
+    path = _find_file(environ, env_file)
+    file = _read_file(path)
     values = Values(environ, file)
     default_region = _read_default_region(values)
     settings = Settings(
@@ -48,6 +49,7 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
         extra_models=_read_extra_models(values),
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
         keeper=values.switch("WAN_MCP_KEEPER"),
+        env_file=path.absolute() if path else None,
         warnings=tuple(_find_misspelt([*environ, *file])),
     )
     if values.problems:
@@ -56,9 +58,12 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
     return settings
 
 
-def _read_file(environ: Mapping[str, str], env_file: Path | None) -> Mapping[str, str]:
+def _find_file(environ: Mapping[str, str], env_file: Path | None) -> Path | None:
     named = Values(environ, {}).text(ENV_FILE)
-    path = env_file or (Path(named) if named else None)
+    return env_file or (Path(named) if named else None)
+
+
+def _read_file(path: Path | None) -> Mapping[str, str]:
     if path is None:
         return {}
     from wan_mcp.settings.dotenv import read_env_file  # noqa: PLC0415 - most starts name no file

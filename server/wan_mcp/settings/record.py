@@ -32,7 +32,8 @@ class Settings:
     """
     Everything that the operator may choose, read once and checked.
 
-    `warnings` are sentences for the log: names that look like settings and are none.
+    `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
+    that was read beside the environment, if one was.
     """
 
     regions: Mapping[str, RegionAccess]
@@ -49,4 +50,5 @@ class Settings:
     extra_models: tuple[Mapping[str, object], ...] = field(default=())
     log_level: str = "WARNING"
     keeper: bool = False
+    env_file: Path | None = None
     warnings: tuple[str, ...] = ()

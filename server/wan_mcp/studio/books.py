@@ -1,7 +1,8 @@
 """Writing progress down: fenced, announced, and repeated until the ledger takes it."""
 
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, TypeVar
 
 from wan_mcp.ledger import ImageRecord, OrderRecord, Slot
 from wan_mcp.ledger.port import Changes
@@ -27,6 +28,23 @@ class Books:
 
     def __init__(self, parts: Parts) -> None:
         self._parts = parts
+        self._deferred: dict[str, Changes] = {}
+
+    def announce(self, order: OrderRecord, changes: Mapping[str, Any], images: Sequence[ImageRecord]) -> OrderRecord:
+        """
+        Tell of a change before it is written, and give the order as it will be.
+
+        For what is true already, whatever becomes of the ledger: the images are files, or the service has said so
+        and says so again to whoever asks.
+        """
+        told = replace(order, **changes, images=tuple(images))
+        self._parts.news.publish(told)
+        return told
+
+    def defer(self, order: OrderRecord, changes: Mapping[str, Any], images: Sequence[ImageRecord]) -> OrderRecord:
+        """Tell of a change now and write it with the next one. If that never comes, the service is asked again."""
+        self._deferred[order.local_id] = changes
+        return self.announce(order, changes, images)
 
     async def advance(
         self,
@@ -42,6 +60,7 @@ class Books:
         Raises:
             LeaseLostError: it is ours no more.
         """
+        changes = {**self._deferred.pop(order.local_id, {}), **changes}
 
         async def write() -> OrderRecord | None:
             return await self._parts.ledger.advance(order, changes, images, free_slot=free_slot)
@@ -69,7 +88,9 @@ class Books:
         """
 
         async def write() -> OrderRecord:
-            return await self._parts.ledger.accept(order.local_id, task_id, slot=slot, changes=changes, images=images)
+            return await self._parts.ledger.accept(
+                order.local_id, task_id, slot=slot, changes=changes, images=images, held=order
+            )
 
         written = await self.insist(order.local_id, write)
         if (written.local_id, written.owner, written.version) != (order.local_id, order.owner, order.version):

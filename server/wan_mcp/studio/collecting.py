@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
 from wan_mcp.ledger import ImageState, OrderRecord
+from wan_mcp.ledger.liveness import is_gone
 from wan_mcp.studio.following import Follower
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.views import is_settled
@@ -32,9 +33,9 @@ async def collect(
     if not await parts.ledger.exists():
         return CollectSummary(0, 0, 0, ())
     started = parts.clock.monotonic()
-    await follower.take_over()
     seen: dict[str, str] = {}
     while True:
+        await follower.take_over()
         orders = follower.orders()
         await _tell_changes(orders, seen, report)
         waited = parts.clock.monotonic() - started
@@ -43,7 +44,10 @@ async def collect(
                 break
             await parts.clock.sleep(parts.timings.look)
             continue
-        if waited > _LONGEST or all(_is_stuck(parts, order, waited) for order in orders):
+        others = await parts.ledger.elsewhere(parts.owner)
+        # A process that is gone still holds its orders until their lease ends; it is worth waiting for.
+        orphans = [order for order in others if is_gone(order.owner)]
+        if waited > _LONGEST or (not orphans and all(_is_stuck(parts, order, waited) for order in orders)):
             break
         await parts.clock.sleep(_STEP)
     return await _summary(parts, seen)
@@ -80,4 +84,5 @@ async def _summary(parts: Parts, seen: dict[str, str]) -> CollectSummary:
         problems.extend(f"{order.best_id} image {image.index}: {image.message}" for image in unsaved)
         if trouble is not None:
             problems.append(f"{order.best_id}: {trouble.message}")
+    left += len(await parts.ledger.elsewhere(parts.owner))
     return CollectSummary(finished, saved, left, tuple(problems))

@@ -89,7 +89,7 @@ class Discoverer:
     async def _model_of(self, region: str, task_id: str) -> str | None:
         """Ask the list for a task's model, which the task itself does not tell. The picture does not need it."""
         try:
-            listing = await self._parts.service.list_tasks(region, task_id=task_id, page_size=10)
+            listing = await self._queries.list(region, task_id=task_id)
         except WanError:
             return None
         return next((task.model_id for task in listing.tasks if task.task_id == task_id), None)

@@ -41,6 +41,7 @@ class Follower:
         self._poller = Poller(parts, books, self.queries, clocks)
         self._saver = Saver(parts, books, self.queries)
         self._working: dict[str, OrderRecord] = {}
+        self._again: dict[str, OrderRecord] = {}
         self._group: TaskGroup | None = None
         self._look_now = anyio.Event()
 
@@ -68,25 +69,30 @@ class Follower:
     async def stop(self) -> None:
         """Let creating requests that are under way end, then let go of everything."""
         with anyio.move_on_after(self._parts.timings.stop, shield=True):
-            while any(order.stage is Stage.SENDING for order in self.orders()):
+            # What is being sent, and what is a file already and not yet written down as one.
+            while any(order.stage in (Stage.SENDING, Stage.CLOSED) for order in self.orders()):
                 await self._parts.clock.sleep(0.02)
+        left = self.orders()
         if self._group is not None:
             self._group.cancel_scope.cancel()
+        if not left:
+            return
         with anyio.move_on_after(self._parts.timings.stop, shield=True):
-            if not await self._parts.ledger.exists():
-                return
             try:
-                for order in self.orders():
+                for order in left:
                     if order.stage is Stage.QUEUED:
                         await self._parts.ledger.advance(order, closed(NEVER_SENT))
-                if self._working:
-                    await self._parts.ledger.release(self._parts.owner)
+                await self._parts.ledger.release(self._parts.owner)
             except LedgerError as error:
                 # The leases end by themselves; the next process takes over then.
                 _log.warning("the ledger could not be told that this process ends: %s", error)
 
     def _start(self, order: OrderRecord, *, inherited: bool) -> None:
-        if self._group is None or order.local_id in self._working:
+        if self._group is None:
+            return
+        if order.local_id in self._working:
+            # Its worker has lost the lease and does not know it yet; this goes on where that ends.
+            self._again[order.local_id] = order
             return
         self._working[order.local_id] = order
         self._parts.news.publish(order)
@@ -110,6 +116,9 @@ class Follower:
         finally:
             self._working.pop(order.local_id, None)
             self._parts.news.forget(order.local_id)
+            again = self._again.pop(order.local_id, None)
+            if again is not None:
+                self._start(again, inherited=True)
             self._look_now.set()
 
     async def _step(self, order: OrderRecord, *, inherited: bool) -> OrderRecord:
@@ -163,11 +172,16 @@ class Follower:
             self._look_now = anyio.Event()
             token = await self._parts.ledger.token()
             changed = token != seen
-            if token is not None and (changed or again or (due is not None and due <= self._parts.clock.now())):
+            if token is not None and (changed or again or self._is_due(due)):
                 due = await self.take_over()
             # Two writes of one clock tick leave the same token: after a change one more look follows.
             seen, again = token, changed
             await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.look)
+
+    def _is_due(self, moment: float | None) -> bool:
+        """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""
+        now, timings = self._parts.clock.now(), self._parts.timings
+        return moment is not None and not now < moment <= now + max(timings.longest_lease, timings.trouble_most)
 
     async def take_over(self) -> float | None:
         """Claim what is free; give the time at which to look again, or None if there is nothing to wait for."""

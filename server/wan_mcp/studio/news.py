@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import OrderRecord
+from wan_mcp.ledger import OrderRecord, Stage
 from wan_mcp_tools.shared.tasks import Problem
 
 
@@ -17,6 +17,7 @@ class News:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._latest: dict[str, OrderRecord] = {}
+        self._followed: set[str] = set()
         self._troubles: dict[str, Problem] = {}
         self._bells: dict[str, anyio.Event] = {}
         self._waiters: Counter[str] = Counter()
@@ -25,6 +26,7 @@ class News:
     def publish(self, order: OrderRecord) -> None:
         """Tell of an order's new state."""
         self._latest[order.local_id] = order
+        self._followed.add(order.local_id)
         self._ring(order.local_id)
 
     def trouble(self, local_id: str, problem: Problem | None) -> None:
@@ -47,10 +49,14 @@ class News:
         return self._latest.get(local_id)
 
     def forget(self, local_id: str) -> None:
-        """Follow an order no more; who waits for it is told."""
-        self._latest.pop(local_id, None)
+        """Follow an order no more. If it has ended, calls that wait for it can still read its last record."""
         self._troubles.pop(local_id, None)
         self._pokes.pop(local_id, None)
+        latest = self._latest.get(local_id)
+        has_ended = latest is not None and latest.stage is Stage.CLOSED
+        if not (has_ended and self.is_waited_for(local_id)):
+            self._latest.pop(local_id, None)
+        self._followed.discard(local_id)
         self._ring(local_id)
 
     @contextmanager
@@ -63,6 +69,8 @@ class News:
             self._waiters[local_id] -= 1
             if not self._waiters[local_id]:
                 del self._waiters[local_id]
+                if local_id not in self._followed:
+                    self._latest.pop(local_id, None)
 
     def is_waited_for(self, local_id: str) -> bool:
         """Say whether a call here waits for the order."""

@@ -1,11 +1,11 @@
 """
-When to ask the service how a task is doing, and how long it will probably take.
+When to ask the service how a task is doing.
 
 Asking before a task can be ready is wasted. The first question comes at a low quantile of what earlier tasks of
-the kind took; after that the interval follows the chance that the task has just ended: for a hazard rate h the
-cost of delay plus questions is least near intervals of sqrt(2c / h) (J. B. Keller, "Optimum checking schedules
-for systems subject to random failure", Management Science 21, 1974), where c is the delay in seconds that one
-question is worth.
+the kind took. After that the density of questions follows the chance that the task has just ended: for a hazard
+rate h, questions at a density of sqrt(h / 2c) cost least, where c is the delay in seconds that one question is
+worth (J. B. Keller, "Optimum checking schedules for systems subject to random failure", Management Science 21,
+1974).
 """
 
 import math
@@ -14,15 +14,19 @@ from dataclasses import dataclass
 
 _ENOUGH = 5
 """Durations needed before they are trusted more than a guess."""
-_QUESTION_WORTH = 0.45
+_QUESTION_WORTH, _WORTH_OF_LONG = 0.45, 16.0
+"""Seconds of delay that one question is worth; for long tasks less, or their last wait would grow with them."""
 _SHORTEST, _LONGEST = 2.0, 15.0
 _GUESS_GROWTH, _GUESS_MOST = 1.3, 5.0
+_INSTANT = 1.0
+"""Seconds; tasks that usually end within this are asked for at once and often."""
+_STEPS = 40
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
     """
-    A plan for tasks whose running times are about log-normal.
+    A plan for tasks whose running times are about log-normal, with `median` in seconds.
 
     Without `median` it is a guess: first after `guess` seconds, then ever more seldom up to five times that.
     """
@@ -40,33 +44,45 @@ class Pace:
         middle = len(logs) // 2
         median = logs[middle] if len(logs) % 2 else (logs[middle - 1] + logs[middle]) / 2
         variance = sum((value - median) ** 2 for value in logs) / len(logs)
-        return cls(median=math.exp(median), spread=max(math.sqrt(variance), 0.1))
+        return cls(median=math.exp(median), spread=max(math.sqrt(variance), 0.1), guess=guess)
 
     def first(self) -> float:
         """Give the seconds from acceptance to the first question: early rather than late."""
         if self.median is None:
             return self.guess
-        low_quantile = self.median * math.exp(-1.645 * self.spread)
-        return min(low_quantile, 0.6 * self.median) if self.median >= 1 else 0.0
+        if self.median < _INSTANT:
+            return 0.0
+        return min(self._quantile(-1.645), 0.6 * self.median)
 
     def next(self, elapsed: float, previous: float) -> float:
         """Give the seconds until the next question, `elapsed` after acceptance and `previous` after the last."""
         if self.median is None:
             return min(max(previous, self.guess) * _GUESS_GROWTH, self.guess * _GUESS_MOST)
-        if elapsed > self.median * math.exp(2.326 * self.spread):
+        shortest = min(_SHORTEST, self.median / 5)
+        if elapsed > self._quantile(2.326):
             # Past the 99th percentile nothing is known any more: ask ever more seldom.
-            return min(max(previous, _SHORTEST) * 1.25, _LONGEST)
-        shortest = min(_SHORTEST, max(0.1, self.median / 5))
-        return min(max(math.sqrt(2 * _QUESTION_WORTH / self._hazard(elapsed)), shortest), _LONGEST / 2)
+            return min(max(previous, shortest) * 1.25, _LONGEST)
+        return max(self._until_next(elapsed), shortest)
+
+    def _quantile(self, z: float) -> float:
+        return (self.median or 0.0) * math.exp(z * self.spread)
+
+    def _until_next(self, elapsed: float) -> float:
+        """Go on until the density of questions adds up to one."""
+        step = (self.median or 0.0) / _STEPS
+        worth = min(_QUESTION_WORTH, _WORTH_OF_LONG / (self.median or 1.0))
+        asked, waited = 0.0, 0.0
+        while asked < 1 and waited < _LONGEST / 2:
+            asked += step * math.sqrt(self._hazard(elapsed + waited + step / 2) / (2 * worth))
+            waited += step
+        return waited
 
     def _hazard(self, elapsed: float) -> float:
-        """Give the chance per second that a task still running now ends."""
-        median = self.median or 1.0
-        elapsed = max(elapsed, 0.01)
-        z = (math.log(elapsed) - math.log(median)) / self.spread
+        """Give the chance per second that a task still running at `elapsed` ends."""
+        z = (math.log(elapsed) - math.log(self.median or 1.0)) / self.spread
         density = math.exp(-z * z / 2) / (elapsed * self.spread * math.sqrt(2 * math.pi))
         surviving = max(math.erfc(z / math.sqrt(2)) / 2, 1e-9)
-        return max(density / surviving, 1e-9)
+        return density / surviving
 
 
 def backoff(attempt: int, first: float, most: float) -> float:

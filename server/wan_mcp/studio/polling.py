@@ -60,13 +60,13 @@ class Poller:
             pause = self._next_pause(pace, asked_after, pause, unknowns)
 
     async def _pace(self, order: OrderRecord) -> Pace:
+        guess = self._parts.timings.first_look
         try:
-            return Pace.learn(
-                await self._parts.ledger.durations(order.region, order.model or "", order.images_ordered)
-            )
+            durations = await self._parts.ledger.durations(order.region, order.model or "", order.images_ordered)
         except LedgerError:
             # A guess does for now; the ledger's trouble is told when something must be written.
-            return Pace()
+            return Pace(guess=guess)
+        return Pace.learn(durations, guess)
 
     def _next_pause(self, pace: Pace, elapsed: float, previous: float, unknowns: int) -> float:
         if unknowns >= self._parts.timings.unknown_answers:
@@ -108,6 +108,9 @@ class Poller:
                 "NoImages", "The service says that the task succeeded and gave no image. It is not charged."
             )
             return await self._books.advance(order, changes | closed(none))
+        if len(images) == 1:
+            # Its next step writes its row anyway.
+            return self._books.defer(order, changes, images)
         return await self._books.advance(order, changes, images)
 
     def _ended(self, order: OrderRecord, answer: TaskAnswer) -> dict[str, object]:

@@ -9,7 +9,7 @@ from wan_mcp_tools.shared.errors import ThrottledError
 # 20 a second are allowed for each account, whatever program asks; two are left to others.
 # https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 _PER_SECOND = 18.0
-_BURST = 2.0
+_BURST = 1.0
 
 
 class Queries:
@@ -31,13 +31,20 @@ class Queries:
         return answer
 
     async def list(
-        self, region: str, *, start: float | None, end: float | None, model_id: str | None, page_no: int = 1
+        self,
+        region: str,
+        *,
+        start: float | None = None,
+        end: float | None = None,
+        model_id: str | None = None,
+        task_id: str | None = None,
+        page_no: int = 1,
     ) -> TaskListing:
-        """Ask for a page of the list, once."""
+        """Ask for a page of the list, or for one task's line in it, once."""
         await self._turn(region)
         try:
             return await self._parts.service.list_tasks(
-                region, start=start, end=end, model_id=model_id, page_no=page_no
+                region, start=start, end=end, model_id=model_id, task_id=task_id, page_no=page_no
             )
         except ThrottledError as error:
             await self._slow_down(region, error)

@@ -1,6 +1,7 @@
 """From a task that succeeded to its files: each image once, checked, and never over another file."""
 
 import json
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,6 +18,8 @@ from wan_mcp.studio.queries import Queries
 from wan_mcp.studio.sending import closed, image_records
 from wan_mcp_tools.shared.errors import DownloadError, LinkExpiredError, WanError
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+
+_log = logging.getLogger(__name__)
 
 
 class Saver:
@@ -80,7 +83,28 @@ class Saver:
                 changes |= closed(Problem(first.code or "Failed", first.message or "No image could be made."))
             elif self._parts.news.is_waited_for(order.local_id):
                 changes["delivered_at"] = self._parts.clock.now()
+        if "delivered_at" in changes:
+            # Somebody waits for these files, and they are there: the ledger and the notes need not be waited for.
+            self._books.announce(order, changes, images)
+        await self._write_notes(order, images)
         return await self._books.advance(order, changes, images)
+
+    async def _write_notes(self, order: OrderRecord, images: Sequence[ImageRecord]) -> None:
+        """Put a JSON file beside each image that was saved in this round."""
+        before = {image.index: image.state for image in order.images}
+        for image in images:
+            if image.state is ImageState.SAVED and before[image.index] is not ImageState.SAVED:
+                path = Path(image.path or "")
+                try:
+                    await self._gallery(order).write_sidecar(path, _sidecar(order, image, self._parts.clock.now()))
+                except WanError as error:
+                    # The picture is what was paid for; the note about it is not worth a second try.
+                    _log.warning("no note could be written beside %s: %s", path, error)
+
+    def _gallery(self, order: OrderRecord) -> Gallery:
+        # The folder was confined when the order was placed; a folder allowed then is allowed for this order now.
+        home = Path(order.folder) if order.folder else self._parts.settings.output_dir
+        return Gallery(home, self._parts.settings.allowed_dirs)
 
     async def _save(self, order: OrderRecord, image: ImageRecord, attempts: int) -> ImageRecord:
         """Try one image a few times; give it as SAVED, or as UNSAVED with the reason."""
@@ -98,34 +122,26 @@ class Saver:
             await self._parts.clock.sleep(backoff(attempt, self._parts.timings.save_step, 8.0))
 
     async def _save_once(self, order: OrderRecord, image: ImageRecord) -> ImageRecord:
-        # The folder was confined when the order was placed; a folder allowed then is allowed for this order now.
-        home = Path(order.folder) if order.folder else self._parts.settings.output_dir
-        gallery = Gallery(home, self._parts.settings.allowed_dirs)
+        gallery = self._gallery(order)
         if image.state is ImageState.STAGED and image.path and image.sha256:
             path = Path(image.path)
             if await gallery.matches(path, image.sha256):
-                return await self._finish(order, image, gallery, await gallery.facts(path))
+                return _finished(image, await gallery.facts(path))
         folder = await gallery.folder(None)
-        await gallery.sweep(folder, order_id=order.local_id, keep_owner=_file_owner(self._parts.owner))
         owner = _file_owner(self._parts.owner)
+        if order.version:
+            # Only an order that was taken over can have left parts behind.
+            await gallery.sweep(folder, order_id=order.local_id, keep_owner=owner)
         async with gallery.draft(folder, order_id=order.local_id, index=image.index, owner=owner) as draft:
             await self._parts.service.download(order.region, image.url or "", draft)
             facts = await draft.verify()
             stem = self._stem(order, image, gallery)
             while True:
                 target = await draft.target(stem, facts.extension)
-                staged = replace(
-                    image,
-                    state=ImageState.STAGED,
-                    path=str(target),
-                    sha256=facts.sha256,
-                    width=facts.width,
-                    height=facts.height,
-                    bytes=facts.bytes,
-                )
+                staged = replace(image, state=ImageState.STAGED, path=str(target), sha256=facts.sha256)
                 await self._books.advance(order, {}, [staged])
                 if await draft.publish(target):
-                    return await self._finish(order, staged, gallery, facts)
+                    return _finished(staged, facts)
 
     def _stem(self, order: OrderRecord, image: ImageRecord, gallery: Gallery) -> str:
         request = json.loads(order.request or "{}")
@@ -136,22 +152,6 @@ class Saver:
             index=image.index,
             count=max(len(order.images), order.images_ordered),
             filename=request.get("filename"),
-        )
-
-    async def _finish(
-        self, order: OrderRecord, image: ImageRecord, gallery: Gallery, facts: ImageFacts
-    ) -> ImageRecord:
-        await gallery.write_sidecar(Path(image.path or ""), _sidecar(order, image, facts, self._parts.clock.now()))
-        # The link is a secret for a day, and the image is a file now.
-        return replace(
-            image,
-            state=ImageState.SAVED,
-            url=None,
-            width=facts.width,
-            height=facts.height,
-            bytes=facts.bytes,
-            code=None,
-            message=None,
         )
 
     async def _renew_links(self, order: OrderRecord) -> OrderRecord:
@@ -190,6 +190,20 @@ class Saver:
         return await self._books.advance(order, changes, images)
 
 
+def _finished(image: ImageRecord, facts: ImageFacts) -> ImageRecord:
+    return replace(
+        image,
+        state=ImageState.SAVED,
+        # The link is a secret for a day, and the image is a file now.
+        url=None,
+        width=facts.width,
+        height=facts.height,
+        bytes=facts.bytes,
+        code=None,
+        message=None,
+    )
+
+
 def _is_dead(image: ImageRecord) -> bool:
     return image.state is ImageState.UNSAVED and image.code == LinkExpiredError.default_code
 
@@ -198,7 +212,7 @@ def _file_owner(owner: str) -> str:
     return owner.rpartition("/")[2]
 
 
-def _sidecar(order: OrderRecord, image: ImageRecord, facts: ImageFacts, now: float) -> dict[str, object]:
+def _sidecar(order: OrderRecord, image: ImageRecord, now: float) -> dict[str, object]:
     """Give what a person may want to know of an image later; nothing secret."""
     request = json.loads(order.request or "{}")
     known = {
@@ -214,10 +228,10 @@ def _sidecar(order: OrderRecord, image: ImageRecord, facts: ImageFacts, now: flo
         "ordered_at": utc(order.created_at).isoformat(),
         "finished_at": utc(order.finished_at).isoformat() if order.finished_at else None,
         "saved_at": utc(now).isoformat(),
-        "width": facts.width,
-        "height": facts.height,
-        "bytes": facts.bytes,
-        "sha256": facts.sha256,
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.bytes,
+        "sha256": image.sha256,
     }
     return {name: value for name, value in known.items() if value is not None}
 

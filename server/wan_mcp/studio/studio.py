@@ -15,6 +15,7 @@ from wan_mcp.studio.accounts import fingerprint
 from wan_mcp.studio.collecting import CollectSummary, collect
 from wan_mcp.studio.discovering import Discoverer
 from wan_mcp.studio.following import Follower
+from wan_mcp.studio.keeping import Keeper, keep
 from wan_mcp.studio.news import wait_first
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.pictures import Pictures
@@ -46,6 +47,7 @@ class WorkingStudio:
         self._waiter = Waiter(parts)
         self._discoverer = Discoverer(parts, self._follower.queries)
         self._pictures = Pictures(parts)
+        self._keeper = Keeper(parts)
 
     @property
     def offer(self) -> Offer:
@@ -97,6 +99,8 @@ class WorkingStudio:
             self._follower.look()
         else:
             self._follower.start(order)
+            if self._parts.settings.keeper:
+                await self._keeper.ensure()
         until = _is_named if until_named else is_settled
         try:
             order = await self._waiter.wait(order, until, seconds=wait_seconds, report=report)
@@ -179,14 +183,26 @@ class WorkingStudio:
         return await self._pictures.preview(order, index, path)
 
     async def collect(
-        self, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool = False
+        self,
+        report: Callable[[str], Awaitable[None]] | None,
+        *,
+        until_idle: bool = False,
+        keeper: str | None = None,
     ) -> CollectSummary:
         """
         Work on every unfinished order until nothing more can be done now.
 
-        Without `until_idle` each order gets one try; with it this goes on until none is open.
+        With `until_idle` this goes on until no order is open, here or elsewhere. `keeper` is the name under which
+        this process is the keeper; it then ends at once if there is another.
         """
-        return await collect(self._parts, self._follower, report, until_idle=until_idle)
+        if keeper is None:
+            return await collect(self._parts, self._follower, report, until_idle=until_idle)
+
+        async def work() -> None:
+            await collect(self._parts, self._follower, report, until_idle=True)
+
+        await keep(self._parts, keeper, work)
+        return CollectSummary(0, 0, 0, ())
 
     def _access(self, region: str) -> RegionAccess:
         """
@@ -270,7 +286,7 @@ class WorkingStudio:
             },
             stages=stages,
         )
-        if closed is not None:
+        if closed is not None and self._parts.news.latest(order.local_id) is not None:
             self._parts.news.publish(closed)
         return closed
 

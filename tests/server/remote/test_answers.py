@@ -73,7 +73,7 @@ async def test_a_legacy_answer_tells_prompts_failed_slots_and_duration(kit):
             "end_time": "2025-01-08 19:36:13.270",
             "results": [
                 {"orig_prompt": "a flower", "actual_prompt": "a red flower", "url": "https://h/1.png?Expires=1"},
-                {"code": "InternalError.Timeout", "message": "An internal timeout error has occured"},
+                {"code": "InternalError.Timeout", "message": "An internal timeout error"},
                 {"code": "DataInspectionFailed", "message": "Output data may contain inappropriate content."},
             ],
             "task_metrics": {"TOTAL": 3, "SUCCEEDED": 1, "FAILED": 2},

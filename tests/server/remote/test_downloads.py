@@ -511,7 +511,7 @@ async def test_a_page_is_not_taken_for_an_image(kit, kind):
 
 
 async def test_an_image_over_the_limit_is_refused_by_its_length(kit):
-    client, network = kit.client(picture, max_image_bytes=len(PICTURE) - 1)
+    client, network = kit.client(cut(10), max_image_bytes=len(PICTURE) - 1)
     sink = kit.sink()
     with pytest.raises(TooLargeError, match="WAN_MCP_MAX_IMAGE_BYTES"):
         await client.download("singapore", kit.image_url, sink)

@@ -110,7 +110,7 @@ def _next_step(task: Task) -> str | None:
     again = f"Call get_task with task_id={task.task_id}"
     match task.status:
         case TaskStatus.SUCCEEDED if any(image.url for image in task.failed_images):
-            return f"{again} later: saving is tried again until expires_at. Do not order again, this is paid for."
+            return f"{again} later: saving is tried again until expires_at. Do not order again, it is paid for."
         case TaskStatus.SUCCEEDED if not task.settled:
             return f"{again} and wait_seconds=45: the images are being saved."
         case TaskStatus.PENDING | TaskStatus.RUNNING:

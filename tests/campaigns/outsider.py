@@ -1,0 +1,105 @@
+"""The ledger and the folder of pictures as an outsider reads them, with nothing of the program's own."""
+
+import json
+import sqlite3
+from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fakes import tiny_png
+from PIL import Image
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One file: what its own text chunks and the sidecar beside it say; `is_whole` if every pixel decodes."""
+
+    path: Path
+    texts: dict[str, str]
+    sidecar: dict[str, Any]
+    is_whole: bool
+
+    @property
+    def image(self) -> tuple[str, int]:
+        """Task id and index, as the service wrote them into the file."""
+        return self.texts.get("task_id", ""), int(self.texts.get("index", 0))
+
+
+class Outsider:
+    """Reads one folder of state and pictures, and changes nothing."""
+
+    def __init__(self, folder: Path) -> None:
+        self._ledger = folder / "state" / "ledger.sqlite3"
+        self._pictures = folder / "pictures"
+
+    def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """
+        Read rows; none while there is no ledger.
+
+        Raises: sqlite3.OperationalError while a dead process's transaction waits for a writer to undo it.
+        """
+        if not self._ledger.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=5)) as database:
+            database.row_factory = sqlite3.Row
+            return [dict(row) for row in database.execute(sql, values)]
+
+    def peek(self, sql: str, *values: object) -> list[dict[str, Any]]:
+        """Read rows, or nothing at a moment when they cannot be read."""
+        try:
+            return self.query(sql, *values)
+        except sqlite3.OperationalError:
+            return []
+
+    def orders(self) -> dict[str, dict[str, Any]]:
+        """Give every order by its local id, with its images and its prompt."""
+        images = defaultdict(list)
+        for image in self.query('SELECT * FROM images ORDER BY local_id, "index"'):
+            images[image["local_id"]].append(image)
+        return {
+            row["local_id"]: {
+                **row,
+                "images": images[row["local_id"]],
+                "prompt": json.loads(row["request"] or "{}").get("prompt"),
+                "notes": json.loads(row["notes"]),
+            }
+            for row in self.query("SELECT * FROM orders ORDER BY created_at")
+        }
+
+    def sending(self) -> list[dict[str, Any]]:
+        """Give the orders whose answer is on its way at this moment."""
+        return self.peek("SELECT local_id, owner, sent_at FROM orders WHERE stage = 'SENDING' AND owner IS NOT NULL")
+
+    def count_open(self) -> int:
+        """Count the orders with something left to do; -1 at a moment when they cannot be counted."""
+        rows = self.peek("SELECT count(*) AS open FROM orders WHERE stage <> 'CLOSED'")
+        return rows[0]["open"] if rows else -1
+
+    def was_delivered(self, prompt: str) -> bool:
+        """Say whether a process has begun to answer a call for this prompt with its pictures."""
+        where = "json_extract(request, '$.prompt') = ? AND delivered_at IS NOT NULL"
+        return bool(self.query(f"SELECT 1 FROM orders WHERE {where}", prompt))
+
+    def pictures(self) -> Iterator[Picture]:
+        """Give every picture that lies in the folder."""
+        for path in sorted(self._pictures.rglob("*.png")):
+            data = path.read_bytes()
+            note = path.with_suffix(".json")
+            sidecar = json.loads(note.read_text()) if note.exists() else {}
+            yield Picture(path, tiny_png.read_texts(data), sidecar, _decodes(path))
+
+    def leftovers(self) -> list[Path]:
+        """Give the temporary files that a finished save must not leave."""
+        return sorted(path for path in self._pictures.rglob("*") if path.name.endswith(".part"))
+
+
+def _decodes(path: Path) -> bool:
+    try:
+        with Image.open(path) as picture:
+            picture.load()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True

@@ -1,0 +1,176 @@
+"""
+A process that is made to be killed: one studio on a shared state folder, told what to do line by line.
+
+    python tests/campaigns/worker.py --folder DIR --base-url URL --image-host HOST [--timings JSON] [--die POINT]
+
+Standard input takes one JSON order a line, `{"id", "prompt", "model", "n", "size", "submit", "wait"}`, or a question
+`{"id", "task_id", "wait"}`; standard output gives one JSON answer a line, in any order. At the end of the input the
+process ends like a server whose client has gone. With `--collect` it works on what the ledger holds until nothing
+is open, and ends. It may be killed at any moment.
+"""
+
+import argparse
+import json
+import os
+import signal
+import sys
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+from anyio.to_thread import run_sync
+
+if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from wan_mcp.app import build_studio
+from wan_mcp.ledger import Ledger
+from wan_mcp.settings import Settings, read_settings
+from wan_mcp.studio import Timings, WorkingStudio
+from wan_mcp_tools.shared.errors import WanError
+from wan_mcp_tools.shared.tasks import Task
+
+KEY = "sk-campaign-singapore"
+
+
+class MortalLedger:
+    """
+    A ledger that kills the process at one call.
+
+    `point` is the name of a method, then perhaps the state of an image among its arguments, then perhaps `after`
+    for the moment after the write is on the disk: `accept`, `accept/after`, `advance/SAVED`.
+    """
+
+    def __init__(self, ledger: Ledger, point: str) -> None:
+        self._ledger = ledger
+        self._method, *words = point.split("/")
+        self._is_after = "after" in words
+        self._state = next((word for word in words if word != "after"), None)
+
+    def __getattr__(self, name: str) -> Any:
+        method = getattr(self._ledger, name)
+        if name != self._method:
+            return method
+
+        async def fatal(*values: Any, **named: Any) -> Any:
+            is_it = self._state is None or self._state in _states([*values, *named.values()])
+            if is_it and not self._is_after:
+                die()
+            result = await method(*values, **named)
+            if is_it:
+                die()
+            return result
+
+        return fatal
+
+
+def _states(values: list[Any]) -> set[str]:
+    """Give the states of the images among the arguments of a call."""
+    lists = [value for value in values if isinstance(value, list | tuple)]
+    return {str(each.state) for one in lists for each in one if hasattr(each, "state")}
+
+
+def die() -> None:
+    """End this process as a kill from outside would: nothing is tidied up, nothing is flushed."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
+    """Read settings as the program would, with everything it writes under `folder`."""
+    return read_settings(
+        {
+            "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
+            "WAN_MCP_STATE_DIR": str(folder / "state"),
+            "WAN_MCP_DAILY_IMAGE_LIMIT": "0",
+            "WAN_MCP_IMAGE_HOSTS": image_host,
+            "DASHSCOPE_REGION": "singapore",
+            "DASHSCOPE_API_KEY": KEY,
+            "DASHSCOPE_HTTP_BASE_URL": base_url,
+        }
+    )
+
+
+def make_studio(settings: Settings, timings: Timings, point: str | None) -> WorkingStudio:
+    """Build the studio of the program, with a mortal ledger where one is wanted."""
+    studio = build_studio(settings, timings=timings)
+    if point is None:
+        return studio
+    return WorkingStudio(replace(studio._parts, ledger=MortalLedger(studio._parts.ledger, point)))
+
+
+def tell(message: Mapping[str, Any]) -> None:
+    """Write one line, whole."""
+    os.write(1, (json.dumps(message) + "\n").encode())
+
+
+def describe(task: Task) -> dict[str, Any]:
+    """Give what the driver looks at."""
+    return {
+        "task_id": task.task_id,
+        "local_id": task.local_id,
+        "status": str(task.status),
+        "settled": task.settled,
+        "joined": task.joined,
+        "images": [image.path for image in task.images],
+        "failed": [asdict(image) for image in task.failed_images],
+        "code": task.problem.code if task.problem else None,
+        "message": task.problem.message if task.problem else None,
+    }
+
+
+async def answer(studio: WorkingStudio, wish: Mapping[str, Any]) -> None:
+    """Do what one line says, as the tools do, and tell what came of it."""
+    wait = float(wish.get("wait", 10))
+    try:
+        if "prompt" in wish:
+            words = {name: wish[name] for name in ("prompt", "model", "n", "size") if name in wish}
+            task = await studio.order(
+                studio.offer.request(**words),
+                wait_seconds=wait,
+                until_named=bool(wish.get("submit")),
+                fresh=bool(wish.get("fresh")),
+                report=None,
+            )
+        else:
+            task = await studio.get(wish["task_id"], wait_seconds=wait, report=None)
+    except WanError as error:
+        tell({"id": wish["id"], "error": error.code, "message": str(error)})
+    else:
+        tell({"id": wish["id"], **describe(task)})
+
+
+async def serve(studio: WorkingStudio) -> None:
+    """Answer lines until the input ends; what is still open then is left to others, as a server leaves it."""
+    async with studio.running(), anyio.create_task_group() as group:
+        tell({"ready": os.getpid()})
+        while line := await run_sync(sys.stdin.readline, abandon_on_cancel=True):
+            group.start_soon(answer, studio, json.loads(line))
+        group.cancel_scope.cancel()
+
+
+async def collect(studio: WorkingStudio) -> None:
+    """Finish everything that is open."""
+    async with studio.running(watch=False):
+        tell({"ready": os.getpid()})
+        tell(asdict(await studio.collect(None, until_idle=True)))
+
+
+def main() -> None:
+    """Run one worker."""
+    parser = argparse.ArgumentParser(description="A studio that is made to be killed.")
+    parser.add_argument("--folder", type=Path, required=True)
+    parser.add_argument("--base-url", required=True)
+    parser.add_argument("--image-host", required=True)
+    parser.add_argument("--timings", type=json.loads, default={}, help="JSON of Timings that differ from the usual")
+    parser.add_argument("--die", metavar="POINT", help="the call of the ledger that kills the process")
+    parser.add_argument("--collect", action="store_true", help="finish what is open and end")
+    options = parser.parse_args()
+    settings = make_settings(options.folder, options.base_url, options.image_host)
+    studio = make_studio(settings, Timings(**options.timings), options.die)
+    anyio.run(collect if options.collect else serve, studio)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,56 @@
+"""The README agrees with the code. With WAN_MCP_REWRITE=1 its tables are written anew."""
+
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from wan_mcp.app import build_studio
+from wan_mcp.settings import SETTING_ROWS, read_settings
+from wan_mcp_tools import TOOLS
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def _tools_table() -> str:
+    settings = read_settings({"DASHSCOPE_REGION": "sandbox", "WAN_MCP_STATE_DIR": "/nowhere", "WAN_MCP_OUTPUT_DIR": "/nowhere"})
+    rows = ["| tool | does |", "|---|---|"]
+    for make in TOOLS:
+        tool = make(build_studio(settings))
+        first = re.split(r"(?<=[.:])\s", tool.description, maxsplit=1)[0]
+        rows.append(f"| `{tool.name}` | {first.rstrip('.:')} |")
+    return "\n".join(rows)
+
+
+def _settings_table() -> str:
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    rows.extend(f"| `{row.name}` | {row.default or '–'} | {row.meaning} |" for row in SETTING_ROWS)
+    return "\n".join(rows)
+
+
+@pytest.mark.parametrize(("name", "make"), [("tools", _tools_table), ("settings", _settings_table)])
+def test_the_tables_of_the_readme_say_what_the_code_does(name, make):
+    text = README.read_text(encoding="utf-8")
+    start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
+    before, _, rest = text.partition(start)
+    _, _, after = rest.partition(end)
+    expected = f"{before}{start}{make()}\n{end}{after}"
+    if os.environ.get("WAN_MCP_REWRITE"):
+        README.write_text(expected, encoding="utf-8")
+
+    assert README.read_text(encoding="utf-8") == expected
+
+
+def test_every_command_of_the_readme_exists():
+    from wan_mcp.cli.root import root
+
+    named = set(re.findall(r"^wan-mcp (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE))
+
+    assert named == set(root.commands)
+
+
+def test_the_readme_has_the_two_commands_that_do_all_the_set_up():
+    text = README.read_text(encoding="utf-8")
+
+    assert re.findall(r"<!-- command: (\w+) -->\n```sh\n.+\n```", text) == ["try", "test"]

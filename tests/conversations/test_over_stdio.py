@@ -1,0 +1,186 @@
+"""What a host sees of the real server process, in both protocol eras."""
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import anyio
+import pytest
+from PIL import Image
+
+from fakes.dashscope_service import FakeService
+from fakes.talk import ERAS, environment, facts, talking, words
+
+pytestmark = pytest.mark.timeout(90)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_every_tool_does_its_part_on_the_sandbox(tmp_path, era):
+    async with talking(environment(tmp_path), era) as client:
+        listed = await client.list_tools()
+        assert [tool.name for tool in listed.tools] == [
+            "generate_image",
+            "submit_task",
+            "get_task",
+            "download_image",
+            "cancel_task",
+            "list_tasks",
+            "view_image",
+        ]
+
+        told: list[tuple[float, str | None]] = []
+
+        async def note(progress: float, total: float | None, message: str | None) -> None:
+            told.append((progress, message))
+
+        made = facts(
+            await client.call_tool(
+                "generate_image", {"prompt": "花店 متجر الزهور 💐", "size": "16:9"}, progress_callback=note
+            )
+        )
+        path = Path(made["images"][0]["path"])
+        await anyio.to_thread.run_sync(lambda: Image.open(path).load())
+        assert told
+        assert told == sorted(told, key=lambda each: each[0])
+
+        submitted = facts(
+            await client.call_tool("submit_task", {"prompt": "a lighthouse", "model": "wan2.5-t2i-preview", "n": 2})
+        )
+        task = facts(await client.call_tool("get_task", {"task_id": submitted["task_id"], "wait_seconds": 20}))
+        assert len(task["images"]) == 2
+
+        placed = facts(await client.call_tool("download_image", {"task_id": made["task_id"], "filename": "shop"}))
+        assert Path(placed["images"][0]["path"]).name == "shop.png"
+        again = facts(await client.call_tool("download_image", {"task_id": made["task_id"], "filename": "shop"}))
+        assert again["images"] == placed["images"]
+
+        seen = await client.call_tool("view_image", {"task_id": made["task_id"]})
+        assert [block.type for block in seen.content] == ["image"]
+        assert seen.structured_content is None
+
+        rows = facts(await client.call_tool("list_tasks", {"status": "SUCCEEDED"}))["tasks"]
+        assert {row["task_id"] for row in rows} == {made["task_id"], task["task_id"]}
+
+        assert "only a PENDING task" in words(await client.call_tool("cancel_task", {"task_id": made["task_id"]}))
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_two_regions_use_their_own_keys_and_addresses(tmp_path, era):
+    keys = {"singapore": "sk-test-singapore", "beijing": "sk-test-beijing"}
+    with FakeService(duration=0.2, keys=keys) as service:
+        variables = environment(
+            tmp_path,
+            service,
+            DASHSCOPE_HTTP_BASE_URL=service.base_url_of("singapore"),
+            DASHSCOPE_HTTP_BASE_URL_BEIJING=service.base_url_of("beijing"),
+            DASHSCOPE_API_KEY_BEIJING=keys["beijing"],
+        )
+        async with talking(variables, era) as client:
+            here = facts(await client.call_tool("generate_image", {"prompt": "x"}))
+            there = facts(await client.call_tool("generate_image", {"prompt": "x", "region": "cn-beijing"}))
+            only_there = facts(
+                await client.call_tool("generate_image", {"prompt": "x", "model": "wanx2.0-t2i-turbo"})
+            )
+            unknown = words(await client.call_tool("get_task", {"task_id": "00000000-1111-2222-3333-444444444444"}))
+
+        assert (here["region"], there["region"], only_there["region"]) == ("singapore", "beijing", "beijing")
+        assert "singapore" in unknown
+        assert "beijing" in unknown
+        sent = {(record.path.split("/")[1], record.headers["authorization"]) for record in service.creates}
+        assert sent == {("singapore", f"Bearer {keys['singapore']}"), ("beijing", f"Bearer {keys['beijing']}")}
+        assert not service.authorization_at_image_host
+
+
+async def test_a_key_of_another_region_is_explained_without_being_shown(tmp_path):
+    with FakeService(keys="sk-the-right-key") as service:
+        async with talking(environment(tmp_path, service), "auto") as client:
+            text = words(await client.call_tool("generate_image", {"prompt": "x"}))
+
+    assert "singapore" in text
+    assert "DASHSCOPE_API_KEY" in text
+    assert "sk-test" not in text
+
+
+async def test_without_a_key_the_tools_list_and_a_call_explains(tmp_path):
+    async with talking(environment(tmp_path, DASHSCOPE_REGION="singapore"), "auto") as client:
+        assert len((await client.list_tools()).tools) == 7
+        assert "DASHSCOPE_API_KEY" in words(await client.call_tool("generate_image", {"prompt": "x"}))
+
+
+def _start(variables: dict[str, str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(
+        [sys.executable, "-m", "wan_mcp"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=variables,
+    )
+
+
+def _say(process: subprocess.Popen[bytes], method: str, number: int | None, **parameters: object) -> None:
+    message = {"jsonrpc": "2.0", "method": method, "params": parameters}
+    if number is not None:
+        message["id"] = number
+    process.stdin.write(json.dumps(message).encode() + b"\n")
+    process.stdin.flush()
+
+
+def _greet(process: subprocess.Popen[bytes]) -> None:
+    client = {"name": "test", "version": "1"}
+    _say(process, "initialize", 1, protocolVersion="2025-11-25", capabilities={}, clientInfo=client)
+    assert b'"result"' in process.stdout.readline()
+    _say(process, "notifications/initialized", None)
+
+
+def _wait_for(condition, seconds: float = 10.0) -> None:
+    clock = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if condition():
+            return
+        clock.wait(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+def test_the_server_ends_soon_after_stdin_closes_and_the_next_one_collects(tmp_path):
+    with FakeService(duration=3.0) as service:
+        variables = environment(tmp_path, service)
+        with _start(variables) as process:
+            _greet(process)
+            _say(process, "tools/call", 2, name="generate_image", arguments={"prompt": "left behind"})
+            _wait_for(lambda: service.creates)
+            process.stdin.close()
+            assert process.wait(2.0) == 0
+            process.stdout.close()
+        with _start(variables) as process:
+            _greet(process)
+            pictures = tmp_path / "pictures"
+            _wait_for(lambda: list(pictures.glob("*left-behind*.png")), 15)
+            process.stdin.close()
+            process.wait(3.0)
+            process.stdout.close()
+
+    assert len(service.creates) == 1
+
+
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
+def test_a_signal_ends_the_server_at_once_and_loses_nothing(tmp_path, name):
+    with FakeService(duration=0.5) as service:
+        variables = environment(tmp_path, service)
+        with _start(variables) as process:
+            _greet(process)
+            _say(process, "tools/call", 2, name="generate_image", arguments={"prompt": "interrupted"})
+            _wait_for(lambda: service.creates)
+            process.send_signal(getattr(signal, name))
+            assert process.wait(2.0) != 0
+            process.stdin.close()
+            process.stdout.close()
+        done = subprocess.run(
+            [sys.executable, "-m", "wan_mcp", "collect"], env=variables, capture_output=True, timeout=60, check=False
+        )
+
+    assert done.returncode == 0, done.stderr
+    assert len(service.creates) == 1
+    assert len(list((tmp_path / "pictures").glob("*.png"))) == 1

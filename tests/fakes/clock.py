@@ -1,0 +1,39 @@
+"""A clock that a test moves by hand."""
+
+import anyio
+import anyio.lowlevel
+
+
+class FakeClock:
+    """
+    Implements `wan_mcp.clock.Clock`: time stands still until the test moves it.
+
+    `advance` moves both clocks and wakes who has slept long enough; `set_back` is a person who corrects the wall
+    clock, which the monotonic one does not see.
+    """
+
+    def __init__(self, now: float = 1_800_000_000.0) -> None:
+        self._wall = now
+        self._elapsed = 0.0
+        self._moved = anyio.Event()
+
+    def now(self) -> float:
+        return self._wall
+
+    def monotonic(self) -> float:
+        return self._elapsed
+
+    async def sleep(self, seconds: float) -> None:
+        until = self._elapsed + seconds
+        await anyio.lowlevel.checkpoint()
+        while self._elapsed < until:
+            await self._moved.wait()
+
+    def advance(self, seconds: float) -> None:
+        self._elapsed += seconds
+        self._wall += seconds
+        moved, self._moved = self._moved, anyio.Event()
+        moved.set()
+
+    def set_back(self, seconds: float) -> None:
+        self._wall -= seconds

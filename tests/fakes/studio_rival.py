@@ -1,0 +1,65 @@
+"""A process with a studio of its own that does as it is told on stdin, one JSON object a line, and answers on stdout."""
+
+import json
+import sys
+from pathlib import Path
+from types import SimpleNamespace
+
+import anyio
+from fakes.bench import get, make_settings, order, running_studio
+
+from wan_mcp_tools.shared.errors import DailyLimitError, WanError
+
+
+async def place(studio, *, prompts, wait):
+    """Order every prompt at the same time."""
+    answer = {"done": 0, "refused": 0, "troubles": []}
+
+    async def one(prompt):
+        try:
+            task = await order(studio, prompt, wait=wait)
+            answer["done" if task.images else "troubles"] += 1 if task.images else [str(task.status)]
+        except DailyLimitError:
+            answer["refused"] += 1
+        except WanError as error:
+            answer["troubles"].append(str(error))
+
+    async with anyio.create_task_group() as group:
+        for prompt in prompts:
+            group.start_soon(one, prompt)
+    return answer
+
+
+async def look(studio, *, ids, wait):
+    """Ask for every task at the same time."""
+    answer = {"done": 0, "troubles": []}
+
+    async def one(task_id):
+        try:
+            task = await get(studio, task_id, wait=wait)
+            answer["done" if task.images else "troubles"] += 1 if task.images else [str(task.status)]
+        except WanError as error:
+            answer["troubles"].append(str(error))
+
+    async with anyio.create_task_group() as group:
+        for task_id in ids:
+            group.start_soon(one, task_id)
+    return answer
+
+
+async def obey(command, words):
+    service = SimpleNamespace(base_url=words.pop("base_url"), image_host=words.pop("image_host"))
+    settings = make_settings(Path(words.pop("path")), service, **words.pop("environ"))
+    async with running_studio(settings) as studio:
+        return await {"place": place, "look": look}[command](studio, **words)
+
+
+def main():
+    print(json.dumps({"ready": True}), flush=True)
+    for line in sys.stdin:
+        words = json.loads(line)
+        print(json.dumps(anyio.run(obey, words.pop("command"), words)), flush=True)
+
+
+if __name__ == "__main__":
+    main()

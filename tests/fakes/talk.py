@@ -1,0 +1,55 @@
+"""Conversations with the server as hosts have them: over stdio, in both protocol eras."""
+
+import os
+import sys
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+from mcp import Client
+from mcp.client.stdio import StdioServerParameters, stdio_client
+
+from fakes.dashscope_service import FakeService
+
+ERAS = ("auto", "legacy")
+
+
+def environment(folder: Path, service: FakeService | None = None, **more: str) -> dict[str, str]:
+    """Give the variables of a server that writes under `folder` and knows only the sandbox or the fake service."""
+    variables = {
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "HOME": str(folder),
+        "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
+        "WAN_MCP_STATE_DIR": str(folder / "state"),
+        "DASHSCOPE_REGION": "sandbox",
+    }
+    if service is not None:
+        variables |= {
+            "DASHSCOPE_REGION": "singapore",
+            "DASHSCOPE_API_KEY": "sk-test-singapore",
+            "DASHSCOPE_HTTP_BASE_URL": service.base_url,
+            "WAN_MCP_IMAGE_HOSTS": service.image_host,
+        }
+    return variables | more
+
+
+@asynccontextmanager
+async def talking(variables: dict[str, str], era: str) -> AsyncGenerator[Client]:
+    """Start a server and open a conversation with it."""
+    server = StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=variables)
+    with open(os.devnull, "w") as errors:  # noqa: ASYNC230, PTH123 - a null device does not block
+        async with Client(stdio_client(server, errlog=errors), mode=era) as client:
+            yield client
+
+
+def facts(answer: Any) -> dict[str, Any]:
+    """Give the facts of an answer that is no failure."""
+    assert not answer.is_error, answer.content
+    return answer.structured_content
+
+
+def words(answer: Any) -> str:
+    """Give the words of a failure."""
+    assert answer.is_error, answer.structured_content
+    return answer.content[0].text

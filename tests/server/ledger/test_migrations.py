@@ -1,0 +1,131 @@
+"""The file is brought up to date once, whole or not at all, and never behind a newer release's back."""
+
+import sqlite3
+from contextlib import closing
+
+import pytest
+from fakes.orders import OPEN, accepted, claim, place, sent
+from fakes.rivals import Rivals
+
+from wan_mcp.ledger import ImageRecord, ImageState, SqliteLedger
+from wan_mcp.ledger.connection import Connection
+from wan_mcp.ledger.migrations import MIGRATIONS
+from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+NEWEST = max(MIGRATIONS)
+NEXT = ("ALTER TABLE orders ADD COLUMN colour TEXT", "ALTER TABLE images ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'")
+
+
+def run(path, *statements):
+    """Do to the file what another program would."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        return [database.execute(statement).fetchall() for statement in statements]
+
+
+def version(path):
+    return run(path, "PRAGMA user_version")[0][0][0]
+
+
+def columns(path, table="orders"):
+    return {row[1] for row in run(path, f"PRAGMA table_info({table})")[0]}
+
+
+def open_with(path, steps):
+    connection = Connection(path, steps)
+    try:
+        return connection.read(lambda database: database.execute("SELECT 1").fetchone()[0], patience=1)
+    finally:
+        connection.close()
+
+
+def test_a_fresh_file_has_the_newest_version(path):
+    open_with(path, MIGRATIONS)
+
+    assert version(path) == NEWEST
+    assert columns(path) > {"local_id", "task_id", "lease_until"}
+
+
+def test_twelve_processes_may_open_a_fresh_folder_at_once(tmp_path):
+    with Rivals(12) as rivals:
+        for number in range(15):
+            path = tmp_path / f"{number}" / "state" / "ledger.sqlite3"
+            assert rivals.race("look", path=path) == [{"images": 0}] * 12
+            assert version(path) == NEWEST
+
+
+def test_only_the_steps_that_are_missing_are_taken(path):
+    open_with(path, MIGRATIONS)
+    open_with(path, MIGRATIONS | {NEWEST + 1: NEXT})
+    open_with(path, MIGRATIONS | {NEWEST + 1: ("not even SQL",)})
+
+    assert version(path) == NEWEST + 1
+    assert "colour" in columns(path)
+
+
+def test_a_step_that_fails_leaves_the_file_at_the_version_before_it(path):
+    open_with(path, MIGRATIONS)
+    with pytest.raises(LedgerError):
+        open_with(path, MIGRATIONS | {NEWEST + 1: (*NEXT, "ALTER TABLE nothing ADD COLUMN x")})
+
+    assert version(path) == NEWEST
+    assert "colour" not in columns(path)
+    open_with(path, MIGRATIONS | {NEWEST + 1: NEXT})
+    assert version(path) == NEWEST + 1
+
+
+def test_when_the_last_step_fails_none_of_a_fresh_file_is_left_half_made(path):
+    with pytest.raises(LedgerError):
+        open_with(path, MIGRATIONS | {NEWEST + 1: ("ALTER TABLE nothing ADD COLUMN x",)})
+
+    assert version(path) == 0
+    assert run(path, "SELECT count(*) FROM sqlite_master") == [[(0,)]]
+    open_with(path, MIGRATIONS)
+
+
+async def test_a_file_of_a_newer_release_is_refused_politely_and_left_alone(ledger, path, clock):
+    await place(ledger)
+    run(path, f"PRAGMA user_version = {NEWEST + 1}")
+    before = path.read_bytes()
+
+    fresh = SqliteLedger(path, clock)
+    with pytest.raises(LedgerError, match="newer release") as raised:
+        await place(fresh)
+    await fresh.close()
+
+    assert raised.value.code == "LedgerTooNew"
+    assert "Update wan-mcp" in raised.value.advice
+    assert path.read_bytes() == before
+
+
+async def test_a_window_of_an_older_release_goes_on_beside_a_newer_one(ledger, path, clock):
+    order = await accepted(ledger, "task")
+    await ledger.advance(order, {}, [ImageRecord(1, ImageState.WAITING, url="http://image")])
+    run(path, *NEXT, f"PRAGMA user_version = {NEWEST + 1}")
+    run(path, "UPDATE orders SET colour = 'blue'")
+
+    later = await ledger.advance(order, {"status": TaskStatus.SUCCEEDED}, [ImageRecord(2, ImageState.WAITING)])
+    assert [image.index for image in later.images] == [1, 2]
+    assert not (await place(ledger)).joined
+    assert len(await ledger.page(status=None, limit=9, before=None)) == 2
+    clock.advance(60)
+    assert len(await claim(ledger)) == 2
+    assert run(path, "SELECT colour FROM orders WHERE task_id = 'task'") == [[("blue",)]]
+
+
+async def test_a_window_of_an_older_release_goes_on_after_it_had_to_open_the_file_again(ledger, path):
+    order = await sent(ledger)
+    run(path, *NEXT, f"PRAGMA user_version = {NEWEST + 1}")
+    await ledger.close()
+
+    named = await ledger.accept(order.local_id, "task", slot=None, changes=OPEN, held=order)
+    assert named.task_id == "task"
+
+
+async def test_a_row_with_words_of_a_newer_release_is_an_error_that_says_so(ledger, path):
+    await accepted(ledger, "task")
+    run(path, "UPDATE orders SET stage = 'FRAMED'")
+
+    with pytest.raises(LedgerError, match="FRAMED") as raised:
+        await ledger.get("task")
+    assert "update this one" in raised.value.advice

@@ -1,0 +1,156 @@
+"""
+A process is killed at one exact point, and another finds what it left behind.
+
+Whatever the point: at most one order at the service, one file for each paid image, and the truth about the rest.
+"""
+
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, replace
+
+import anyio
+import pytest
+from campaigns.crew import Crew
+from campaigns.outsider import Outsider
+from campaigns.report import Report, count
+from campaigns.worker import make_settings
+from fakes.bench import QUICK, running_studio
+from fakes.dashscope_service import FakeService
+
+NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
+TIMINGS = replace(QUICK, lease=0.6, renew=0.2, slot=0.6, settle=0.3, grace=0.8, create_window=1.0)
+SLOW = {"kind": "slow-after", "seconds": 30}
+
+
+@dataclass(frozen=True)
+class Point:
+    """
+    Where the first process dies, and what the second one then finds.
+
+    `die` names the call of the ledger that is the last one; without it the process is killed when `when` holds for
+    the service. `tasks` are created, `status` and `code` end the order.
+    """
+
+    die: str | None = None
+    when: Callable[[FakeService], bool] | None = None
+    faults: dict[str, object] = field(default_factory=dict)
+    duration: float = 0.1
+    tasks: int = 1
+    status: str = "SUCCEEDED"
+    code: str | None = None
+    is_lost: bool = False
+
+
+POINTS = {
+    "before the request leaves": Point("begin_sending", tasks=0, status="FAILED", code="NotSent"),
+    "when the row says that it is being sent": Point(
+        "begin_sending/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
+    ),
+    "during the request": Point(when=lambda service: bool(service.tasks), faults={"create": SLOW}, is_lost=True),
+    "between the answer and its record": Point("accept", is_lost=True),
+    "after the record of the answer": Point("accept/after"),
+    "while asking for the task": Point(when=lambda service: bool(service.count_queries()), duration=0.8),
+    "in mid-download": Point(
+        when=lambda service: any(each.sent for each in service.images_served),
+        faults={"image": {"kind": "slow", "seconds": 5}},
+    ),
+    "before the name of the file is written down": Point("advance/STAGED"),
+    "between the name in the ledger and the file": Point("advance/STAGED/after"),
+    "between the file and the ledger": Point("advance/SAVED"),
+}
+
+
+@dataclass(frozen=True)
+class Played:
+    """What was found in the end."""
+
+    report: Report
+    row: dict[str, object]
+    paid: int
+
+
+@contextmanager
+def a_crew(folder, service, timings=TIMINGS):
+    crew = Crew(folder, service.base_url, service.image_host, asdict(timings))
+    try:
+        yield crew
+    finally:
+        crew.bury()
+
+
+async def until(condition, seconds=15.0):
+    with anyio.fail_after(seconds):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+def account(service, folder):
+    """Hold the service's account against ledger and files, as the campaigns do."""
+    report = Report("one kill")
+    count(report, service.describe(requests=False), Outsider(folder))
+    return report
+
+
+def an_order(model, n=2, **more):
+    return {"id": "the order", "prompt": "a flower shop", "model": model, "n": n, "wait": 20, **more}
+
+
+async def play(point, model, folder):
+    folder.mkdir()
+    with FakeService(duration=point.duration, image_padding=600_000) as service:
+        for place, fault in point.faults.items():
+            service.script(place, fault)
+        with a_crew(folder, service) as crew:
+            worker = crew.start(*(["--die", point.die] if point.die else []))
+            crew.tell(worker, an_order(model))
+            if point.when is not None:
+                await until(lambda: point.when(service))
+                worker.process.send_signal(signal.SIGKILL)
+            await until(lambda: worker.process.poll() == -signal.SIGKILL)
+        service.faults.clear()
+        await collect(service, folder)
+        (row,) = Outsider(folder).orders().values()
+        return Played(account(service, folder), row, service.paid_images())
+
+
+async def collect(service, folder):
+    """Be the second process until nothing is open."""
+    outsider = Outsider(folder)
+    async with running_studio(make_settings(folder, service.base_url, service.image_host), timings=TIMINGS):
+        await until(lambda: outsider.count_open() == 0)
+
+
+@pytest.fixture(scope="module")
+def plays(request, tmp_path_factory):
+    """Play the chosen cases side by side: each of them mostly waits for a lease to end."""
+    items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    cases = {(item.callspec.params.get("point"), item.callspec.params.get("model")) for item in items}
+    with ThreadPoolExecutor(5) as pool:
+        yield {
+            (point, model): pool.submit(
+                anyio.run, play, POINTS[point], model, tmp_path_factory.mktemp("matrix") / "case"
+            )
+            for point, model in cases
+            if point in POINTS
+        }
+
+
+@pytest.mark.parametrize("model", [NEW, LEGACY])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_killed(plays, point, model):
+    played, expected = plays[point, model].result(timeout=50), POINTS[point]
+
+    assert not played.report.broken, str(played.report)
+    assert played.report.creates == played.report.tasks == expected.tasks
+    assert played.report.files == played.paid == 2 * expected.tasks
+    assert (played.row["status"], played.row["error_code"]) == (expected.status, expected.code)
+    assert played.report.recovered == expected.is_lost
+
+
+@pytest.mark.parametrize("model", [NEW, LEGACY])
+def test_a_process_killed_before_the_request_leaves_says_that_nothing_was_ordered(plays, model, point="before the request leaves"):
+    row = plays[point, model].result(timeout=50).row
+
+    assert "Nothing was ordered" in row["error_message"]

@@ -1,0 +1,56 @@
+"""Four real processes on one ledger keep the account's limits together."""
+
+from fakes.bench import make_settings, saved_files
+from fakes.dashscope_service import FakeService
+from fakes.rivals import Rivals
+
+from wan_mcp_tools.shared.catalogue import Catalogue
+
+MODEL = "wan2.6-t2i"
+PROCESSES = 4
+QUERIES_PER_SECOND = 20
+
+
+def count_in_worst_second(moments):
+    moments = sorted(moments)
+    return max(sum(1 for other in moments if start <= other < start + 1) for start in moments)
+
+
+def race(service, command, path, *, environ=None, **words):
+    with Rivals(PROCESSES, "studio_rival.py") as rivals:
+        return rivals.race(
+            command,
+            path=path,
+            environ=environ or {},
+            base_url=service.base_url,
+            image_host=service.image_host,
+            **words,
+        )
+
+
+def test_four_processes_keep_the_daily_limit_to_the_image_and_the_models_rate(tmp_path):
+    rate = Catalogue().find(MODEL).submit_rate("singapore")
+    with FakeService(duration=0.2) as service:
+        prompts = [f"a flower shop {number}" for number in range(7)]
+        answers = race(
+            service, "place", tmp_path, environ={"WAN_MCP_DAILY_IMAGE_LIMIT": "22"}, prompts=prompts, wait=10
+        )
+
+    assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES
+    assert sum(answer["done"] for answer in answers) == 22
+    assert sum(answer["refused"] for answer in answers) == PROCESSES * len(prompts) - 22
+    assert service.paid_images() == len(service.creates) == 22
+    assert count_in_worst_second([create.time for create in service.creates]) <= rate + 1
+    assert len(saved_files(make_settings(tmp_path))) == 22
+
+
+def test_four_processes_together_ask_no_faster_than_the_account_may(tmp_path):
+    with FakeService(duration=0.2) as service:
+        ids = [service.create_foreign(model=MODEL).id for _ in range(11)]
+        answers = race(service, "look", tmp_path, ids=ids, wait=10)
+
+    calls = [request for request in service.requests if request.host == "api"]
+    print(count_in_worst_second([call.time for call in calls]), len(calls), max(c.time for c in calls)-min(c.time for c in calls))
+    assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES
+    assert count_in_worst_second([call.time for call in calls]) <= QUERIES_PER_SECOND + 1
+    assert len(saved_files(make_settings(tmp_path))) == len(ids)
