@@ -2,6 +2,7 @@
 
 import json
 import sys
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -31,8 +32,10 @@ async def place(studio, *, prompts, wait):
 
 
 async def look(studio, *, ids, wait):
-    """Ask for every task at the same time."""
-    answer = {"done": 0, "troubles": []}
+    """Ask for one task and then for all at the same time; answer when the first part was over."""
+    # The first question of a process comes late by the time that it takes to load and to connect.
+    await get(studio, ids[0], wait=wait)
+    answer = {"warm": time.time(), "done": 0, "troubles": []}
 
     async def one(task_id):
         try:

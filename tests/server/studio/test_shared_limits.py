@@ -8,7 +8,8 @@ from wan_mcp_tools.shared.catalogue import Catalogue
 
 MODEL = "wan2.6-t2i"
 PROCESSES = 4
-QUERIES_PER_SECOND = 20
+ALLOWED = 20
+"""Queries a second that the service answers for one account."""
 
 
 def count_in_worst_second(moments):
@@ -49,8 +50,9 @@ def test_four_processes_together_ask_no_faster_than_the_account_may(tmp_path):
         ids = [service.create_foreign(model=MODEL).id for _ in range(11)]
         answers = race(service, "look", tmp_path, ids=ids, wait=10)
 
-    calls = [request for request in service.requests if request.host == "api"]
-    print(count_in_worst_second([call.time for call in calls]), len(calls), max(c.time for c in calls)-min(c.time for c in calls))
     assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES
-    assert count_in_worst_second([call.time for call in calls]) <= QUERIES_PER_SECOND + 1
+    warm = max(answer["warm"] for answer in answers)
+    moments = [call.time for call in service.requests if call.host == "api" and call.time > warm]
+    assert len(moments) > 2 * ALLOWED, "the limit was never reached"
+    assert count_in_worst_second(moments) <= ALLOWED + 1
     assert len(saved_files(make_settings(tmp_path))) == len(ids)

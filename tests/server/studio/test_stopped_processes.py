@@ -4,33 +4,11 @@ A process is held still for longer than its leases, as under a laptop's lid, and
 Meanwhile another has taken its orders over. Whatever it then says late is taken in, and nothing is done twice.
 """
 
-from contextlib import asynccontextmanager
-from dataclasses import replace
-
 import pytest
-from campaigns.outsider import Outsider
-from campaigns.worker import make_settings
-from fakes.bench import running_studio
+from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
 from fakes.dashscope_service import FakeService
-from server.studio.test_kill_matrix import LEGACY, NEW, TIMINGS, a_crew, account, an_order, until
 
 MODELS = pytest.mark.parametrize("model", [NEW, LEGACY])
-
-
-@asynccontextmanager
-async def another_process(service, folder, **changes):
-    settings = make_settings(folder, service.base_url, service.image_host)
-    async with running_studio(settings, timings=replace(TIMINGS, **changes)) as studio:
-        yield studio
-
-
-def the_row(folder):
-    (row,) = Outsider(folder).orders().values()
-    return row
-
-
-def is_closed(folder):
-    return lambda: Outsider(folder).count_open() == 0
 
 
 @MODELS
@@ -41,8 +19,8 @@ async def test_an_id_that_comes_after_the_task_was_found_changes_nothing(tmp_pat
         crew.tell(worker, an_order(model))
         await until(lambda: service.tasks)
         crew.stop(worker)
-        async with another_process(service, tmp_path):
-            await until(is_closed(tmp_path))
+        async with another_process(tmp_path, service):
+            await until(is_idle(tmp_path))
         crew.wake(worker)
         await until(lambda: (event := crew.next(0)) and "id" in (event[1] or {}))
 
@@ -60,11 +38,11 @@ async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp
         crew.tell(worker, an_order(model))
         await until(lambda: service.tasks)
         crew.stop(worker)
-        async with another_process(service, tmp_path, grace=3.0):
+        async with another_process(tmp_path, service, grace=3.0):
             await until(lambda: the_row(tmp_path)["stage"] == "LOST")
             crew.wake(worker)
             await until(lambda: the_row(tmp_path)["task_id"])
-            await until(is_closed(tmp_path))
+            await until(is_idle(tmp_path))
 
         report = account(service, tmp_path)
     assert not report.broken, str(report)
@@ -80,12 +58,12 @@ async def test_an_id_that_comes_after_the_search_was_given_up_is_still_good_news
         crew.tell(worker, an_order(model))
         await until(lambda: service.tasks)
         crew.stop(worker)
-        async with another_process(service, tmp_path):
-            await until(is_closed(tmp_path))
+        async with another_process(tmp_path, service):
+            await until(is_idle(tmp_path))
             assert the_row(tmp_path)["status"] == "SUBMIT_UNKNOWN"
             crew.wake(worker)
             await until(lambda: the_row(tmp_path)["task_id"])
-            await until(is_closed(tmp_path))
+            await until(is_idle(tmp_path))
 
         report = account(service, tmp_path)
     assert not report.broken, str(report)
@@ -100,11 +78,11 @@ async def test_an_id_that_comes_late_is_followed_when_nobody_else_is_there_any_m
         crew.tell(worker, an_order(NEW))
         await until(lambda: service.tasks)
         crew.stop(worker)
-        async with another_process(service, tmp_path):
-            await until(is_closed(tmp_path))
+        async with another_process(tmp_path, service):
+            await until(is_idle(tmp_path))
         crew.wake(worker)
         await until(lambda: the_row(tmp_path)["task_id"])
-        await until(is_closed(tmp_path))
+        await until(is_idle(tmp_path))
 
         report = account(service, tmp_path)
     assert not report.broken, str(report)
@@ -119,8 +97,8 @@ async def test_a_download_that_goes_on_late_leaves_one_file(tmp_path):
         crew.tell(worker, an_order(NEW))
         await until(lambda: sum(each.sent > 0 for each in service.images_served) == 2)
         crew.stop(worker)
-        async with another_process(service, tmp_path):
-            await until(is_closed(tmp_path))
+        async with another_process(tmp_path, service):
+            await until(is_idle(tmp_path))
             crew.wake(worker)
             await until(lambda: (event := crew.next(0)) and "id" in (event[1] or {}))
 
@@ -138,7 +116,7 @@ async def test_a_process_that_is_alone_goes_on_where_it_was_held(tmp_path):
         lease_end = the_row(tmp_path)["lease_until"]
         await until(lambda: service.now() > lease_end + 0.2)
         crew.wake(worker)
-        await until(is_closed(tmp_path))
+        await until(is_idle(tmp_path))
 
         report = account(service, tmp_path)
     assert not report.broken, str(report)

@@ -152,8 +152,8 @@ def _check_prompt(text: str, model: Model) -> str:
 def _check_text(name: str, text: str, limit: int, model: Model) -> str:
     if len(text) > limit:
         raise RequestRefusedError(
-            f"The {name} has {len(text):,} characters, and {model.id} reads at most {limit:,}.",
-            f"Shorten it by {len(text) - limit:,}; the service would cut off the end without a word.",
+            f"The {name} has {len(text)} characters, and {model.id} reads at most {limit}.",
+            f"Shorten it by {len(text) - limit}; the service would cut off the end without a word.",
         )
     try:
         text.encode()

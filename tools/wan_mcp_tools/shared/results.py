@@ -5,7 +5,7 @@ from wan_mcp_tools.shared.tasks import Task, TaskStatus
 from wan_mcp_tools.shared.tool import Answer, Result
 
 _LONGEST_WAIT = 3600.0
-_PROMPT_BYTES = 240
+_PROMPT_BYTES = 160
 """How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
 
 JOINED = (

@@ -53,9 +53,9 @@ class PixelWindow:
         """Say why the size is outside the window, or give None."""
         total = width * height
         if total > self.max_pixels:
-            return f"has {total:,} pixels, more than the maximum of {_square(self.max_pixels)}"
+            return f"has {total} pixels, more than the maximum of {_square(self.max_pixels)}"
         if total < (self.accepted_from or self.min_pixels):
-            return f"has {total:,} pixels, fewer than the minimum of {_square(self.min_pixels)}"
+            return f"has {total} pixels, fewer than the minimum of {_square(self.min_pixels)}"
         if max(width, height) > self.max_ratio * min(width, height):
             return f"is more elongated than {self.max_ratio:g}:1"
         return None
@@ -205,4 +205,4 @@ def _pixels(width: int, height: int) -> str:
 
 def _square(total: int) -> str:
     side = isqrt(total)
-    return f"{total:,} ({side}*{side})" if side * side == total else f"{total:,}"
+    return f"{total} ({side}*{side})" if side * side == total else f"{total}"

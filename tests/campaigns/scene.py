@@ -1,0 +1,65 @@
+"""What the tests of single kills have in common: short times, a crew, one order, and the account in the end."""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+from campaigns.crew import Crew
+from campaigns.outsider import Outsider
+from campaigns.report import Report, count
+from campaigns.worker import make_settings
+from fakes.bench import QUICK, running_studio
+from fakes.dashscope_service import FakeService
+
+NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
+TIMINGS = replace(QUICK, lease=0.6, renew=0.2, slot=0.6, settle=0.3, grace=0.8, create_window=1.0)
+
+
+@contextmanager
+def a_crew(folder: Path, service: FakeService, **changes: float) -> Generator[Crew]:
+    """Give a crew on the folder; `changes` are other times."""
+    crew = Crew(folder, service.base_url, service.image_host, asdict(replace(TIMINGS, **changes)))
+    try:
+        yield crew
+    finally:
+        crew.bury()
+
+
+def another_process(folder: Path, service: FakeService, **changes: float):
+    """Run a studio of this very process on the folder; `changes` are other times."""
+    settings = make_settings(folder, service.base_url, service.image_host)
+    return running_studio(settings, timings=replace(TIMINGS, **changes))
+
+
+async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
+    """Wait for a condition of another process."""
+    with anyio.fail_after(seconds):
+        while not condition():
+            await anyio.sleep(0.01)
+
+
+def is_idle(folder: Path) -> Callable[[], bool]:
+    """Give the question whether nothing is open in the ledger."""
+    return lambda: Outsider(folder).count_open() == 0
+
+
+def the_row(folder: Path) -> dict[str, Any]:
+    """Give the only order."""
+    (row,) = Outsider(folder).orders().values()
+    return row
+
+
+def an_order(model: str, n: int = 2, **more: Any) -> dict[str, Any]:
+    """Give a line for a worker."""
+    return {"id": "the order", "prompt": "a flower shop", "model": model, "n": n, "wait": 20, **more}
+
+
+def account(service: FakeService, folder: Path) -> Report:
+    """Hold the service's account against ledger and files, as the campaigns do."""
+    report = Report("one kill")
+    count(report, service.describe(requests=False), Outsider(folder))
+    return report
+
