@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fakes import tiny_png
 from PIL import Image
+
+from fakes import tiny_png
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+
 from campaigns.crew import Crew
 from campaigns.outsider import Outsider
 from campaigns.report import Report, count

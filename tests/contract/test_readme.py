@@ -14,7 +14,9 @@ README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def _tools_table() -> str:
-    settings = read_settings({"DASHSCOPE_REGION": "sandbox", "WAN_MCP_STATE_DIR": "/nowhere", "WAN_MCP_OUTPUT_DIR": "/nowhere"})
+    settings = read_settings(
+        {"DASHSCOPE_REGION": "sandbox", "WAN_MCP_STATE_DIR": "/nowhere", "WAN_MCP_OUTPUT_DIR": "/nowhere"}
+    )
     rows = ["| tool | does |", "|---|---|"]
     for make in TOOLS:
         tool = make(build_studio(settings))

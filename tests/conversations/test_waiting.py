@@ -1,6 +1,7 @@
 """A wait always ends in time, tells how it goes, and what it waited for is saved whatever happens to it."""
 
 import time
+from itertools import pairwise
 
 import anyio
 import pytest
@@ -66,7 +67,7 @@ async def test_progress_comes_early_and_only_grows(tmp_path, era):
         async with Client(_server(make_settings(tmp_path, service)), mode=era) as client:
             facts(await client.call_tool("generate_image", {"prompt": "x"}, progress_callback=note))
     assert told[0][0] < 1.0
-    assert all(earlier[1] < later[1] for earlier, later in zip(told, told[1:], strict=False))
+    assert all(earlier[1] < later[1] for earlier, later in pairwise(told))
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -8,6 +8,7 @@ from typing import Any
 
 from fakes.dashscope_service import FakeService
 from wan_mcp.app import build_studio
+from wan_mcp.clock import Clock
 from wan_mcp.settings import Settings, read_settings
 from wan_mcp.studio import Timings, WorkingStudio
 
@@ -54,10 +55,10 @@ def make_settings(folder: Path, service: FakeService | None = None, **environ: s
 
 @asynccontextmanager
 async def running_studio(
-    settings: Settings, *, watch: bool = True, timings: Timings = QUICK, **changes: Any
+    settings: Settings, *, watch: bool = True, timings: Timings = QUICK, clock: Clock | None = None, **changes: Any
 ) -> AsyncGenerator[WorkingStudio]:
     """Run a studio; `changes` are other times."""
-    studio = build_studio(settings, timings=replace(timings, **changes))
+    studio = build_studio(settings, clock=clock, timings=replace(timings, **changes))
     async with studio.running(watch=watch):
         yield studio
 

@@ -3,6 +3,8 @@
 import anyio
 import anyio.lowlevel
 
+from wan_mcp.clock import SystemClock
+
 
 class FakeClock:
     """
@@ -37,3 +39,20 @@ class FakeClock:
 
     def set_back(self, seconds: float) -> None:
         self._wall -= seconds
+
+
+class ShiftedClock:
+    """The machine's clock, with a wall clock that a person corrects by `shift` seconds."""
+
+    def __init__(self) -> None:
+        self.shift = 0.0
+        self._machine = SystemClock()
+
+    def now(self) -> float:
+        return self._machine.now() + self.shift
+
+    def monotonic(self) -> float:
+        return self._machine.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._machine.sleep(seconds)

@@ -114,7 +114,7 @@ class Api:
     async def _answer_created(self, task: Task) -> Response:
         if task.protocol != "sync":
             return make_json(200, write_created(task))
-        while (left := task.ends - self._now()) > 0:  # noqa: ASYNC110  in steps, because a test may move the clock
+        while (left := task.ends - self._now()) > 0:
             await asyncio.sleep(min(left, 0.05))
         if not task.good_images:
             return make_json(400, write_error(task.ending.code, task.ending.message))

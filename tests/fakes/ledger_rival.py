@@ -7,8 +7,8 @@ import time
 from pathlib import Path
 
 import anyio
-from fakes.orders import new_order, placed
 
+from fakes.orders import new_order, placed
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger import Limit, SqliteLedger
 from wan_mcp.ledger.liveness import new_owner

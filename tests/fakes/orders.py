@@ -33,7 +33,9 @@ def new_order(**words) -> NewOrder:
     return NewOrder(**(values | words))
 
 
-async def place(ledger: SqliteLedger, *, owner="me", wanted_until=0.0, daily_limit=0, join=True, lease=LEASE, **words):
+async def place(
+    ledger: SqliteLedger, *, owner="me", wanted_until=0.0, daily_limit=0, join=True, lease=LEASE, **words
+):
     """Write an order down; give what became of it."""
     return await ledger.place(
         new_order(**words),

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import anyio
-from fakes.bench import get, make_settings, order, running_studio
 
+from fakes.bench import get, make_settings, order, running_studio
 from wan_mcp_tools.shared.errors import DailyLimitError, WanError
 
 

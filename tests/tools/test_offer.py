@@ -72,8 +72,8 @@ def test_a_prompt_of_the_limit_passes_and_one_character_more_is_refused_with_bot
     offer = make_offer("sandbox")
     assert offer.request(prompt="猫" * limit, model=model).prompt == "猫" * limit
     said = refusal(offer, prompt="🐈" * (limit + 1), model=model)
-    assert f"{limit + 1:,}" in said
-    assert f"{limit:,}" in said
+    assert f"{limit + 1}" in said
+    assert f"{limit}" in said
 
 
 def test_a_negative_prompt_over_the_limit_is_refused_with_both_numbers():
@@ -137,7 +137,7 @@ def test_a_switch_is_true_or_false_and_nothing_like_it(name):
 
 def test_a_refused_size_names_the_model_the_rule_and_the_models_that_draw_it():
     said = refusal(size="1024x1024")
-    for part in ("wan2.6-t2i", "1,638,400 (1280*1280)", "1696*960", "wan2.7-image", "wan2.2-t2i-flash"):
+    for part in ("wan2.6-t2i", "1638400 (1280*1280)", "1696*960", "wan2.7-image", "wan2.2-t2i-flash"):
         assert part in said
     assert "wanx-v1" not in said
 

@@ -77,7 +77,7 @@ def test_free_dimensions_inside_the_window_pass(size):
 
 def test_a_size_above_the_maximum_is_refused_with_the_rule_and_the_recommended_sizes():
     said = refusal("wan2.6-t2i", "2048x2048")
-    for part in ("2048*2048", "4,194,304", "2,073,600 (1440*1440)", *OFFICIAL.values()):
+    for part in ("2048*2048", "4194304", "2073600 (1440*1440)", *OFFICIAL.values()):
         assert part in said
 
 
@@ -90,12 +90,12 @@ def test_a_size_too_elongated_is_refused():
 
 @pytest.mark.parametrize("size", ["1024*1024", "512*512", "1440*810", "1273*1273", "0*0", "1K"])
 def test_a_size_far_below_the_minimum_of_wan26_is_refused_with_the_minimum_named(size):
-    assert "1,638,400 (1280*1280)" in refusal("wan2.6-t2i", size)
+    assert "1638400 (1280*1280)" in refusal("wan2.6-t2i", size)
 
 
 def test_wan25_takes_the_size_of_its_tutorial_and_nothing_smaller():
     assert RULES["wan2.5-t2i-preview"].resolve("1024*1024") == "1024*1024"
-    assert "1,638,400" in refusal("wan2.5-t2i-preview", "1024*1008")
+    assert "1638400" in refusal("wan2.5-t2i-preview", "1024*1008")
 
 
 def test_a_grade_goes_by_name_where_the_model_knows_it():

@@ -5,9 +5,10 @@ from collections.abc import Sequence
 
 from wan_mcp.ledger.orders import adopt
 from wan_mcp.ledger.port import Changes, Slot
-from wan_mcp.ledger.records import ImageRecord, OrderRecord, Origin
+from wan_mcp.ledger.records import ImageRecord, OrderRecord, Origin, Stage
 from wan_mcp.ledger.rows import put_back, read_order, the_order, update_order, write_images
 from wan_mcp.ledger.turns import leave_slot
+from wan_mcp_tools.shared.tasks import TaskStatus
 
 _LEARNED = (
     "stage",
@@ -20,6 +21,14 @@ _LEARNED = (
     "error_message",
 )
 """What a row knows of a task that does not come with the answer to the order."""
+
+_LOST_AGAIN: Changes = {
+    **dict.fromkeys(("task_id", "accepted_at", "delivered_at", "owner", *_LEARNED)),
+    "stage": Stage.LOST,
+    "status": TaskStatus.SUBMIT_UNKNOWN,
+    "notes": (),
+    "lease_until": 0.0,
+}
 
 
 def accept(
@@ -46,7 +55,7 @@ def accept(
         # must be free for anybody to follow.
         changes = {**changes, "owner": None, "lease_until": 0.0, "version": row.version + 1}
     if task_id is not None:
-        _take_over(database, task_id=task_id, local_id=local_id, changes=changes)
+        take_over(database, task_id=task_id, local_id=local_id, changes=changes)
     else:
         update_order(database, local_id, changes)
     write_images(database, local_id, images)
@@ -70,14 +79,18 @@ def _second_task(
     return adopt(database, values=values)
 
 
-def _take_over(database: sqlite3.Connection, *, task_id: str, local_id: str, changes: Changes) -> None:
+def take_over(database: sqlite3.Connection, *, task_id: str, local_id: str, changes: Changes) -> None:
     """Give the id to the order, with all that another row has learned of the task meanwhile."""
     other = read_order(database, "task_id = ?", task_id)
     if other is None:
         update_order(database, local_id, {"task_id": task_id, **changes})
         return
     database.execute("DELETE FROM images WHERE local_id = ?", (other.local_id,))
-    database.execute("DELETE FROM orders WHERE local_id = ?", (other.local_id,))
+    if other.origin is Origin.ORDERED:
+        # The search took this task for another order's. That order is lost again, and searched for anew.
+        update_order(database, other.local_id, {**_LOST_AGAIN, "version": other.version + 1})
+    else:
+        database.execute("DELETE FROM orders WHERE local_id = ?", (other.local_id,))
     learned = {name: getattr(other, name) for name in _LEARNED}
     update_order(database, local_id, {"task_id": task_id, **changes, **learned})
     write_images(database, local_id, other.images)

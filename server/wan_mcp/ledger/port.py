@@ -147,6 +147,26 @@ class Ledger(Protocol):
         """
         ...
 
+    async def identify(self, order: OrderRecord, task_id: str, changes: Changes) -> OrderRecord | None:
+        """
+        Give a lost order the task that was found for it, if the lease of `order` still holds.
+
+        What an adopted row knows of the task moves to the order. If another order has the task by now, the order is
+        given as it was: still lost. Gives None if the lease does not hold.
+        """
+        ...
+
+    async def offer(
+        self, order: OrderRecord, changes: Changes, *, tasks: Mapping[str, str], task: Changes
+    ) -> OrderRecord | None:
+        """
+        Change a lost order and write down every task that may be its own, all or nothing, if its lease still holds.
+
+        `tasks` gives each row's local id and task id, `task` what the rows have in common. Half of this, and the
+        next search would take the only task that is left for the right one.
+        """
+        ...
+
     async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
         """Change an order that is in one of `stages`, whoever holds it, and end every lease on it."""
         ...

@@ -1,7 +1,7 @@
 """The ledger in one SQLite file, called off the event loop."""
 
 import sqlite3
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -10,7 +10,7 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import answers, counts, leases, orders, turns
+from wan_mcp.ledger import answers, counts, findings, leases, orders, turns
 from wan_mcp.ledger.connection import Connection
 from wan_mcp.ledger.port import Changes, Limit, Slot
 from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
@@ -169,6 +169,16 @@ class SqliteLedger:
         return await self._write(
             partial(orders.advance, order=order, changes=changes, images=images, free_slot=free_slot)
         )
+
+    async def identify(self, order: OrderRecord, task_id: str, changes: Changes) -> OrderRecord | None:
+        """Give a lost order its task, if its lease still holds."""
+        return await self._write(partial(findings.identify, order=order, task_id=task_id, changes=changes))
+
+    async def offer(
+        self, order: OrderRecord, changes: Changes, *, tasks: Mapping[str, str], task: Changes
+    ) -> OrderRecord | None:
+        """Change a lost order and write down every task that may be its own, if its lease still holds."""
+        return await self._write_now(partial(findings.offer, order=order, changes=changes, tasks=tasks, task=task))
 
     async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
         """Change an order whoever holds it, and end every lease on it."""

@@ -65,6 +65,15 @@ class Books:
         async def write() -> OrderRecord | None:
             return await self._parts.ledger.advance(order, changes, images, free_slot=free_slot)
 
+        return await self.keep(order, write)
+
+    async def keep(self, order: OrderRecord, write: Callable[[], Awaitable[OrderRecord | None]]) -> OrderRecord:
+        """
+        Write an order that is ours, until the ledger takes it, and tell of it.
+
+        Raises:
+            LeaseLostError: it is ours no more.
+        """
         written = await self.insist(order.local_id, write)
         if written is None:
             raise LeaseLostError

@@ -8,6 +8,7 @@ from wan_mcp.ledger.liveness import is_gone
 from wan_mcp.studio.following import Follower
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.views import is_settled
+from wan_mcp_tools.shared.errors import LedgerError
 
 _STEP = 0.2
 _PATIENCE = 15.0
@@ -40,7 +41,7 @@ async def collect(
         await _tell_changes(orders, seen, report)
         waited = parts.clock.monotonic() - started
         if until_idle:
-            if not orders and await parts.ledger.next_lease_end(parts.owner) is None:
+            if not orders and await _is_idle(parts):
                 break
             await parts.clock.sleep(parts.timings.look)
             continue
@@ -51,6 +52,14 @@ async def collect(
             break
         await parts.clock.sleep(_STEP)
     return await _summary(parts, seen)
+
+
+async def _is_idle(parts: Parts) -> bool:
+    """Say whether no order is open anywhere; a ledger that cannot be read now does not say so."""
+    try:
+        return await parts.ledger.next_lease_end(parts.owner) is None
+    except LedgerError:
+        return False
 
 
 def _is_stuck(parts: Parts, order: OrderRecord, waited: float) -> bool:

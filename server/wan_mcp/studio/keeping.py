@@ -1,5 +1,6 @@
 """The keeper: a small process of its own that outlives the server and finishes what is open."""
 
+import logging
 import secrets
 import subprocess
 import sys
@@ -10,6 +11,9 @@ import anyio.to_thread
 
 from wan_mcp.ledger import Slot
 from wan_mcp.studio.parts import Parts
+from wan_mcp_tools.shared.errors import LedgerError
+
+_log = logging.getLogger(__name__)
 
 _NAME = "keeper"
 _SECONDS = 30.0
@@ -30,9 +34,12 @@ class Keeper:
     async def ensure(self) -> None:
         """Start a keeper unless one lives."""
         token = secrets.token_hex(8)
-        if not await self._parts.ledger.take_slot(Slot(_NAME, _SECONDS), token):
-            return
-        await anyio.to_thread.run_sync(self._start, token)
+        try:
+            if await self._parts.ledger.take_slot(Slot(_NAME, _SECONDS), token):
+                await anyio.to_thread.run_sync(self._start, token)
+        except (LedgerError, OSError) as error:
+            # The order is placed and is followed here; the next one tries again.
+            _log.warning("no keeper could be started: %s", error)
 
     def _start(self, token: str) -> None:
         # Children that have ended are reaped here, so that none stays behind as a zombie.
@@ -65,7 +72,11 @@ async def keep(parts: Parts, token: str, work: Callable[[], Awaitable[None]]) ->
             async def stay() -> None:
                 while True:
                     await parts.clock.sleep(_SECONDS / 3)
-                    await parts.ledger.hold_slot(slot, token)
+                    try:
+                        await parts.ledger.hold_slot(slot, token)
+                    except LedgerError as error:
+                        # At worst a second keeper comes, and the two share the work.
+                        _log.warning("the keeper's place could not be kept: %s", error)
 
             group.start_soon(stay)
             await work()

@@ -11,10 +11,11 @@ import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from wan_mcp.ledger import OrderRecord, Origin, Stage
+from wan_mcp.ledger import OrderRecord, Stage
 from wan_mcp.remote import ListedTask, TaskAnswer
 from wan_mcp.studio.books import Books, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.likeness import agrees
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
@@ -67,7 +68,8 @@ class Searcher:
             except (KeyRefusedError, SettingsError) as error:
                 self._parts.news.trouble(order.local_id, problem_of(error))
             except ServiceError as error:
-                if error.nothing_created and not error.retryable:
+                is_over = self._parts.clock.now() > (order.lost_at or 0.0) + timings.grace
+                if is_over and error.nothing_created and not error.retryable:
                     return await self._give_up(order)
                 self._parts.news.trouble(order.local_id, problem_of(error))
             except WanError as error:
@@ -77,8 +79,9 @@ class Searcher:
         return order
 
     async def _look(self, order: OrderRecord) -> OrderRecord:
-        alike = await self._parts.ledger.unanswered(order.region, order.wire_model or "")
+        # In this order: whoever made a task that is listed is among the unanswered, or its id is known by then.
         tasks, served_at = await self._list(order)
+        alike = await self._parts.ledger.unanswered(order.region, order.wire_model or "")
         window = self._window(order)
         rivals = [other for other in alike if other.local_id != order.local_id]
         if any(other.stage is Stage.SENDING and self._meets(other, window) for other in rivals):
@@ -89,10 +92,11 @@ class Searcher:
         candidates = [task for task in unknown if self._is_nearest(task, order, rivals)]
         answers = [await self._queries.ask(order.region, task.task_id) for task in candidates]
         waited = served_at - self._service_time(order, order.lost_at or 0.0)
-        return await self._decide(order, answers, waited)
+        return await self._decide(order, answers, waited, may_inherit=len(candidates) < len(unknown))
 
     async def _list(self, order: OrderRecord) -> tuple[list[ListedTask], float]:
-        tasks: list[ListedTask] = []
+        # By id, because a task slips to the next page when another is made while the pages are read.
+        tasks: dict[str, ListedTask] = {}
         page, pages = 1, 1
         window = self._window(order)
         bounds: tuple[float | None, float | None] = (None, None)
@@ -108,9 +112,9 @@ class Searcher:
             if pages > _MOST_PAGES and bounds == (None, None):
                 bounds = (window.start, window.end)
                 continue
-            tasks.extend(listing.tasks)
+            tasks |= {task.task_id: task for task in listing.tasks}
             page += 1
-        return tasks, served_at
+        return list(tasks.values()), served_at
 
     def _service_time(self, order: OrderRecord, moment: float) -> float:
         offset = order.clock_offset
@@ -142,105 +146,75 @@ class Searcher:
         later = (self._service_time(other, other.sent_at or 0.0) for other in rivals)
         return not any(sent < moment <= created + skew for moment in later)
 
-    async def _decide(self, order: OrderRecord, answers: Sequence[TaskAnswer], waited: float) -> OrderRecord:
+    async def _decide(
+        self, order: OrderRecord, answers: Sequence[TaskAnswer], waited: float, *, may_inherit: bool
+    ) -> OrderRecord:
+        """Adopt, offer, give up, or wait on; `may_inherit` while a rival may leave tasks to this order."""
         timings = self._parts.timings
         request = ImageRequest(**json.loads(order.request or "{}"))
         if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
             return order
-        matches = [answer for answer in answers if _agrees(answer, order, request)]
+        matches = [answer for answer in answers if agrees(answer, order, request)]
         if waited < timings.settle:
             # The list may lag behind: another candidate may show yet.
             return order
-        if len(matches) == 1 or (matches and order.protocol == WireProtocol.LEGACY):
-            return await self._adopt(order, matches[0])
+        repeating = [answer for answer in matches if answer.orig_prompt is not None]
+        if repeating or len(matches) == 1:
+            return await self._adopt(order, (repeating or matches)[0])
         if matches:
             return await self._offer_all(order, matches)
-        if waited < timings.grace:
+        if waited < timings.grace or may_inherit:
             return order
+        lesser = [answer for answer in answers if agrees(answer, order, request, with_all_images=False)]
+        if lesser:
+            return await self._offer_all(order, lesser)
         failed = [answer for answer in answers if answer.status is TaskStatus.FAILED]
         if len(failed) == 1 and len(answers) == 1:
             return await self._adopt(order, failed[0])
         return await self._give_up(order)
 
     async def _adopt(self, order: OrderRecord, answer: TaskAnswer) -> OrderRecord:
-        now = self._parts.clock.now()
         changes = {
-            "stage": Stage.OPEN,
-            "status": TaskStatus.RUNNING,
-            "accepted_at": order.sent_at,
-            "expires_at": (order.sent_at or now) + DAY,
+            **self._found(order),
             "notes": (*order.notes, RECOVERED),
             "error_code": None,
             "error_message": None,
         }
-        return await self._books.accept(order, answer.task_id, slot=None, changes=changes)
+        return await self._books.keep(
+            order, lambda: self._parts.ledger.identify(order, answer.task_id or "", changes)
+        )
+
+    def _found(self, order: OrderRecord) -> dict[str, object]:
+        return {
+            "stage": Stage.OPEN,
+            "status": TaskStatus.RUNNING,
+            "accepted_at": order.sent_at,
+            "expires_at": (order.sent_at or self._parts.clock.now()) + DAY,
+        }
 
     async def _offer_all(self, order: OrderRecord, answers: Sequence[TaskAnswer]) -> OrderRecord:
         """Save every picture that may be the order's, and say that it is not known which is."""
-        now = self._parts.clock.now()
         note = (
-            f"This may be the picture of the order {order.local_id}, whose answer was lost: several tasks fit it, "
-            "and the service does not tell whose they are."
+            f"This may be the picture of the order {order.local_id}, whose answer was lost. The service does not tell "
+            "of tasks that fit it whose they are."
         )
-        for answer in answers:
-            await self._parts.ledger.adopt(
-                local_id=f"local-{secrets.token_hex(8)}",
-                task_id=answer.task_id or "",
-                origin=Origin.RECOVERED,
-                region=order.region,
-                account=order.account,
-                changes={
-                    "model": order.model,
-                    "wire_model": order.wire_model,
-                    "protocol": order.protocol,
-                    "folder": order.folder,
-                    "stage": Stage.OPEN,
-                    "status": TaskStatus.RUNNING,
-                    "accepted_at": order.sent_at,
-                    "expires_at": (order.sent_at or now) + DAY,
-                    "notes": (note,),
-                },
-            )
-        ids = ", ".join(answer.task_id or "" for answer in answers)
+        task = {
+            **self._found(order),
+            "model": order.model,
+            "wire_model": order.wire_model,
+            "protocol": order.protocol,
+            "folder": order.folder,
+            "notes": (note,),
+        }
+        ids = [answer.task_id or "" for answer in answers]
+        tasks = {f"local-{secrets.token_hex(8)}": task_id for task_id in ids}
         problem = Problem(
             "AnswerLost",
-            f"The order was sent and its answer was lost. Several tasks fit it: {ids}. Their images are saved; look "
-            "at them with get_task. It is not sent again by itself.",
+            f"The order was sent and its answer was lost. What may be its pictures is saved under {', '.join(ids)}; "
+            "look at them with get_task. It is not sent again by itself.",
         )
-        return await self._books.advance(order, closed(problem, TaskStatus.SUBMIT_UNKNOWN))
+        changes = closed(problem, TaskStatus.SUBMIT_UNKNOWN)
+        return await self._books.keep(order, lambda: self._parts.ledger.offer(order, changes, tasks=tasks, task=task))
 
     async def _give_up(self, order: OrderRecord) -> OrderRecord:
         return await self._books.advance(order, closed(NOT_FOUND, TaskStatus.SUBMIT_UNKNOWN))
-
-
-def _agrees(answer: TaskAnswer, order: OrderRecord, request: ImageRequest) -> bool:
-    """Say whether a finished task can be the order: count, size, and the prompt where it is repeated."""
-    if answer.status is not TaskStatus.SUCCEEDED:
-        return False
-    count = answer.total or len(answer.images)
-    if count != request.n:
-        return False
-    if order.protocol == WireProtocol.LEGACY and answer.orig_prompt is not None:
-        return answer.orig_prompt.strip() == request.prompt.strip()
-    return answer.size is None or _is_about(answer.size, request.size)
-
-
-_SQUARES = {"1K": 1024, "2K": 2048, "4K": 4096}
-_PIXELS_MAY_DIFFER = 0.06
-
-
-def _is_about(got: str, asked: str) -> bool:
-    """Compare sizes; the newest models return a few pixels more or less than they were asked for."""
-    if asked in _SQUARES:
-        side = _SQUARES[asked]
-        asked = f"{side}*{side}"
-    try:
-        pairs = zip(_sides(got), _sides(asked), strict=True)
-    except ValueError:
-        return True
-    return all(abs(one - other) <= other * _PIXELS_MAY_DIFFER for one, other in pairs)
-
-
-def _sides(size: str) -> tuple[int, int]:
-    width, _, height = size.replace("x", "*").partition("*")
-    return int(width), int(height)

@@ -99,10 +99,10 @@ class WorkingStudio:
             self._follower.look()
         else:
             self._follower.start(order)
-            if self._parts.settings.keeper:
-                await self._keeper.ensure()
         until = _is_named if until_named else is_settled
         try:
+            if self._parts.settings.keeper and not placement.joined:
+                await self._keeper.ensure()
             order = await self._waiter.wait(order, until, seconds=wait_seconds, report=report)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):

@@ -1,8 +1,8 @@
 """A ledger in a real file, and a clock that stands still."""
 
 import pytest
-from fakes.clock import FakeClock
 
+from fakes.clock import FakeClock
 from wan_mcp.ledger import SqliteLedger
 
 

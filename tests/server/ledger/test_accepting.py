@@ -1,8 +1,8 @@
 """The service's answer to an order is recorded whenever it comes, whoever follows the order by then."""
 
 import pytest
-from fakes.orders import LEASE, LONGEST, OPEN, accepted, claim, placed, sent
 
+from fakes.orders import LEASE, LONGEST, OPEN, accepted, claim, placed, sent
 from wan_mcp.ledger import ImageRecord, ImageState, Origin, Slot, Stage
 from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus

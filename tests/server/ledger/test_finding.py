@@ -1,8 +1,8 @@
 """What the ledger answers about the orders in it."""
 
 import pytest
-from fakes.orders import OPEN, accepted, placed, sent
 
+from fakes.orders import OPEN, accepted, placed, sent
 from wan_mcp.ledger import ImageRecord, ImageState, Stage
 from wan_mcp_tools.shared.tasks import TaskStatus
 

@@ -2,7 +2,6 @@
 
 from fakes.orders import EASY, LEASE, LONGEST, OPEN, accepted, claim, placed, sent
 from fakes.rivals import Rivals
-
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger import ImageRecord, ImageState, SqliteLedger, Stage
 from wan_mcp_tools.shared.tasks import TaskStatus

@@ -4,9 +4,9 @@ import sqlite3
 from contextlib import closing
 
 import pytest
+
 from fakes.orders import OPEN, accepted, claim, place, sent
 from fakes.rivals import Rivals
-
 from wan_mcp.ledger import ImageRecord, ImageState, SqliteLedger
 from wan_mcp.ledger.connection import Connection
 from wan_mcp.ledger.migrations import MIGRATIONS
@@ -14,7 +14,10 @@ from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 NEWEST = max(MIGRATIONS)
-NEXT = ("ALTER TABLE orders ADD COLUMN colour TEXT", "ALTER TABLE images ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'")
+NEXT = (
+    "ALTER TABLE orders ADD COLUMN colour TEXT",
+    "ALTER TABLE images ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",
+)
 
 
 def run(path, *statements):

@@ -4,9 +4,9 @@ import os
 import sqlite3
 
 import pytest
+
 from fakes.orders import OPEN, claim, new_order, place, placed, sent
 from fakes.rivals import Rivals
-
 from wan_mcp.ledger import Stage
 from wan_mcp_tools.shared.errors import DailyLimitError
 from wan_mcp_tools.shared.tasks import TaskStatus

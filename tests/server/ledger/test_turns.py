@@ -3,9 +3,9 @@
 from functools import partial
 
 import pytest
+
 from fakes.orders import EASY, LEASE, placed, sent
 from fakes.rivals import Rivals
-
 from wan_mcp.ledger import Limit, OrderRecord, Slot, Stage
 
 SLOT = Slot("create/singapore/account/wan2.6-t2i", 6.0)

@@ -4,8 +4,8 @@ import subprocess
 import sys
 
 import pytest
-from fakes.orders import accepted, place, placed
 
+from fakes.orders import accepted, place, placed
 from wan_mcp.ledger import Stage
 from wan_mcp.ledger.liveness import is_gone, new_owner
 from wan_mcp_tools.shared.tasks import TaskStatus

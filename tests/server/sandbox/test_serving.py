@@ -83,7 +83,7 @@ async def test_an_answer_under_way_is_finished_before_the_end(tmp_path):
             await running.started.wait()
             outer.start_soon(order, running.url)
             store = JournalStore(tmp_path)
-            while not await store.read():  # noqa: ASYNC110 - another program writes it
+            while not await store.read():
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
     assert [answer.status_code for answer in answers] == [200]

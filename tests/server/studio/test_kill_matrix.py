@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import anyio
 import pytest
+
 from campaigns.report import Report
 from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
 from fakes.dashscope_service import FakeService

@@ -2,9 +2,9 @@
 
 import anyio
 import pytest
+
 from fakes.bench import get, make_settings, order, running_studio, saved_files
 from fakes.dashscope_service import FakeService
-
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 NEW, OLD = "wan2.6-t2i", "wan2.5-t2i-preview"

@@ -1,9 +1,9 @@
 """Ordering, following, collecting: on the fake service over real HTTP."""
 
 import pytest
+
 from fakes.bench import get, leftovers, make_settings, order, running_studio, saved_files, submit
 from fakes.dashscope_service import FakeService
-
 from wan_mcp_tools.shared.errors import MissingKeyError
 from wan_mcp_tools.shared.tasks import TaskStatus
 

@@ -5,6 +5,7 @@ Meanwhile another has taken its orders over. Whatever it then says late is taken
 """
 
 import pytest
+
 from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
 from fakes.dashscope_service import FakeService
 

@@ -1,0 +1,270 @@
+"""Disks that fail and ledgers that cannot be written: nothing that was paid for is lost or ordered twice."""
+
+import shutil
+import sqlite3
+import time
+from contextlib import asynccontextmanager, closing, contextmanager
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from fakes.bench import QUICK, get, leftovers, make_settings, order, running_studio, saved_files, submit
+from fakes.clock import ShiftedClock
+from fakes.dashscope_service import FakeService
+from wan_mcp.app import build_studio
+from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+
+def ledger_of(settings):
+    return settings.state_dir / "ledger.sqlite3"
+
+
+@contextmanager
+def locked(settings):
+    """Hold the ledger as another program would."""
+    with closing(sqlite3.connect(ledger_of(settings), isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        try:
+            yield
+        finally:
+            other.execute("ROLLBACK")
+
+
+def rows_of(settings):
+    with closing(sqlite3.connect(ledger_of(settings))) as other:
+        return other.execute("SELECT task_id, stage, status FROM orders").fetchall()
+
+
+async def until(happens, seconds=5):
+    """Wait for something that must come by itself."""
+    with anyio.fail_after(seconds):
+        while not happens():
+            await anyio.sleep(0.02)
+
+
+@asynccontextmanager
+async def studio_by(clock, settings, **changes):
+    studio = build_studio(settings, clock=clock, timings=replace(QUICK, **changes))
+    async with studio.running():
+        yield studio
+
+
+@pytest.mark.parametrize("protocol", ["async", "sync"])
+async def test_a_picture_that_cannot_be_written_is_kept_and_saved_when_the_cause_is_gone(tmp_path, protocol):
+    with FakeService(duration=0.6) as service:
+        settings = make_settings(tmp_path, service, WAN_MCP_PROTOCOL=protocol)
+        pictures = settings.output_dir
+        async with running_studio(settings) as studio:
+            pending = await order(studio, wait=0.1)
+            await until(lambda: service.creates)
+            if pictures.exists():
+                shutil.rmtree(pictures)
+            pictures.write_text("in the way")
+
+            task = await get(studio, pending.local_id)
+            assert task.status is TaskStatus.SUCCEEDED
+            assert task.settled
+            assert task.task_id == (pending.local_id if protocol == "sync" else rows_of(settings)[0][0])
+            assert task.images == ()
+            [failed] = task.failed_images
+            assert (failed.index, failed.code) == (1, "Storage")
+            assert str(pictures) in failed.message
+            assert failed.url.startswith(f"http://{service.image_host}/")
+
+            pictures.unlink()
+            await until(lambda: saved_files(settings))
+            done = await get(studio, task.task_id)
+    assert [image.path for image in done.images] == [str(path) for path in saved_files(settings)]
+    assert done.failed_images == ()
+    assert len(service.creates) == len(saved_files(settings)) == 1
+    assert not leftovers(settings)
+
+
+async def test_a_picture_that_could_not_be_written_is_saved_by_the_next_process(tmp_path):
+    with FakeService(duration=0.3) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            task = await submit(studio)
+            shutil.rmtree(settings.output_dir, ignore_errors=True)
+            settings.output_dir.write_text("in the way")
+            assert (await get(studio, task.task_id)).failed_images
+
+        settings.output_dir.unlink()
+        async with running_studio(settings):
+            await until(lambda: saved_files(settings))
+    assert len(service.creates) == len(saved_files(settings)) == 1
+
+
+async def test_an_id_that_comes_while_the_ledger_is_locked_is_recorded_afterwards(tmp_path):
+    with FakeService(duration=0.1) as service:
+        service.script("create", {"kind": "slow-after", "seconds": 0.3})
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio, anyio.create_task_group() as group:
+            tasks = []
+
+            @group.start_soon
+            async def place():
+                tasks.append(await order(studio))
+
+            await until(lambda: service.creates)
+            with locked(settings):
+                await anyio.sleep(2)
+                assert not tasks
+            await until(lambda: tasks)
+
+    [task] = tasks
+    [(task_id, stage, status)] = rows_of(settings)
+    assert (task.task_id, stage, status) == (task_id, "CLOSED", "SUCCEEDED")
+    assert [task["id"] for task in service.tasks] == [task_id]
+    assert len(service.creates) == len(saved_files(settings)) == 1
+
+
+async def test_a_wait_ends_in_time_while_the_ledger_is_locked_and_says_why(tmp_path):
+    with FakeService(duration=0.1) as service:
+        service.script("create", {"kind": "slow-after", "seconds": 0.3})
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio, anyio.create_task_group() as group:
+            answers = []
+
+            @group.start_soon
+            async def place():
+                started = time.monotonic()
+                answers.append((await order(studio, wait=1), time.monotonic() - started))
+
+            await until(lambda: service.creates)
+            with locked(settings):
+                await until(lambda: answers)
+            [(task, seconds)] = answers
+            assert seconds < 3
+            assert task.status is TaskStatus.PENDING
+            assert task.problem.code == "LedgerLocked"
+
+            assert (await get(studio, task.local_id)).status is TaskStatus.SUCCEEDED
+    assert len(service.creates) == len(saved_files(settings)) == 1
+
+
+async def test_nothing_is_ordered_while_the_ledger_is_locked_and_the_caller_hears_it_in_time(tmp_path):
+    with FakeService(duration=0.1) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            await order(studio, "the first")
+            with locked(settings):
+                started = time.monotonic()
+                with pytest.raises(LedgerError, match="Nothing was ordered") as raised:
+                    await order(studio, "the second", wait=0.5)
+                assert time.monotonic() - started < 2.5
+                assert raised.value.code == "LedgerLocked"
+            await anyio.sleep(0.3)
+    assert len(service.creates) == len(rows_of(settings)) == 1
+
+
+async def test_a_question_that_meets_a_locked_ledger_is_answered_in_time(tmp_path):
+    with FakeService(duration=0.1) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            task = await order(studio)
+            with locked(settings):
+                started = time.monotonic()
+                with pytest.raises(LedgerError):
+                    await get(studio, task.task_id, wait=0)
+                with pytest.raises(LedgerError):
+                    await studio.list_tasks(status=None, limit=5, cursor=None, remote=False)
+                assert time.monotonic() - started < 4
+            assert await get(studio, task.task_id, wait=0) == task
+
+
+async def test_a_short_lock_only_makes_an_order_wait(tmp_path):
+    with FakeService(duration=0.1) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            await order(studio, "the first")
+            async with anyio.create_task_group() as group:
+                with locked(settings):
+                    tasks = []
+
+                    @group.start_soon
+                    async def place():
+                        tasks.append(await order(studio, "the second"))
+
+                    await anyio.sleep(1)
+                await until(lambda: tasks)
+    assert tasks[0].status is TaskStatus.SUCCEEDED
+    assert len(service.creates) == 2
+
+
+@pytest.mark.parametrize("how", ["deleted", "moved away with its folder"])
+async def test_an_order_under_way_outlives_its_ledger(tmp_path, how):
+    with FakeService(duration=0.5) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            task = await submit(studio)
+            if how == "deleted":
+                ledger_of(settings).unlink()
+            else:
+                settings.state_dir.rename(tmp_path / "elsewhere")
+            await until(lambda: saved_files(settings))
+
+            done = await get(studio, task.task_id)
+            assert done.status is TaskStatus.SUCCEEDED
+            assert [image.path for image in done.images] == [str(path) for path in saved_files(settings)]
+    assert [(row[0], row[1]) for row in rows_of(settings)] == [(task.task_id, "CLOSED")]
+    assert len(service.creates) == 1
+
+
+async def test_an_order_under_way_outlives_damage_to_its_ledger(tmp_path):
+    with FakeService(duration=0.5) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            task = await submit(studio)
+            ledger_of(settings).write_bytes(b"\xaa" * 20_000)
+            with pytest.raises(LedgerError, match="damaged") as raised:
+                await order(studio, "another")
+            assert str(ledger_of(settings)) in raised.value.message
+            assert "Nothing was ordered" in raised.value.message
+
+            ledger_of(settings).rename(tmp_path / "damaged")
+            await until(lambda: ledger_of(settings).exists() and rows_of(settings)[:1] and saved_files(settings))
+            done = await get(studio, task.task_id)
+    assert done.status is TaskStatus.SUCCEEDED
+    assert len(service.creates) == len(saved_files(settings)) == 1
+
+
+async def test_a_clock_that_is_set_back_an_hour_in_mid_task_delays_nothing(tmp_path):
+    clock = ShiftedClock()
+    with FakeService(duration=0.5) as service:
+        settings = make_settings(tmp_path, service)
+        async with studio_by(clock, settings) as studio:
+            task = await submit(studio)
+            clock.shift = -3600
+            done = await get(studio, task.task_id)
+            another = await order(studio, "another")
+    assert done.status is another.status is TaskStatus.SUCCEEDED
+    assert len(service.creates) == len(saved_files(settings)) == 2
+
+
+async def test_a_process_that_slept_through_its_leases_goes_on_with_its_orders(tmp_path):
+    with FakeService(duration=0.5) as service:
+        settings = make_settings(tmp_path, service)
+        # Leases that end at once and are never renewed, as those of a computer whose lid was closed.
+        async with running_studio(settings, lease=0.0, renew=60.0) as studio, anyio.create_task_group() as group:
+            for number in range(3):
+                group.start_soon(order, studio, f"a flower shop {number}")
+    assert len(service.creates) == len(saved_files(settings)) == 3
+    assert {row[1:] for row in rows_of(settings)} == {("CLOSED", "SUCCEEDED")}
+
+
+async def test_two_processes_with_leases_that_never_last_still_make_one_file_of_each_order(tmp_path):
+    with FakeService(duration=0.4) as service:
+        settings = make_settings(tmp_path, service)
+        async with (
+            running_studio(settings, lease=0.3, renew=60.0) as studio,
+            running_studio(settings, lease=0.3, renew=60.0),
+        ):
+            for number in range(3):
+                await submit(studio, f"a flower shop {number}")
+            await until(lambda: {row[1] for row in rows_of(settings)} == {"CLOSED"})
+    assert len(service.creates) == len(saved_files(settings)) == 3
+    assert {row[1:] for row in rows_of(settings)} == {("CLOSED", "SUCCEEDED")}
+    assert not leftovers(settings)

@@ -1,0 +1,206 @@
+"""The search for a lost order among tasks that look like it: nothing paid is left out, and nothing is guessed."""
+
+import signal
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from campaigns.outsider import Outsider
+from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, until
+from fakes.bench import make_settings, order, running_studio, saved_files, submit
+from fakes.dashscope_service import FakeService
+from wan_mcp.app import build_studio
+from wan_mcp.studio import WorkingStudio
+from wan_mcp_tools.shared.tasks import TaskStatus
+
+
+class Between:
+    """Stands before a part of the studio and lets something happen after one of its calls."""
+
+    def __init__(self, part, call, event):
+        self._part, self._call, self._event = part, call, event
+
+    def __getattr__(self, name):
+        method = getattr(self._part, name)
+        if name != self._call:
+            return method
+
+        async def call(*values, **named):
+            return await self._event(await method(*values, **named))
+
+        return call
+
+    async def __aenter__(self):
+        await self._part.__aenter__()
+        return self
+
+    async def __aexit__(self, *reason):
+        await self._part.__aexit__(*reason)
+
+
+def a_studio(folder, service, timings, **between):
+    """Build a studio with something between it and one of its parts: `ledger` or `service`."""
+    parts = build_studio(make_settings(folder, service), timings=timings)._parts
+    return WorkingStudio(
+        replace(parts, **{name: Between(getattr(parts, name), *rest) for name, rest in between.items()})
+    )
+
+
+async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_counts_once(tmp_path, timings):
+    async def twice(listing):
+        return replace(listing, tasks=(*listing.tasks, *listing.tasks))
+
+    with FakeService(duration=0.1) as service:
+        service.script("create", "drop-after")
+        async with a_studio(tmp_path, service, timings, service=("list_tasks", twice)).running() as studio:
+            task = await order(studio, model=NEW)
+
+    assert task.status is TaskStatus.SUCCEEDED
+    assert task.task_id == service.creates[0].task_id
+
+
+@pytest.mark.parametrize("moment", [("ledger", "unanswered"), ("service", "list_tasks")])
+async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, timings, moment):
+    """Whatever the search has just read, the other order begins then, is made at once and answered late."""
+    part, call = moment
+    began = anyio.Event()
+
+    with FakeService(duration=0.0) as service:
+
+        async def send_another(found):
+            rows = Outsider(tmp_path).orders().values()
+            lost = [row for row in rows if row["stage"] == "LOST"]
+            ripe = lost and service.now() > lost[0]["lost_at"] + timings.settle + 1
+            if ripe and not began.is_set():
+                began.set()
+                service.script("create", {"kind": "slow-after", "seconds": 0.6})
+                group.start_soon(lambda: submit(studio, "another", model=NEW))
+                await until(lambda: service.tasks)
+            return found
+
+        service.script("create", "drop-before")
+        studio = a_studio(tmp_path, service, timings, **{part: (call, send_another)})
+        async with studio.running(), anyio.create_task_group() as group:
+            task = await order(studio, "a lost one", model=NEW, wait=12)
+            await until(is_idle(tmp_path))
+
+        report = account(service, tmp_path)
+    assert began.is_set()
+    assert task.status is TaskStatus.SUBMIT_UNKNOWN
+    assert not report.broken, str(report)
+    assert report.recovered == 0
+
+
+async def test_a_lost_order_with_a_failed_image_is_not_given_up_with_the_good_one(tmp_path):
+    with FakeService(duration=0.1) as service:
+        service.script("create", "drop-after")
+        service.script_endings("partial")
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            task = await order(studio, model=NEW, n=2)
+            assert task.status is TaskStatus.SUBMIT_UNKNOWN
+            assert task.problem is not None
+            assert service.creates[0].task_id in task.problem.message
+            await until(is_idle(tmp_path))
+
+    assert service.paid_images() == len(saved_files(settings)) == 1
+
+
+async def test_a_lost_order_waits_for_its_rival_that_may_have_the_same_task(tmp_path):
+    """The first task is made after the second order was sent, so by time alone it could be the second's."""
+    with FakeService(duration=2.5) as service, a_crew(tmp_path, service) as crew:
+        service.script("create", {"kind": "slow-before", "seconds": 1.0}, "drop-after")
+        worker = crew.start()
+        crew.tell(worker, an_order(NEW, n=1))
+        await until(lambda: service.creates)
+        crew.kill(worker)
+        async with another_process(tmp_path, service) as studio:
+            await submit(studio, "the second", model=NEW, n=2)
+            await until(is_idle(tmp_path))
+
+        report = account(service, tmp_path)
+    assert not report.broken, str(report)
+    assert report.recovered == 2
+    assert report.files == 3
+
+
+@pytest.mark.parametrize("place", ["list", "query"])
+async def test_a_refusal_that_passes_does_not_end_the_search(tmp_path, place):
+    with FakeService(duration=0.1) as service:
+        service.script("create", "drop-after")
+        refused = {"kind": "error-403", "code": "AccessDenied", "message": "no"}
+        service.script(place, refused, refused)
+        async with running_studio(make_settings(tmp_path, service)) as studio:
+            task = await order(studio, model=NEW)
+
+    assert task.status is TaskStatus.SUCCEEDED
+
+
+async def test_a_refusal_that_stays_ends_the_search_when_its_time_is_over(tmp_path):
+    with FakeService(duration=0.1) as service:
+        service.script("create", "drop-after")
+        service.set_chance("list", 1.0, {"kind": "error-403", "code": "AccessDenied", "message": "no"})
+        async with running_studio(make_settings(tmp_path, service)) as studio:
+            task = await order(studio, model=NEW)
+
+    assert task.status is TaskStatus.SUBMIT_UNKNOWN
+
+
+async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at(tmp_path):
+    with FakeService(duration=0.1, echo=False) as service:
+        service.script("create", "drop-after")
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            foreign = service.create_foreign(model=LEGACY, n=1, size="1280*1280", prompt="somebody else's")
+            task = await order(studio, model=LEGACY)
+
+            assert task.status is TaskStatus.SUBMIT_UNKNOWN
+            assert task.problem is not None
+            assert foreign.id in task.problem.message
+            await until(is_idle(tmp_path))
+    assert len(saved_files(settings)) == 2
+
+
+async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
+    with FakeService(duration=0.1) as service, a_crew(tmp_path, service) as crew:
+        service.script("create", "drop-after", "drop-after", "drop-after")
+        async with another_process(tmp_path, service, slot=0.05) as studio, anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(lambda: order(studio, model=LEGACY, fresh=True, wait=10))
+        assert not crew.workers
+        report = account(service, tmp_path)
+
+    # Equal on purpose, so here a prompt may be ordered more than once.
+    report.duplicates.clear()
+    assert not report.broken, str(report)
+    assert (report.creates, report.recovered, report.files) == (3, 3, 3)
+    assert report.ends == {"SUCCEEDED": 3}
+
+
+@pytest.mark.parametrize("point", ["offer", "offer/after"])
+async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_guess(tmp_path, point):
+    with FakeService(duration=0.1) as service, a_crew(tmp_path, service) as crew:
+        service.script("create", "drop-after")
+        worker = crew.start("--die", point)
+        crew.tell(worker, an_order(NEW))
+        await until(lambda: service.creates)
+        foreign = service.create_foreign(model=NEW, n=2, size="1280*1280")
+        await until(lambda: worker.process.poll() == -signal.SIGKILL)
+        async with another_process(tmp_path, service):
+            await until(is_idle(tmp_path))
+
+        report = account(service, tmp_path)
+    assert not report.broken, str(report)
+    assert report.ends == {"SUBMIT_UNKNOWN/AnswerLost": 1}
+    assert (report.recovered, report.unclear, report.files) == (0, 2, 4)
+    (ours,) = (row for row in Outsider(tmp_path).orders().values() if row["origin"] == "ordered")
+    assert foreign.id in ours["error_message"]
+    assert str(service.creates[0].task_id) in ours["error_message"]
+
+
+@pytest.fixture
+def timings():
+    from fakes.bench import QUICK
+
+    return replace(QUICK, grace=3.0)
