@@ -6,6 +6,9 @@ client, and a bare httpx script makes the same three calls and the same safe wri
 fsync of the folder). The ratio of the medians is what counts. Run it with `python bench/overhead.py`.
 """
 
+# pyright: basic
+# (the look-alike is a test double without types)
+
 import argparse
 import os
 import statistics
@@ -21,7 +24,6 @@ from mcp import Client
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fakes.dashscope_service import FakeService
-
 from wan_mcp.app import build_server, build_studio
 from wan_mcp.settings import read_settings
 

@@ -7,6 +7,7 @@ machines are noisy. Run it with `python bench/startup.py`.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -58,8 +59,6 @@ def main() -> None:
     arguments = parser.parse_args()
     times: dict[str, list[float]] = {"empty": [], "wan-mcp": []}
     with tempfile.TemporaryDirectory() as folder:
-        import os
-
         environ = dict(os.environ) | {
             "WAN_MCP_STATE_DIR": folder,
             "WAN_MCP_OUTPUT_DIR": folder,

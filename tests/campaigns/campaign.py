@@ -228,7 +228,11 @@ class Campaign:
     def _make_foreign(self) -> None:
         """Let another program order: other pictures now, or pictures like ours at another time."""
         other = self._dice.choice(_OTHERS)
-        alike = {"n": self._dice.choice((1, 2)), "size": self._dice.choice(_SIZES), "age": self._dice.uniform(60, 600)}
+        alike = {
+            "n": self._dice.choice((1, 2)),
+            "size": self._dice.choice(_SIZES),
+            "age": self._dice.uniform(60, 600),
+        }
         self._upstream.script(foreign=[{"model": NEW, **other}, {"model": NEW, **alike}])
 
     def _options(self) -> dict[str, Any]:
@@ -238,7 +242,9 @@ class Campaign:
         chances = dict(_FAULTS) if self._plan.faults else {}
         if self._plan.protocol == "new":
             chances["create"] = _SLOW_CREATES
-        return {"chances": {place: {"probability": odds, "faults": faults} for place, (odds, faults) in chances.items()}}
+        return {
+            "chances": {place: {"probability": odds, "faults": faults} for place, (odds, faults) in chances.items()}
+        }
 
     # The orders
 

@@ -63,4 +63,3 @@ def account(service: FakeService, folder: Path) -> Report:
     report = Report("one kill")
     count(report, service.describe(requests=False), Outsider(folder))
     return report
-

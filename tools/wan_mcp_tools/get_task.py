@@ -7,7 +7,7 @@ from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Tell how a task is doing; a finished one answers with the paths of its saved images. Free of charge.
-Use wait_seconds=45 to wait for the end, and repeat that as long as the status is PENDING or RUNNING; stop at any other.
+Use wait_seconds=45 to wait for the end, and repeat that while the status is PENDING or RUNNING; stop at any other.
 Knows the tasks of earlier sessions, and asks the service for ids it has never seen."""
 
 

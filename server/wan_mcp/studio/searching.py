@@ -195,8 +195,8 @@ class Searcher:
     async def _offer_all(self, order: OrderRecord, answers: Sequence[TaskAnswer]) -> OrderRecord:
         """Save every picture that may be the order's, and say that it is not known which is."""
         note = (
-            f"This may be the picture of the order {order.local_id}, whose answer was lost. The service does not tell "
-            "of tasks that fit it whose they are."
+            f"This may be the picture of the order {order.local_id}, whose answer was lost. The service does not "
+            "tell of tasks that fit it whose they are."
         )
         task = {
             **self._found(order),

@@ -350,15 +350,20 @@ time.sleep(60)
 """
 
 
+def write_half(path):
+    """Let a process write a part of a transaction to the file, and kill it."""
+    with subprocess.Popen([sys.executable, "-c", HALF_WRITE, str(path)], stdout=subprocess.PIPE) as child:
+        assert child.stdout.readline()
+        child.send_signal(signal.SIGKILL)
+
+
 @posix
 async def test_what_a_killed_process_had_half_written_is_taken_back(ledger, path):
     for _ in range(40):
         await placed(ledger, request="x" * 3000)
     before = await ledger.page(status=None, limit=100, before=None)
     data = path.read_bytes()
-    with subprocess.Popen([sys.executable, "-c", HALF_WRITE, str(path)], stdout=subprocess.PIPE) as child:
-        assert child.stdout.readline()
-        child.send_signal(signal.SIGKILL)
+    write_half(path)
     assert path.read_bytes() != data
 
     assert await ledger.page(status=None, limit=100, before=None) == before

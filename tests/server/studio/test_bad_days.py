@@ -167,11 +167,9 @@ async def test_a_question_that_meets_a_locked_ledger_is_answered_in_time(tmp_pat
             task = await order(studio)
             with locked(settings):
                 started = time.monotonic()
-                with pytest.raises(LedgerError):
+                with pytest.raises(LedgerError, match="locked by another program"):
                     await get(studio, task.task_id, wait=0)
-                with pytest.raises(LedgerError):
-                    await studio.list_tasks(status=None, limit=5, cursor=None, remote=False)
-                assert time.monotonic() - started < 4
+                assert time.monotonic() - started < 2
             assert await get(studio, task.task_id, wait=0) == task
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from campaigns.outsider import Outsider
 from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, until
-from fakes.bench import make_settings, order, running_studio, saved_files, submit
+from fakes.bench import QUICK, make_settings, order, running_studio, saved_files, submit
 from fakes.dashscope_service import FakeService
 from wan_mcp.app import build_studio
 from wan_mcp.studio import WorkingStudio
@@ -39,54 +39,50 @@ class Between:
         await self._part.__aexit__(*reason)
 
 
-def a_studio(folder, service, timings, **between):
-    """Build a studio with something between it and one of its parts: `ledger` or `service`."""
-    parts = build_studio(make_settings(folder, service), timings=timings)._parts
-    return WorkingStudio(
-        replace(parts, **{name: Between(getattr(parts, name), *rest) for name, rest in between.items()})
-    )
+def a_studio(settings, part, call, event, **times):
+    """Build a studio in which something happens after a call of one of its parts, `ledger` or `service`."""
+    parts = build_studio(settings, timings=replace(QUICK, **times))._parts
+    return WorkingStudio(replace(parts, **{part: Between(getattr(parts, part), call, event)}))
 
 
-async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_counts_once(tmp_path, timings):
+async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_counts_once(tmp_path):
     async def twice(listing):
         return replace(listing, tasks=(*listing.tasks, *listing.tasks))
 
     with FakeService(duration=0.1) as service:
         service.script("create", "drop-after")
-        async with a_studio(tmp_path, service, timings, service=("list_tasks", twice)).running() as studio:
+        studio = a_studio(make_settings(tmp_path, service), "service", "list_tasks", twice)
+        async with studio.running():
             task = await order(studio, model=NEW)
 
     assert task.status is TaskStatus.SUCCEEDED
     assert task.task_id == service.creates[0].task_id
 
 
-@pytest.mark.parametrize("moment", [("ledger", "unanswered"), ("service", "list_tasks")])
-async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, timings, moment):
+@pytest.mark.parametrize(("part", "call"), [("ledger", "unanswered"), ("service", "list_tasks")])
+async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, part, call):
     """Whatever the search has just read, the other order begins then, is made at once and answered late."""
-    part, call = moment
-    began = anyio.Event()
+    looks = []
 
     with FakeService(duration=0.0) as service:
 
         async def send_another(found):
-            rows = Outsider(tmp_path).orders().values()
-            lost = [row for row in rows if row["stage"] == "LOST"]
-            ripe = lost and service.now() > lost[0]["lost_at"] + timings.settle + 1
-            if ripe and not began.is_set():
-                began.set()
+            looks.append(service.now())
+            is_ripe = looks[-1] > looks[0] + QUICK.settle + 1.2
+            if is_ripe and len(service.creates) == 1:
                 service.script("create", {"kind": "slow-after", "seconds": 0.6})
                 group.start_soon(lambda: submit(studio, "another", model=NEW))
                 await until(lambda: service.tasks)
             return found
 
         service.script("create", "drop-before")
-        studio = a_studio(tmp_path, service, timings, **{part: (call, send_another)})
+        studio = a_studio(make_settings(tmp_path, service), part, call, send_another, grace=3.0)
         async with studio.running(), anyio.create_task_group() as group:
             task = await order(studio, "a lost one", model=NEW, wait=12)
             await until(is_idle(tmp_path))
 
         report = account(service, tmp_path)
-    assert began.is_set()
+    assert report.creates == 2
     assert task.status is TaskStatus.SUBMIT_UNKNOWN
     assert not report.broken, str(report)
     assert report.recovered == 0
@@ -197,10 +193,3 @@ async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_g
     (ours,) = (row for row in Outsider(tmp_path).orders().values() if row["origin"] == "ordered")
     assert foreign.id in ours["error_message"]
     assert str(service.creates[0].task_id) in ours["error_message"]
-
-
-@pytest.fixture
-def timings():
-    from fakes.bench import QUICK
-
-    return replace(QUICK, grace=3.0)

@@ -110,11 +110,11 @@ def _next_step(task: Task) -> str | None:
     again = f"Call get_task with task_id={task.task_id}"
     match task.status:
         case TaskStatus.SUCCEEDED if any(image.url for image in task.failed_images):
-            return f"{again} later: saving is tried again until expires_at. Do not order again, it is paid for."
+            return f"{again} later: saving is tried again until expires_at. Do not order again: it is paid."
         case TaskStatus.SUCCEEDED if not task.settled:
             return f"{again} and wait_seconds=45: the images are being saved."
         case TaskStatus.PENDING | TaskStatus.RUNNING:
-            return f"{again} and wait_seconds=45 when you want the result. It is saved in any case."
+            return f"{again} and wait_seconds=45 for the result. It is saved in any case."
         case TaskStatus.SUBMIT_UNKNOWN if task.open:
             return f"{again} and wait_seconds=45. Do not order again meanwhile, it may be paid for."
         case TaskStatus.SUBMIT_UNKNOWN:
