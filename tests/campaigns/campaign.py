@@ -26,17 +26,20 @@ _SIZES = ("1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960")
 _TICK = 0.02
 _NOTHING_ORDERED = frozenset({"NotSent", "NotConnected", "Throttling.RateQuota", "LedgerLocked"})
 
+_LOST_OR_REFUSED = (
+    "drop-after",
+    "status-500-after",
+    "html-502-after",
+    "half-json-after",
+    "drop-before",
+    {"kind": "error-429", "code": "Throttling.RateQuota", "retry_after": 0.3},
+)
 _FAULTS: Mapping[str, tuple[float, tuple[Any, ...]]] = {
     "create": (
-        0.10,
+        0.5,
         (
-            "drop-after",
-            "status-500-after",
-            "html-502-after",
-            "half-json-after",
-            "drop-before",
-            {"kind": "error-429", "code": "Throttling.RateQuota", "retry_after": 0.3},
-            {"kind": "slow-after", "seconds": 0.4},
+            *_LOST_OR_REFUSED,
+            *({"kind": "slow-after", "seconds": seconds} for seconds in (0.1, 0.2, 0.3, 0.4) for _ in range(6)),
         ),
     ),
     "query": (0.05, ("error-500", {"kind": "error-429", "retry_after": 0.2}, "html-502", "drop")),
@@ -46,9 +49,8 @@ _FAULTS: Mapping[str, tuple[float, tuple[Any, ...]]] = {
 _SLOW_CREATES = (
     1.0,
     (
-        {"kind": "slow-after", "seconds": 0.4},
-        {"kind": "slow-after", "seconds": 0.3},
-        {"kind": "slow-before", "seconds": 0.15},
+        *({"kind": "slow-after", "seconds": seconds} for seconds in (0.3, 0.4) for _ in range(18)),
+        *({"kind": "slow-before", "seconds": 0.15} for _ in range(18)),
     ),
 )
 _OTHERS = ({"n": 3}, {"n": 4, "size": "1104*1472"}, {"size": "1024*1024"}, {"n": 2, "size": "1408*1408"})
@@ -196,7 +198,7 @@ class Campaign:
         self._dice.shuffle(verbs)
         if plan.protocol == "new":
             return SubmitHunter(self._crew, self._outsider, verbs, plan.orders, self._dice, within=0.35)
-        return RandomHunter(self._crew, verbs, plan.orders, self._dice)
+        return RandomHunter(self._crew, self._outsider, verbs, plan.orders, self._dice)
 
     def _strike(self, strike: Strike, now: float) -> None:
         sending = self._outsider.sending()
@@ -241,7 +243,8 @@ class Campaign:
     def _script(self) -> dict[str, Any]:
         chances = dict(_FAULTS) if self._plan.faults else {}
         if self._plan.protocol == "new":
-            chances["create"] = _SLOW_CREATES
+            odds, slow = _SLOW_CREATES
+            chances["create"] = odds, (*slow, *(_LOST_OR_REFUSED if self._plan.faults else ()))
         return {
             "chances": {place: {"probability": odds, "faults": faults} for place, (odds, faults) in chances.items()}
         }

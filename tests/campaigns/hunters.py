@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 from campaigns.crew import Crew, Worker
 from campaigns.outsider import Outsider
 
+_PATIENCE = 1.0
+"""Seconds for which somebody in a submit is waited for."""
+
 
 @dataclass(frozen=True)
 class Strike:
@@ -17,9 +20,10 @@ class Strike:
 
 @dataclass
 class RandomHunter:
-    """Strikes anybody, at moments spread over the work."""
+    """Strikes at moments spread over the work: half of the time whoever is in a submit, else anybody."""
 
     crew: Crew
+    outsider: Outsider
     verbs: list[str]
     orders: int
     dice: random.Random
@@ -29,15 +33,23 @@ class RandomHunter:
     def look(self, now: float, finished: int) -> Strike | None:
         """Give the strike that is due, if one is."""
         due = self._done * 0.85 * self.orders / max(1, self._done + len(self.verbs))
-        victims = [worker for worker in self.crew.workers if not worker.is_stopped]
-        if not self.verbs or finished < due or not victims:
+        if not self.verbs or finished < due:
             return None
         if self._not_before is None:
             self._not_before = now + self.dice.uniform(0.05, 0.8)
-        if now < self._not_before:
+            self._aims = self.dice.random() < 0.5
+        victims = self._find_victims(patient=now < self._not_before + _PATIENCE)
+        if now < self._not_before or not victims:
             return None
         self._not_before, self._done = None, self._done + 1
         return Strike(self.verbs.pop(), self.dice.choice(victims))
+
+    def _find_victims(self, *, patient: bool) -> list[Worker]:
+        if self._aims and patient:
+            found = [self.crew.of(row["owner"]) for row in self.outsider.sending()]
+        else:
+            found = self.crew.workers
+        return [worker for worker in found if worker is not None and not worker.is_stopped]
 
 
 @dataclass

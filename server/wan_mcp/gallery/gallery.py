@@ -116,9 +116,11 @@ class Gallery:
         _, facts = await run_sync(_read_picture, path, abandon_on_cancel=True)
         return facts
 
-    async def write_sidecar(self, image: Path, facts: Mapping[str, object]) -> None:
+    async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
         """
         Write the facts of an image beside it, as `name.json`; one that exists is left as it is.
+
+        What a killed process leaves of it is swept with the parts of `order_id`.
 
         Raises:
             FolderNotAllowedError: the image lies outside the allowed folders.
@@ -126,7 +128,7 @@ class Gallery:
         """
         folder = await run_sync(self._folders.confine, image.parent)
         with reporting("write the sidecar of", image):
-            write = partial(sidecar.write, folder / image.name, facts, self._disk)
+            write = partial(sidecar.write, folder / image.name, facts, self._disk, order_id=order_id)
             await try_while_busy(write, self._clock)
 
     async def sweep(self, folder: Path, *, order_id: str, keep_owner: str | None) -> int:

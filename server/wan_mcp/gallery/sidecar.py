@@ -12,7 +12,7 @@ from wan_mcp.gallery.disk import Disk, write_all
 from wan_mcp.gallery.parts import make_part_path
 
 
-def write(image: Path, facts: Mapping[str, object], disk: Disk) -> None:
+def write(image: Path, facts: Mapping[str, object], disk: Disk, *, order_id: str) -> None:
     """
     Write `name.json` beside `name.png`, whole or not at all; leave one that exists as it is.
 
@@ -22,7 +22,7 @@ def write(image: Path, facts: Mapping[str, object], disk: Disk) -> None:
     target = image.with_suffix(".json")
     if os.path.lexists(target):
         return
-    part = make_part_path(image.parent, order_id="sidecar", index=0, owner="sidecar")
+    part = make_part_path(image.parent, order_id=order_id, index=0, owner="sidecar")
     try:
         _write_synced(part, _encode(facts), disk)
         if disk.claim(part, target):

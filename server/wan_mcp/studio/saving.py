@@ -96,7 +96,8 @@ class Saver:
             if image.state is ImageState.SAVED and before[image.index] is not ImageState.SAVED:
                 path = Path(image.path or "")
                 try:
-                    await self._gallery(order).write_sidecar(path, _sidecar(order, image, self._parts.clock.now()))
+                    note = _sidecar(order, image, self._parts.clock.now())
+                    await self._gallery(order).write_sidecar(path, note, order_id=order.local_id)
                 except WanError as error:
                     # The picture is what was paid for; the note about it is not worth a second try.
                     _log.warning("no note could be written beside %s: %s", path, error)
@@ -123,15 +124,16 @@ class Saver:
 
     async def _save_once(self, order: OrderRecord, image: ImageRecord) -> ImageRecord:
         gallery = self._gallery(order)
+        folder = await gallery.folder(None)
+        owner = _file_owner(self._parts.owner)
+        if order.version:
+            # Only an order that was taken over can have left parts behind. They go before the look for the file:
+            # whoever wrote them may only be slow, and without its part it can give the file no name any more.
+            await gallery.sweep(folder, order_id=order.local_id, keep_owner=owner)
         if image.state is ImageState.STAGED and image.path and image.sha256:
             path = Path(image.path)
             if await gallery.matches(path, image.sha256):
                 return _finished(image, await gallery.facts(path))
-        folder = await gallery.folder(None)
-        owner = _file_owner(self._parts.owner)
-        if order.version:
-            # Only an order that was taken over can have left parts behind.
-            await gallery.sweep(folder, order_id=order.local_id, keep_owner=owner)
         async with gallery.draft(folder, order_id=order.local_id, index=image.index, owner=owner) as draft:
             await self._parts.service.download(order.region, image.url or "", draft)
             facts = await draft.verify()

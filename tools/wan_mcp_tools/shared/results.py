@@ -119,8 +119,8 @@ def _next_step(task: Task) -> str | None:
             return f"{again} and wait_seconds=45. Do not order again meanwhile, it may be paid for."
         case TaskStatus.SUBMIT_UNKNOWN:
             return (
-                "Call list_tasks with remote=true to see the service's recent tasks. Order again with fresh=true only "
-                "if a second charge is acceptable."
+                "Call list_tasks with remote=true to see the service's recent tasks. Order again with fresh=true "
+                "only if a second charge is acceptable."
             )
         case TaskStatus.UNKNOWN:
             return "Call list_tasks to see the tasks that are known."
