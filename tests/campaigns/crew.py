@@ -96,6 +96,7 @@ class Crew:
         """Hold a worker still, as a laptop's lid does."""
         worker.is_stopped = True
         worker.process.send_signal(signal.SIGSTOP)
+        os.waitpid(worker.pid, os.WUNTRACED)
 
     def wake(self, worker: Worker) -> None:
         """Let a stopped worker go on."""

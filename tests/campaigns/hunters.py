@@ -32,7 +32,7 @@ class RandomHunter:
 
     def look(self, now: float, finished: int) -> Strike | None:
         """Give the strike that is due, if one is."""
-        due = self._done * 0.85 * self.orders / max(1, self._done + len(self.verbs))
+        due = self._done * 0.75 * self.orders / max(1, self._done + len(self.verbs))
         if not self.verbs or finished < due:
             return None
         if self._not_before is None:
@@ -71,7 +71,7 @@ class SubmitHunter:
         for local_id in rows.keys() - self._seen:
             self._seen.add(local_id)
             left = max(1, self.orders - len(self._seen))
-            if self.dice.random() < len(self.verbs) / (0.8 * left):
+            if self.dice.random() < len(self.verbs) / (0.6 * left):
                 self._planned[local_id] = now + self.dice.uniform(0, self.within)
         for local_id, moment in list(self._planned.items()):
             if local_id not in rows:

@@ -79,6 +79,16 @@ class Outsider:
         rows = self.peek("SELECT count(*) AS open FROM orders WHERE stage <> 'CLOSED'")
         return rows[0]["open"] if rows else -1
 
+    def is_unlocked(self) -> bool:
+        """Say whether nobody has the ledger locked, not even for reading."""
+        with closing(sqlite3.connect(self._ledger, timeout=0, isolation_level=None)) as database:
+            try:
+                database.execute("BEGIN EXCLUSIVE")
+            except sqlite3.OperationalError:
+                return False
+            database.execute("ROLLBACK")
+            return True
+
     def was_delivered(self, prompt: str) -> bool:
         """Say whether a process has begun to answer a call for this prompt with its pictures."""
         where = "json_extract(request, '$.prompt') = ? AND delivered_at IS NOT NULL"

@@ -8,7 +8,7 @@ from typing import Any
 
 import anyio
 
-from campaigns.crew import Crew
+from campaigns.crew import Crew, Worker
 from campaigns.outsider import Outsider
 from campaigns.report import Report, count
 from campaigns.worker import make_settings
@@ -40,6 +40,16 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
     with anyio.fail_after(seconds):
         while not condition():
             await anyio.sleep(0.01)
+
+
+async def hold_still(crew: Crew, worker: Worker, folder: Path) -> None:
+    """Stop a worker at a moment when it has no lock on the ledger, or everybody would be held still with it."""
+    while True:
+        crew.stop(worker)
+        if Outsider(folder).is_unlocked():
+            return
+        crew.wake(worker)
+        await anyio.sleep(0.005)
 
 
 def is_idle(folder: Path) -> Callable[[], bool]:

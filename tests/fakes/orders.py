@@ -2,7 +2,7 @@
 
 import itertools
 
-from wan_mcp.ledger import Limit, NewOrder, OrderRecord, SqliteLedger, Stage
+from wan_mcp.ledger import Dispatch, Limit, NewOrder, OrderRecord, SqliteLedger, Stage
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 OPEN = {"stage": Stage.OPEN, "status": TaskStatus.PENDING, "accepted_at": 1.0}
@@ -55,7 +55,7 @@ async def placed(ledger: SqliteLedger, **words) -> OrderRecord:
 async def sent(ledger: SqliteLedger, *, slot=None, **words) -> OrderRecord:
     """Write an order down and mark it as sent."""
     order = await placed(ledger, **words)
-    begun = await ledger.begin_sending(order, slot=slot, limit=EASY, clock_offset=None)
+    begun = await ledger.begin_sending(order, Dispatch(slot, EASY, None))
     assert isinstance(begun, OrderRecord)
     return begun
 

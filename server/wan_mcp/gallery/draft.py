@@ -1,7 +1,7 @@
 """An image on its way to the disk: a temporary file, then verified, then published under its name."""
 
 import os
-from collections.abc import AsyncGenerator, Iterator
+from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from itertools import count
@@ -15,7 +15,7 @@ from wan_mcp.gallery.disk import LONGEST_PATH, Disk, try_while_busy, write_all
 from wan_mcp.gallery.faults import reporting
 from wan_mcp.gallery.names import fit_stem
 from wan_mcp.gallery.picture import EXTENSIONS, ImageFacts, inspect
-from wan_mcp_tools.shared.errors import StorageError
+from wan_mcp_tools.shared.errors import StorageError, WanError
 
 _BUFFER_BYTES = 512 * 1024
 
@@ -70,7 +70,23 @@ class Draft:
             NotAnImageError: they are not; the message says what they look like.
             StorageError: the disk refuses, or another process removed the temporary file.
         """
-        self._facts = await run_sync(self._sync_and_inspect)
+        await run_sync(self._flush)
+        problems: list[WanError] = []
+
+        async def attempt(step: Callable[[], None]) -> None:
+            try:
+                await run_sync(step)
+            except WanError as problem:
+                problems.append(problem)
+
+        # The disk and the processor work side by side; both take some milliseconds.
+        async with anyio.create_task_group() as group:
+            group.start_soon(attempt, self._sync)
+            group.start_soon(attempt, self._inspect)
+        if problems:
+            raise problems[0]
+        if self._facts is None:
+            raise RuntimeError("inspecting gave neither facts nor a problem")
         return self._facts
 
     async def target(self, stem: str, extension: str) -> Path:
@@ -118,10 +134,12 @@ class Draft:
             os.ftruncate(self._opened(), 0)
             os.lseek(self._opened(), 0, os.SEEK_SET)
 
-    def _sync_and_inspect(self) -> ImageFacts:
-        self._flush()
+    def _sync(self) -> None:
         with reporting("write in", self.folder):
             self._disk.sync(self._opened())
+
+    def _inspect(self) -> None:
+        with reporting("read", self.folder):
             try:
                 data = self._part.read_bytes()
             except FileNotFoundError as problem:
@@ -131,7 +149,7 @@ class Draft:
                 f"The disk of {self.folder} kept {len(data)} of {self.size} bytes.",
                 "Check the disk, then ask again.",
             )
-        return inspect(data)
+        self._facts = inspect(data)
 
     def _claim(self, target: Path) -> bool:
         self._release()

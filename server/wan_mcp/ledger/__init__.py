@@ -1,6 +1,6 @@
 """What survives a restart: every order, its task and its images. The only place that speaks SQL."""
 
-from wan_mcp.ledger.port import Ledger, Limit, Slot
+from wan_mcp.ledger.port import Dispatch, Ledger, Limit, Slot
 from wan_mcp.ledger.records import (
     ImageRecord,
     ImageState,
@@ -13,6 +13,7 @@ from wan_mcp.ledger.records import (
 from wan_mcp.ledger.sqlite import SqliteLedger
 
 __all__ = [
+    "Dispatch",
     "ImageRecord",
     "ImageState",
     "Ledger",

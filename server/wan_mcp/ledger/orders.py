@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from wan_mcp.ledger.counts import images_since
 from wan_mcp.ledger.liveness import is_gone
-from wan_mcp.ledger.port import Changes
+from wan_mcp.ledger.port import Changes, Dispatch
 from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement, Stage
 from wan_mcp.ledger.rows import (
     held_order,
@@ -18,7 +18,7 @@ from wan_mcp.ledger.rows import (
     update_order,
     write_images,
 )
-from wan_mcp.ledger.turns import leave_slot
+from wan_mcp.ledger.turns import begin_sending, leave_slot
 from wan_mcp_tools.shared.errors import DailyLimitError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
@@ -35,6 +35,7 @@ def place(
     wanted_until: float,
     daily_limit: int,
     join: bool,
+    dispatch: Dispatch | None,
 ) -> Placement:
     """Insert an order, or find its unreceived twin."""
     twin = _twin(database, order.fingerprint, now) if join else None
@@ -68,7 +69,9 @@ def place(
             "wanted_by": owner,
         },
     )
-    return Placement(the_order(database, order.local_id), joined=False)
+    placed = the_order(database, order.local_id)
+    begun = begin_sending(database, order=placed, dispatch=dispatch, now=now) if dispatch else None
+    return Placement(begun if isinstance(begun, OrderRecord) else placed, joined=False)
 
 
 def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> OrderRecord | None:

@@ -28,6 +28,15 @@ class Slot:
     seconds: float
 
 
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What an order needs to be sent: a turn of the limit, the slot if there is one, and what the clocks say."""
+
+    slot: Slot | None
+    limit: Limit
+    clock_offset: float | None
+
+
 class Ledger(Protocol):
     """
     The record of orders.
@@ -57,9 +66,12 @@ class Ledger(Protocol):
         wanted_until: float,
         daily_limit: int,
         join: bool,
+        dispatch: Dispatch | None = None,
     ) -> Placement:
         """
         Write an order down, or find the identical one of the last 24 hours that nobody has received.
+
+        With `dispatch`, and if its slot and turn are free, a new order is marked as being sent in the same write.
 
         Raises:
             DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
@@ -89,9 +101,7 @@ class Ledger(Protocol):
         """Give orders, newest first, older than `before` (creation time and local id of the last one seen)."""
         ...
 
-    async def begin_sending(
-        self, order: OrderRecord, *, slot: Slot | None, limit: Limit, clock_offset: float | None
-    ) -> OrderRecord | float | None:
+    async def begin_sending(self, order: OrderRecord, dispatch: Dispatch) -> OrderRecord | float | None:
         """
         Take the slot and a turn of the limit, and mark the order as being sent: all or nothing.
 

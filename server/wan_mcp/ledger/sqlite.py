@@ -12,7 +12,7 @@ from anyio import CapacityLimiter
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import answers, counts, findings, leases, orders, turns
 from wan_mcp.ledger.connection import Connection
-from wan_mcp.ledger.port import Changes, Limit, Slot
+from wan_mcp.ledger.port import Changes, Dispatch, Limit, Slot
 from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
 from wan_mcp_tools.shared.tasks import TaskStatus
 
@@ -67,6 +67,7 @@ class SqliteLedger:
         wanted_until: float,
         daily_limit: int,
         join: bool,
+        dispatch: Dispatch | None = None,
     ) -> Placement:
         """Write an order down, or find the identical one that nobody has received."""
         return await self._write_now(
@@ -78,6 +79,7 @@ class SqliteLedger:
                 wanted_until=wanted_until,
                 daily_limit=daily_limit,
                 join=join,
+                dispatch=dispatch,
             )
         )
 
@@ -114,13 +116,9 @@ class SqliteLedger:
         """Give orders, newest first."""
         return await self._read(partial(orders.page, status=status, limit=limit, before=before))
 
-    async def begin_sending(
-        self, order: OrderRecord, *, slot: Slot | None, limit: Limit, clock_offset: float | None
-    ) -> OrderRecord | float | None:
+    async def begin_sending(self, order: OrderRecord, dispatch: Dispatch) -> OrderRecord | float | None:
         """Take the slot and a turn, and mark the order as being sent."""
-        return await self._write_now(
-            partial(turns.begin_sending, order=order, slot=slot, limit=limit, clock_offset=clock_offset)
-        )
+        return await self._write_now(partial(turns.begin_sending, order=order, dispatch=dispatch))
 
     async def take_slot(self, slot: Slot, holder: str) -> bool:
         """Take a slot for its time, unless somebody else has it."""

@@ -2,31 +2,26 @@
 
 import sqlite3
 
-from wan_mcp.ledger.port import Limit, Slot
+from wan_mcp.ledger.port import Dispatch, Limit, Slot
 from wan_mcp.ledger.records import OrderRecord, Stage
 from wan_mcp.ledger.rows import held_order, the_order, update_order
 
 
 def begin_sending(
-    database: sqlite3.Connection,
-    *,
-    order: OrderRecord,
-    slot: Slot | None,
-    limit: Limit,
-    clock_offset: float | None,
-    now: float,
+    database: sqlite3.Connection, *, order: OrderRecord, dispatch: Dispatch, now: float
 ) -> OrderRecord | float | None:
     """Take slot and turn and mark the order, or say how long to wait."""
     row = held_order(database, order)
     if row is None or row.stage is not Stage.QUEUED:
         return None
+    slot, limit = dispatch.slot, dispatch.limit
     wait = max(_slot_wait(database, slot, order.local_id, now), _limit_wait(database, limit, now))
     if wait > 0:
         return wait
     turn(database, limit=limit, now=now)
     if slot is not None:
         _write_slot(database, slot, order.local_id, now)
-    changes = {"stage": Stage.SENDING, "sent_at": now, "clock_offset": clock_offset}
+    changes = {"stage": Stage.SENDING, "sent_at": now, "clock_offset": dispatch.clock_offset}
     update_order(database, order.local_id, changes)
     return the_order(database, order.local_id)
 

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from wan_mcp.ledger import OrderRecord, Stage
+from wan_mcp.ledger import Dispatch, NewOrder, OrderRecord, Stage
 from wan_mcp.studio.books import Books, LeaseLostError
 from wan_mcp.studio.clocks import ServiceClocks
 from wan_mcp.studio.news import wait_first
@@ -57,6 +57,10 @@ class Follower:
             if watch:
                 group.start_soon(self._watch)
             await anyio.sleep_forever()
+
+    def dispatch(self, order: NewOrder) -> Dispatch:
+        """Say what an order needs to be sent."""
+        return self._sender.dispatch(order)
 
     def start(self, order: OrderRecord) -> None:
         """Begin to work on an order whose lease is ours and that was placed just now."""
@@ -124,11 +128,11 @@ class Follower:
     async def _step(self, order: OrderRecord, *, inherited: bool) -> OrderRecord:
         """Take an order one stage further."""
         match order.stage:
-            case Stage.QUEUED if inherited:
+            case Stage.QUEUED | Stage.SENDING if not inherited:
+                return await self._sender.send(order)
+            case Stage.QUEUED:
                 # Its process died before sending. Nobody may be there any more to want it.
                 return await self._books.advance(order, closed(NEVER_SENT))
-            case Stage.QUEUED:
-                return await self._sender.send(order)
             case Stage.SENDING:
                 # Whoever sent it can no longer tell what came of it.
                 return await self._books.advance(

@@ -2,14 +2,14 @@
 
 import json
 from collections import defaultdict
-from contextlib import AbstractAsyncContextManager, nullcontext
 
 import anyio
 
-from wan_mcp.ledger import ImageRecord, ImageState, Limit, OrderRecord, Slot, Stage
+from wan_mcp.ledger import Dispatch, ImageRecord, ImageState, Limit, NewOrder, OrderRecord, Slot, Stage
 from wan_mcp.remote import CreateOrder, TaskAnswer
 from wan_mcp.studio.books import Books, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.news import wait_first
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp_tools.shared.catalogue import WireProtocol
@@ -18,6 +18,8 @@ from wan_mcp_tools.shared.requests import ImageRequest
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
 DAY = 86_400.0
+_LOOK = 0.25
+"""Seconds between looks at a slot that is taken."""
 
 NEVER_SENT = Problem(
     "NotSent",
@@ -44,47 +46,55 @@ class Sender:
         self._parts = parts
         self._books = books
         self._clocks = clocks
-        self._queues: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._lines: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._answered: dict[str, anyio.Event] = {}
+
+    def dispatch(self, order: NewOrder | OrderRecord) -> Dispatch:
+        """Say what an order needs to be sent."""
+        name = f"create/{order.region}/{order.account}/{order.wire_model}"
+        model = self._parts.offer.catalogue.find(order.model or "")
+        limit = Limit(f"create/{order.region}/{order.wire_model}", model.submit_rate(order.region))
+        slot = None if order.protocol == WireProtocol.SYNC else Slot(name, self._parts.timings.slot)
+        return Dispatch(slot, limit, self._clocks.offset(order.region))
 
     async def send(self, order: OrderRecord) -> OrderRecord:
-        """Take an order from QUEUED to OPEN, LOST or CLOSED."""
+        """Take an order that was placed here from QUEUED, or just marked SENDING, to OPEN, LOST or CLOSED."""
         request = ImageRequest(**json.loads(order.request or "{}"))
-        name = f"create/{order.region}/{order.account}/{order.wire_model}"
-        waits_for_slot = order.protocol != WireProtocol.SYNC
-        slot = Slot(name, self._parts.timings.slot) if waits_for_slot else None
         started = self._parts.clock.monotonic()
         attempt = 0
-        while order.stage is Stage.QUEUED:
-            attempt += 1
-            # Without a slot, orders of this process stand in line only for their turn, not for an answer.
-            line: AbstractAsyncContextManager[object] = self._queues[name] if slot else nullcontext()
-            async with line:
-                order = await self._take_turn(order, slot)
-                if order.stage is not Stage.SENDING:
-                    return order
-                try:
-                    answer = await self._post(order, request, slot)
-                except WanError as error:
-                    waited = self._parts.clock.monotonic() - started
-                    order, pause = await self._refused(order, error, slot, attempt, waited)
-                else:
-                    return await self._accepted(order, answer, slot)
-            if pause:
-                await self._parts.clock.sleep(pause)
-        return order
-
-    def _limit(self, order: OrderRecord) -> Limit:
-        model = self._parts.offer.catalogue.find(order.model or "")
-        return Limit(f"create/{order.region}/{order.wire_model}", model.submit_rate(order.region))
-
-    async def _take_turn(self, order: OrderRecord, slot: Slot | None) -> OrderRecord:
-        limit = self._limit(order)
         while True:
+            attempt += 1
+            dispatch = self.dispatch(order)
+            line = dispatch.slot.name if dispatch.slot else dispatch.limit.name
+            if order.stage is Stage.QUEUED:
+                async with self._lines[line]:
+                    order = await self._take_turn(order, line)
+            if order.stage is not Stage.SENDING:
+                return order
+            try:
+                answer = await self._post(order, request, dispatch.slot)
+            except WanError as error:
+                waited = self._parts.clock.monotonic() - started
+                order, pause = await self._refused(order, error, dispatch, attempt, waited)
+                if order.stage is not Stage.QUEUED:
+                    return order
+                await self._parts.clock.sleep(pause)
+            else:
+                return await self._accepted(order, answer, dispatch.slot)
+            finally:
+                self._let_next(line)
+
+    def _let_next(self, line: str) -> None:
+        answered = self._answered.pop(line, None)
+        if answered is not None:
+            answered.set()
+
+    async def _take_turn(self, order: OrderRecord, line: str) -> OrderRecord:
+        while True:
+            answered = self._answered.setdefault(line, anyio.Event())
 
             async def begin() -> OrderRecord | float | None:
-                return await self._parts.ledger.begin_sending(
-                    order, slot=slot, limit=limit, clock_offset=self._clocks.offset(order.region)
-                )
+                return await self._parts.ledger.begin_sending(order, self.dispatch(order))
 
             begun = await self._books.insist(order.local_id, begin)
             if begun is None:
@@ -94,7 +104,8 @@ class Sender:
                 self._parts.news.publish(begun)
                 return begun
             self._parts.news.trouble(order.local_id, Problem("Queued", "The order waits for its turn to be sent."))
-            await self._parts.clock.sleep(min(begun, 1.0))
+            # The slot may be another process's, which rings no bell here.
+            await wait_first(self._parts.clock, answered.wait, min(begun, _LOOK))
 
     async def _post(self, order: OrderRecord, request: ImageRequest, slot: Slot | None) -> TaskAnswer:
         self._parts.news.trouble(order.local_id, None)
@@ -140,18 +151,17 @@ class Sender:
         return await self._books.accept(order, answer.task_id, slot=slot, changes=changes, images=images)
 
     async def _refused(
-        self, order: OrderRecord, error: WanError, slot: Slot | None, attempt: int, waited: float
+        self, order: OrderRecord, error: WanError, dispatch: Dispatch, attempt: int, waited: float
     ) -> tuple[OrderRecord, float]:
         """Put an order that was certainly not created back in line or end it; mark any other as lost."""
         timings = self._parts.timings
-        free = slot.name if slot else None
+        free = dispatch.slot.name if dispatch.slot else None
         if not error.nothing_created:
             return await self._lost(order, error), 0.0
         pause = 0.0
         if isinstance(error, ThrottledError) and waited < timings.throttle_patience:
             pause = error.retry_after or backoff(attempt, 2 * timings.throttle_step, 30.0)
-            limit = self._limit(order)
-            await self._books.insist(order.local_id, lambda: self._parts.ledger.hold_back(limit, pause))
+            await self._books.insist(order.local_id, lambda: self._parts.ledger.hold_back(dispatch.limit, pause))
         elif isinstance(error, NotConnectedError) and attempt < timings.connect_attempts:
             pause = backoff(attempt, timings.trouble_step, 8.0)
         if pause:

@@ -251,6 +251,7 @@ class WorkingStudio:
                     wanted_until=wanted_until,
                     daily_limit=self._parts.settings.daily_image_limit,
                     join=join,
+                    dispatch=self._follower.dispatch(new),
                 )
             except LedgerError as error:
                 if error.code != "LedgerLocked" or clock.monotonic() - started > min(seconds, 10.0):

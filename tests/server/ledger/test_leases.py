@@ -3,7 +3,7 @@
 from fakes.orders import EASY, LEASE, LONGEST, OPEN, accepted, claim, placed, sent
 from fakes.rivals import Rivals
 from wan_mcp.clock import SystemClock
-from wan_mcp.ledger import ImageRecord, ImageState, SqliteLedger, Stage
+from wan_mcp.ledger import Dispatch, ImageRecord, ImageState, SqliteLedger, Stage
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 
@@ -61,7 +61,7 @@ async def test_a_former_owner_sends_nothing(ledger, clock):
     clock.advance(LEASE)
     await claim(ledger, "other")
 
-    assert await ledger.begin_sending(order, slot=None, limit=EASY, clock_offset=None) is None
+    assert await ledger.begin_sending(order, Dispatch(None, EASY, None)) is None
 
 
 async def test_a_lease_from_a_clock_that_was_set_back_counts_as_over(ledger, clock):
@@ -123,6 +123,16 @@ async def test_what_was_released_is_not_held_any_more(ledger):
     assert await ledger.advance(order, {"status": TaskStatus.RUNNING}) is None
 
 
+async def test_an_order_that_was_overridden_is_nobodys(ledger):
+    order = await placed(ledger, owner="me")
+    overridden = await ledger.override(order.local_id, {"status": TaskStatus.UNKNOWN}, stages=(Stage.QUEUED,))
+
+    assert overridden.owner is None
+    [taken] = await ledger.claim("me", lease=LEASE, limit=1, longest_lease=LONGEST)
+    assert await ledger.advance(order, {"status": TaskStatus.RUNNING}) is None
+    assert await ledger.advance(taken, {"status": TaskStatus.RUNNING}) is not None
+
+
 async def test_the_next_end_of_a_lease_is_that_of_somebody_else(ledger, clock):
     assert await ledger.next_lease_end("me") is None
     await placed(ledger, owner="me", lease=10)
@@ -162,4 +172,3 @@ async def test_four_processes_claiming_at_once_never_share_an_order(path):
     claimed = [local_id for answer in answers for local_id in answer["claimed"]]
     assert len(claimed) == len(expected)
     assert set(claimed) == expected
-    assert sum(bool(answer["claimed"]) for answer in answers) > 1

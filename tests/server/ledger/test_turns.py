@@ -6,7 +6,7 @@ import pytest
 
 from fakes.orders import EASY, LEASE, placed, sent
 from fakes.rivals import Rivals
-from wan_mcp.ledger import Limit, OrderRecord, Slot, Stage
+from wan_mcp.ledger import Dispatch, Limit, OrderRecord, Slot, Stage
 
 SLOT = Slot("create/singapore/account/wan2.6-t2i", 6.0)
 ONE = Limit("create/singapore/wan2.6-t2i", 1.0)
@@ -17,7 +17,7 @@ near = partial(pytest.approx, abs=1e-5)
 
 
 async def begin(ledger, order, *, slot=SLOT, limit=EASY):
-    return await ledger.begin_sending(order, slot=slot, limit=limit, clock_offset=None)
+    return await ledger.begin_sending(order, Dispatch(slot, limit, None))
 
 
 async def test_a_slot_has_one_holder(ledger):
@@ -72,7 +72,7 @@ async def test_a_slot_from_a_clock_that_was_set_back_is_free(ledger, clock):
 
 async def test_beginning_to_send_marks_the_order_and_takes_slot_and_turn(ledger, clock):
     order = await placed(ledger)
-    begun = await ledger.begin_sending(order, slot=SLOT, limit=ONE, clock_offset=-1.25)
+    begun = await ledger.begin_sending(order, Dispatch(SLOT, ONE, -1.25))
 
     assert isinstance(begun, OrderRecord)
     assert (begun.stage, begun.sent_at, begun.clock_offset) == (Stage.SENDING, clock.now(), -1.25)

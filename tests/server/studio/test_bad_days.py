@@ -12,7 +12,9 @@ import pytest
 from fakes.bench import QUICK, get, leftovers, make_settings, order, running_studio, saved_files, submit
 from fakes.clock import ShiftedClock
 from fakes.dashscope_service import FakeService
+from fakes.orders import accepted, claim
 from wan_mcp.app import build_studio
+from wan_mcp.ledger import SqliteLedger
 from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
@@ -240,6 +242,35 @@ async def test_a_clock_that_is_set_back_an_hour_in_mid_task_delays_nothing(tmp_p
             another = await order(studio, "another")
     assert done.status is another.status is TaskStatus.SUCCEEDED
     assert len(service.creates) == len(saved_files(settings)) == 2
+
+
+async def test_orders_of_a_silent_process_are_taken_over_even_if_the_clock_is_set_back_meanwhile(tmp_path):
+    clock = ShiftedClock()
+    with FakeService(duration=0.0) as service:
+        settings = make_settings(tmp_path, service)
+        ledger = SqliteLedger(ledger_of(settings), clock)
+        task = service.create_foreign()
+        await accepted(ledger, task.id, owner="silent", lease=20.0, folder=str(settings.output_dir))
+        async with studio_by(clock, settings, lease=20.0):
+            await anyio.sleep(0.4)
+            assert not saved_files(settings)
+            clock.shift = -3600
+            await until(lambda: saved_files(settings))
+        await ledger.close()
+
+
+async def test_an_order_that_comes_back_before_its_worker_noticed_the_loss_is_worked_on(tmp_path):
+    with FakeService(pending=0.6, duration=0.1) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings, lease=0.0, renew=60.0) as studio:
+            task = await submit(studio)
+            ledger = SqliteLedger(ledger_of(settings), ShiftedClock())
+            assert await claim(ledger, "another process") == [task.local_id]
+            await ledger.release("another process")
+            await ledger.close()
+
+            assert (await get(studio, task.task_id)).images
+    assert len(service.creates) == len(saved_files(settings)) == 1
 
 
 async def test_a_process_that_slept_through_its_leases_goes_on_with_its_orders(tmp_path):

@@ -15,6 +15,7 @@ import pytest
 from campaigns.report import Report
 from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
 from fakes.dashscope_service import FakeService
+from wan_mcp.gallery.parts import make_part_path
 
 SLOW = {"kind": "slow-after", "seconds": 30}
 
@@ -25,7 +26,8 @@ class Point:
     Where the first process dies, and what the second one then finds.
 
     `die` names the call of the ledger that is the last one; without it the process is killed when `when` holds for
-    the service. `tasks` are created, `status` and `code` end the order.
+    the service. `tasks` are created, `status` and `code` end the order. `leaves_a_note` puts the temporary file of a
+    note into the folder, which no kill hits by chance often enough.
     """
 
     die: str | None = None
@@ -36,6 +38,7 @@ class Point:
     status: str = "SUCCEEDED"
     code: str | None = None
     is_lost: bool = False
+    leaves_a_note: bool = False
 
 
 POINTS = {
@@ -54,6 +57,7 @@ POINTS = {
     "before the name of the file is written down": Point("advance/STAGED"),
     "between the name in the ledger and the file": Point("advance/STAGED/after"),
     "between the file and the ledger": Point("advance/SAVED"),
+    "while writing the note beside the file": Point("advance/SAVED", leaves_a_note=True),
 }
 
 
@@ -79,6 +83,10 @@ async def play(point, model, folder):
                 worker.process.send_signal(signal.SIGKILL)
             await until(lambda: worker.process.poll() == -signal.SIGKILL)
         service.faults.clear()
+        if point.leaves_a_note:
+            make_part_path(
+                folder / "pictures", order_id=the_row(folder)["local_id"], index=0, owner="sidecar"
+            ).touch()
         async with another_process(folder, service):
             await until(is_idle(folder))
         return Played(account(service, folder), the_row(folder), service.paid_images())

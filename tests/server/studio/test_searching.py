@@ -7,8 +7,8 @@ import anyio
 import pytest
 
 from campaigns.outsider import Outsider
-from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, until
-from fakes.bench import QUICK, make_settings, order, running_studio, saved_files, submit
+from campaigns.scene import LEGACY, NEW, TIMINGS, a_crew, account, an_order, another_process, is_idle, until
+from fakes.bench import make_settings, order, submit
 from fakes.dashscope_service import FakeService
 from wan_mcp.app import build_studio
 from wan_mcp.studio import WorkingStudio
@@ -41,7 +41,7 @@ class Between:
 
 def a_studio(settings, part, call, event, **times):
     """Build a studio in which something happens after a call of one of its parts, `ledger` or `service`."""
-    parts = build_studio(settings, timings=replace(QUICK, **times))._parts
+    parts = build_studio(settings, timings=replace(TIMINGS, **times))._parts
     return WorkingStudio(replace(parts, **{part: Between(getattr(parts, part), call, event)}))
 
 
@@ -68,7 +68,7 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
 
         async def send_another(found):
             looks.append(service.now())
-            is_ripe = looks[-1] > looks[0] + QUICK.settle + 1.2
+            is_ripe = looks[-1] > looks[0] + TIMINGS.settle + 1.2
             if is_ripe and len(service.creates) == 1:
                 service.script("create", {"kind": "slow-after", "seconds": 0.6})
                 group.start_soon(lambda: submit(studio, "another", model=NEW))
@@ -76,7 +76,7 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
             return found
 
         service.script("create", "drop-before")
-        studio = a_studio(make_settings(tmp_path, service), part, call, send_another, grace=3.0)
+        studio = a_studio(make_settings(tmp_path, service), part, call, send_another, grace=2.2)
         async with studio.running(), anyio.create_task_group() as group:
             task = await order(studio, "a lost one", model=NEW, wait=12)
             await until(is_idle(tmp_path))
@@ -92,20 +92,19 @@ async def test_a_lost_order_with_a_failed_image_is_not_given_up_with_the_good_on
     with FakeService(duration=0.1) as service:
         service.script("create", "drop-after")
         service.script_endings("partial")
-        settings = make_settings(tmp_path, service)
-        async with running_studio(settings) as studio:
+        async with another_process(tmp_path, service) as studio:
             task = await order(studio, model=NEW, n=2)
             assert task.status is TaskStatus.SUBMIT_UNKNOWN
             assert task.problem is not None
             assert service.creates[0].task_id in task.problem.message
             await until(is_idle(tmp_path))
 
-    assert service.paid_images() == len(saved_files(settings)) == 1
+    assert service.paid_images() == len(list(Outsider(tmp_path).pictures())) == 1
 
 
 async def test_a_lost_order_waits_for_its_rival_that_may_have_the_same_task(tmp_path):
     """The first task is made after the second order was sent, so by time alone it could be the second's."""
-    with FakeService(duration=2.5) as service, a_crew(tmp_path, service) as crew:
+    with FakeService(duration=1.8) as service, a_crew(tmp_path, service) as crew:
         service.script("create", {"kind": "slow-before", "seconds": 1.0}, "drop-after")
         worker = crew.start()
         crew.tell(worker, an_order(NEW, n=1))
@@ -127,7 +126,7 @@ async def test_a_refusal_that_passes_does_not_end_the_search(tmp_path, place):
         service.script("create", "drop-after")
         refused = {"kind": "error-403", "code": "AccessDenied", "message": "no"}
         service.script(place, refused, refused)
-        async with running_studio(make_settings(tmp_path, service)) as studio:
+        async with another_process(tmp_path, service) as studio:
             task = await order(studio, model=NEW)
 
     assert task.status is TaskStatus.SUCCEEDED
@@ -137,7 +136,7 @@ async def test_a_refusal_that_stays_ends_the_search_when_its_time_is_over(tmp_pa
     with FakeService(duration=0.1) as service:
         service.script("create", "drop-after")
         service.set_chance("list", 1.0, {"kind": "error-403", "code": "AccessDenied", "message": "no"})
-        async with running_studio(make_settings(tmp_path, service)) as studio:
+        async with another_process(tmp_path, service) as studio:
             task = await order(studio, model=NEW)
 
     assert task.status is TaskStatus.SUBMIT_UNKNOWN
@@ -146,8 +145,7 @@ async def test_a_refusal_that_stays_ends_the_search_when_its_time_is_over(tmp_pa
 async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at(tmp_path):
     with FakeService(duration=0.1, echo=False) as service:
         service.script("create", "drop-after")
-        settings = make_settings(tmp_path, service)
-        async with running_studio(settings) as studio:
+        async with another_process(tmp_path, service) as studio:
             foreign = service.create_foreign(model=LEGACY, n=1, size="1280*1280", prompt="somebody else's")
             task = await order(studio, model=LEGACY)
 
@@ -155,7 +153,7 @@ async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at
             assert task.problem is not None
             assert foreign.id in task.problem.message
             await until(is_idle(tmp_path))
-    assert len(saved_files(settings)) == 2
+    assert len(list(Outsider(tmp_path).pictures())) == 2
 
 
 async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):

@@ -6,7 +6,19 @@ Meanwhile another has taken its orders over. Whatever it then says late is taken
 
 import pytest
 
-from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
+from campaigns.scene import (
+    LEGACY,
+    NEW,
+    TIMINGS,
+    a_crew,
+    account,
+    an_order,
+    another_process,
+    hold_still,
+    is_idle,
+    the_row,
+    until,
+)
 from fakes.dashscope_service import FakeService
 
 MODELS = pytest.mark.parametrize("model", [NEW, LEGACY])
@@ -19,7 +31,7 @@ async def test_an_id_that_comes_after_the_task_was_found_changes_nothing(tmp_pat
         worker = crew.start()
         crew.tell(worker, an_order(model))
         await until(lambda: service.tasks)
-        crew.stop(worker)
+        await hold_still(crew, worker, tmp_path)
         async with another_process(tmp_path, service):
             await until(is_idle(tmp_path))
         crew.wake(worker)
@@ -31,14 +43,13 @@ async def test_an_id_that_comes_after_the_task_was_found_changes_nothing(tmp_pat
     assert report.files == 2
 
 
-@MODELS
-async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp_path, model):
+async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp_path):
     with FakeService(duration=0.1, list_lag=1000) as service, a_crew(tmp_path, service) as crew:
         service.script("create", {"kind": "slow-after", "seconds": 0.3})
         worker = crew.start()
-        crew.tell(worker, an_order(model))
+        crew.tell(worker, an_order(NEW))
         await until(lambda: service.tasks)
-        crew.stop(worker)
+        await hold_still(crew, worker, tmp_path)
         async with another_process(tmp_path, service, grace=3.0):
             await until(lambda: the_row(tmp_path)["stage"] == "LOST")
             crew.wake(worker)
@@ -51,14 +62,13 @@ async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp
     assert (report.creates, report.files) == (1, 2)
 
 
-@MODELS
-async def test_an_id_that_comes_after_the_search_was_given_up_is_still_good_news(tmp_path, model):
+async def test_an_id_that_comes_after_the_search_was_given_up_is_still_good_news(tmp_path):
     with FakeService(duration=0.1, list_lag=1000) as service, a_crew(tmp_path, service) as crew:
         service.script("create", {"kind": "slow-after", "seconds": 0.3})
         worker = crew.start()
-        crew.tell(worker, an_order(model))
+        crew.tell(worker, an_order(LEGACY))
         await until(lambda: service.tasks)
-        crew.stop(worker)
+        await hold_still(crew, worker, tmp_path)
         async with another_process(tmp_path, service):
             await until(is_idle(tmp_path))
             assert the_row(tmp_path)["status"] == "SUBMIT_UNKNOWN"
@@ -78,7 +88,7 @@ async def test_an_id_that_comes_late_is_followed_when_nobody_else_is_there_any_m
         worker = crew.start()
         crew.tell(worker, an_order(NEW))
         await until(lambda: service.tasks)
-        crew.stop(worker)
+        await hold_still(crew, worker, tmp_path)
         async with another_process(tmp_path, service):
             await until(is_idle(tmp_path))
         crew.wake(worker)
@@ -97,7 +107,7 @@ async def test_a_download_that_goes_on_late_leaves_one_file(tmp_path):
         worker = crew.start()
         crew.tell(worker, an_order(NEW))
         await until(lambda: sum(each.sent > 0 for each in service.images_served) == 2)
-        crew.stop(worker)
+        await hold_still(crew, worker, tmp_path)
         async with another_process(tmp_path, service):
             await until(is_idle(tmp_path))
             crew.wake(worker)
@@ -113,9 +123,9 @@ async def test_a_process_that_is_alone_goes_on_where_it_was_held(tmp_path):
         worker = crew.start()
         crew.tell(worker, an_order(NEW))
         await until(service.count_queries)
-        crew.stop(worker)
-        lease_end = the_row(tmp_path)["lease_until"]
-        await until(lambda: service.now() > lease_end + 0.2)
+        await hold_still(crew, worker, tmp_path)
+        held_since = service.now()
+        await until(lambda: service.now() > held_since + TIMINGS.lease + 0.2)
         crew.wake(worker)
         await until(is_idle(tmp_path))
 
