@@ -20,6 +20,8 @@ _SHORTEST, _LONGEST = 2.0, 15.0
 _GUESS_GROWTH, _GUESS_MOST = 1.3, 5.0
 _INSTANT = 1.0
 """Seconds; tasks that usually end within this are asked for at once and often."""
+_LATE = 60.0
+"""Seconds; a first look later than this comes after a restart and says nothing of the running time."""
 _STEPS = 40
 
 
@@ -83,6 +85,20 @@ class Pace:
         density = math.exp(-z * z / 2) / (elapsed * self.spread * math.sqrt(2 * math.pi))
         surviving = max(math.erfc(z / math.sqrt(2)) / 2, 1e-9)
         return density / surviving
+
+
+def running_time(told: float | None, observed: float, *, is_first_look: bool) -> float | None:
+    """
+    Give the running time in seconds that is to be learned from a task, or None if it teaches nothing.
+
+    `told` is what the service says, `observed` the time from acceptance to the look that found the task done; a task
+    cannot have run longer than that. One that was done at the first look ran for some part of the time before.
+    """
+    if told is not None and told <= observed + _INSTANT:
+        return told
+    if not is_first_look:
+        return observed
+    return observed / 2 if observed < _LATE else None
 
 
 def backoff(attempt: int, first: float, most: float) -> float:

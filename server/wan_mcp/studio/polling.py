@@ -6,7 +6,7 @@ from wan_mcp.ledger import ImageRecord, OrderRecord, Stage
 from wan_mcp.remote import TaskAnswer
 from wan_mcp.studio.books import Books, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
-from wan_mcp.studio.pacing import Pace, backoff
+from wan_mcp.studio.pacing import Pace, backoff, running_time
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
 from wan_mcp.studio.sending import DAY, closed, image_records
@@ -35,7 +35,7 @@ class Poller:
         clock = self._parts.clock
         accepted = order.accepted_at or order.created_at
         pause = max(0.0, pace.first() - (clock.now() - accepted))
-        troubles = unknowns = 0
+        troubles = unknowns = looks = 0
         while True:
             if pause:
                 await self._parts.news.pause(order.local_id, pause)
@@ -53,7 +53,8 @@ class Poller:
             self._parts.news.trouble(order.local_id, None)
             self._clocks.learn(order.region, answer.served_at, clock.now())
             unknowns = unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
-            order = await self._note(order, answer, unknowns)
+            looks += 1
+            order = await self._note(order, answer, unknowns, looks)
             if order.stage is Stage.CLOSED or order.status is TaskStatus.SUCCEEDED:
                 return order
             order = await self._cancel_if_abandoned(order)
@@ -76,11 +77,11 @@ class Poller:
     def _is_over(self, order: OrderRecord) -> bool:
         return order.expires_at is not None and self._parts.clock.now() > order.expires_at
 
-    async def _note(self, order: OrderRecord, answer: TaskAnswer, unknowns: int) -> OrderRecord:
+    async def _note(self, order: OrderRecord, answer: TaskAnswer, unknowns: int, looks: int) -> OrderRecord:
         """Write down what an answer says; only changes are written."""
         match answer.status:
             case TaskStatus.SUCCEEDED:
-                return await self._succeeded(order, answer)
+                return await self._succeeded(order, answer, looks)
             case TaskStatus.FAILED:
                 problem = answer.problem or FAILED
                 return await self._books.advance(order, closed(problem) | self._ended(order, answer))
@@ -96,10 +97,12 @@ class Poller:
                     return order
                 return await self._books.advance(order, {"status": status})
 
-    async def _succeeded(self, order: OrderRecord, answer: TaskAnswer) -> OrderRecord:
+    async def _succeeded(self, order: OrderRecord, answer: TaskAnswer, looks: int) -> OrderRecord:
         images = image_records(answer)
+        observed = self._parts.clock.now() - (order.accepted_at or order.created_at)
         changes = self._ended(order, answer) | {
             "status": TaskStatus.SUCCEEDED,
+            "duration": running_time(answer.duration, observed, is_first_look=looks == 1),
             "actual_prompt": answer.actual_prompt,
             "expires_at": self._end_of_links(images),
         }
@@ -114,14 +117,7 @@ class Poller:
         return await self._books.advance(order, changes, images)
 
     def _ended(self, order: OrderRecord, answer: TaskAnswer) -> dict[str, object]:
-        now = self._parts.clock.now()
-        observed = now - order.accepted_at if order.accepted_at is not None else None
-        succeeded = answer.status is TaskStatus.SUCCEEDED
-        return {
-            "finished_at": now,
-            "duration": (answer.duration if answer.duration is not None else observed) if succeeded else None,
-            "request_id": order.request_id or answer.request_id,
-        }
+        return {"finished_at": self._parts.clock.now(), "request_id": order.request_id or answer.request_id}
 
     def _end_of_links(self, images: tuple[ImageRecord, ...]) -> float:
         """Read the end of the links' life from the links; without it, it is 24 hours from now."""

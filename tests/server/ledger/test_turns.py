@@ -217,7 +217,7 @@ def count_in_worst_second(moments):
 
 def test_four_processes_keep_one_limit_together(path):
     with Rivals(4) as rivals:
-        answers = rivals.race("turn", path=path, tasks=5, seconds=1.2, rate=20.0)
+        answers = rivals.race("turn", path=path, tasks=5, seconds=1.0, rate=20.0)
 
     moments = [moment for answer in answers for moment in answer["moments"]]
     assert count_in_worst_second(moments) <= 21

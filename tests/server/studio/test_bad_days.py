@@ -55,7 +55,7 @@ async def studio_by(clock, settings, **changes):
 
 @pytest.mark.parametrize("protocol", ["async", "sync"])
 async def test_a_picture_that_cannot_be_written_is_kept_and_saved_when_the_cause_is_gone(tmp_path, protocol):
-    with FakeService(duration=0.6) as service:
+    with FakeService(duration=0.4) as service:
         settings = make_settings(tmp_path, service, WAN_MCP_PROTOCOL=protocol)
         pictures = settings.output_dir
         async with running_studio(settings) as studio:
@@ -196,7 +196,7 @@ async def test_a_short_lock_only_makes_an_order_wait(tmp_path):
 
 @pytest.mark.parametrize("how", ["deleted", "moved away with its folder"])
 async def test_an_order_under_way_outlives_its_ledger(tmp_path, how):
-    with FakeService(duration=0.5) as service:
+    with FakeService(duration=0.3) as service:
         settings = make_settings(tmp_path, service)
         async with running_studio(settings) as studio:
             task = await submit(studio)
@@ -214,7 +214,7 @@ async def test_an_order_under_way_outlives_its_ledger(tmp_path, how):
 
 
 async def test_an_order_under_way_outlives_damage_to_its_ledger(tmp_path):
-    with FakeService(duration=0.5) as service:
+    with FakeService(duration=0.3) as service:
         settings = make_settings(tmp_path, service)
         async with running_studio(settings) as studio:
             task = await submit(studio)
@@ -233,7 +233,7 @@ async def test_an_order_under_way_outlives_damage_to_its_ledger(tmp_path):
 
 async def test_a_clock_that_is_set_back_an_hour_in_mid_task_delays_nothing(tmp_path):
     clock = ShiftedClock()
-    with FakeService(duration=0.5) as service:
+    with FakeService(duration=0.3) as service:
         settings = make_settings(tmp_path, service)
         async with studio_by(clock, settings) as studio:
             task = await submit(studio)
@@ -274,7 +274,7 @@ async def test_an_order_that_comes_back_before_its_worker_noticed_the_loss_is_wo
 
 
 async def test_a_process_that_slept_through_its_leases_goes_on_with_its_orders(tmp_path):
-    with FakeService(duration=0.5) as service:
+    with FakeService(duration=0.3) as service:
         settings = make_settings(tmp_path, service)
         # Leases that end at once and are never renewed, as those of a computer whose lid was closed.
         async with running_studio(settings, lease=0.0, renew=60.0) as studio, anyio.create_task_group() as group:

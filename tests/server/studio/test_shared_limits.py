@@ -31,22 +31,22 @@ def race(service, command, path, *, environ=None, **words):
 def test_four_processes_keep_the_daily_limit_to_the_image_and_the_models_rate(tmp_path):
     rate = Catalogue().find(MODEL).submit_rate("singapore")
     with FakeService(duration=0.2) as service:
-        prompts = [f"a flower shop {number}" for number in range(5)]
+        prompts = [f"a flower shop {number}" for number in range(4)]
         answers = race(
-            service, "place", tmp_path, environ={"WAN_MCP_DAILY_IMAGE_LIMIT": "16"}, prompts=prompts, wait=10
+            service, "place", tmp_path, environ={"WAN_MCP_DAILY_IMAGE_LIMIT": "13"}, prompts=prompts, wait=10
         )
 
     assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES
-    assert sum(answer["done"] for answer in answers) == 16
-    assert sum(answer["refused"] for answer in answers) == PROCESSES * len(prompts) - 16
-    assert service.paid_images() == len(service.creates) == 16
+    assert sum(answer["done"] for answer in answers) == 13
+    assert sum(answer["refused"] for answer in answers) == PROCESSES * len(prompts) - 13
+    assert service.paid_images() == len(service.creates) == 13
     assert count_in_worst_second([create.time for create in service.creates]) <= rate + 1
-    assert len(saved_files(make_settings(tmp_path))) == 16
+    assert len(saved_files(make_settings(tmp_path))) == 13
 
 
 def test_four_processes_together_ask_no_faster_than_the_account_may(tmp_path):
     with FakeService(duration=0.2) as service:
-        ids = [service.create_foreign(model=MODEL).id for _ in range(8)]
+        ids = [service.create_foreign(model=MODEL).id for _ in range(7)]
         answers = race(service, "look", tmp_path, ids=ids, wait=10)
 
     assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES
