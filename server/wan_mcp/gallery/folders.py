@@ -10,7 +10,7 @@ from pathlib import Path, PurePath
 from wan_mcp.gallery.disk import Disk
 from wan_mcp.gallery.faults import explain, reporting
 from wan_mcp.gallery.names import is_plain
-from wan_mcp.gallery.parts import make_part_path
+from wan_mcp.gallery.parts import PROBE, make_part_path
 from wan_mcp_tools.shared.errors import FolderNotAllowedError, RequestRefusedError, StorageError
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
@@ -135,9 +135,9 @@ def _is_same_folder(root: Path, other: Path) -> bool:
 
 
 def _try_writing(folder: Path, disk: Disk) -> None:
-    probe = make_part_path(folder, order_id="probe", index=0, owner="probe")
+    probe = make_part_path(folder, order_id=PROBE, index=0, owner=PROBE)
     with reporting("write in", folder):
         os.close(disk.create_new(probe))
     with suppress(OSError):
-        # A virus scanner may hold it for a moment; then it is swept later by its name and age.
+        # A virus scanner may hold it for a moment; then it is swept later by its name.
         probe.unlink(missing_ok=True)

@@ -18,6 +18,9 @@ from wan_mcp.gallery.faults import reporting
 _PART = re.compile(
     r"\.wan-mcp-(?P<order>[\w-]+)-(?P<index>\d+)-(?P<owner>\w+)\.(?P<nonce>[0-9a-f]{8})\.part", re.ASCII
 )
+PROBE = "probe"
+"""In the place of an order's id: an empty part that was made only to see whether the folder can be written."""
+
 _PLAIN_ORDER = re.compile(r"[\w-]{1,64}", re.ASCII)
 _PLAIN_OWNER = re.compile(r"\w{1,40}", re.ASCII)
 
@@ -47,14 +50,14 @@ def read_part_name(name: str) -> PartName | None:
 
 def sweep_order(folder: Path, *, order_id: str, keep_owner: str | None) -> int:
     """
-    Remove the parts of an order that other owners left, and count them.
+    Remove the parts of an order that other owners left, and probes, which nobody misses; count them.
 
     Raises:
         StorageError: the folder cannot be read.
     """
-    order = _make_token(order_id, _PLAIN_ORDER)
+    orders = {_make_token(order_id, _PLAIN_ORDER), PROBE}
     kept = None if keep_owner is None else _make_token(keep_owner, _PLAIN_OWNER)
-    return _sweep(folder, lambda _, name: name.order == order and name.owner != kept)
+    return _sweep(folder, lambda _, name: name.order in orders and name.owner != kept)
 
 
 def sweep_older(folder: Path, *, older_than: float) -> int:

@@ -15,7 +15,7 @@ import pytest
 from campaigns.report import Report
 from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
 from fakes.dashscope_service import FakeService
-from wan_mcp.gallery.parts import make_part_path
+from wan_mcp.gallery.parts import PROBE, make_part_path
 
 SLOW = {"kind": "slow-after", "seconds": 30}
 
@@ -26,8 +26,8 @@ class Point:
     Where the first process dies, and what the second one then finds.
 
     `die` names the call of the ledger that is the last one; without it the process is killed when `when` holds for
-    the service. `tasks` are created, `status` and `code` end the order. `leaves_a_note` puts the temporary file of a
-    note into the folder, which no kill hits by chance often enough.
+    the service. `tasks` are created, `status` and `code` end the order. `leaves` puts temporary files
+    into the folder that a kill leaves too seldom, by the order they are named after; an empty name means this one.
     """
 
     die: str | None = None
@@ -38,17 +38,21 @@ class Point:
     status: str = "SUCCEEDED"
     code: str | None = None
     is_lost: bool = False
-    leaves_a_note: bool = False
+    leaves: tuple[str, ...] = ()
 
 
 POINTS = {
-    "before the request leaves": Point("begin_sending", tasks=0, status="FAILED", code="NotSent"),
-    "when the row says that it is being sent": Point(
+    "while it stands in line to be sent": Point("begin_sending", tasks=0, status="FAILED", code="NotSent"),
+    "when it has stood in line and is written down as being sent": Point(
         "begin_sending/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
+    ),
+    "when it is written down as being sent at once": Point(
+        "place/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
     ),
     "during the request": Point(when=lambda service: bool(service.tasks), faults={"create": SLOW}, is_lost=True),
     "between the answer and its record": Point("accept", is_lost=True),
     "after the record of the answer": Point("accept/after"),
+    "while trying whether the folder can be written": Point("accept/after", leaves=(PROBE,)),
     "while asking for the task": Point(when=lambda service: bool(service.count_queries()), duration=0.8),
     "in mid-download": Point(
         when=lambda service: any(each.sent for each in service.images_served),
@@ -57,7 +61,7 @@ POINTS = {
     "before the name of the file is written down": Point("advance/STAGED"),
     "between the name in the ledger and the file": Point("advance/STAGED/after"),
     "between the file and the ledger": Point("advance/SAVED"),
-    "while writing the note beside the file": Point("advance/SAVED", leaves_a_note=True),
+    "while writing the note beside the file": Point("advance/SAVED", leaves=("",)),
 }
 
 
@@ -83,10 +87,9 @@ async def play(point, model, folder):
                 worker.process.send_signal(signal.SIGKILL)
             await until(lambda: worker.process.poll() == -signal.SIGKILL)
         service.faults.clear()
-        if point.leaves_a_note:
-            make_part_path(
-                folder / "pictures", order_id=the_row(folder)["local_id"], index=0, owner="sidecar"
-            ).touch()
+        for order_id in point.leaves:
+            named = order_id or the_row(folder)["local_id"]
+            make_part_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
         async with another_process(folder, service):
             await until(is_idle(folder))
         return Played(account(service, folder), the_row(folder), service.paid_images())
