@@ -47,7 +47,7 @@ def bind(tool: Tool) -> BoundTool:
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        parameters=input_schema(tool.arguments),
+        parameters=_plain_schema(tool.arguments),
         fn_metadata=FuncMetadata(
             arg_model=ArgModelBase, output_schema=_plain_schema(tool.result) if tool.result else None
         ),
@@ -65,11 +65,6 @@ def bind(tool: Tool) -> BoundTool:
     )
 
 
-def input_schema(arguments: type[Arguments]) -> dict[str, Any]:
-    """Give the schema of a tool's arguments, without what no reader needs."""
-    return _plain_schema(arguments)
-
-
 def read_arguments(tool: Tool, arguments: Mapping[str, object]) -> Arguments:
     """
     Check the arguments of a call.
@@ -81,7 +76,8 @@ def read_arguments(tool: Tool, arguments: Mapping[str, object]) -> Arguments:
         return tool.arguments.model_validate(dict(arguments))
     except ValidationError as error:
         known = list(tool.arguments.model_fields)
-        found = [_fault(fault["type"], str(fault["loc"][0]), fault["msg"], known) for fault in error.errors()]
+        faults = [fault for fault in error.errors() if fault["type"] != "none_required"]
+        found = [_fault(fault["type"], str(fault["loc"][0]), fault["msg"], known) for fault in faults]
         raise RequestRefusedError(
             f"{tool.name}: {' '.join(dict.fromkeys(found))}", f"Its arguments are: {', '.join(known)}."
         ) from None
@@ -94,7 +90,7 @@ def _fault(kind: str, name: str, message: str, known: list[str]) -> str:
         return f"There is no argument {name!r}" + (f"; did you mean {near[0]!r}?" if near else ".")
     if kind == "missing":
         return f"The argument {name!r} is missing."
-    return f"The argument {name!r} does not fit: {message}."
+    return f"The argument {name!r} does not fit: {message.removeprefix('Value error, ')}."
 
 
 def _reporter(context: Context[Any, Any]) -> Report:

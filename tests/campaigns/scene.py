@@ -1,5 +1,6 @@
 """What the tests of single kills have in common: short times, a crew, one order, and the account in the end."""
 
+import signal
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -40,6 +41,12 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
     with anyio.fail_after(seconds):
         while not condition():
             await anyio.sleep(0.01)
+
+
+async def until_killed(crew: Crew, worker: Worker) -> None:
+    """Wait for a worker's end, which must be the kill that was meant and no mishap before it."""
+    await until(lambda: worker.process.poll() is not None)
+    assert worker.process.returncode == -signal.SIGKILL, crew.errors()
 
 
 async def hold_still(crew: Crew, worker: Worker, folder: Path) -> None:

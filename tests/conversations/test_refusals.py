@@ -82,17 +82,55 @@ async def test_an_image_whose_link_has_died_is_expired_and_said_so(tmp_path):
     with FakeService(duration=0.1) as service:
         service.set_chance("image", 1.0, "expired")
         async with Client(_server(make_settings(tmp_path, service))) as client:
-            first = await client.call_tool("generate_image", {"prompt": "x"})
-            task_id = first.structured_content["task_id"]
-            with anyio.fail_after(10):
-                while True:
-                    last = await client.call_tool("get_task", {"task_id": task_id})
-                    if last.structured_content["status"] != "SUCCEEDED":
-                        break
-                    await anyio.sleep(0.1)
+            answer = await client.call_tool("generate_image", {"prompt": "x"})
 
-    assert last.is_error
-    assert last.structured_content["status"] == "EXPIRED"
+    assert answer.is_error
+    assert answer.structured_content["status"] == "EXPIRED"
+    assert answer.structured_content["code"] == "Expired"
+    assert len(service.creates) == 1
+
+
+async def test_images_that_were_ordered_and_not_given_are_named(tmp_path):
+    with FakeService(duration=0.1) as service:
+        service.script_endings("partial")
+        async with Client(_server(make_settings(tmp_path, service))) as client:
+            told = facts(await client.call_tool("generate_image", {"prompt": "x", "model": "wan2.6-t2i", "n": 2}))
+
+    assert len(told["images"]) == 1
+    assert [image["code"] for image in told["failed_images"]] == ["NotDelivered"]
+
+
+@pytest.mark.parametrize("tool", ["get_task", "cancel_task"])
+async def test_a_service_that_is_silent_does_not_hold_a_call_up(tmp_path, tool):
+    with FakeService() as service:
+        service.set_chance("query", 1.0, {"kind": "slow", "seconds": 20})
+        settings = make_settings(tmp_path, service, WAN_MCP_WAIT_SECONDS="1")
+        async with Client(_server(settings)) as client:
+            with anyio.fail_after(4):
+                text = words(await client.call_tool(tool, {"task_id": "0000-1111"}))
+
+    assert "in time" in text or "no answer" in text
+
+
+async def test_an_unknown_task_that_has_ended_is_told_with_its_images_at_once(tmp_path):
+    with FakeService(duration=0.0, pending=0.0) as service:
+        foreign = service.create_foreign(model="wan2.6-t2i", n=1)
+        settings = make_settings(tmp_path, service)
+        async with Client(_server(settings)) as client:
+            told = facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": 3}))
+
+    assert told["status"] == "SUCCEEDED"
+    assert [image["path"] for image in told["images"]] == [str(path) for path in saved_files(settings)]
+
+
+async def test_null_means_not_given(tmp_path):
+    with FakeService(duration=0.0, pending=0.0) as service:
+        async with Client(_server(make_settings(tmp_path, service))) as client:
+            nothing = dict.fromkeys(
+                ("negative_prompt", "model", "size", "n", "seed", "region", "fresh", "wait_seconds")
+            )
+            facts(await client.call_tool("generate_image", {"prompt": "x"} | nothing))
+            facts(await client.call_tool("list_tasks", {"status": None, "limit": None, "cursor": "", "remote": None}))
 
 
 async def test_prompts_in_any_script_become_legal_file_names(tmp_path):

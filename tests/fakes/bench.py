@@ -30,7 +30,6 @@ QUICK = Timings(
     save_again_most=1.0,
     trouble_step=0.05,
     trouble_most=0.4,
-    abandoned=0.3,
     stop=1.0,
 )
 """The proportions of the real times, some twenty times as fast."""

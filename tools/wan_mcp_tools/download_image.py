@@ -36,7 +36,7 @@ def download_image(studio: Studio) -> Tool:
             output_dir=arguments.output_dir,
             filename=arguments.filename,
         )
-        return Answer(_placed(image, task, studio.offer.default_region))
+        return Answer(_placed(image, task))
 
     return Tool(
         name="download_image",
@@ -52,8 +52,8 @@ def download_image(studio: Studio) -> Tool:
     )
 
 
-def _placed(image: SavedImage, task: Task | None, region: str) -> TaskResult:
+def _placed(image: SavedImage, task: Task | None) -> TaskResult:
     path = ImageResult(path=image.path, width=image.width, height=image.height, bytes=image.bytes)
     if task is None:
-        return TaskResult(status=TaskStatus.SUCCEEDED, region=region, images=(path,))
+        return TaskResult(status=TaskStatus.SUCCEEDED, images=(path,))
     return TaskResult(task_id=task.task_id, status=task.status, region=task.region, model=task.model, images=(path,))

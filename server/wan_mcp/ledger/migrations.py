@@ -43,8 +43,7 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
             notes TEXT NOT NULL DEFAULT '[]',
             wanted_until REAL NOT NULL DEFAULT 0,
             wanted_by TEXT,
-            delivered_at REAL,
-            abandoned_at REAL
+            delivered_at REAL
         )
         """,
         "CREATE INDEX orders_open ON orders (lease_until) WHERE stage <> 'CLOSED'",

@@ -43,7 +43,6 @@ def place(
         changes = {
             "wanted_until": max(wanted_until, twin.wanted_until),
             "wanted_by": owner,
-            "abandoned_at": None,
         }
         update_order(database, twin.local_id, changes)
         return Placement(the_order(database, twin.local_id), joined=True)
@@ -160,9 +159,6 @@ def deliver(database: sqlite3.Connection, *, local_id: str, now: float) -> None:
     )
 
 
-def unwant(database: sqlite3.Connection, *, local_id: str, abandoned_at: float | None) -> None:
+def unwant(database: sqlite3.Connection, *, local_id: str) -> None:
     """Record that nobody waits for the order."""
-    database.execute(
-        "UPDATE orders SET wanted_until = 0, abandoned_at = coalesce(?, abandoned_at) WHERE local_id = ?",
-        (abandoned_at, local_id),
-    )
+    database.execute("UPDATE orders SET wanted_until = 0 WHERE local_id = ?", (local_id,))

@@ -209,7 +209,7 @@ class Ledger(Protocol):
         """Record that a call was answered with the order's images."""
         ...
 
-    async def unwant(self, local_id: str, *, abandoned: bool) -> None:
+    async def unwant(self, local_id: str) -> None:
         """Record that the call that waited for the order waits no more."""
         ...
 

@@ -91,7 +91,7 @@ class OrderRecord:
 
     `account` is a fingerprint of the key, never the key. `clock_offset` is what was known, when the request was
     sent, of the service's clock minus ours. `wanted_until` says until when a call waits for it, `delivered_at`
-    when a call was answered with its images, `abandoned_at` when the call that placed it was cancelled.
+    when a call was answered with its images.
     """
 
     local_id: str
@@ -127,7 +127,6 @@ class OrderRecord:
     wanted_until: float
     wanted_by: str | None
     delivered_at: float | None
-    abandoned_at: float | None
     images: tuple[ImageRecord, ...] = ()
 
     @property

@@ -212,10 +212,9 @@ class SqliteLedger:
         """Record that a call was answered with the order's images."""
         await self._write_now(partial(orders.deliver, local_id=local_id))
 
-    async def unwant(self, local_id: str, *, abandoned: bool) -> None:
+    async def unwant(self, local_id: str) -> None:
         """Record that the call that waited for the order waits no more."""
-        abandoned_at = self._clock.now() if abandoned else None
-        await self._write(partial(orders.unwant, local_id=local_id, abandoned_at=abandoned_at))
+        await self._write(partial(orders.unwant, local_id=local_id))
 
     async def turn(self, limit: Limit) -> float:
         """Reserve the next turn of a limit; give the seconds until it comes."""

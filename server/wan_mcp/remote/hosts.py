@@ -77,7 +77,7 @@ class ImageHosts:
 
     def _is_configured(self, url: "httpx.URL", host: str) -> bool:
         port = url.port or _USUAL_PORTS[url.scheme]
-        return (host, port) in self._configured or (url.port is None and (host, None) in self._configured)
+        return (host, port) in self._configured or (host, None) in self._configured
 
 
 def _parse_entry(entry: str) -> tuple[str, int | None]:

@@ -1,7 +1,7 @@
 """Tasks that the service knows and the ledger does not: found by id or in the service's list."""
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import anyio
 
@@ -9,11 +9,15 @@ from wan_mcp.ledger import OrderRecord, Origin, Stage
 from wan_mcp.remote import ListedTask, TaskAnswer
 from wan_mcp.settings import RegionAccess
 from wan_mcp.studio.accounts import fingerprint
+from wan_mcp.studio.outcomes import DAY
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
-from wan_mcp.studio.sending import DAY
 from wan_mcp_tools.shared.errors import NotFoundError, WanError
 from wan_mcp_tools.shared.tasks import TaskStatus
+
+_MODEL_SECONDS = 1.0
+"""What the name of a found task's model is worth."""
+_MOST_PAGES = 5
 
 
 class Discoverer:
@@ -23,68 +27,93 @@ class Discoverer:
         self._parts = parts
         self._queries = queries
 
-    async def by_id(self, task_id: str) -> OrderRecord:
+    async def by_id(self, task_id: str, *, seconds: float) -> OrderRecord:
         """
-        Ask every region that has a key for a task, side by side.
+        Ask every region that has a key for a task, side by side, for at most `seconds`.
 
         Raises:
-            NotFoundError: none of them knows it.
+            NotFoundError: none of them knows it, as far as they answered in time.
         """
-        answers: dict[str, TaskAnswer] = {}
-        refusals: dict[str, WanError] = {}
-
-        async def ask(region: str) -> None:
-            try:
-                answers[region] = await self._queries.ask(region, task_id)
-            except WanError as error:
-                refusals[region] = error
-
+        found: list[tuple[RegionAccess, TaskAnswer]] = []
+        refusals: dict[str, str] = {}
         asked = self._usable()
-        async with anyio.create_task_group() as group:
-            for access in asked:
-                group.start_soon(ask, access.region)
-        for access in asked:
-            answer = answers.get(access.region)
-            if answer is not None and answer.status is not TaskStatus.UNKNOWN:
-                model = await self._model_of(access.region, task_id)
-                return await self._adopt(access, task_id, status=_followed(answer.status), model_id=model)
-        raise _not_found(task_id, asked, refusals)
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as group:
 
-    async def by_list(self, limit: int) -> tuple[list[OrderRecord], tuple[str, ...]]:
-        """Ask every region that has a key for its newest tasks; adopt the pictures among them that are unknown."""
+                async def ask(access: RegionAccess) -> None:
+                    try:
+                        answer = await self._queries.ask(access.region, task_id)
+                    except WanError as error:
+                        refusals[access.region] = str(error)
+                        return
+                    if answer.status is TaskStatus.UNKNOWN:
+                        refusals[access.region] = ""
+                        return
+                    found.append((access, answer))
+                    group.cancel_scope.cancel()
+
+                for access in asked:
+                    group.start_soon(ask, access)
+        if not found:
+            raise _not_found(task_id, asked, refusals)
+        access, answer = found[0]
+        with anyio.move_on_after(_MODEL_SECONDS):
+            model = await self._model_of(access.region, task_id)
+            return await self._adopt(access, task_id, status=_followed(answer.status), model_id=model)
+        return await self._adopt(access, task_id, status=_followed(answer.status), model_id=None)
+
+    async def by_list(self, limit: int, *, seconds: float) -> tuple[list[OrderRecord], tuple[str, ...]]:
+        """
+        Ask every region that has a key for its newest tasks, for at most `seconds`.
+
+        At most `limit` pictures of each that are unknown here are adopted. The notes say what was left out.
+        """
         adopted: list[OrderRecord] = []
-        notes: list[str] = []
+        notes = {access.region: "did not answer in time." for access in self._usable()}
 
         async def ask(access: RegionAccess) -> None:
             try:
-                listing = await self._queries.list(access.region, start=None, end=None, model_id=None)
-                adopted.extend(await self._adopt_all(access, listing.tasks[:limit]))
+                notes[access.region] = await self._adopt_newest(access, limit, adopted)
             except WanError as error:
-                notes.append(f"{access.region}: {error}")
+                notes[access.region] = str(error)
 
-        async with anyio.create_task_group() as group:
-            for access in self._usable():
-                group.start_soon(ask, access)
-        return adopted, tuple(sorted(notes))
+        if not any(not access.in_process for access in self._usable()):
+            notes |= {"": "No region has a key: set DASHSCOPE_API_KEY to ask the service."}
+        with anyio.move_on_after(seconds):
+            async with anyio.create_task_group() as group:
+                for access in self._usable():
+                    group.start_soon(ask, access)
+        return adopted, tuple(
+            f"{region}: {note}".removeprefix(": ") for region, note in sorted(notes.items()) if note
+        )
 
     def _usable(self) -> list[RegionAccess]:
         accesses = self._parts.settings.regions.values()
         return [access for access in accesses if access.api_key and access.base_url and not access.problem]
 
-    async def _adopt_all(self, access: RegionAccess, tasks: Sequence[ListedTask]) -> list[OrderRecord]:
-        known = await self._parts.ledger.known([task.task_id for task in tasks])
-        adopted: list[OrderRecord] = []
-        for task in tasks:
-            model = self._catalogue_id(task.model_id)
-            if task.task_id in known or model is None or task.status is TaskStatus.UNKNOWN:
-                continue
-            if await self._parts.ledger.unanswered(access.region, task.model_id or ""):
-                # It may be the task of an order whose answer was lost: the search decides that first.
-                continue
-            adopted.append(
-                await self._adopt(access, task.task_id, status=_followed(task.status), model_id=task.model_id)
-            )
-        return adopted
+    async def _adopt_newest(self, access: RegionAccess, limit: int, adopted: list[OrderRecord]) -> str:
+        """Read pages until `limit` unknown pictures were adopted; give a note of what was left out."""
+        taken = 0
+        for page in range(1, _MOST_PAGES + 1):
+            listing = await self._queries.list(access.region, page_no=page)
+            known = await self._parts.ledger.known([task.task_id for task in listing.tasks])
+            for task in listing.tasks:
+                if task.task_id in known or not await self._is_ours_to_take(access, task):
+                    continue
+                if taken == limit:
+                    return f"more than {limit} unknown tasks; call again for the next."
+                status = _followed(task.status)
+                adopted.append(await self._adopt(access, task.task_id, status=status, model_id=task.model_id))
+                taken += 1
+            if page >= listing.total_pages:
+                return ""
+        return f"only the newest {_MOST_PAGES} pages were read."
+
+    async def _is_ours_to_take(self, access: RegionAccess, task: ListedTask) -> bool:
+        if self._catalogue_id(task.model_id) is None or task.status is TaskStatus.UNKNOWN:
+            return False
+        # It may be the task of an order whose answer was lost: the search decides that first.
+        return not await self._parts.ledger.unanswered(access.region, task.model_id or "")
 
     async def _model_of(self, region: str, task_id: str) -> str | None:
         """Ask the list for a task's model, which the task itself does not tell. The picture does not need it."""
@@ -127,17 +156,17 @@ def _followed(status: TaskStatus) -> TaskStatus:
     return TaskStatus.RUNNING if status.is_final else status
 
 
-def _not_found(task_id: str, asked: Sequence[RegionAccess], refusals: dict[str, WanError]) -> WanError:
-    if not asked:
-        return NotFoundError(
-            f"The task {task_id} is not in the ledger, and no region has a key that could be asked for it.",
-            "Set DASHSCOPE_API_KEY.",
-        )
-    if len(refusals) == len(asked):
-        # Nobody could answer: the reason matters more than the id.
-        return next(iter(refusals.values()))
-    names = ", ".join(access.region for access in asked)
-    message = f"No task {task_id} is in the ledger or at the service ({names}); it may be older than 24 hours."
-    if refusals:
-        message += f" Not answered: {', '.join(sorted(refusals))}."
+def _not_found(task_id: str, asked: Sequence[RegionAccess], refusals: Mapping[str, str]) -> WanError:
+    """Say where the task was looked for; `refusals` has the reason of each region that answered, "" for "unknown"."""
+    message = f"The task {task_id} is not in the ledger"
+    unknown = [region for region, reason in refusals.items() if not reason]
+    if unknown:
+        message += f", nor at the service ({', '.join(unknown)}), which keeps tasks for 24 hours"
+    message += "."
+    silent = [access.region for access in asked if access.region not in refusals]
+    if silent:
+        message += f" {', '.join(silent)} did not answer in time."
+    message += "".join(f" {region}: {reason}" for region, reason in refusals.items() if reason)
+    if all(access.in_process for access in asked):
+        message += " No region has a key that could be asked for it: set DASHSCOPE_API_KEY."
     return NotFoundError(message, "Use list_tasks to see the tasks that are known.", code="TaskNotFound")

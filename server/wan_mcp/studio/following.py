@@ -9,14 +9,15 @@ from wan_mcp.ledger import Dispatch, NewOrder, OrderRecord, Stage
 from wan_mcp.studio.books import Books, LeaseLostError
 from wan_mcp.studio.clocks import ServiceClocks
 from wan_mcp.studio.news import wait_first
+from wan_mcp.studio.outcomes import DAY, closed
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.polling import Poller
 from wan_mcp.studio.queries import Queries
 from wan_mcp.studio.saving import Saver
 from wan_mcp.studio.searching import Searcher
-from wan_mcp.studio.sending import NEVER_SENT, Sender, closed
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp.studio.sending import NEVER_SENT, Sender
+from wan_mcp_tools.shared.errors import LedgerError, StorageError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 if TYPE_CHECKING:
@@ -169,6 +170,7 @@ class Follower:
         An idle process only asks the file system for the ledger's time, and reads nothing.
         """
         await self._parts.clock.sleep(self._parts.timings.start_delay)
+        await self._sweep()
         seen: object = None
         again = False
         due: float | None = None
@@ -181,6 +183,15 @@ class Follower:
             # Two writes of one clock tick leave the same token: after a change one more look follows.
             seen, again = token, changed
             await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.look)
+
+    async def _sweep(self) -> None:
+        """Remove what processes that died long ago have left half-written."""
+        settings = self._parts.settings
+        for folder in (settings.output_dir, *settings.allowed_dirs):
+            try:
+                await self._parts.gallery.sweep_older(folder, older_than=self._parts.clock.now() - DAY)
+            except StorageError as error:
+                _log.info("%s could not be swept: %s", folder, error)
 
     def _is_due(self, moment: float | None) -> bool:
         """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""

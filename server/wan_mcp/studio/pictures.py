@@ -3,7 +3,7 @@
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
-from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord
+from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
 from wan_mcp.studio.parts import Parts
 from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
 from wan_mcp_tools.shared.ports import Preview
@@ -81,6 +81,9 @@ def find_image(order: OrderRecord, index: int) -> ImageRecord:
     for image in order.images:
         if image.index == index:
             return image
+    if not order.images and order.stage is Stage.CLOSED:
+        reason = order.error_message or f"The task is {order.status}."
+        raise NotFoundError(f"The task {order.best_id} has no images: {reason}", code="ImageNotFound")
     if not order.images:
         raise NotFoundError(
             f"The task {order.best_id} is {order.status} and has no images yet.",

@@ -2,20 +2,24 @@
 
 from urllib.parse import parse_qs, urlsplit
 
-from wan_mcp.ledger import ImageRecord, OrderRecord, Stage
+from wan_mcp.ledger import ImageRecord, OrderRecord, Origin, Stage
 from wan_mcp.remote import TaskAnswer
 from wan_mcp.studio.books import Books, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.outcomes import DAY, closed, image_records
 from wan_mcp.studio.pacing import Pace, backoff, running_time
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
-from wan_mcp.studio.sending import DAY, closed, image_records
 from wan_mcp_tools.shared.errors import LedgerError, WanError
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
 EXPIRED = Problem(
     "Expired",
     "The service keeps a task and its images for 24 hours, and they are over. Nothing of it was saved.",
+)
+NO_IMAGES = Problem(
+    "NoImages",
+    "The service says that the task has succeeded, but names no image that can be read. It is asked again.",
 )
 FAILED = Problem("TaskFailed", "The service could not make the picture and gave no reason. It is not charged.")
 
@@ -34,7 +38,9 @@ class Poller:
         pace = await self._pace(order)
         clock = self._parts.clock
         accepted = order.accepted_at or order.created_at
-        pause = max(0.0, pace.first() - (clock.now() - accepted))
+        # A task that was found somewhere may have ended long ago.
+        first = pace.first() if order.origin is Origin.ORDERED else 0.0
+        pause = max(0.0, first - (clock.now() - accepted))
         troubles = unknowns = looks = 0
         while True:
             if pause:
@@ -50,14 +56,14 @@ class Poller:
                 pause = backoff(troubles, self._parts.timings.trouble_step, self._parts.timings.trouble_most)
                 continue
             troubles = 0
-            self._parts.news.trouble(order.local_id, None)
+            if answer.status is not TaskStatus.SUCCEEDED:
+                self._parts.news.trouble(order.local_id, None)
             self._clocks.learn(order.region, answer.served_at, clock.now())
             unknowns = unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
             looks += 1
             order = await self._note(order, answer, unknowns, looks)
             if order.stage is Stage.CLOSED or order.status is TaskStatus.SUCCEEDED:
                 return order
-            order = await self._cancel_if_abandoned(order)
             pause = self._next_pause(pace, asked_after, pause, unknowns)
 
     async def _pace(self, order: OrderRecord) -> Pace:
@@ -80,6 +86,8 @@ class Poller:
     async def _note(self, order: OrderRecord, answer: TaskAnswer, unknowns: int, looks: int) -> OrderRecord:
         """Write down what an answer says; only changes are written."""
         match answer.status:
+            case TaskStatus.UNKNOWN | TaskStatus.SUCCEEDED if self._is_over(order) and not answer.images:
+                return await self._books.advance(order, closed(EXPIRED, TaskStatus.EXPIRED))
             case TaskStatus.SUCCEEDED:
                 return await self._succeeded(order, answer, looks)
             case TaskStatus.FAILED:
@@ -88,8 +96,6 @@ class Poller:
             case TaskStatus.CANCELED:
                 canceled = Problem("Canceled", "The task was cancelled before it began. It is not charged.")
                 return await self._books.advance(order, closed(canceled, TaskStatus.CANCELED))
-            case TaskStatus.UNKNOWN if self._is_over(order):
-                return await self._books.advance(order, closed(EXPIRED, TaskStatus.EXPIRED))
             case TaskStatus.UNKNOWN if unknowns < self._parts.timings.unknown_answers:
                 return order
             case status:
@@ -98,7 +104,11 @@ class Poller:
                 return await self._books.advance(order, {"status": status})
 
     async def _succeeded(self, order: OrderRecord, answer: TaskAnswer, looks: int) -> OrderRecord:
-        images = image_records(answer)
+        images = image_records(answer, order.images_ordered)
+        if not images:
+            # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
+            self._parts.news.trouble(order.local_id, NO_IMAGES)
+            return order
         observed = self._parts.clock.now() - (order.accepted_at or order.created_at)
         changes = self._ended(order, answer) | {
             "status": TaskStatus.SUCCEEDED,
@@ -106,11 +116,6 @@ class Poller:
             "actual_prompt": answer.actual_prompt,
             "expires_at": self._end_of_links(images),
         }
-        if not images:
-            none = Problem(
-                "NoImages", "The service says that the task succeeded and gave no image. It is not charged."
-            )
-            return await self._books.advance(order, changes | closed(none))
         if len(images) == 1:
             # Its next step writes its row anyway.
             return self._books.defer(order, changes, images)
@@ -125,23 +130,3 @@ class Poller:
         queries = [parse_qs(urlsplit(image.url or "").query) for image in images]
         ends = [float(value) for query in queries for value in query.get("Expires", []) if value.isdigit()]
         return min(latest, max(ends)) if ends else latest
-
-    async def _cancel_if_abandoned(self, order: OrderRecord) -> OrderRecord:
-        """
-        Cancel a task that waits at the service while its caller has gone.
-
-        That is free, and it is given some time, because a client that timed out often asks again for the same.
-        """
-        if order.status is not TaskStatus.PENDING:
-            return order
-        row = await self._parts.ledger.get(order.local_id)
-        if row is None or row.abandoned_at is None or self._parts.news.is_waited_for(order.local_id):
-            return order
-        if self._parts.clock.now() - row.abandoned_at < self._parts.timings.abandoned:
-            return order
-        try:
-            await self._queries.cancel(order.region, order.task_id or "")
-        except WanError as error:
-            # Mostly: it has begun meanwhile, so it is paid for and is followed to its file.
-            self._parts.news.trouble(order.local_id, problem_of(error))
-        return order

@@ -11,11 +11,11 @@ import anyio
 from wan_mcp.clock import utc
 from wan_mcp.gallery import Gallery, ImageFacts
 from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
-from wan_mcp.studio.books import Books, LeaseLostError
+from wan_mcp.studio.books import Books, LeaseLostError, problem_of
+from wan_mcp.studio.outcomes import closed, image_records
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
-from wan_mcp.studio.sending import closed, image_records
 from wan_mcp_tools.shared.errors import DownloadError, LinkExpiredError, WanError
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
@@ -37,26 +37,26 @@ class Saver:
 
     async def save(self, order: OrderRecord) -> OrderRecord:
         """Take a succeeded order to CLOSED; until then every image is tried again as long as its link lives."""
+        timings = self._parts.timings
         rounds = 0
         while order.stage is Stage.OPEN:
             rounds += 1
-            order = await self._round(order, patient=rounds > 1)
-            if order.stage is not Stage.OPEN:
-                break
+            images = await self._round(order, attempts=timings.save_attempts if rounds == 1 else 1)
+            images = await self._renew_links(order, images)
             if self._is_over(order):
-                return await self._close_expired(order)
-            timings = self._parts.timings
-            await self._parts.news.pause(order.local_id, backoff(rounds, timings.save_again, timings.save_again_most))
-            order = await self._renew_links(order)
+                images = [image if image.state.is_settled else _given_up(image) for image in images]
+            order = await self._settle(order, images)
+            if order.stage is Stage.OPEN and not (rounds == 1 and _has_new_link(order)):
+                pause = backoff(rounds, timings.save_again, timings.save_again_most)
+                await self._parts.news.pause(order.local_id, pause)
         return order
 
     def _is_over(self, order: OrderRecord) -> bool:
         return order.expires_at is not None and self._parts.clock.now() > order.expires_at
 
-    async def _round(self, order: OrderRecord, *, patient: bool) -> OrderRecord:
-        """Try every image that is not settled, side by side; close the order when all are."""
+    async def _round(self, order: OrderRecord, *, attempts: int) -> list[ImageRecord]:
+        """Try every image that is not settled, side by side."""
         images = {image.index: image for image in order.images}
-        attempts = 1 if patient else self._parts.timings.save_attempts
 
         async def work(image: ImageRecord) -> None:
             images[image.index] = await self._save(order, image, attempts)
@@ -71,16 +71,17 @@ class Saver:
                         group.start_soon(work, image)
         except* LeaseLostError:
             raise LeaseLostError from None
-        outcome = [images[image.index] for image in order.images]
-        return await self._settle(order, outcome)
+        return [images[image.index] for image in order.images]
 
     async def _settle(self, order: OrderRecord, images: Sequence[ImageRecord]) -> OrderRecord:
         changes: dict[str, object] = {}
         if all(image.state.is_settled for image in images):
             changes["stage"] = Stage.CLOSED
             if all(image.state is ImageState.FAILED for image in images):
-                first = images[0]
-                changes |= closed(Problem(first.code or "Failed", first.message or "No image could be made."))
+                lost = next((image for image in images if image.code == "Expired"), None)
+                first = lost or images[0]
+                problem = Problem(first.code or "Failed", first.message or "No image could be made.")
+                changes |= closed(problem, TaskStatus.EXPIRED if lost else TaskStatus.FAILED)
             elif self._parts.news.is_waited_for(order.local_id):
                 changes["delivered_at"] = self._parts.clock.now()
         if "delivered_at" in changes:
@@ -120,6 +121,7 @@ class Saver:
             lasting = isinstance(failure, DownloadError) and not failure.retryable
             if lasting or attempt >= attempts:
                 return unsaved
+            self._parts.news.trouble(order.local_id, problem_of(failure))
             await self._parts.clock.sleep(backoff(attempt, self._parts.timings.save_step, 8.0))
 
     async def _save_once(self, order: OrderRecord, image: ImageRecord) -> ImageRecord:
@@ -156,40 +158,34 @@ class Saver:
             filename=request.get("filename"),
         )
 
-    async def _renew_links(self, order: OrderRecord) -> OrderRecord:
-        """Ask the task once more where a link is over: the answer may bring a new one."""
-        if order.task_id is None or not any(_is_dead(image) for image in order.images):
-            return order
-        try:
-            answer = await self._queries.ask(order.region, order.task_id)
-        except WanError:
-            # The images stay as they are, with their own reason, and the next round comes.
-            return order
-        fresh = {image.index: image for image in image_records(answer)}
-        images = [
-            fresh[image.index]
-            if _is_dead(image) and image.index in fresh and fresh[image.index].url != image.url
-            else image
-            for image in order.images
-        ]
-        if answer.status is TaskStatus.UNKNOWN or images == list(order.images):
-            return await self._close_expired(order)
-        return await self._books.advance(order, {}, images)
+    async def _renew_links(self, order: OrderRecord, images: list[ImageRecord]) -> list[ImageRecord]:
+        """Ask the task once more where a link is over: the answer brings a new one, or the image is gone."""
+        if not any(_is_dead(image) for image in images):
+            return images
+        fresh: dict[int, ImageRecord] = {}
+        if order.task_id is not None:
+            try:
+                answer = await self._queries.ask(order.region, order.task_id)
+            except WanError as error:
+                # The images stay as they are, and the next round asks again.
+                self._parts.news.trouble(order.local_id, problem_of(error))
+                return images
+            fresh = {image.index: image for image in image_records(answer)}
+        return [_renewed(image, fresh.get(image.index)) if _is_dead(image) else image for image in images]
 
-    async def _close_expired(self, order: OrderRecord) -> OrderRecord:
-        """End an order whose unsaved images are gone for good."""
-        images = [
-            image
-            if image.state.is_settled
-            else replace(image, state=ImageState.FAILED, url=None, message=f"Never saved: {image.message}")
-            for image in order.images
-        ]
-        changes: dict[str, object] = {"stage": Stage.CLOSED}
-        if not any(image.state is ImageState.SAVED for image in images):
-            reasons = " ".join(sorted({image.message or "" for image in images}))
-            problem = Problem("Expired", f"The image's link is over and nothing was saved. {reasons}".strip())
-            changes = closed(problem, TaskStatus.EXPIRED)
-        return await self._books.advance(order, changes, images)
+
+def _renewed(image: ImageRecord, fresh: ImageRecord | None) -> ImageRecord:
+    if fresh is not None and fresh.url is not None and fresh.url != image.url:
+        return fresh
+    return _given_up(image)
+
+
+def _given_up(image: ImageRecord) -> ImageRecord:
+    return replace(image, state=ImageState.FAILED, url=None, code="Expired", message=f"Never saved: {image.message}")
+
+
+def _has_new_link(order: OrderRecord) -> bool:
+    return any(image.state is ImageState.WAITING for image in order.images)
 
 
 def _finished(image: ImageRecord, facts: ImageFacts) -> ImageRecord:

@@ -16,10 +16,11 @@ from wan_mcp.remote import ListedTask, TaskAnswer
 from wan_mcp.studio.books import Books, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
 from wan_mcp.studio.likeness import agrees
+from wan_mcp.studio.outcomes import DAY, closed
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
-from wan_mcp.studio.sending import DAY, LOST_FOR_GOOD, closed
+from wan_mcp.studio.sending import LOST_FOR_GOOD
 from wan_mcp_tools.shared.catalogue import WireProtocol
 from wan_mcp_tools.shared.errors import KeyRefusedError, ServiceError, SettingsError, WanError
 from wan_mcp_tools.shared.requests import ImageRequest
@@ -151,7 +152,7 @@ class Searcher:
     ) -> OrderRecord:
         """Adopt, offer, give up, or wait on; `may_inherit` while a rival may leave tasks to this order."""
         timings = self._parts.timings
-        request = ImageRequest(**json.loads(order.request or "{}"))
+        request = ImageRequest.from_dict(json.loads(order.request or "{}"))
         if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
             return order
         matches = [answer for answer in answers if agrees(answer, order, request)]

@@ -5,11 +5,12 @@ from collections import defaultdict
 
 import anyio
 
-from wan_mcp.ledger import Dispatch, ImageRecord, ImageState, Limit, NewOrder, OrderRecord, Slot, Stage
+from wan_mcp.ledger import Dispatch, ImageRecord, Limit, NewOrder, OrderRecord, Slot, Stage
 from wan_mcp.remote import CreateOrder, TaskAnswer
 from wan_mcp.studio.books import Books, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
 from wan_mcp.studio.news import wait_first
+from wan_mcp.studio.outcomes import DAY, closed, image_records
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp_tools.shared.catalogue import WireProtocol
@@ -17,7 +18,6 @@ from wan_mcp_tools.shared.errors import NotConnectedError, ThrottledError, WanEr
 from wan_mcp_tools.shared.requests import ImageRequest
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
-DAY = 86_400.0
 _LOOK = 0.25
 """Seconds between looks at a slot that is taken."""
 
@@ -26,7 +26,7 @@ NEVER_SENT = Problem(
     "The server stopped before the order was sent. Nothing was ordered and nothing will be charged. Order again.",
 )
 LOST_FOR_GOOD = Problem(
-    "AnswerLost",
+    "AnswerLostForGood",
     "The order was sent by the synchronous protocol and its answer was lost. That protocol gives no task id, so the "
     "order cannot be found again; it may have been charged. It is not repeated by itself: order again with "
     "fresh=true if the picture is worth a second charge. The asynchronous protocol has no such gap.",
@@ -59,7 +59,7 @@ class Sender:
 
     async def send(self, order: OrderRecord) -> OrderRecord:
         """Take an order that was placed here from QUEUED, or just marked SENDING, to OPEN, LOST or CLOSED."""
-        request = ImageRequest(**json.loads(order.request or "{}"))
+        request = ImageRequest.from_dict(json.loads(order.request or "{}"))
         started = self._parts.clock.monotonic()
         attempt = 0
         while True:
@@ -147,7 +147,7 @@ class Sender:
         images: tuple[ImageRecord, ...] = ()
         if answer.task_id is None:
             changes["finished_at"] = now
-            images = image_records(answer)
+            images = image_records(answer, order.images_ordered)
         return await self._books.accept(order, answer.task_id, slot=slot, changes=changes, images=images)
 
     async def _refused(
@@ -174,7 +174,11 @@ class Sender:
         # The slot is not freed: it ends by itself, which keeps the next order's window apart from this one's.
         if order.protocol == WireProtocol.SYNC:
             return await self._books.advance(
-                order, closed(LOST_FOR_GOOD, TaskStatus.SUBMIT_UNKNOWN) | {"lost_at": self._parts.clock.now()}
+                order,
+                closed(
+                    Problem(LOST_FOR_GOOD.code, f"{error.message} {LOST_FOR_GOOD.message}"), TaskStatus.SUBMIT_UNKNOWN
+                )
+                | {"lost_at": self._parts.clock.now()},
             )
         return await self._books.advance(
             order,
@@ -186,30 +190,6 @@ class Sender:
                 "error_message": error.message,
             },
         )
-
-
-def closed(problem: Problem, status: TaskStatus = TaskStatus.FAILED) -> dict[str, object]:
-    """Give the changes that end an order with a reason."""
-    return {
-        "stage": Stage.CLOSED,
-        "status": status,
-        "error_code": problem.code,
-        "error_message": problem.message,
-    }
-
-
-def image_records(answer: TaskAnswer) -> tuple[ImageRecord, ...]:
-    """Give the images of an answer as the ledger keeps them."""
-    return tuple(
-        ImageRecord(
-            image.index,
-            ImageState.WAITING if image.url else ImageState.FAILED,
-            url=image.url,
-            code=image.code,
-            message=image.message,
-        )
-        for image in answer.images
-    )
 
 
 def _wire_order(order: OrderRecord, request: ImageRequest) -> CreateOrder:

@@ -5,37 +5,37 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
 
-from wan_mcp.ledger import NewOrder, OrderRecord, Placement, Stage
+from wan_mcp.ledger import NewOrder, OrderRecord, Placement
 from wan_mcp.settings import RegionAccess
 from wan_mcp.studio.accounts import fingerprint
+from wan_mcp.studio.cancelling import Canceler
 from wan_mcp.studio.collecting import CollectSummary, collect
 from wan_mcp.studio.discovering import Discoverer
+from wan_mcp.studio.finding import FRESH_LOOK, Finder
 from wan_mcp.studio.following import Follower
 from wan_mcp.studio.keeping import Keeper, keep
-from wan_mcp.studio.news import wait_first
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.pictures import Pictures
 from wan_mcp.studio.views import is_settled, view
 from wan_mcp.studio.waiting import Waiter
 from wan_mcp_tools.shared.errors import (
+    AnswerLostError,
     LedgerError,
     MissingKeyError,
-    NotCancelableError,
-    NotFoundError,
     RequestRefusedError,
     SettingsError,
 )
 from wan_mcp_tools.shared.offer import Offer
 from wan_mcp_tools.shared.ports import Preview, Report, TaskPage
 from wan_mcp_tools.shared.requests import ImageRequest
-from wan_mcp_tools.shared.tasks import Problem, SavedImage, Task, TaskStatus
+from wan_mcp_tools.shared.tasks import SavedImage, Task, TaskStatus
 
-_FRESH_LOOK = 1.5
-"""Seconds that a look at a running task may take to ask the service first."""
+T = TypeVar("T")
 
 
 class WorkingStudio:
@@ -48,6 +48,8 @@ class WorkingStudio:
         self._discoverer = Discoverer(parts, self._follower.queries)
         self._pictures = Pictures(parts)
         self._keeper = Keeper(parts)
+        self._finder = Finder(parts, self._discoverer, self._follower)
+        self._canceler = Canceler(parts, self._follower.queries)
 
     @property
     def offer(self) -> Offer:
@@ -106,48 +108,29 @@ class WorkingStudio:
             order = await self._waiter.wait(order, until, seconds=wait_seconds, report=report)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._unwant(order, abandoned=not until_named)
+                await self._unwant(order)
             raise
         if not until_named and not order.images:
-            await self._unwant(order, abandoned=False)
+            await self._unwant(order)
         return await self._delivered(order, joined=placement.joined)
 
     async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
-        order = await self._find(task_id)
-        if order.stage is Stage.OPEN and not order.status.is_final:
-            # A look is worth a question: what is known may be some seconds old.
-            bell = self._parts.news.bell(order.local_id)
-            self._parts.news.poke(order.local_id)
-            if wait_seconds <= 0:
-                await wait_first(self._parts.clock, bell.wait, _FRESH_LOOK)
-        order = await self._waiter.wait(order, is_settled, seconds=max(wait_seconds, 0.001), report=report)
+        started = self._parts.clock.monotonic()
+        order = await self._finder.find(task_id, seconds=wait_seconds + FRESH_LOOK)
+        await self._finder.freshen(order, seconds=wait_seconds)
+        left = max(wait_seconds - (self._parts.clock.monotonic() - started), 0.001)
+        order = await self._waiter.wait(order, is_settled, seconds=left, report=report)
         return await self._delivered(order)
 
     async def cancel(self, task_id: str) -> Task:
         """Cancel a task that is still PENDING."""
-        order = await self._find(task_id)
-        if order.stage is Stage.QUEUED:
-            unsent = Problem("Canceled", "The order was cancelled before it was sent. Nothing is charged.")
-            cancelled = await self._close(order, unsent, (Stage.QUEUED,))
-            if cancelled is not None:
-                return view(cancelled)
-            order = await self._find(task_id)
-        if order.stage is not Stage.OPEN or order.status.is_final or order.task_id is None:
-            raise NotCancelableError(_too_late(order), f"Call get_task with task_id={order.best_id}.", code="TooLate")
-        try:
-            await self._follower.queries.cancel(order.region, order.task_id)
-        except NotCancelableError as error:
-            self._parts.news.poke(order.local_id)
-            raise NotCancelableError(
-                f"The task {order.task_id} has begun, and only a PENDING task can be cancelled. It will be finished, "
-                "charged and saved.",
-                f"Call get_task with task_id={order.task_id} to collect it.",
-                code=error.code,
-            ) from error
-        done = Problem("Canceled", "The task was cancelled before it began. It is not charged.")
-        cancelled = await self._close(order, done, (Stage.OPEN,))
-        return view(cancelled or order)
+
+        async def work() -> Task:
+            order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
+            return view(await self._canceler.cancel(order))
+
+        return await self._in_time(work, "Call get_task to see whether it was cancelled.")
 
     async def list_tasks(
         self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
@@ -155,7 +138,7 @@ class WorkingStudio:
         """Give the ledger's tasks, newest first."""
         notes: tuple[str, ...] = ()
         if remote:
-            adopted, notes = await self._discoverer.by_list(limit)
+            adopted, notes = await self._discoverer.by_list(limit, seconds=self.default_wait_seconds)
             if adopted:
                 self._follower.look()
         if not await self._parts.ledger.exists():
@@ -170,17 +153,32 @@ class WorkingStudio:
         self, *, task_id: str | None, index: int, url: str | None, output_dir: str | None, filename: str | None
     ) -> tuple[SavedImage, Task | None]:
         """Put an image of a task, or of a result URL, into a folder under a name."""
-        if task_id is None:
-            region = self._parts.settings.default_region
-            return await self._pictures.fetch(url or "", region, index, output_dir, filename), None
-        order = await self._find(task_id)
-        image = await self._pictures.place(order, index, output_dir, filename)
-        return image, await self._delivered(order)
+
+        async def work() -> tuple[SavedImage, Task | None]:
+            if task_id is None:
+                region = self._parts.settings.default_region
+                return await self._pictures.fetch(url or "", region, index, output_dir, filename), None
+            order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
+            await self._finder.freshen(order, seconds=0)
+            order = self._parts.news.latest(order.local_id) or await self._parts.ledger.get(order.local_id) or order
+            image = await self._pictures.place(order, index, output_dir, filename)
+            return image, await self._delivered(order)
+
+        return await self._in_time(work, "Nothing was written; call again.")
 
     async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
-        order = await self._find(task_id) if task_id is not None else None
+        order = None
+        if task_id is not None:
+            order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
         return await self._pictures.preview(order, index, path)
+
+    async def _in_time(self, work: Callable[[], Awaitable[T]], advice: str) -> T:
+        """Do what has no wait of its own in the time that other calls wait."""
+        seconds = max(self.default_wait_seconds, FRESH_LOOK)
+        with anyio.move_on_after(seconds):
+            return await work()
+        raise AnswerLostError(f"There was no answer within {seconds:.0f} seconds.", advice, code="TimedOut")
 
     async def collect(
         self,
@@ -260,40 +258,9 @@ class WorkingStudio:
                     ) from error
                 await clock.sleep(0.2)
 
-    async def _find(self, task_id: str) -> OrderRecord:
-        task_id = task_id.strip()
-        if not task_id:
-            raise RequestRefusedError("The task id is empty.", "Use the task_id of an earlier answer, or list_tasks.")
-        if await self._parts.ledger.exists():
-            order = await self._parts.ledger.get(task_id)
-            if order is not None:
-                return self._parts.news.latest(order.local_id) or order
-        if task_id.startswith("local-"):
-            raise NotFoundError(
-                f"No order {task_id} is in this ledger.", "Use list_tasks to see those that are.", code="TaskNotFound"
-            )
-        order = await self._discoverer.by_id(task_id)
-        self._follower.look()
-        return order
-
-    async def _close(self, order: OrderRecord, problem: Problem, stages: tuple[Stage, ...]) -> OrderRecord | None:
-        closed = await self._parts.ledger.override(
-            order.local_id,
-            {
-                "stage": Stage.CLOSED,
-                "status": TaskStatus.CANCELED,
-                "error_code": problem.code,
-                "error_message": problem.message,
-            },
-            stages=stages,
-        )
-        if closed is not None and self._parts.news.latest(order.local_id) is not None:
-            self._parts.news.publish(closed)
-        return closed
-
-    async def _unwant(self, order: OrderRecord, *, abandoned: bool) -> None:
+    async def _unwant(self, order: OrderRecord) -> None:
         try:
-            await self._parts.ledger.unwant(order.local_id, abandoned=abandoned)
+            await self._parts.ledger.unwant(order.local_id)
         except LedgerError:
             # Then the row says for some seconds more that a call waits for it, which ends by itself.
             return
@@ -314,16 +281,8 @@ def _is_named(order: OrderRecord) -> bool:
     return order.task_id is not None or is_settled(order)
 
 
-def _too_late(order: OrderRecord) -> str:
-    if order.stage is Stage.SENDING:
-        return f"The order {order.local_id} is being sent and cannot be cancelled at this moment."
-    if order.stage is Stage.LOST:
-        return f"The answer to the order {order.local_id} was lost; it is being looked for and cannot be cancelled."
-    return f"The task {order.best_id} is {order.status}; only a PENDING task can be cancelled."
-
-
 def _read_cursor(cursor: str | None) -> tuple[float, str] | None:
-    if cursor is None:
+    if not cursor:
         return None
     moment, _, local_id = cursor.partition("/")
     try:

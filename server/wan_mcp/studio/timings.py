@@ -35,7 +35,6 @@ class Timings:
     save_again_most: float = 600.0
     trouble_step: float = 1.0
     trouble_most: float = 60.0
-    abandoned: float = 10.0
     stop: float = 1.5
     progress: float = 4.0
 

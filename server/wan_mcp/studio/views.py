@@ -28,7 +28,7 @@ def view(order: OrderRecord, *, joined: bool = False, trouble: Problem | None = 
         model=order.model,
         settled=is_settled(order),
         created_at=utc(order.created_at),
-        request=ImageRequest(**json.loads(order.request)) if order.request else None,
+        request=ImageRequest.from_dict(json.loads(order.request)) if order.request else None,
         images=tuple(_saved(image) for image in order.images if image.state is ImageState.SAVED),
         failed_images=tuple(
             _failed(image) for image in order.images if image.state in (ImageState.UNSAVED, ImageState.FAILED)

@@ -109,18 +109,10 @@ async def test_the_first_delivery_is_the_one_that_is_noted(ledger, clock):
     assert (row.delivered_at, row.wanted_until) == (first, 0)
 
 
-async def test_a_call_that_was_cut_off_is_told_from_one_whose_time_was_over(ledger, clock):
-    order = await accepted(ledger, "task", wanted_until=clock.now() + 45)
-    await ledger.unwant(order.local_id, abandoned=False)
-    assert (await ledger.get("task")).abandoned_at is None
-    await ledger.unwant(order.local_id, abandoned=True)
-    assert (await ledger.get("task")).abandoned_at == clock.now()
-
-
 async def test_what_waiting_calls_note_does_not_disturb_the_process_that_follows(ledger):
     order = await sent(ledger)
     named = await ledger.accept(order.local_id, "task", slot=None, changes=OPEN, held=order)
-    await ledger.unwant(order.local_id, abandoned=True)
+    await ledger.unwant(order.local_id)
     await ledger.deliver(order.local_id)
 
     assert await ledger.advance(named, {"status": TaskStatus.RUNNING}) is not None

@@ -13,7 +13,18 @@ import anyio
 import pytest
 
 from campaigns.report import Report
-from campaigns.scene import LEGACY, NEW, a_crew, account, an_order, another_process, is_idle, the_row, until
+from campaigns.scene import (
+    LEGACY,
+    NEW,
+    a_crew,
+    account,
+    an_order,
+    another_process,
+    is_idle,
+    the_row,
+    until,
+    until_killed,
+)
 from fakes.dashscope_service import FakeService
 from wan_mcp.gallery.parts import PROBE, make_part_path
 
@@ -85,7 +96,7 @@ async def play(point, model, folder):
             if point.when is not None:
                 await until(lambda: point.when(service))
                 worker.process.send_signal(signal.SIGKILL)
-            await until(lambda: worker.process.poll() == -signal.SIGKILL)
+            await until_killed(crew, worker)
         service.faults.clear()
         for order_id in point.leaves:
             named = order_id or the_row(folder)["local_id"]

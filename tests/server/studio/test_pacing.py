@@ -1,5 +1,7 @@
 """When a task is asked for, learned from those before it."""
 
+from itertools import pairwise
+
 import pytest
 
 from wan_mcp.studio.pacing import Pace, backoff, running_time
@@ -17,7 +19,7 @@ def _looks(pace: Pace, duration: float) -> list[float]:
 
 def test_without_experience_the_first_look_is_early_and_the_next_ever_later():
     looks = _looks(Pace.learn([20.0] * 4), 60.0)
-    pauses = [later - earlier for earlier, later in zip(looks, looks[1:], strict=False)]
+    pauses = [later - earlier for earlier, later in pairwise(looks)]
 
     assert looks[0] == 1.0
     assert pauses == sorted(pauses)

@@ -1,13 +1,23 @@
 """The search for a lost order among tasks that look like it: nothing paid is left out, and nothing is guessed."""
 
-import signal
 from dataclasses import replace
 
 import anyio
 import pytest
 
 from campaigns.outsider import Outsider
-from campaigns.scene import LEGACY, NEW, TIMINGS, a_crew, account, an_order, another_process, is_idle, until
+from campaigns.scene import (
+    LEGACY,
+    NEW,
+    TIMINGS,
+    a_crew,
+    account,
+    an_order,
+    another_process,
+    is_idle,
+    until,
+    until_killed,
+)
 from fakes.bench import make_settings, order, submit
 from fakes.dashscope_service import FakeService
 from wan_mcp.app import build_studio
@@ -180,7 +190,7 @@ async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_g
         crew.tell(worker, an_order(NEW))
         await until(lambda: service.creates)
         foreign = service.create_foreign(model=NEW, n=2, size="1280*1280")
-        await until(lambda: worker.process.poll() == -signal.SIGKILL)
+        await until_killed(crew, worker)
         async with another_process(tmp_path, service):
             await until(is_idle(tmp_path))
 

@@ -101,7 +101,7 @@ Status = Annotated[
     WithJsonSchema({"type": "string", "enum": [status.value for status in TaskStatus]}),
     _field("Only tasks in this state."),
 ]
-Limit = Annotated[int, _NO_SWITCH, _field("How many tasks at most.", minimum=1, maximum=100)]
+Limit = Annotated[int, _NO_SWITCH, _fall_back(10), _field("How many tasks at most.", minimum=1, maximum=100)]
 Cursor = Annotated[str | SkipJsonSchema[None], _field("The cursor of the page before.")]
 Remote = Annotated[
     bool, _fall_back(default=False), _field("Also ask the service, and take in tasks that are not known here.")

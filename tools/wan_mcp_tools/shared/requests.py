@@ -1,6 +1,7 @@
 """An order as data: checked, complete, and the same for every protocol."""
 
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 
@@ -25,6 +26,12 @@ class ImageRequest:
     watermark: bool = False
     output_dir: str | None = None
     filename: str | None = None
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> "ImageRequest":
+        """Read what `to_dict` gave; what a later release has added is left out."""
+        known = {field.name for field in fields(cls)}
+        return cls(**{name: value for name, value in values.items() if name in known})
 
     def to_dict(self) -> dict[str, Any]:
         """Give the request as plain data, without what is absent."""

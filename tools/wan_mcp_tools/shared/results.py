@@ -37,8 +37,9 @@ class TaskResult(Result):
 
     task_id: str | None = None
     status: str
-    region: str
+    region: str | None = None
     model: str | None = None
+    code: str | None = None
     images: tuple[ImageResult, ...] | None = None
     failed_images: tuple[FailedImageResult, ...] | None = None
     actual_prompt: str | None = None
@@ -58,6 +59,7 @@ def task_result(task: Task) -> TaskResult:
         status=task.status,
         region=task.region,
         model=task.model,
+        code=task.problem.code if task.problem and is_failure(task) else None,
         images=images or None,
         failed_images=failed or None,
         actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
@@ -113,10 +115,14 @@ def _next_step(task: Task) -> str | None:
             return f"{again} later: saving is tried again until expires_at. Do not order again: it is paid."
         case TaskStatus.SUCCEEDED if not task.settled:
             return f"{again} and wait_seconds=45: the images are being saved."
+        case TaskStatus.PENDING if task.task_id == task.local_id:
+            return f"{again} and wait_seconds=45. The service has not confirmed the order yet; do not order again."
         case TaskStatus.PENDING | TaskStatus.RUNNING:
             return f"{again} and wait_seconds=45 for the result. It is saved in any case."
         case TaskStatus.SUBMIT_UNKNOWN if task.open:
             return f"{again} and wait_seconds=45. Do not order again meanwhile, it may be paid for."
+        case TaskStatus.SUBMIT_UNKNOWN if task.problem is not None and task.problem.code == "AnswerLostForGood":
+            return "Order again with fresh=true only if a second charge is acceptable."
         case TaskStatus.SUBMIT_UNKNOWN:
             return (
                 "Call list_tasks with remote=true to see the service's recent tasks. Order again with fresh=true "

@@ -1,0 +1,58 @@
+"""From an id that a caller gives to the order behind it, as fresh as it can be had in a moment."""
+
+from wan_mcp.ledger import ImageState, OrderRecord, Stage
+from wan_mcp.studio.discovering import Discoverer
+from wan_mcp.studio.following import Follower
+from wan_mcp.studio.news import wait_first
+from wan_mcp.studio.parts import Parts
+from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
+
+FRESH_LOOK = 1.5
+"""Seconds that a caller who does not wait may be kept for a fresher answer."""
+_SAVING_LOOK = 10.0
+
+
+class Finder:
+    """Finds orders in the ledger, and tasks that only the service knows."""
+
+    def __init__(self, parts: Parts, discoverer: Discoverer, follower: Follower) -> None:
+        self._parts = parts
+        self._discoverer = discoverer
+        self._follower = follower
+
+    async def find(self, task_id: str, *, seconds: float) -> OrderRecord:
+        """
+        Find an order by its id or the service's; the service is asked for at most `seconds`.
+
+        Raises:
+            NotFoundError: nobody knows the id.
+            RequestRefusedError: it is empty.
+        """
+        task_id = task_id.strip()
+        if not task_id:
+            raise RequestRefusedError("The task id is empty.", "Use the task_id of an earlier answer, or list_tasks.")
+        if await self._parts.ledger.exists():
+            order = await self._parts.ledger.get(task_id)
+            if order is not None:
+                return self._parts.news.latest(order.local_id) or order
+        if task_id.startswith("local-"):
+            raise NotFoundError(
+                f"No order {task_id} is in this ledger.", "Use list_tasks to see those that are.", code="TaskNotFound"
+            )
+        order = await self._discoverer.by_id(task_id, seconds=seconds)
+        bell = self._parts.news.bell(order.local_id)
+        self._follower.look()
+        await wait_first(self._parts.clock, bell.wait, FRESH_LOOK)
+        return self._parts.news.latest(order.local_id) or order
+
+    async def freshen(self, order: OrderRecord, *, seconds: float) -> None:
+        """Let whoever follows the order look at it now: what is known may be some seconds old."""
+        if order.stage is not Stage.OPEN:
+            return
+        is_stuck = any(image.state is ImageState.UNSAVED for image in order.images)
+        bell = self._parts.news.bell(order.local_id)
+        self._parts.news.poke(order.local_id)
+        if is_stuck:
+            await wait_first(self._parts.clock, bell.wait, max(FRESH_LOOK, min(seconds, _SAVING_LOOK)))
+        elif seconds <= 0 and not order.status.is_final:
+            await wait_first(self._parts.clock, bell.wait, FRESH_LOOK)

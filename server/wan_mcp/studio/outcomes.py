@@ -1,0 +1,37 @@
+"""What became of an order, as changes to its row."""
+
+from wan_mcp.ledger import ImageRecord, ImageState, Stage
+from wan_mcp.remote import TaskAnswer
+from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+
+DAY = 86_400.0
+"""Seconds that the service keeps a task and its images."""
+
+
+def closed(problem: Problem, status: TaskStatus = TaskStatus.FAILED) -> dict[str, object]:
+    """Give the changes that end an order with a reason."""
+    return {
+        "stage": Stage.CLOSED,
+        "status": status,
+        "error_code": problem.code,
+        "error_message": problem.message,
+    }
+
+
+def image_records(answer: TaskAnswer, ordered: int = 0) -> tuple[ImageRecord, ...]:
+    """Give the images of an answer as the ledger keeps them; those ordered and not given are failures."""
+    images = [
+        ImageRecord(
+            image.index,
+            ImageState.WAITING if image.url else ImageState.FAILED,
+            url=image.url,
+            code=image.code,
+            message=image.message,
+        )
+        for image in answer.images
+    ]
+    given = len(images)
+    for index in range(given + 1, ordered + 1 if given else 0):
+        reason = f"The service gave {given} of {ordered} images. Only images that it gives are charged."
+        images.append(ImageRecord(index, ImageState.FAILED, code="NotDelivered", message=reason))
+    return tuple(images)
