@@ -3,7 +3,7 @@
 import json
 
 from wan_mcp.clock import utc
-from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Origin, Stage
+from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
 from wan_mcp_tools.shared.requests import ImageRequest
 from wan_mcp_tools.shared.tasks import FailedImage, Problem, SavedImage, Task, TaskStatus
 
@@ -39,7 +39,6 @@ def view(order: OrderRecord, *, joined: bool = False, trouble: Problem | None = 
         notes=order.notes,
         joined=joined,
         open=order.stage is not Stage.CLOSED,
-        ordered_here=order.origin is Origin.ORDERED,
     )
 
 
