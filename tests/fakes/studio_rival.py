@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import anyio
 
-from fakes.bench import get, make_settings, order, running_studio
+from fakes.bench import make_settings, order, running_studio
 from wan_mcp_tools.shared.errors import DailyLimitError, WanError
 
 
@@ -31,22 +31,21 @@ async def place(studio, *, prompts, wait):
     return answer
 
 
-async def look(studio, *, ids, wait):
-    """Ask for one task and then for all at the same time; answer when the first part was over."""
-    # The first question of a process comes late by the time that it takes to load and to connect.
-    await get(studio, ids[0], wait=wait)
-    answer = {"warm": time.time(), "done": 0, "troubles": []}
+async def ask(studio, *, task_id, times):
+    """Ask for a task once, and then many times at once; answer when the first question was over."""
+    queries = studio._follower.queries
+    await queries.ask("singapore", task_id)
+    answer = {"warm": time.time(), "troubles": []}
 
-    async def one(task_id):
+    async def one():
         try:
-            task = await get(studio, task_id, wait=wait)
-            answer["done" if task.images else "troubles"] += 1 if task.images else [str(task.status)]
+            await queries.ask("singapore", task_id)
         except WanError as error:
             answer["troubles"].append(str(error))
 
     async with anyio.create_task_group() as group:
-        for task_id in ids:
-            group.start_soon(one, task_id)
+        for _ in range(times):
+            group.start_soon(one)
     return answer
 
 
@@ -54,7 +53,7 @@ async def obey(command, words):
     service = SimpleNamespace(base_url=words.pop("base_url"), image_host=words.pop("image_host"))
     settings = make_settings(Path(words.pop("path")), service, **words.pop("environ"))
     async with running_studio(settings) as studio:
-        return await {"place": place, "look": look}[command](studio, **words)
+        return await {"place": place, "ask": ask}[command](studio, **words)
 
 
 def main():

@@ -79,7 +79,9 @@ async def test_an_order_that_a_dead_process_waited_for_is_joined(ledger, clock, 
     assert (await place(ledger, **SAME)).joined
 
 
-@pytest.mark.parametrize("owner", ["another-host/1/00", "no owner of ours", f"{new_owner()}"])
+@pytest.mark.parametrize(
+    "owner", ["another-host/1/00", "no owner of ours", new_owner()], ids=["other", "none", "own"]
+)
 def test_only_a_process_of_this_host_is_ever_called_dead(owner):
     assert not is_gone(owner)
 

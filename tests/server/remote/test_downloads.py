@@ -156,7 +156,7 @@ async def test_a_host_that_the_operator_named_is_allowed_as_it_is(kit, configure
 @pytest.mark.parametrize(
     ("configured", "url"),
     [
-        ("images.example", "https://images.example:8443/1.png"),
+        ("images.example:8443", "https://images.example:8444/1.png"),
         ("images.example:8443", "https://images.example/1.png"),
         ("images.example", "https://sub.images.example/1.png"),
         ("example", "https://images.example/1.png"),

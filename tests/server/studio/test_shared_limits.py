@@ -46,12 +46,12 @@ def test_four_processes_keep_the_daily_limit_to_the_image_and_the_models_rate(tm
 
 def test_four_processes_together_ask_no_faster_than_the_account_may(tmp_path):
     with FakeService(duration=0.2) as service:
-        ids = [service.create_foreign(model=MODEL).id for _ in range(6)]
-        answers = race(service, "look", tmp_path, ids=ids, wait=10)
+        task_id = service.create_foreign(model=MODEL).id
+        answers = race(service, "ask", tmp_path, task_id=task_id, times=18)
 
     assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES
+    # The first question of a process comes late by the time that it takes to connect.
     warm = max(answer["warm"] for answer in answers)
     moments = [call.time for call in service.requests if call.host == "api" and call.time > warm]
-    # Fewer than the lower bound, and the limit was never what held them up.
-    assert ALLOWED - 5 <= count_in_worst_second(moments) <= ALLOWED + 1
-    assert len(saved_files(make_settings(tmp_path))) == len(ids)
+    assert len(moments) >= ALLOWED
+    assert count_in_worst_second(moments) <= ALLOWED + 1
