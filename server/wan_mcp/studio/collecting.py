@@ -9,8 +9,10 @@ from wan_mcp.studio.following import Follower
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.views import is_settled
 from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.shared.tasks import TaskStatus
 
 _STEP = 0.2
+_SAD = (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.SUBMIT_UNKNOWN)
 _PATIENCE = 15.0
 """Seconds after which an order that is held up by trouble is left to the next collection."""
 _LONGEST = 600.0
@@ -35,6 +37,7 @@ async def collect(
         return CollectSummary(0, 0, 0, ())
     started = parts.clock.monotonic()
     seen: dict[str, str] = {}
+    first: dict[str, OrderRecord] = {}
     while True:
         await follower.take_over()
         orders = follower.orders()
@@ -48,7 +51,10 @@ async def collect(
         others = await parts.ledger.elsewhere(parts.owner)
         # A process that is gone still holds its orders until their lease ends; it is worth waiting for.
         orphans = [order for order in others if is_gone(order.owner)]
-        if waited > _LONGEST or (not orphans and all(_is_stuck(parts, order, waited) for order in orders)):
+        # An order that was left with a failure counts as stuck only after it was tried here.
+        untried = [order for order in orders if first.setdefault(order.local_id, order) is order]
+        stuck = all(_is_stuck(parts, order, waited) for order in orders)
+        if waited > _LONGEST or (stuck and not orphans and not untried):
             break
         await parts.clock.sleep(_STEP)
     return await _summary(parts, seen)
@@ -88,6 +94,8 @@ async def _summary(parts: Parts, seen: dict[str, str]) -> CollectSummary:
         trouble = parts.news.trouble_of(local_id)
         if is_settled(order) and not unsaved:
             finished += 1
+            if order.status in _SAD:
+                problems.append(f"{order.best_id} ended {order.status}: {order.error_message or ''}".rstrip(": "))
             continue
         left += 1
         problems.extend(f"{order.best_id} image {image.index}: {image.message}" for image in unsaved)

@@ -103,7 +103,11 @@ class Discoverer:
                 if taken == limit:
                     return f"more than {limit} unknown tasks; call again for the next."
                 status = _followed(task.status)
-                adopted.append(await self._adopt(access, task.task_id, status=status, model_id=task.model_id))
+                adopted.append(
+                    await self._adopt(
+                        access, task.task_id, status=status, model_id=task.model_id, created_at=task.created_at
+                    )
+                )
                 taken += 1
             if page >= listing.total_pages:
                 return ""
@@ -130,7 +134,13 @@ class Discoverer:
             return None
 
     async def _adopt(
-        self, access: RegionAccess, task_id: str, *, status: TaskStatus, model_id: str | None
+        self,
+        access: RegionAccess,
+        task_id: str,
+        *,
+        status: TaskStatus,
+        model_id: str | None,
+        created_at: float | None = None,
     ) -> OrderRecord:
         now = self._parts.clock.now()
         return await self._parts.ledger.adopt(
@@ -144,6 +154,7 @@ class Discoverer:
                 "wire_model": model_id,
                 "stage": Stage.OPEN,
                 "status": status,
+                "created_at": created_at or now,
                 "accepted_at": now,
                 "expires_at": now + DAY,
                 "folder": str(self._parts.settings.output_dir),

@@ -70,6 +70,20 @@ async def test_collecting_finishes_what_is_open_and_says_so(tmp_path):
     assert len(saved_files(settings)) == 3
 
 
+async def test_collecting_tries_again_what_could_not_be_saved_before(tmp_path):
+    with FakeService(duration=0.2) as service:
+        service.script("image", "redirect-private")
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings, save_again=60.0) as studio:
+            left = await order(studio)
+        async with running_studio(settings, watch=False, save_again=60.0) as studio:
+            summary = await studio.collect(None)
+
+    assert left.images == ()
+    assert (summary.finished, summary.saved, summary.open, summary.problems) == (1, 1, 0, ())
+    assert len(saved_files(settings)) == 1
+
+
 @dataclass(frozen=True)
 class LaterClock(SystemClock):
     """The system's clock, some time later."""
