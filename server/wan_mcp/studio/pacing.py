@@ -60,7 +60,7 @@ class Pace:
         """Give the seconds until the next question, `elapsed` after acceptance and `previous` after the last."""
         if self.median is None:
             return min(max(previous, self.guess) * _GUESS_GROWTH, self.guess * _GUESS_MOST)
-        shortest = min(_SHORTEST, self.median / 5)
+        shortest = min(_SHORTEST, max(0.1, self.median / 5))
         if elapsed > self._quantile(2.326):
             # Past the 99th percentile nothing is known any more: ask ever more seldom.
             return min(max(previous, shortest) * 1.25, _LONGEST)
