@@ -1,0 +1,5 @@
+"""Where the tools meet MCP."""
+
+from wan_mcp.protocol.tools import bind
+
+__all__ = ["bind"]

@@ -1,0 +1,87 @@
+"""Our tools as tools of the MCP SDK: hints, results, and every error in words."""
+
+import json
+from typing import Any
+
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ToolError
+from mcp.server.mcpserver.tools import Tool as SdkTool
+from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
+from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
+from pydantic import Field, SkipValidation
+
+from wan_mcp.protocol.arguments import read_arguments
+from wan_mcp.protocol.schemas import plain_schema
+from wan_mcp_tools.shared.errors import WanError
+from wan_mcp_tools.shared.ports import Preview, Report
+from wan_mcp_tools.shared.tool import Answer, Tool
+
+
+class BoundTool(SdkTool):
+    """One of our tools, as the SDK lists and calls it."""
+
+    tool: SkipValidation[Tool] = Field(exclude=True)
+
+    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:  # noqa: ANN401 - the SDK's signature
+        """
+        Call the tool.
+
+        Raises:
+            ToolError: whatever the caller can act on, in our words. Anything else is a fault of ours: the SDK logs
+                it and tells the caller nothing but the tool's name.
+        """
+        del convert_result
+        try:
+            checked = read_arguments(self.tool, arguments)
+            answer = await self.tool.run(checked, _reporter(context))
+        except WanError as error:
+            raise ToolError(str(error)) from error
+        return _picture(answer) if isinstance(answer, Preview) else _facts(answer)
+
+
+def bind(tool: Tool) -> BoundTool:
+    """Make one of our tools known to the SDK."""
+    return BoundTool(
+        tool=tool,
+        fn=tool.run,
+        name=tool.name,
+        title=tool.title,
+        description=tool.description,
+        parameters=plain_schema(tool.arguments),
+        fn_metadata=FuncMetadata(
+            arg_model=ArgModelBase, output_schema=plain_schema(tool.result) if tool.result else None
+        ),
+        is_async=True,
+        context_kwarg=None,
+        icons=None,
+        meta=None,
+        annotations=ToolAnnotations(
+            title=tool.title,
+            read_only_hint=tool.reads_only,
+            destructive_hint=tool.destroys,
+            idempotent_hint=tool.repeats_safely,
+            open_world_hint=tool.reaches_out,
+        ),
+    )
+
+
+def _reporter(context: Context[Any, Any]) -> Report:
+    async def report(progress: float, total: float | None, message: str) -> None:
+        await context.report_progress(progress, total, message)
+
+    return report
+
+
+def _facts(answer: Answer) -> CallToolResult:
+    facts = answer.result.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult(
+        content=[TextContent(type="text", text=text)], structured_content=facts, is_error=answer.is_error
+    )
+
+
+def _picture(preview: Preview) -> CallToolResult:
+    import base64  # noqa: PLC0415 - the only tool that shows pixels
+
+    data = base64.b64encode(preview.data).decode("ascii")
+    return CallToolResult(content=[ImageContent(type="image", data=data, mime_type=preview.mime_type)])
