@@ -1,4 +1,4 @@
-"""The README agrees with the code. With WAN_MCP_REWRITE=1 its tables are written anew."""
+"""The tables of the documentation agree with the code. With WAN_MCP_REWRITE=1 they are written anew."""
 
 import os
 import re
@@ -10,7 +10,8 @@ from wan_mcp.app import build_studio
 from wan_mcp.settings import SETTING_ROWS, read_settings
 from wan_mcp_tools import TOOLS
 
-README = Path(__file__).resolve().parents[2] / "README.md"
+ROOT = Path(__file__).resolve().parents[2]
+README = ROOT / "README.md"
 
 
 def _tools_table() -> str:
@@ -31,17 +32,21 @@ def _settings_table() -> str:
     return "\n".join(rows)
 
 
-@pytest.mark.parametrize(("name", "make"), [("tools", _tools_table), ("settings", _settings_table)])
-def test_the_tables_of_the_readme_say_what_the_code_does(name, make):
-    text = README.read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    ("page", "name", "make"),
+    [("README.md", "tools", _tools_table), ("docs/settings.md", "settings", _settings_table)],
+)
+def test_a_table_says_what_the_code_does(page, name, make):
+    path = ROOT / page
+    text = path.read_text(encoding="utf-8")
     start, end = f"<!-- table: {name} -->\n", "<!-- end -->"
     before, _, rest = text.partition(start)
     _, _, after = rest.partition(end)
     expected = f"{before}{start}{make()}\n{end}{after}"
     if os.environ.get("WAN_MCP_REWRITE"):
-        README.write_text(expected, encoding="utf-8")
+        path.write_text(expected, encoding="utf-8")
 
-    assert README.read_text(encoding="utf-8") == expected
+    assert path.read_text(encoding="utf-8") == expected
 
 
 def test_every_command_of_the_readme_exists():
