@@ -6,8 +6,10 @@ import click
 
 import wan_mcp
 from wan_mcp.cli.collect import collect
+from wan_mcp.cli.doctor import doctor
 from wan_mcp.cli.exits import Exit, tell_failure, unwrap
 from wan_mcp.cli.generate import generate
+from wan_mcp.cli.install import install
 from wan_mcp.cli.sandbox import sandbox
 from wan_mcp.cli.serve import serve
 from wan_mcp.cli.shell import Shell, env_file_option
@@ -52,5 +54,5 @@ def root(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for command in (serve, generate, tasks, get, cancel, collect, sandbox):
+for command in (serve, generate, tasks, get, cancel, collect, doctor, install, sandbox):
     root.add_command(command)

@@ -1,0 +1,98 @@
+"""
+How a client starts the wan-mcp that is running now.
+
+Clients start servers in any folder and with any PATH, so the command is a full path wherever there is one.
+"""
+
+import json
+import shutil
+import sys
+import sysconfig
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+_UV_CACHE = frozenset({"archive-v0", "environments-v1", "environments-v2", "builds-v0"})
+"""Folders of uv's cache that hold environments made for one run: https://docs.astral.sh/uv/concepts/tools/."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """A command with its arguments."""
+
+    command: str
+    args: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What this process knows of itself: how it was called, its interpreter, its environment's folders."""
+
+    argv0: str
+    executable: str
+    prefix: str
+    scripts: str
+    windows: bool
+    origin: str | None = None
+
+
+def describe_this_process() -> Running:
+    """Look at this process."""
+    return Running(
+        argv0=sys.argv[0],
+        executable=sys.executable,
+        prefix=sys.prefix,
+        scripts=sysconfig.get_path("scripts"),
+        windows=sys.platform == "win32",
+        origin=_read_origin(),
+    )
+
+
+def find_launch(running: Running, environ: Mapping[str, str]) -> Launch:
+    """Find the command that starts the same program again, tomorrow as well."""
+    parts = Path(running.prefix).parts
+    if _UV_CACHE & set(parts):
+        # The environment is uv's and goes away; the runner finds or makes it again.
+        source = ("--from", running.origin) if running.origin else ()
+        return Launch(_find_program("uvx", environ), (*source, "wan-mcp"))
+    if "pipx" in parts and "venvs" not in parts:
+        source = ("--spec", running.origin) if running.origin else ()
+        return Launch(_find_program("pipx", environ), ("run", *source, "wan-mcp"))
+    name = "wan-mcp.exe" if running.windows else "wan-mcp"
+    called = Path(running.argv0)
+    if running.windows and called.suffix.lower() != ".exe":
+        called = called.with_name(called.name + ".exe")
+    for script in (called.absolute(), Path(running.scripts) / name):
+        if script.name.lower() == name and script.is_file():
+            return Launch(str(script))
+    return Launch(running.executable, ("-m", "wan_mcp"))
+
+
+def _find_program(name: str, environ: Mapping[str, str]) -> str:
+    return shutil.which(name, path=environ.get("PATH", "")) or name
+
+
+def parse_origin(text: str | None) -> str | None:
+    """
+    Read where a package was installed from; None where that was an index.
+
+    Source: https://packaging.python.org/en/latest/specifications/direct-url-data-structure/
+    """
+    if text is None:
+        return None
+    data = cast("dict[str, Any]", json.loads(text))
+    url, source = str(data.get("url", "")), cast("dict[str, Any]", data.get("vcs_info") or {})
+    if source:
+        revision = source.get("requested_revision") or source.get("commit_id")
+        return f"{source.get('vcs', 'git')}+{url}" + (f"@{revision}" if revision else "")
+    return url or None
+
+
+def _read_origin() -> str | None:
+    from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415 - slow to load
+
+    try:
+        return parse_origin(distribution("wan-mcp").read_text("direct_url.json"))
+    except PackageNotFoundError:
+        return None
