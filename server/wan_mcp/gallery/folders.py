@@ -6,9 +6,10 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
+from urllib.request import url2pathname
 
 from wan_mcp.gallery.disk import Disk
-from wan_mcp.gallery.faults import explain, reporting
+from wan_mcp.gallery.faults import explain, reporting, shown
 from wan_mcp.gallery.names import is_plain
 from wan_mcp.gallery.parts import PROBE, make_part_path
 from wan_mcp_tools.shared.errors import FolderNotAllowedError, RequestRefusedError, StorageError
@@ -16,6 +17,9 @@ from wan_mcp_tools.shared.errors import FolderNotAllowedError, RequestRefusedErr
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """The largest image that is accepted by default: with less, saving a paid one is a gamble."""
 
+_ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://|file:/", re.IGNORECASE)
+_FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(?P<path>/[^?#]*)", re.IGNORECASE)
+_VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?(?:[\\/]|$)|%[A-Za-z_]\w*%(?:[\\/]|$)", re.ASCII)
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
 
 
@@ -68,7 +72,7 @@ class Folders:
         with reporting("create the folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
         folder = self.confine(folder)
-        _try_writing(folder, disk)
+        try_writing(folder, disk)
         with reporting("look at the folder", folder):
             free = disk.count_free_bytes(folder)
         if free is not None and free < LEAST_FREE_BYTES:
@@ -91,6 +95,12 @@ class Folders:
                 f"{text[:200]!r} is a Windows path, and this server does not run on Windows.",
                 "Give a path of the server's own system, or a relative one.",
             )
+        text = _read_address(text)
+        if _VARIABLE.match(text):
+            raise RequestRefusedError(
+                f"The path {text[:80]!r} begins with a variable, and variables are not replaced here.",
+                "Write the folder itself, begin with ~ for the home folder, or give a relative path.",
+            )
         try:
             return self.default.expanduser() / Path(text).expanduser()
         except RuntimeError as problem:
@@ -102,16 +112,18 @@ class Folders:
         try:
             return path.expanduser().resolve()
         except RuntimeError as problem:
-            raise StorageError(f"The links of {path} lead in a circle.", "Use another folder.") from problem
+            circle = StorageError(f"The links of {shown(path)} lead in a circle.", "Use another folder.")
+            circle.retryable = False
+            raise circle from problem
         except OSError as problem:
             raise explain(problem, "look at", path) from problem
 
     def _refuse(self, path: Path) -> FolderNotAllowedError:
         names = ", ".join(str(root) for root in self._list_named())
         return FolderNotAllowedError(
-            f"{path} lies outside the allowed folders.",
+            f"{shown(path)} lies outside the allowed folders.",
             f"Allowed, with everything inside: {names}. "
-            "The operator widens this with the setting WAN_MCP_ALLOWED_DIRS.",
+            "Save there and copy the file, or let the operator add the folder to the setting WAN_MCP_ALLOWED_DIRS.",
         )
 
 
@@ -134,10 +146,39 @@ def _is_same_folder(root: Path, other: Path) -> bool:
         return False
 
 
-def _try_writing(folder: Path, disk: Disk) -> None:
+def try_writing(folder: Path, disk: Disk) -> None:
+    """
+    Make an empty file in a folder and remove it.
+
+    Raises:
+        StorageError: the folder refuses.
+    """
     probe = make_part_path(folder, order_id=PROBE, index=0, owner=PROBE)
     with reporting("write in", folder):
         os.close(disk.create_new(probe))
     with suppress(OSError):
         # A virus scanner may hold it for a moment; then it is swept later by its name.
         probe.unlink(missing_ok=True)
+
+
+def _read_address(text: str) -> str:
+    """
+    Give the path that a `file:` address means; any other text is a path already.
+
+    Raises:
+        RequestRefusedError: it is an address of something else than a file of this machine.
+    """
+    if not _ADDRESS.match(text):
+        return text
+    match = _FILE_ADDRESS.fullmatch(text)
+    if match is None:
+        raise RequestRefusedError(
+            f"{text[:80]!r} is an address, and a folder of this machine is needed.",
+            "Give a path, or a file:/// address.",
+        )
+    path = url2pathname(match["path"])
+    if not all(is_plain(character) for character in path):
+        raise RequestRefusedError(
+            f"The address {text[:80]!r} hides a control character or an invisible one.", "Give a plain path."
+        )
+    return path

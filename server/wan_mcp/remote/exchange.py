@@ -109,7 +109,7 @@ def _not_connected(error: httpx.HTTPError, call: Call, timeouts: Timeouts) -> No
 
 def explain_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[str, str]:
     """Say why no connection was opened, and what to do about it."""
-    roots = _causes(error)
+    roots = causes(error)
     if any(isinstance(root, ssl.SSLCertVerificationError) for root in roots):
         return (
             "its certificate is not trusted by this system",
@@ -128,7 +128,7 @@ def explain_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[str,
     return "it could not be opened", "Check the network, and HTTPS_PROXY if a proxy is needed."
 
 
-def _causes(error: BaseException) -> list[BaseException]:
+def causes(error: BaseException) -> list[BaseException]:
     """Give an exception and everything that led to it."""
     found: list[BaseException] = []
     waiting = [error]

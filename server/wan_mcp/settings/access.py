@@ -10,6 +10,7 @@ from pathlib import Path
 from pydantic import SecretStr
 
 from wan_mcp.settings.record import RegionAccess
+from wan_mcp.settings.shapes import PLAN_KEY
 from wan_mcp.settings.urls import check_base_url, region_of_host
 from wan_mcp.settings.values import Values
 from wan_mcp_tools.shared.regions import REGIONS, SANDBOX, Region
@@ -18,7 +19,6 @@ KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"
 
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_PLAN_KEY = "sk-sp-"
 _LONGEST_KEY = 4096
 
 
@@ -146,9 +146,9 @@ def _read_key_file(path: str) -> tuple[str | None, str | None]:
 
 
 def _key_problem(key: str, name: str, region: Region, *, own_host: bool) -> str | None:
-    if own_host and key.startswith(_PLAN_KEY):
+    if own_host and key.startswith(PLAN_KEY):
         return (
-            f"The key in {name} belongs to a token or coding plan (it begins with {_PLAN_KEY}), and such keys"
+            f"The key in {name} belongs to a token or coding plan (it begins with {PLAN_KEY}), and such keys"
             f" order no images. Create a pay-as-you-go key for {region.title} in the Model Studio console."
         )
     if not all("!" <= character <= "~" for character in key) or key[0] in "\"'":

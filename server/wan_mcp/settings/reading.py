@@ -30,8 +30,20 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
     Raises:
         SettingsError: settings that cannot be used, all of them in one message with what is allowed.
     """
-    path = _find_file(environ, env_file)
-    file = _read_file(path)
+    path = find_file(environ, env_file)
+    values, settings = read_all(environ, path, read_file(path))
+    if values.problems:
+        # A key written into the wrong variable must not be read out.
+        raise SettingsError(mask(" ".join(values.problems)), "Correct the environment or the settings file.")
+    return settings
+
+
+def read_all(environ: Mapping[str, str], path: Path | None, file: Mapping[str, str]) -> tuple[Values, Settings]:
+    """
+    Read the settings of the environment and of a file that was found at `path`.
+
+    What was complained of stands in the values; in the settings the defaults stand in for it.
+    """
     values = Values(environ, file)
     default_region = _read_default_region(values)
     settings = Settings(
@@ -52,18 +64,22 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
         env_file=path.absolute() if path else None,
         warnings=tuple(_find_misspelt([*environ, *file])),
     )
-    if values.problems:
-        # A key written into the wrong variable must not be read out.
-        raise SettingsError(mask(" ".join(values.problems)), "Correct the environment or the settings file.")
-    return settings
+    return values, settings
 
 
-def _find_file(environ: Mapping[str, str], env_file: Path | None) -> Path | None:
+def find_file(environ: Mapping[str, str], env_file: Path | None) -> Path | None:
+    """Find the settings file that is named, if one is."""
     named = Values(environ, {}).text(ENV_FILE)
     return env_file or (Path(named) if named else None)
 
 
-def _read_file(path: Path | None) -> Mapping[str, str]:
+def read_file(path: Path | None) -> Mapping[str, str]:
+    """
+    Read the settings file, if there is one.
+
+    Raises:
+        SettingsError: it cannot be read.
+    """
     if path is None:
         return {}
     from wan_mcp.settings.dotenv import read_env_file  # noqa: PLC0415 - most starts name no file

@@ -20,12 +20,13 @@ class Values:
 
     A value that is blank, or a template that nobody filled in (`${DASHSCOPE_API_KEY}`, `<your key>`), counts
     as not set: programs that start servers pass such values on. `problems` gathers what is wrong with the
-    others.
+    others, `refused` their names.
     """
 
     def __init__(self, environ: Mapping[str, str], file: Mapping[str, str]) -> None:
         self._sources = (environ, file)
         self.problems: list[str] = []
+        self.refused: set[str] = set()
 
     def text(self, name: str) -> str | None:
         """Give the value without the blanks around it, or None if it is not set."""
@@ -34,6 +35,14 @@ class Values:
             if value and not _TEMPLATE.fullmatch(value):
                 return value
         return None
+
+    def sources(self, name: str) -> tuple[int, ...]:
+        """Tell which sources hold a value, the one that holds first: 0 the environment, 1 the settings file."""
+        return tuple(
+            number
+            for number, source in enumerate(self._sources)
+            if (value := source.get(name, "").strip()) and not _TEMPLATE.fullmatch(value)
+        )
 
     def credential(self, name: str) -> str | None:
         """Give a key or an id; the sample values of instructions (`YOUR_API_KEY`) count as not set."""
@@ -48,6 +57,7 @@ class Values:
     def refuse(self, name: str, trouble: str) -> None:
         """Note what is wrong with a setting: a predicate, then what is allowed."""
         self.problems.append(f"{name} {trouble}")
+        self.refused.add(name)
 
     def number(self, name: str, default: float, low: float, high: float, unit: str) -> float:
         """Give a finite number in the range."""

@@ -1,0 +1,100 @@
+"""`wan-mcp doctor`: what is wrong, and what helps."""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import asdict
+from shutil import get_terminal_size
+from typing import TYPE_CHECKING
+
+import anyio
+import click
+
+from wan_mcp import __version__, log
+from wan_mcp.cli.console import Console, standard_console
+from wan_mcp.cli.exits import Exit, printable
+from wan_mcp.cli.presenting import to_json
+from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
+
+if TYPE_CHECKING:
+    from wan_mcp.doctor import Finding, World
+
+_COLOURS = {"problem": "red", "note": "yellow", "ok": "green"}
+_MARGIN = 9
+_NARROWEST = 40
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
+@env_file_option
+@pass_shell
+@click.pass_context
+def doctor(context: click.Context, shell: Shell, *, as_json: bool) -> None:
+    """
+    Look for what is wrong, free of charge.
+
+    Checks versions, settings, keys, network, model, folders and ledger. What must be done comes first, each with its
+    remedy; then the exit code is 1. A key that its region refuses is tried in the service's other regions.
+    """
+    from wan_mcp.doctor import World  # noqa: PLC0415 - only this command needs it, and it brings the HTTP library
+
+    log.configure("WARNING")
+    world = World(shell.environ, shell.env_file, shell.clock)
+    console = standard_console()
+    context.exit(anyio.run(run_doctor, world, console, as_json))
+
+
+async def run_doctor(world: "World", console: Console, as_json: bool) -> Exit:
+    """Make every check and tell what was found."""
+    from wan_mcp.doctor import Verdict, examine  # noqa: PLC0415 - the same
+
+    findings = await examine(world)
+    problems = sum(1 for finding in findings if finding.verdict is Verdict.PROBLEM)
+    if as_json:
+        rows = [asdict(finding) for finding in findings]
+        console.say(to_json({"version": __version__, "problems": problems, "findings": rows}))
+    else:
+        coloured = console.out.isatty() and not world.environ.get("NO_COLOR")
+        width = max(_NARROWEST, get_terminal_size().columns) if console.out.isatty() else None
+        for line in lay_out(findings, width=width, coloured=coloured):
+            console.say(line)
+    return Exit.FAILED if problems else Exit.DONE
+
+
+def lay_out(findings: Sequence["Finding"], *, width: int | None, coloured: bool) -> list[str]:
+    """Write findings for a person; without a width, each on one line and its remedy on another."""
+    lines = [_summarize(findings)]
+    spaced = True
+    for finding in findings:
+        if spaced or finding.remedy:
+            lines.append("")
+        spaced = bool(finding.remedy)
+        lines += _lay_out_one(finding, width, coloured=coloured)
+    return lines
+
+
+def _lay_out_one(finding: "Finding", width: int | None, *, coloured: bool) -> list[str]:
+    word = finding.verdict.value
+    mark = (word.upper() if word == "problem" else word).ljust(_MARGIN)
+    if coloured:
+        mark = click.style(mark, fg=_COLOURS[word], bold=True if word == "problem" else None)
+    text = _wrap(f"{finding.check}: {finding.looked_at}: {finding.found}", width)
+    if finding.remedy:
+        text += _wrap(f"-> {finding.remedy}", width)
+    return [f"{mark}{text[0]}", *(f"{'':{_MARGIN}}{line}" for line in text[1:])]
+
+
+def _wrap(text: str, width: int | None) -> list[str]:
+    text = printable(text)
+    if width is None:
+        return [text]
+    return textwrap.wrap(text, width - _MARGIN, break_long_words=False, break_on_hyphens=False)
+
+
+def _summarize(findings: Sequence["Finding"]) -> str:
+    counts = {word: sum(1 for finding in findings if finding.verdict == word) for word in _COLOURS}
+    if counts["problem"]:
+        much = "1 thing must be done" if counts["problem"] == 1 else f"{counts['problem']} things must be done"
+    else:
+        much = "Nothing must be done"
+    notes = {0: "", 1: ", 1 note"}.get(counts["note"], f", {counts['note']} notes")
+    return f"{much}{notes}, {counts['ok']} in order."

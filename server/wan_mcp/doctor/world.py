@@ -1,0 +1,46 @@
+"""What the doctor looks at: everything outside the program, passed in."""
+
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.doctor.apart import run_apart
+from wan_mcp.gallery.disk import Disk
+from wan_mcp.gallery.mounts import find_file_system
+from wan_mcp.gallery.survey import FindFileSystem
+from wan_mcp.remote.addresses import Resolver
+from wan_mcp.remote.proxies import ProxyFinder, find_proxy
+from wan_mcp.remote.reach import resolve
+
+
+async def _look_up(host: str, port: int) -> list[str]:
+    return await run_apart(partial(resolve, host, port))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """
+    The machine and the network.
+
+    `transport` takes the place of the network; then `look_up` should be None. Times are in seconds: `patience` for
+    all checks together, `reach` to reach a region, `probe` for one question to it.
+    """
+
+    environ: Mapping[str, str]
+    env_file: Path | None = None
+    clock: Clock = field(default_factory=SystemClock)
+    program: str = field(default_factory=lambda: sys.argv[0])
+    find_program: Callable[[str], str | None] = shutil.which
+    disk: Disk = field(default_factory=Disk)
+    find_file_system: FindFileSystem = find_file_system
+    transport: Any = None
+    look_up: Resolver | None = _look_up
+    find_proxy: ProxyFinder = find_proxy
+    patience: float = 9.0
+    reach: float = 3.5
+    probe: float = 2.5

@@ -1,0 +1,108 @@
+"""The settings with where each came from and all that is wrong with them: for a person who looks for a mistake."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wan_mcp.settings.reading import expand_name, find_file, read_all, read_file
+from wan_mcp.settings.record import Settings
+from wan_mcp.settings.shapes import describe_key
+from wan_mcp.settings.table import SETTING_ROWS, SettingRow
+from wan_mcp.settings.values import Values
+from wan_mcp_tools.shared.errors import SettingsError
+
+_LONGEST_SHOWN = 80
+_LOGIN = re.compile(r"//[^/@\s]*@")
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One setting that is set: its value as it may be shown, never a key, and in words where it came from."""
+
+    name: str
+    shown: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    """What is wrong with a setting, and what to do. Without a name it is about the settings file."""
+
+    name: str | None
+    trouble: str
+    remedy: str
+
+
+@dataclass(frozen=True, slots=True)
+class Examined:
+    """
+    The settings, whatever is wrong with them.
+
+    `settings` has the defaults in place of what was refused, and is None where the settings file cannot be read.
+    `unset` counts the settings that hold by default. `secrets` are the keys, so that they can be kept out of texts.
+    """
+
+    settings: Settings | None
+    complaints: tuple[Complaint, ...] = ()
+    origins: tuple[Origin, ...] = ()
+    unset: int = 0
+    secrets: tuple[str, ...] = field(default=(), repr=False)
+
+
+def examine_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -> Examined:
+    """Read the settings as `read_settings` does; what that would raise is told."""
+    path = find_file(environ, env_file)
+    try:
+        file = read_file(path)
+    except SettingsError as error:
+        values = Values(environ, {})
+        complaint = Complaint(None, error.message, error.advice)
+        return Examined(None, (complaint,), _find_origins(values, None), secrets=_find_secrets(values, None))
+    values, settings = read_all(environ, path, file)
+    origins = _find_origins(values, path)
+    return Examined(
+        settings,
+        tuple(_read_complaint(values, problem) for problem in values.problems),
+        tuple(origin for origin in origins if origin.name not in values.refused),
+        unset=sum(1 for row in SETTING_ROWS if not any(values.sources(name) for name in expand_name(row.name))),
+        secrets=_find_secrets(values, settings),
+    )
+
+
+def _find_origins(values: Values, path: Path | None) -> tuple[Origin, ...]:
+    words = ("from the environment", f"from {path}")
+    origins: list[Origin] = []
+    for row in SETTING_ROWS:
+        for name in expand_name(row.name):
+            found = values.sources(name)
+            if not found:
+                continue
+            source = words[found[0]] + (f", which wins over {path}" if len(found) > 1 else "")
+            origins.append(Origin(name, _show(row, values, name), source))
+    return tuple(origins)
+
+
+def _show(row: SettingRow, values: Values, name: str) -> str:
+    text = values.text(name) or ""
+    if row.secret:
+        return "a placeholder" if values.holds_placeholder(name) else describe_key(text)
+    text = _LOGIN.sub("//***@", text)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN - 1]}…"
+
+
+def _find_secrets(values: Values, settings: Settings | None) -> tuple[str, ...]:
+    named = [values.text(name) for row in SETTING_ROWS if row.secret for name in expand_name(row.name)]
+    regions = settings.regions.values() if settings is not None else ()
+    # A key may also have come from a file.
+    read = [access.api_key.get_secret_value() for access in regions if access.api_key and not access.in_process]
+    return tuple(dict.fromkeys(secret for secret in (*named, *read) if secret))
+
+
+def _read_complaint(values: Values, problem: str) -> Complaint:
+    """Take apart what `Values.refuse` was told: the name, what is wrong, and what is allowed."""
+    name, _, rest = problem.partition(" ")
+    trouble, _, remedy = rest.rpartition(". ")
+    if not trouble:
+        trouble, remedy = rest.rstrip("."), f"Correct {name}."
+    return Complaint(name if name in values.refused else None, trouble, remedy)

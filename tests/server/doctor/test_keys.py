@@ -1,0 +1,196 @@
+"""Which region takes the key, and what is said of one that is missing, wrong, or of another region."""
+
+import pytest
+
+from wan_mcp.doctor import Verdict
+
+KEY = "sk-0123456789abcdef0123456789abcdef"
+OTHER = "sk-fedcba9876543210fedcba9876543210"
+SINGAPORE = "dashscope-intl.aliyuncs.com"
+BEIJING = "dashscope.aliyuncs.com"
+VIRGINIA = "dashscope-us.aliyuncs.com"
+HONGKONG = "cn-hongkong.dashscope.aliyuncs.com"
+
+
+async def test_a_key_that_its_region_takes_is_in_order(clinic, service):
+    service.keys = {SINGAPORE: KEY}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY)
+
+    assert (report.problems, report.notes) == ([], [])
+    assert report.one("key").found == f"taken at {SINGAPORE} (sk-…, 35 characters, a general key)"
+
+
+async def test_a_key_that_is_taken_is_shown_to_no_other_region(clinic, service):
+    service.keys = {SINGAPORE: KEY}
+
+    await clinic.examine(DASHSCOPE_API_KEY=KEY)
+
+    assert service.hosts_with_key == {SINGAPORE}
+
+
+async def test_a_beijing_key_in_a_singapore_setting_comes_first_with_its_remedy(clinic, service):
+    service.keys = {BEIJING: KEY}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY)
+
+    first = report.findings[0]
+    assert first.verdict is Verdict.PROBLEM
+    assert (first.check, first.looked_at) == ("key", "DASHSCOPE_API_KEY in Singapore")
+    assert f"refused at {SINGAPORE}, and taken at {BEIJING}: it is a key of China (Beijing)" in first.found
+    assert "DASHSCOPE_REGION=beijing" in first.remedy
+    assert "DASHSCOPE_API_KEY_BEIJING" in first.remedy
+    assert len(report.problems) == 1
+
+
+async def test_a_refused_key_is_tried_at_the_services_own_shared_hosts_and_nowhere_else(clinic, service):
+    await clinic.examine(DASHSCOPE_API_KEY=KEY)
+
+    assert service.hosts_with_key == {SINGAPORE, BEIJING, VIRGINIA, HONGKONG}
+    assert {path for _, path, key in service.asked if key} == {"/api/v1/tasks/00000000-0000-0000-0000-000000000000"}
+
+
+async def test_a_key_that_no_region_takes_is_wrong(clinic, service):
+    finding = (await clinic.examine(DASHSCOPE_API_KEY=KEY)).problem_of("key")
+
+    assert all(host in finding.found for host in (SINGAPORE, BEIJING, VIRGINIA, HONGKONG))
+    assert "wrong, deleted" in finding.remedy
+    assert "Frankfurt, Tokyo" in finding.remedy
+
+
+async def test_a_region_that_does_not_answer_is_not_said_to_refuse(clinic, service):
+    service.dead = {VIRGINIA}
+
+    finding = (await clinic.examine(DASHSCOPE_API_KEY=KEY)).problem_of("key")
+
+    assert f"{VIRGINIA} told nothing" in finding.found
+    assert f"also at {BEIJING}, {HONGKONG}" in finding.found
+
+
+async def test_a_key_in_a_setting_with_a_region_in_its_name_is_to_be_moved(clinic, service):
+    service.keys = {SINGAPORE: OTHER, BEIJING: KEY}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=OTHER, DASHSCOPE_API_KEY_VIRGINIA=KEY)
+
+    finding = report.problem_of("key")
+    assert finding.looked_at == "DASHSCOPE_API_KEY_VIRGINIA in US (Virginia)"
+    assert "Move this key to DASHSCOPE_API_KEY_BEIJING" in finding.remedy
+
+
+async def test_an_address_that_would_contradict_the_remedy_is_part_of_it(clinic, service):
+    service.keys = {BEIJING: KEY}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY, DASHSCOPE_HTTP_BASE_URL=f"https://{SINGAPORE}/api/v1")
+
+    assert "DASHSCOPE_REGION=beijing and remove DASHSCOPE_HTTP_BASE_URL" in report.problem_of("key").remedy
+
+
+async def test_a_key_for_somebody_elses_address_is_never_shown_to_the_service(clinic, service):
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY, DASHSCOPE_HTTP_BASE_URL="https://gate.example.com/api/v1")
+
+    assert {host for host, _, _ in service.asked} == {"gate.example.com"}
+    finding = report.problem_of("key")
+    assert "tried nowhere else, because that is no address of the service" in finding.found
+    assert "DASHSCOPE_HTTP_BASE_URL" in finding.remedy
+
+
+async def test_a_key_of_another_workspace_is_told_from_one_of_another_region(clinic, service):
+    service.keys = {SINGAPORE: KEY}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY, DASHSCOPE_WORKSPACE_ID="llm-abc")
+
+    finding = report.problem_of("key")
+    assert "refused at llm-abc.ap-southeast-1.maas.aliyuncs.com" in finding.found
+    assert "a key of Singapore and of another workspace" in finding.found
+    assert "DASHSCOPE_WORKSPACE_ID" in finding.remedy
+
+
+async def test_a_missing_key_names_its_setting_and_the_sandbox(clinic, service):
+    finding = (await clinic.examine()).problem_of("key")
+
+    assert finding.found == "no key for Singapore, the default region"
+    assert "Set DASHSCOPE_API_KEY to a key of Singapore" in finding.remedy
+    assert "DASHSCOPE_REGION=sandbox" in finding.remedy
+    assert service.hosts_with_key == set()
+
+
+async def test_where_another_region_has_a_key_the_default_may_be_wrong(clinic, service):
+    service.keys = {BEIJING: KEY}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY_BEIJING=KEY)
+
+    assert "DASHSCOPE_REGION=beijing, where there is a key" in report.problem_of("key").remedy
+
+
+async def test_a_plan_key_is_told_by_its_shape_and_shown_to_nobody(clinic, service):
+    report = await clinic.examine(DASHSCOPE_API_KEY="sk-sp-0123456789abcdef")
+
+    assert "token or coding plan" in report.problem_of("key").remedy
+    assert service.hosts_with_key == set()
+    shown = [finding.found for finding in report.of("settings") if finding.looked_at == "DASHSCOPE_API_KEY"]
+    assert shown == ["sk-sp-…, 22 characters, a plan key, which orders no images, from the environment"]
+
+
+async def test_a_placeholder_is_no_key(clinic, service):
+    report = await clinic.examine(DASHSCOPE_API_KEY="sk-your-api-key")
+
+    assert "still holds a placeholder" in report.problem_of("key").remedy
+    assert service.hosts_with_key == set()
+
+
+async def test_a_region_without_a_shared_address_needs_a_workspace(clinic, service):
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY, DASHSCOPE_REGION="frankfurt")
+
+    assert "set DASHSCOPE_WORKSPACE_ID" in report.problem_of("key").remedy
+    assert service.hosts_with_key == set()
+
+
+async def test_a_key_is_not_tried_where_nothing_was_reached(clinic, service):
+    service.dead = {SINGAPORE}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY)
+
+    assert f"not tried, because {SINGAPORE} was not reached" in report.one("key").found
+    assert service.hosts_with_key == set()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"DASHSCOPE_REGION": "bejing"}, {"DASHSCOPE_HTTP_BASE_URL": "ftp://x"}, {"DASHSCOPE_WORKSPACE_ID": "a/b"}],
+)
+async def test_with_a_faulty_region_or_address_no_key_goes_anywhere(clinic, service, settings):
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY, **settings)
+
+    assert service.asked == []
+    assert report.problem_of("settings").looked_at == next(iter(settings))
+    assert "not looked at" in report.one("network").found
+
+
+@pytest.mark.parametrize(
+    ("keys", "environ"),
+    [
+        ({SINGAPORE: KEY}, {"DASHSCOPE_API_KEY": KEY}),
+        ({BEIJING: KEY}, {"DASHSCOPE_API_KEY": KEY}),
+        ({}, {"DASHSCOPE_API_KEY": "plainly-no-usual-key"}),
+        ({}, {"DASHSCOPE_API_KEY": "sk-ws-" + "x7" * 40, "DASHSCOPE_REGION": "frankfurt"}),
+        ({}, {"DASHSCOPE_API_KEY": KEY, "WAN_MCP_MODEL": KEY, "WAN_MCP_OUTPUT_DIR": KEY, "DASHSCOPE_REGION": KEY}),
+        ({}, {"DASHSCOPE_API_KEY": "st-0123456789", "WAN_MCP_STATE_DIR": "/nowhere/st-0123456789"}),
+    ],
+)
+async def test_no_key_is_ever_told(clinic, service, keys, environ):
+    service.keys = keys
+
+    report = await clinic.examine(**environ)
+
+    assert environ["DASHSCOPE_API_KEY"] not in report.text
+    assert environ["DASHSCOPE_API_KEY"][6:] not in report.text
+
+
+async def test_a_key_from_a_file_is_not_told_either(clinic, service, tmp_path):
+    path = tmp_path / "key"
+    path.write_text(KEY)
+
+    report = await clinic.examine(DASHSCOPE_API_KEY_FILE_PATH=str(path), WAN_MCP_MODEL=f"x{KEY}")
+
+    assert "DASHSCOPE_API_KEY_FILE_PATH in Singapore" in report.problem_of("key").looked_at
+    assert KEY not in report.text

@@ -1,0 +1,230 @@
+"""What stands between this machine and the service: proxies, names, certificates, clocks."""
+
+import socket
+
+import pytest
+
+from fakes.loopback_tls import Authority, proxying, serving_tls
+from wan_mcp.doctor import Verdict
+
+KEY = "sk-0123456789abcdef0123456789abcdef"
+SINGAPORE = "dashscope-intl.aliyuncs.com"
+
+
+@pytest.fixture
+def free_port():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        return listener.getsockname()[1]
+
+
+@pytest.fixture
+def authority(tmp_path, monkeypatch):
+    folder = tmp_path / "certificates"
+    folder.mkdir()
+    authority = Authority(folder)
+    # The operating system's own way to be told of further certificates.
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.path))
+    return authority
+
+
+def service_error(host, key):
+    return 401, {"code": "InvalidApiKey", "message": "No API-key provided.", "request_id": "r"}
+
+
+async def look_up(host, port):
+    return ["127.0.0.1"]
+
+
+def local(base_url: str) -> dict[str, str]:
+    return {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_HTTP_BASE_URL": base_url}
+
+
+async def examine(clinic, *, proxy=None, look_up=look_up, **environ):
+    """Examine a world with the real network, that is, the loopback."""
+    words = {"look_up": look_up, "find_proxy": lambda scheme, host, port: proxy}
+    return await clinic.examine(service=False, words=words, **environ)
+
+
+async def test_regions_with_the_same_fate_share_a_finding(clinic, service):
+    service.keys = {SINGAPORE: KEY}
+
+    reached, skipped = (await clinic.examine(DASHSCOPE_API_KEY=KEY)).of("network")
+
+    assert reached.looked_at.count(" at ") == 4
+    assert reached.found == "reached directly, with a certificate that this system trusts"
+    assert skipped.looked_at == "Germany (Frankfurt) and Japan (Tokyo)"
+    assert "workspace" in skipped.found
+
+
+async def test_no_key_is_sent_to_find_out_whether_a_host_is_reached(clinic, service):
+    await clinic.examine()
+
+    assert len(service.asked) == 4
+    assert service.hosts_with_key == set()
+
+
+async def test_a_region_that_nobody_uses_and_nobody_reaches_is_worth_a_note(clinic, service):
+    service.keys, service.dead = {SINGAPORE: KEY}, {"dashscope-us.aliyuncs.com"}
+
+    report = await clinic.examine(DASHSCOPE_API_KEY=KEY)
+
+    assert report.problems == []
+    assert "US (Virginia)" in report.notes[0].looked_at
+
+
+async def test_on_the_sandbox_nothing_is_sent_anywhere(clinic, service):
+    report = await clinic.examine(service=False, words={"find_proxy": None}, DASHSCOPE_REGION="sandbox")
+
+    assert (report.problems, report.notes) == ([], [])
+    assert report.one("network").found == "not needed: the sandbox is inside this program"
+
+
+async def test_a_proxy_that_does_not_run_is_named_with_its_setting(clinic, free_port):
+    proxy = f"http://user:password@127.0.0.1:{free_port}"
+
+    report = await examine(clinic, proxy=proxy, DASHSCOPE_API_KEY=KEY, HTTPS_PROXY=proxy)
+
+    finding = report.problem_of("network")
+    assert f"the proxy http://127.0.0.1:{free_port} refuses the connection" in finding.found
+    assert "Correct HTTPS_PROXY" in finding.remedy
+    assert finding.looked_at.count(" at ") == 4
+    assert "password" not in report.text
+
+
+@pytest.mark.parametrize(
+    ("refusal", "found", "remedy"),
+    [
+        ("407 Proxy Authentication Required", "wants a user name and a password", "USER:PASSWORD@HOST"),
+        ("403 Forbidden", "refuses to connect to it (HTTP 403)", "NO_PROXY"),
+    ],
+)
+async def test_what_a_proxy_refuses_is_told(clinic, refusal, found, remedy):
+    with proxying(None, refusal=refusal) as (proxy, _):
+        finding = (await examine(clinic, proxy=proxy, DASHSCOPE_API_KEY=KEY, all_proxy=proxy)).problem_of("network")
+
+    assert found in finding.found
+    assert "all_proxy" in finding.remedy
+    assert remedy in finding.remedy
+
+
+async def test_a_proxy_of_a_kind_that_cannot_be_used_is_told(clinic):
+    report = await examine(clinic, proxy="gopher://127.0.0.1:70", DASHSCOPE_API_KEY=KEY)
+
+    assert "The proxy that the environment names cannot be used" in report.problem_of("network").found
+
+
+async def test_a_host_that_nobody_listens_at_is_told(clinic, free_port):
+    report = await examine(clinic, **local(f"http://127.0.0.1:{free_port}/api/v1"))
+
+    assert report.problem_of("network").found == "it refuses the connection"
+    assert report.one("key").verdict is Verdict.NOTE
+
+
+@pytest.mark.parametrize(
+    ("error", "found"),
+    [
+        (socket.gaierror(socket.EAI_NONAME, "unknown"), "is not known to this machine's name service"),
+        (socket.gaierror(socket.EAI_AGAIN, "later"), "no name service answers"),
+    ],
+)
+async def test_an_unknown_name_is_told_from_a_name_service_that_is_silent(clinic, error, found):
+    async def fail(host, port):
+        raise error
+
+    finding = (await examine(clinic, look_up=fail, DASHSCOPE_API_KEY=KEY)).of("network")[0]
+
+    assert f"{SINGAPORE}" in finding.looked_at
+    assert found in finding.found
+
+
+async def test_a_trusted_certificate_is_in_order(clinic, authority):
+    with serving_tls(authority.certify("localhost"), service_error) as port:
+        report = await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+
+    assert report.one("network").found == "reached directly, with a certificate that this system trusts"
+
+
+@pytest.mark.parametrize(
+    ("names", "days", "said", "remedy"),
+    [
+        (["localhost"], -1, "certificate has expired", "date and time"),
+        (["other.example.com"], 30, "ostname mismatch", "Something else answers under the name localhost"),
+    ],
+)
+async def test_a_certificate_that_does_not_fit_is_told_with_the_reason(  # noqa: PLR0917 - two fixtures, four values
+    clinic, authority, names, days, said, remedy
+):
+    with serving_tls(authority.certify(*names, days=days), service_error) as port:
+        report = await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+
+    finding = report.problem_of("network")
+    assert "its certificate is not trusted" in finding.found
+    assert said in finding.found
+    assert remedy in finding.remedy
+
+
+async def test_a_certificate_of_an_unknown_authority_names_the_setting_for_ones_own(clinic, authority, tmp_path):
+    stranger = tmp_path / "stranger"
+    stranger.mkdir()
+    with serving_tls(Authority(stranger, name="Stranger").certify("localhost"), service_error) as port:
+        report = await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+
+    finding = report.problem_of("network")
+    assert "unable to get local issuer certificate" in finding.found
+    assert "SSL_CERT_FILE" in finding.remedy
+
+
+async def test_no_key_goes_to_a_host_whose_certificate_is_not_trusted(clinic, authority):
+    seen = []
+
+    def note(host, key):
+        seen.append(key)
+        return service_error(host, key)
+
+    with serving_tls(authority.certify("other.example.com"), note) as port:
+        await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+
+    assert seen == []
+
+
+async def test_a_server_without_tls_is_told(clinic):
+    def speak() -> None:
+        with listener.accept()[0] as connection:
+            connection.recv(1024)
+            connection.sendall(b"HTTP/1.1 400 Bad Request\r\n\r\n")
+
+    import threading
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=speak, daemon=True)
+        thread.start()
+        report = await examine(clinic, **local(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1"))
+        thread.join(5)
+
+    assert "does not speak TLS as it should" in report.problem_of("network").found
+
+
+async def test_the_whole_way_through_a_proxy_is_in_order(clinic, authority):
+    with serving_tls(authority.certify(SINGAPORE), service_error) as port, proxying(port) as (proxy, asked):
+        report = await examine(clinic, proxy=proxy, DASHSCOPE_API_KEY=KEY, HTTPS_PROXY=proxy)
+
+    (reached,) = [finding for finding in report.of("network") if finding.found.startswith("reached")]
+    assert reached.looked_at == f"Singapore at {SINGAPORE}"
+    assert reached.found.startswith(f"reached through the proxy {proxy} (HTTPS_PROXY)")
+    assert f"{SINGAPORE}:443" in asked
+
+
+@pytest.mark.parametrize(
+    ("offset", "verdict", "found"),
+    [
+        (20, Verdict.OK, "agrees with the service's"),
+        (180, Verdict.NOTE, "3 min behind the service's"),
+        (-7200, Verdict.PROBLEM, "120 min ahead of the service's"),
+    ],
+)
+async def test_a_clock_that_is_wrong_is_told(clinic, service, offset, verdict, found):
+    service.keys, service.offset = {SINGAPORE: KEY}, offset
+
+    finding = (await clinic.examine(DASHSCOPE_API_KEY=KEY)).one("clock")
+
+    assert (finding.verdict, finding.found) == (verdict, found)
