@@ -1,0 +1,105 @@
+import { icon, make, tell } from "./dom.js";
+
+const COPIED_MILLISECONDS = 2000;
+
+async function copyText(text) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    // A frame may be denied the clipboard; the older way asks nobody as long as a person has just pressed.
+    const field = make("textarea", { readonly: true, class: "unseen", "aria-hidden": "true", tabindex: "-1" });
+    field.value = text;
+    const focused = document.activeElement;
+    (focused?.closest("dialog") ?? document.body).append(field);
+    field.select();
+    const copied = document.execCommand("copy");
+    field.remove();
+    focused?.focus({ preventScroll: true });
+    return copied;
+  }
+}
+
+/** `<wan-copy>`: a button that copies `text`, a path as a rule; `label` names it. */
+export class WanCopy extends HTMLElement {
+  #name = make("span", { class: "label" });
+  #said = make("span", { class: "unseen", role: "status" });
+  #mark = make("span", { class: "mark" }, icon("copy"));
+  #button = make("button", { type: "button", class: "plain", onclick: () => this.#copy() }, this.#mark, this.#name);
+  #label = "Copy path";
+  text = "";
+
+  connectedCallback() {
+    this.replaceChildren(this.#button, this.#said);
+    this.#show("copy", this.#label);
+  }
+
+  set label(label) {
+    this.#label = label;
+    this.#show("copy", label);
+  }
+
+  async #copy() {
+    const copied = await copyText(this.text);
+    this.#show(copied ? "done" : "copy", copied ? "Copied" : "Not allowed to copy");
+    this.#said.textContent = copied ? "Copied" : "The browser does not allow copying here.";
+    setTimeout(() => {
+      this.#show("copy", this.#label);
+      this.#said.textContent = "";
+    }, COPIED_MILLISECONDS);
+  }
+
+  #show(mark, label) {
+    this.#mark.replaceChildren(icon(mark));
+    this.#name.textContent = label;
+    this.#button.title = `${label}: ${this.text}`;
+  }
+}
+
+/**
+ * `<wan-confirm>`: a button for what costs money. Set `offer = {name, label, question, confirm}`: the first press asks
+ * the question, only a second one, on another button, tells `wan-confirm` with the name. Without a question one
+ * press is enough.
+ */
+export class WanConfirm extends HTMLElement {
+  #offer = null;
+
+  get offer() {
+    return this.#offer;
+  }
+
+  set offer(offer) {
+    if (JSON.stringify(offer) === JSON.stringify(this.#offer)) return;
+    this.#offer = offer;
+    this.#rest();
+  }
+
+  #rest() {
+    const ask = () => (this.#offer.question ? this.#ask() : tell(this, "confirm", { name: this.#offer.name }));
+    this.toggleAttribute("asking", false);
+    this.replaceChildren(make("button", { type: "button", onclick: ask }, this.#offer.label));
+  }
+
+  #ask() {
+    const decide = (agreed) => (event) => {
+      // The second half of a double click is no second thought.
+      if (agreed && event.detail > 1) return;
+      this.#rest();
+      this.firstElementChild.focus();
+      if (agreed) tell(this, "confirm", { name: this.#offer.name });
+    };
+    const question = make("p", { id: `question-${crypto.getRandomValues(new Uint32Array(1))[0]}` }, this.#offer.question);
+    const yes = make("button", { type: "button", class: "strong", "aria-describedby": question.id, onclick: decide(true) }, this.#offer.confirm);
+    const no = make("button", { type: "button", onclick: decide(false) }, "Cancel");
+    const group = make("div", { class: "question", role: "group", "aria-label": this.#offer.label }, question, make("div", { class: "row" }, yes, no));
+    group.addEventListener("keydown", (event) => {
+      if (event.key === "Escape") decide(false)(event);
+    });
+    this.toggleAttribute("asking", true);
+    this.replaceChildren(group);
+    yes.focus();
+  }
+}
+
+customElements.define("wan-copy", WanCopy);
+customElements.define("wan-confirm", WanConfirm);
