@@ -80,21 +80,26 @@ def open_studio(settings: Settings, *, follow: bool = True) -> AbstractAsyncCont
 
 def build_server(studio: WorkingStudio) -> "MCPServer[None]":
     """Build the MCP server on a studio that runs as long as the server does."""
-    from mcp.server.mcpserver import MCPServer  # noqa: PLC0415 - commands that serve nothing start faster without
-
-    from wan_mcp.protocol import bind  # noqa: PLC0415 - the same
+    # Commands that serve nothing start faster without these.
+    from wan_mcp.protocol import OrdersAsTasks, WanServer, add_orders, bind, make_apps  # noqa: PLC0415
+    from wan_mcp.tasks_extension import TasksExtension, guard_listening  # noqa: PLC0415
 
     @asynccontextmanager
     async def lifespan(_: "MCPServer[None]") -> AsyncGenerator[None]:
         async with studio.running():
             yield
 
-    return MCPServer(
+    server = WanServer(
+        studio,
         "wan",
         title="Wan text-to-image",
         version=__version__,
         instructions=INSTRUCTIONS,
         tools=[bind(make(studio)) for make in TOOLS],
+        extensions=[make_apps(), TasksExtension(OrdersAsTasks(studio))],
+        middleware=[guard_listening],
         log_level="WARNING",
         lifespan=lifespan,
     )
+    add_orders(server, studio)
+    return server

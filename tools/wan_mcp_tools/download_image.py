@@ -9,7 +9,8 @@ from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Put an image of a task, or of a result URL, into a folder or under a name of your choice; answers with the path.
-Free of charge. Not needed after generate_image or get_task, which have saved the images already. Never overwrites."""
+For wishes such as "put it into the assets folder"; images are saved without it. If the folder is not allowed, copy
+the saved file there yourself. Free of charge, never overwrites."""
 
 
 class DownloadImageArguments(Arguments):
@@ -29,6 +30,11 @@ def download_image(studio: Studio) -> Tool:
         del report
         if (arguments.task_id is None) == (arguments.url is None):
             raise RequestRefusedError("download_image takes either task_id or url.", "Give one of them.")
+        if arguments.url is not None and arguments.index != 1:
+            raise RequestRefusedError(
+                f"index={arguments.index} belongs to a task_id, and a url is one image already.",
+                "Leave index out, or give task_id and index in place of url.",
+            )
         image, task = await studio.place_image(
             task_id=arguments.task_id,
             index=arguments.index,

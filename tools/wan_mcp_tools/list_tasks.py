@@ -3,6 +3,8 @@
 from wan_mcp_tools.shared.errors import RequestRefusedError
 from wan_mcp_tools.shared.parameters import Cursor, Limit, Remote, Status
 from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.quoting import one_line
+from wan_mcp_tools.shared.results import is_failure
 from wan_mcp_tools.shared.tasks import Task
 from wan_mcp_tools.shared.tool import Answer, Arguments, Result, Tool
 
@@ -25,13 +27,14 @@ class ListTasksArguments(Arguments):
 
 
 class ListedTaskResult(Result):
-    """One task in a list; `images` counts the saved ones."""
+    """One task in a list; `images` counts the saved ones, `code` says why a failed one failed."""
 
     task_id: str
     status: str
     region: str
     created_at: str
     model: str | None = None
+    code: str | None = None
     prompt: str | None = None
     images: int | None = None
     note: str | None = None
@@ -73,16 +76,14 @@ def list_tasks(studio: Studio) -> Tool:
 
 
 def _row(task: Task) -> ListedTaskResult:
-    prompt = task.request.prompt if task.request else None
-    if prompt and len(prompt) > _PROMPT_LENGTH:
-        prompt = prompt[:_PROMPT_LENGTH].rstrip() + "…"
     return ListedTaskResult(
         task_id=task.task_id,
         status=task.status,
         region=task.region,
         created_at=task.created_at.isoformat(timespec="seconds"),
         model=task.model,
-        prompt=prompt,
+        code=task.problem.code if task.problem and is_failure(task) else None,
+        prompt=one_line(task.request.prompt, _PROMPT_LENGTH) if task.request else None,
         images=len(task.images) or None,
         note=" ".join(task.notes) or None,
     )

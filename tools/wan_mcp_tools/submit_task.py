@@ -9,7 +9,7 @@ DESCRIPTION = """\
 Order pictures like generate_image, but answer with the task_id at once instead of waiting.
 Use this for several orders side by side or for slow models; collect each with get_task. Costs the same. The pictures
 are saved even if nobody asks. Repeated with the same arguments it answers with the first order until that is
-received; pass fresh=true or another seed for variations."""
+received, unless fresh=true."""
 
 
 def submit_task(studio: Studio) -> Tool:

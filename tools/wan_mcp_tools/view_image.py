@@ -7,7 +7,8 @@ from wan_mcp_tools.shared.tool import Arguments, Tool
 
 DESCRIPTION = """\
 Show you a saved image, reduced to at most 1024 pixels.
-Use it to judge a picture before going on; the person sees the file itself. Takes a task_id with index, or a path."""
+Use it when the person says "show me", and to judge a picture before going on. Not every host shows it to the person
+too, so tell the path as well. Takes a task_id with index, or a path."""
 
 
 class ViewImageArguments(Arguments):
@@ -25,6 +26,11 @@ def view_image(studio: Studio) -> Tool:
         del report
         if (arguments.task_id is None) == (arguments.path is None):
             raise RequestRefusedError("view_image takes either task_id or path.", "Give one of them.")
+        if arguments.path is not None and arguments.index != 1:
+            raise RequestRefusedError(
+                f"index={arguments.index} belongs to a task_id, and a path is one image already.",
+                "Leave index out, or give task_id and index in place of path.",
+            )
         return await studio.preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
 
     return Tool(

@@ -4,17 +4,20 @@ import json
 from typing import Any
 
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.exceptions import ToolError
 from mcp.server.mcpserver.tools import Tool as SdkTool
 from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import Field, SkipValidation
 
+from wan_mcp.protocol.apps import view_of
 from wan_mcp.protocol.arguments import read_arguments
 from wan_mcp.protocol.schemas import plain_schema
 from wan_mcp_tools.shared.errors import WanError
 from wan_mcp_tools.shared.ports import Preview, Report
 from wan_mcp_tools.shared.tool import Answer, Tool
+
+CODE, RETRYABLE = "wan-mcp/code", "wan-mcp/retryable"
+"""What the `_meta` of a refusal holds."""
 
 
 class BoundTool(SdkTool):
@@ -24,19 +27,18 @@ class BoundTool(SdkTool):
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:  # noqa: ANN401 - the SDK's signature
         """
-        Call the tool.
+        Call the tool; whatever the caller can act on is an answer too.
 
-        Raises:
-            ToolError: whatever the caller can act on, in our words. Anything else is a fault of ours: the SDK logs
-                it and tells the caller nothing but the tool's name.
+        Anything else that is raised is a fault of ours: the SDK logs it and tells the caller nothing but the tool's
+        name.
         """
         del convert_result
         try:
             checked = read_arguments(self.tool, arguments)
             answer = await self.tool.run(checked, _reporter(context))
         except WanError as error:
-            raise ToolError(str(error)) from error
-        return _picture(answer) if isinstance(answer, Preview) else _facts(answer)
+            return as_refusal(error)
+        return _picture(answer) if isinstance(answer, Preview) else as_result(answer)
 
 
 def bind(tool: Tool) -> BoundTool:
@@ -54,7 +56,7 @@ def bind(tool: Tool) -> BoundTool:
         is_async=True,
         context_kwarg=None,
         icons=None,
-        meta=None,
+        meta=view_of(tool.name),
         annotations=ToolAnnotations(
             title=tool.title,
             read_only_hint=tool.reads_only,
@@ -72,11 +74,20 @@ def _reporter(context: Context[Any, Any]) -> Report:
     return report
 
 
-def _facts(answer: Answer) -> CallToolResult:
+def as_result(answer: Answer) -> CallToolResult:
+    """Give facts to programs, and the same as text to models."""
     facts = answer.result.model_dump(mode="json", exclude_none=True)
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     return CallToolResult(
         content=[TextContent(type="text", text=text)], structured_content=facts, is_error=answer.is_error
+    )
+
+
+def as_refusal(error: WanError) -> CallToolResult:
+    """Give an error in words, and for programs its code and whether the same call may succeed later."""
+    facts: dict[str, Any] = {CODE: error.code, RETRYABLE: error.retryable}
+    return CallToolResult.model_validate(
+        {"content": [TextContent(type="text", text=str(error))], "isError": True, "_meta": facts}
     )
 
 

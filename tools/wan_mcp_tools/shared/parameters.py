@@ -2,23 +2,28 @@
 The arguments that the tools share: type, words and schema of each.
 
 The bounds in a schema are for the client to see. They are checked by `Offer`, whose answer says what to do
-instead; a bound checked here would answer in the validator's words. An optional argument may also be null,
-because some clients fill in every argument; its schema does not say so, because others cannot read `anyOf`.
+instead; a bound checked here would answer in the validator's words. They suit the models of this release: an
+operator's own model may read a longer prompt, and a region may also be given by its id.
+
+Each argument that is no choice has one example, in its words: some clients drop the keyword `examples`. An optional
+argument may also be null, because some clients fill in every argument; its schema does not say so, because others
+cannot read `anyOf`.
 """
 
 from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field
-from pydantic.config import JsonDict
+from pydantic.config import JsonDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from wan_mcp_tools.shared.offer import MAX_SEED
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 _BRITISH = "CANCELLED"
+_LONGEST_WAIT = 3600
 
 
-def _field(description: str, **bounds: int) -> Any:  # noqa: ANN401 - what pydantic's Field gives, too
+def _field(description: str, **bounds: JsonValue) -> Any:  # noqa: ANN401 - what pydantic's Field gives, too
     """Describe an argument, and show bounds that are checked elsewhere."""
 
     def show(schema: JsonDict) -> None:
@@ -53,48 +58,72 @@ def _read_status(value: object) -> object:
 
 _NO_SWITCH = BeforeValidator(_refuse_switch)
 
-Prompt = Annotated[str, _field("What the picture shows, in any language; wan2.6-t2i reads 2100 characters.")]
+Prompt = Annotated[
+    str,
+    _field(
+        "What the picture shows, in any language, e.g. a flower shop in spring, morning light.",
+        minLength=1,
+        maxLength=5000,
+    ),
+]
 NegativePrompt = Annotated[
-    str | SkipJsonSchema[None], _field("What to keep out, at most 500 characters. wan2.7 models have no such thing.")
+    str | SkipJsonSchema[None], _field("What to keep out, e.g. text, people; not for wan2.7.", maxLength=500)
 ]
 ModelId = Annotated[
     str | SkipJsonSchema[None],
-    _field("wan2.6-t2i (the usual default), wan2.7-image, wan2.7-image-pro (to 4K), wan2.2-t2i-flash, ..."),
+    _field(
+        "e.g. wan2.6-t2i (usual default) or wan2.7-image, 0.03 USD an image; wan2.7-image-pro (to 4K) 0.075. "
+        "Cheapest: wan2.2-t2i-flash 0.025; in beijing wanx2.0-t2i-turbo, 0.04 CNY."
+    ),
 ]
 Size = Annotated[
     str | SkipJsonSchema[None],
-    _field("1280*1280 or 1280x1280, 1K 2K 4K, or a ratio 1:1 3:4 4:3 9:16 16:9. Default: the model's."),
+    _field("1:1 3:4 4:3 9:16 (phone) 16:9, or pixels, e.g. 1280*1280, or 1K 2K 4K (square)."),
 ]
-Count = Annotated[int, _NO_SWITCH, _fall_back(1), _field("Number of images; each is paid for.", minimum=1, maximum=4)]
+Count = Annotated[
+    int,
+    _NO_SWITCH,
+    _fall_back(1),
+    _field("How many images, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=4),
+]
 Seed = Annotated[
     int | SkipJsonSchema[None],
     _NO_SWITCH,
-    _field("The same seed and prompt give similar images.", minimum=0, maximum=MAX_SEED),
+    _field("e.g. 42; repeated, it gives similar images.", minimum=0, maximum=MAX_SEED),
 ]
 PromptExtend = Annotated[
-    bool | SkipJsonSchema[None], _field("Let the service enrich the prompt; default true. Not for wan2.7 models.")
+    bool | SkipJsonSchema[None], _field("Let the service enrich the prompt; default true; not for wan2.7.")
 ]
 Watermark = Annotated[bool, _fall_back(default=False), _field("Put an AI mark at the lower right.")]
 RegionName = Annotated[
     str | SkipJsonSchema[None],
-    _field("singapore, beijing, virginia, frankfurt or sandbox (offline, free). Default: the operator's."),
+    _field(
+        "Default: the operator's. sandbox is offline and free.",
+        enum=["singapore", "beijing", "virginia", "frankfurt", "sandbox"],
+    ),
 ]
 OutputDir = Annotated[
-    str | SkipJsonSchema[None], _field("Folder to save in, one of the allowed ones. Default: the operator's.")
+    str | SkipJsonSchema[None],
+    _field(
+        "Absolute and allowed, e.g. /home/me/site/assets; relative ones are in the image folder, not your project."
+    ),
 ]
-Filename = Annotated[
-    str | SkipJsonSchema[None], _field("File name without a folder, e.g. flower-shop. Default: made from the prompt.")
-]
+Filename = Annotated[str | SkipJsonSchema[None], _field("Name without a folder, e.g. flower-shop.")]
 WaitSeconds = Annotated[
     Annotated[float, Field(allow_inf_nan=False)] | SkipJsonSchema[None],
     _NO_SWITCH,
-    _field("Longest wait in seconds. Once it is over, the answer is the task as it is by then.", minimum=0),
+    _field("Longest wait, e.g. 45; then the answer is the task as it is.", minimum=0, maximum=_LONGEST_WAIT),
 ]
-TaskId = Annotated[str, _field("The task_id of an earlier answer, also local-...")]
-OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("The task_id of an earlier answer, also local-...")]
-Index = Annotated[int, _NO_SWITCH, _fall_back(1), _field("Which image of the task, counted from 1.", minimum=1)]
-Url = Annotated[str | SkipJsonSchema[None], _field("A result URL of the service, in place of task_id.")]
-ImagePath = Annotated[str | SkipJsonSchema[None], _field("Path of a saved image, in place of task_id.")]
+TaskId = Annotated[str, _field("From an earlier answer, e.g. 0385dc79-5ff8-...", minLength=1)]
+OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...")]
+Index = Annotated[
+    int, _NO_SWITCH, _fall_back(1), _field("Which image of the task, e.g. 2; counted from 1.", minimum=1)
+]
+Url = Annotated[str | SkipJsonSchema[None], _field("A result URL, e.g. https://...png?..., in place of task_id.")]
+ImagePath = Annotated[
+    str | SkipJsonSchema[None],
+    _field("A saved image, e.g. /home/me/fox-1.png, in place of task_id."),
+]
 Status = Annotated[
     TaskStatus | SkipJsonSchema[None],
     BeforeValidator(_read_status),
@@ -103,6 +132,4 @@ Status = Annotated[
 ]
 Limit = Annotated[int, _NO_SWITCH, _fall_back(10), _field("How many tasks at most.", minimum=1, maximum=100)]
 Cursor = Annotated[str | SkipJsonSchema[None], _field("The cursor of the page before.")]
-Remote = Annotated[
-    bool, _fall_back(default=False), _field("Also ask the service, and take in tasks that are not known here.")
-]
+Remote = Annotated[bool, _fall_back(default=False), _field("Also ask the service.")]

@@ -23,6 +23,20 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
+class Picture:
+    """
+    A saved image to hand over: encoded bytes, their MIME type, and the file they stand for.
+
+    `reduced` says that the file was too large and the bytes are a small picture of it.
+    """
+
+    data: bytes
+    mime_type: str
+    file: SavedImage
+    reduced: bool
+
+
+@dataclass(frozen=True, slots=True)
 class TaskPage:
     """Some tasks, newest first; `cursor` opens the next page and is None at the end."""
 
@@ -64,6 +78,18 @@ class Studio(Protocol):
         """Give the task, after waiting for its end at most `wait_seconds`."""
         ...
 
+    async def peek(self, task_id: str) -> Task | None:
+        """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
+        ...
+
+    async def seconds_left(self, task: Task) -> float | None:
+        """
+        Give the seconds until such a task usually ends, by what was learned of earlier ones.
+
+        Less than nought if this one is late, None if nothing was learned yet.
+        """
+        ...
+
     async def cancel(self, task_id: str) -> Task:
         """Cancel a task that is still PENDING."""
         ...
@@ -88,4 +114,8 @@ class Studio(Protocol):
 
     async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image: longest side 1024 pixels at most, 500 kB at most."""
+        ...
+
+    async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
+        """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
         ...

@@ -1,12 +1,20 @@
 """The answer that the ordering tools share, and the words in it."""
 
-from wan_mcp_tools.shared.errors import RequestRefusedError
-from wan_mcp_tools.shared.tasks import Task, TaskStatus
+import re
+
+from wan_mcp_tools.shared.errors import HostNotAllowedError, RequestRefusedError
+from wan_mcp_tools.shared.quoting import leave_out_links, one_line
+from wan_mcp_tools.shared.tasks import FailedImage, Task, TaskStatus
 from wan_mcp_tools.shared.tool import Answer, Result
 
 _LONGEST_WAIT = 3600.0
 _PROMPT_BYTES = 160
 """How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
+
+_ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{1,1500}")
+"""What the address of an image looks like; anything else that stands in its place is not passed on."""
+_NEVER_LIVED = (TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED)
+"""Ends after which nothing is left that could expire."""
 
 JOINED = (
     "An identical order was placed before and its result was never received, so this is that order and nothing more "
@@ -51,9 +59,7 @@ class TaskResult(Result):
 def task_result(task: Task) -> TaskResult:
     """Give a task as the answer of a tool."""
     images = tuple(ImageResult(path=i.path, width=i.width, height=i.height, bytes=i.bytes) for i in task.images)
-    failed = tuple(
-        FailedImageResult(index=i.index, code=i.code, message=i.message, url=i.url) for i in task.failed_images
-    )
+    expires_at = None if task.status in _NEVER_LIVED else task.expires_at
     return TaskResult(
         task_id=task.task_id,
         status=task.status,
@@ -61,9 +67,9 @@ def task_result(task: Task) -> TaskResult:
         model=task.model,
         code=task.problem.code if task.problem and is_failure(task) else None,
         images=images or None,
-        failed_images=failed or None,
+        failed_images=_failures(task),
         actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
-        expires_at=task.expires_at.isoformat(timespec="seconds") if task.expires_at else None,
+        expires_at=expires_at.isoformat(timespec="seconds") if expires_at else None,
         message=_message(task),
         next_step=_next_step(task),
     )
@@ -98,12 +104,15 @@ def check_wait(seconds: float | None, default: float) -> float:
 def _message(task: Task) -> str | None:
     parts = [JOINED] if task.joined else []
     parts.extend(task.notes)
-    if task.problem is not None:
+    told = task.status is TaskStatus.SUCCEEDED and task.failed_images
+    if task.problem is not None and not told:
         parts.append(task.problem.message)
     elif task.status is TaskStatus.UNKNOWN:
         parts.append("The service does not know this task: it is older than 24 hours, or of another account.")
     elif task.status is TaskStatus.SUBMIT_UNKNOWN:
-        parts.append("The order was sent and its answer was lost. It is being looked for, and is not sent again.")
+        parts.append("The order was sent and its answer was lost.")
+    if task.status is TaskStatus.SUBMIT_UNKNOWN and task.open:
+        parts.append("It is being looked for, and is not sent again.")
     return " ".join(parts) or None
 
 
@@ -121,8 +130,13 @@ def _next_step(task: Task) -> str | None:
             return f"{again} and wait_seconds=45 for the result. It is saved in any case."
         case TaskStatus.SUBMIT_UNKNOWN if task.open:
             return f"{again} and wait_seconds=45. Do not order again meanwhile, it may be paid for."
-        case TaskStatus.SUBMIT_UNKNOWN if task.problem is not None and task.problem.code == "AnswerLostForGood":
+        case TaskStatus.SUBMIT_UNKNOWN if _code(task) == "AnswerLostForGood":
             return "Order again with fresh=true only if a second charge is acceptable."
+        case TaskStatus.SUBMIT_UNKNOWN if _code(task) == "AnswerAmbiguous":
+            return (
+                "Call view_image with each of these task_ids to see which picture is yours. Order again with "
+                "fresh=true only if none is and a second charge is acceptable."
+            )
         case TaskStatus.SUBMIT_UNKNOWN:
             return (
                 "Call list_tasks with remote=true to see the service's recent tasks. Order again with fresh=true "
@@ -134,7 +148,31 @@ def _next_step(task: Task) -> str | None:
             return None
 
 
+def _code(task: Task) -> str | None:
+    return task.problem.code if task.problem is not None else None
+
+
+def _failures(task: Task) -> tuple[FailedImageResult, ...] | None:
+    """Give the images that are no files, unless the task's own message says the same of all of them."""
+    words = {image.message for image in task.failed_images}
+    if is_failure(task) and task.problem is not None and words == {task.problem.message}:
+        return None
+    failed = (
+        FailedImageResult(index=image.index, code=image.code, message=image.message, url=_address(image))
+        for image in task.failed_images
+    )
+    return tuple(failed) or None
+
+
+def _address(image: FailedImage) -> str | None:
+    """Give an address that download_image can fetch."""
+    if image.url is None or image.code == HostNotAllowedError.default_code:
+        return None
+    return image.url if _ADDRESS.fullmatch(image.url) else None
+
+
 def _shorten(text: str) -> str:
+    text = one_line(leave_out_links(text), _PROMPT_BYTES)
     data = text.encode()
     if len(data) <= _PROMPT_BYTES:
         return text

@@ -76,7 +76,7 @@ class Task:
     `task_id` is the service's id, or `local-…` as long as the service has not named it. `settled` says that
     waiting longer changes nothing for the caller: the task ended and each image was saved or given up for now.
     `open` says that the background still works on it. `problem` is why it failed, or what holds it up. `joined`
-    marks an answer that belongs to an earlier identical order.
+    marks an answer that belongs to an earlier identical order. `updated_at` is the time of the last dated step.
     """
 
     task_id: str
@@ -95,3 +95,4 @@ class Task:
     notes: tuple[str, ...] = ()
     joined: bool = False
     open: bool = False
+    updated_at: datetime | None = None

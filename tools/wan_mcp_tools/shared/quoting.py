@@ -1,0 +1,54 @@
+"""
+Foreign text made harmless.
+
+What a service, a file or another program has written may hold line breaks, signs that steer a terminal, letters that
+nobody sees, or instructions. Before a model reads it, it becomes one short line of visible characters.
+"""
+
+import re
+import unicodedata
+
+_TERMINAL = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]"
+    r"|(?:\x1b[\]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*(?:\x07|\x1b\\|\x9c)?"
+    r"|\x1b.?"
+)
+"""The commands of terminals: control sequences, control strings, and what else follows an escape."""
+_ADDRESS = re.compile(r"\S*://\S*|\bwww\.\S*", re.IGNORECASE)
+_KEY = re.compile(r"\b(?:sk|st)-[\w*.-]{4,}")
+_BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_MOST_READ = 20_000
+"""Characters of a text that are looked at; what is kept is far shorter."""
+
+
+def one_line(text: str, most: int) -> str:
+    """
+    Give a text as one line of at most `most` visible characters.
+
+    Control characters, line breaks, marks of writing direction, characters without width, private ones, variation
+    selectors and the commands of terminals are left out; a cut is shown by an ellipsis.
+    """
+    visible = "".join(map(_show, _TERMINAL.sub(" ", text[:_MOST_READ])))
+    line = " ".join(visible.split())
+    return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def leave_out_links(text: str) -> str:
+    """Put an ellipsis in the place of web addresses and of what looks like a key."""
+    return _KEY.sub("…", _ADDRESS.sub("…", text[:_MOST_READ]))
+
+
+def _show(sign: str) -> str:
+    if unicodedata.category(sign)[0] in "CZ":
+        return " "
+    return "" if _is_blank(sign) else sign
+
+
+def _is_blank(sign: str) -> bool:
+    """Say whether a sign counts as a letter or a mark and shows nothing: hidden words can be spelled with such."""
+    return (
+        sign in _BLANK_LETTERS
+        or "\ufe00" <= sign <= "\ufe0f"
+        or "\u180b" <= sign <= "\u180f"
+        or "\U000e0100" <= sign <= "\U000e01ef"
+    )
