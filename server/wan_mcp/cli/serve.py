@@ -13,7 +13,13 @@ from wan_mcp.settings.urls import is_loopback
     "--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True, help="How clients talk."
 )
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address for http: one of this machine.")
-@click.option("--port", type=click.IntRange(1, 65535), default=8000, show_default=True, help="The port for http.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=8000,
+    show_default=True,
+    help="The port for http; 0 finds a free one.",
+)
 @env_file_option
 @pass_shell
 @click.pass_context

@@ -29,7 +29,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
     gc.disable()
     settings = prepare(environ, env_file)
-    from wan_mcp.transports import serve_stdio  # noqa: PLC0415 - wrong settings are told without it
+    from wan_mcp.transports.stdio import serve_stdio  # noqa: PLC0415 - wrong settings are told without it
 
     _load_protocol()
     if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
@@ -47,19 +47,23 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
     """
     gc.disable()
     settings = prepare(environ, env_file)
-    from wan_mcp.transports import serve_http  # noqa: PLC0415 - the same
+    from wan_mcp.transports.listening import listen  # noqa: PLC0415 - the same
+
+    try:
+        listeners = listen(host, port)
+    except OSError as error:
+        raise SettingsError(
+            f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another --host or --port."
+        ) from error
+    from wan_mcp.transports.http import serve_http  # noqa: PLC0415 - a taken port is told without it
 
     _load_protocol()
-    name = f"[{host}]" if ":" in host else host
-    sys.stderr.write(f"wan-mcp serves at http://{name}:{port}/mcp (Ctrl-C ends it)\n")
     _settle()
     try:
-        serve_http(settings, host, port)
+        serve_http(settings, host, listeners, ready=_announce)
     except SystemExit as error:
-        # The HTTP library ends the process so, with a code that means something else here.
-        if error.code in (None, 0):
-            raise
-        raise SettingsError(f"The server cannot listen at {host}, port {port}.", "Choose another --port.") from error
+        # The HTTP library ends the process so, with a code that means something else here; it has logged why.
+        raise SystemExit(1 if error.code else 0) from error
 
 
 def prepare(environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -74,6 +78,11 @@ def prepare(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     for warning in settings.warnings:
         logging.getLogger(__name__).warning("%s", warning)
     return settings
+
+
+def _announce(url: str) -> None:
+    sys.stderr.write(f"wan-mcp serves at {url} (Ctrl-C ends it)\n")
+    sys.stderr.flush()
 
 
 def _load_protocol() -> None:

@@ -1,4 +1,4 @@
-"""How clients reach the server: stdio, and Streamable HTTP on the loopback interface."""
+"""One client over stdin and stdout."""
 
 import os
 import signal
@@ -36,10 +36,3 @@ async def _end_on_signal(studio: WorkingStudio) -> None:
             await studio.stop()
             # The SDK's reader of stdin holds a thread that nothing can end.
             os._exit(128 + number)
-
-
-def serve_http(settings: Settings, host: str, port: int) -> None:
-    """Serve many clients at http://HOST:PORT/mcp; HOST is a loopback address, because nobody can sign in."""
-    server = build_server(build_studio(settings))
-    # Without sessions on the server, a client of either protocol era may come back to any process.
-    server.run("streamable-http", host=host, port=port, stateless_http=True)
