@@ -1,6 +1,9 @@
 """What registries and bundles are told of wan-mcp, built from the code so that it cannot drift from it."""
 
+import base64
+import json
 from typing import Any
+from urllib.parse import quote
 
 from wan_mcp import __version__
 from wan_mcp.app import build_studio
@@ -77,6 +80,21 @@ def bundle_manifest() -> Json:
         "compatibility": {"platforms": ["darwin", "linux", "win32"], "runtimes": {"python": ">=3.11"}},
         "user_config": {key: _question(name) for name, key in _ASKED.items()},
     }
+
+
+def install_links() -> str:
+    """Give links that put wan-mcp into a client: https://cursor.com/docs, https://code.visualstudio.com/docs."""
+    entry = {"command": "uvx", "args": ["wan-mcp"], "env": {"DASHSCOPE_REGION": "sandbox"}}
+    cursor = base64.b64encode(_compact(entry).encode()).decode()
+    code = quote(quote(_compact({"name": "wan"} | entry), safe=""), safe="")
+    return (
+        f"- [Cursor](https://cursor.com/en/install-mcp?name=wan&config={quote(cursor, safe='')})\n"
+        f"- [VS Code](https://insiders.vscode.dev/redirect?url=vscode%3Amcp%2Finstall%3F{code})"
+    )
+
+
+def _compact(value: Json) -> str:
+    return json.dumps(value, separators=(",", ":"))
 
 
 _ASKED = {

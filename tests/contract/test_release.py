@@ -1,9 +1,12 @@
 """What registries, bundles, images and workflows say of wan-mcp is what the code does."""
 
+import base64
 import json
+import os
 import re
 import sys
 from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
 
 import pytest
 
@@ -109,3 +112,24 @@ def test_every_script_that_a_workflow_runs_exists(path):
 
     assert scripts
     assert all((ROOT / script).is_file() for script in scripts)
+
+
+def test_the_install_links_are_what_the_code_says():
+    page = ROOT / "docs/getting.md"
+    start, end = "<!-- links -->\n", "<!-- end -->"
+    before, _, rest = page.read_text(encoding="utf-8").partition(start)
+    expected = before + start + metadata.install_links() + "\n" + end + rest.partition(end)[2]
+    if os.environ.get("WAN_MCP_REWRITE"):
+        page.write_text(expected, encoding="utf-8")
+
+    assert page.read_text(encoding="utf-8") == expected
+
+
+def test_an_install_link_holds_a_server_that_starts_without_a_key():
+    cursor, code = (urlsplit(link) for link in re.findall(r"\((https:[^)]+)\)", metadata.install_links()))
+    entry = {"command": "uvx", "args": ["wan-mcp"], "env": {"DASHSCOPE_REGION": "sandbox"}}
+
+    assert json.loads(base64.b64decode(parse_qs(cursor.query)["config"][0])) == entry
+    scheme, _, text = parse_qs(code.query)["url"][0].partition("?")
+    assert scheme == "vscode:mcp/install"
+    assert json.loads(unquote(text)) == {"name": "wan"} | entry
