@@ -81,7 +81,7 @@ def open_studio(settings: Settings, *, follow: bool = True) -> AbstractAsyncCont
 def build_server(studio: WorkingStudio) -> "MCPServer[None]":
     """Build the MCP server on a studio that runs as long as the server does."""
     # Commands that serve nothing start faster without these.
-    from wan_mcp.protocol import OrdersAsTasks, WanServer, add_orders, bind, make_apps  # noqa: PLC0415
+    from wan_mcp.protocol import OrdersAsTasks, WanServer, bind, make_apps  # noqa: PLC0415
     from wan_mcp.tasks_extension import TasksExtension, guard_listening  # noqa: PLC0415
 
     @asynccontextmanager
@@ -89,7 +89,7 @@ def build_server(studio: WorkingStudio) -> "MCPServer[None]":
         async with studio.running():
             yield
 
-    server = WanServer(
+    return WanServer(
         studio,
         "wan",
         title="Wan text-to-image",
@@ -101,5 +101,3 @@ def build_server(studio: WorkingStudio) -> "MCPServer[None]":
         log_level="WARNING",
         lifespan=lifespan,
     )
-    add_orders(server, studio)
-    return server

@@ -290,6 +290,19 @@ export const scenarios = {
       assert.deepEqual([made.prompt, made.seed, made.size, made.n, made.fresh], [PROMPT, 7, "1280*1280", 1, true]);
     },
   },
+  "does not order by a key that is held down": {
+    async run(host) {
+      await order(host, INPUT);
+      await pictures(host, 1);
+      await button(host, "Order again").focus();
+      for (let time = 0; time < 4; time += 1) await host.page.keyboard.down("Enter");
+      await host.page.keyboard.up("Enter");
+      await button(host, "Order 1 image").waitFor();
+      assert.ok((await host.seen()).calls.every((call) => call.name !== "generate_image"), "a held key must not order");
+      await host.page.keyboard.press("Enter");
+      await pictures(host, 2);
+    },
+  },
   "says when the host does not let it order": {
     passing: (params, call) => (params.name === "generate_image" && params.arguments.fresh ? Promise.reject(new Error("The person said no.")) : call(params)),
     async run(host) {

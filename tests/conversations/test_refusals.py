@@ -190,3 +190,40 @@ async def test_a_download_by_link_goes_to_allowed_hosts_only(tmp_path):
             both = words(await client.call_tool("download_image", {"url": "https://x", "task_id": "y"}))
 
     assert "either" in both
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_list_says_why_a_task_failed_and_no_other_has_a_code(tmp_path, era):
+    with FakeService(duration=0.1, words={"forbidden": "moderated"}) as service:
+        async with Client(_server(make_settings(tmp_path, service)), mode=era) as client:
+            await client.call_tool("generate_image", {"prompt": "forbidden"})
+            await client.call_tool("generate_image", {"prompt": "welcome"})
+            rows = facts(await client.call_tool("list_tasks", {}))["tasks"]
+
+    assert [(row["status"], row.get("code")) for row in rows] == [
+        ("SUCCEEDED", None),
+        ("FAILED", "DataInspectionFailed"),
+    ]
+
+
+async def test_what_has_failed_or_was_cancelled_names_no_time_at_which_it_expires(tmp_path):
+    with FakeService(duration=0.1, pending=0.0) as service:
+        service.script_endings("moderated")
+        async with Client(_server(make_settings(tmp_path, service))) as client:
+            failed = (await client.call_tool("generate_image", {"prompt": "x"})).structured_content
+            service.configure(pending=60.0)
+            waiting = facts(await client.call_tool("submit_task", {"prompt": "y"}))
+            cancelled = facts(await client.call_tool("cancel_task", {"task_id": waiting["task_id"]}))
+
+    assert (failed["status"], cancelled["status"]) == ("FAILED", "CANCELED")
+    assert "expires_at" in waiting
+    assert "expires_at" not in failed
+    assert "expires_at" not in cancelled
+
+
+async def test_a_refusal_tells_programs_its_code_and_whether_to_call_again(tmp_path):
+    async with Client(_server(make_settings(tmp_path))) as client:
+        answer = await client.call_tool("generate_image", {"prompt": "x", "output_dir": "/etc"})
+
+    assert answer.meta["wan-mcp/code"] == "FolderNotAllowed"
+    assert answer.meta["wan-mcp/retryable"] is False

@@ -1,16 +1,33 @@
 """A wait always ends in time, tells how it goes, and what it waited for is saved whatever happens to it."""
 
+import subprocess
+import sys
 import time
+from dataclasses import replace
 from itertools import pairwise
+from pathlib import Path
 
 import anyio
+import anyio.lowlevel
 import pytest
 from mcp import Client
 
+from campaigns import waiting
+from campaigns.waiting import Plan, locked_now_and_then, run
 from fakes.bench import QUICK, make_settings, saved_files
+from fakes.clock import FakeClock
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, facts
+from fakes.orders import accepted
+from fakes.talk import ERAS, environment, facts, talking
+from fakes.wire_record import WireRecord
 from wan_mcp.app import build_server, build_studio
+from wan_mcp.ledger import SqliteLedger
+from wan_mcp.studio.progress import Progress, Usual, describe
+from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+
+
+async def _listen(progress: float, total: float | None, message: str | None) -> None:
+    """Ask for progress; the wire record keeps it."""
 
 
 def _server(settings):
@@ -30,44 +47,162 @@ async def test_an_expired_wait_is_a_normal_answer_with_the_id_and_the_next_call(
     assert done["status"] == "SUCCEEDED"
 
 
-async def test_fifty_waiting_calls_are_each_answered_in_their_time(tmp_path):
-    with FakeService(duration=0.2, pending=0.0) as service:
-        service.script_endings(*["never"] * 50)
-        settings = make_settings(tmp_path, service)
-        late: list[float] = []
-        async with Client(_server(settings)) as client:
-            orders = [
-                facts(await client.call_tool("generate_image", {"prompt": f"p{number}", "wait_seconds": 0}))
-                for number in range(50)
-            ]
+@pytest.mark.parametrize("era", ERAS)
+async def test_fifty_calls_that_wait_side_by_side_are_each_answered_in_their_time(tmp_path, era):
+    # Over stdio: own orders, those of another process, joined and new ones; a slow service; a ledger that is locked
+    # while they wait, and again when they end.
+    plan = Plan(waits=(4.0, 4.5, 2.0, 0.5, 5.0), era=era, locks=((1.2, 2.0), (4.3, 2.0)), slow_seconds=2.0)
+    report = await run(plan, tmp_path)
 
-            async def wait(task_id: str) -> None:
-                started = time.monotonic()
-                facts(await client.call_tool("get_task", {"task_id": task_id, "wait_seconds": 2}))
-                late.append(time.monotonic() - started)
+    assert len(report.calls) == 50
+    assert not report.broken, str(report)
 
-            async with anyio.create_task_group() as group:
-                for order in orders:
-                    group.start_soon(wait, order["task_id"])
 
-    assert len(late) == 50
-    assert max(late) < 4.0
+def test_the_program_for_a_person_measures_and_prints_its_report():
+    command = [sys.executable, str(Path(waiting.__file__)), "--calls", "10", "--seconds", "3"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=40, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "calls side by side" in done.stdout
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_progress_comes_early_and_only_grows(tmp_path, era):
-    told: list[tuple[float, float]] = []
-    started = time.monotonic()
+async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path, era):
+    record = WireRecord()
+    with FakeService(duration=1.5, pending=0.6) as service:
+        async with talking(environment(tmp_path, service), era, record) as client:
+            for prompt in ("a red fox", "a blue fox"):
+                facts(await client.call_tool("generate_image", {"prompt": prompt}, progress_callback=_listen))
+            await anyio.sleep(0.3)
+    first, second = record.calls.values()
+    for call in (first, second):
+        assert call.silences[0] < 1.0
+        assert call.grows
+        assert not call.late
+        assert all(told["total"] > told["progress"] for _, told in call.progress)
+    assert "perhaps about 60 s" in first.progress[0][1]["message"]
+    assert "usually about 2 s" in second.progress[0][1]["message"]
 
-    async def note(progress: float, total: float | None, message: str | None) -> None:
-        assert message
-        told.append((time.monotonic() - started, progress))
 
-    with FakeService(duration=1.5) as service:
-        async with Client(_server(make_settings(tmp_path, service)), mode=era) as client:
-            facts(await client.call_tool("generate_image", {"prompt": "x"}, progress_callback=note))
-    assert told[0][0] < 1.0
-    assert all(earlier[1] < later[1] for earlier, later in pairwise(told))
+async def test_without_a_token_nothing_is_told(tmp_path):
+    record = WireRecord()
+    async with talking(environment(tmp_path), "auto", record) as client:
+        facts(await client.call_tool("generate_image", {"prompt": "a red fox"}))
+
+    [call] = record.calls.values()
+    assert call.answer is not None
+    assert not call.progress
+
+
+async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path):
+    clock = FakeClock()
+    told: list[tuple[float, float | None, str]] = []
+
+    async def report(progress: float, total: float | None, sentence: str) -> None:
+        told.append((progress, total, sentence))
+
+    parts = build_studio(make_settings(tmp_path), clock=clock)._parts
+    progress = Progress(parts, report, "Looking for the task")
+
+    async def work() -> str:
+        for _ in range(200):
+            clock.advance(0.1)
+            for _ in range(10):
+                await anyio.lowlevel.checkpoint()
+        return "done"
+
+    assert await progress.beside(work) == "done"
+    moments = [moment for moment, _, _ in told]
+    assert moments[0] <= 1.0
+    assert all(0 < later - earlier <= 5.0 for earlier, later in pairwise([*moments, clock.monotonic()]))
+    assert {sentence for _, _, sentence in told} == {"Looking for the task"}
+
+
+async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_path):
+    async def fail(progress: float, total: float | None, sentence: str) -> None:
+        raise anyio.BrokenResourceError
+
+    with FakeService(duration=0.8) as service:
+        studio = build_studio(make_settings(tmp_path, service), timings=QUICK)
+        async with studio.running():
+            request = studio.offer.request(prompt="a red fox")
+            task = await studio.order(request, wait_seconds=8, until_named=False, fresh=False, report=fail)
+    assert task.images
+
+
+async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
+    async def hang(progress: float, total: float | None, sentence: str) -> None:
+        await anyio.sleep_forever()
+
+    with FakeService(pending=60) as service:
+        studio = build_studio(make_settings(tmp_path, service), timings=QUICK)
+        async with studio.running():
+            request = studio.offer.request(prompt="a red fox")
+            with anyio.fail_after(4):
+                task = await studio.order(request, wait_seconds=1, until_named=False, fresh=False, report=hang)
+    assert not task.settled
+
+
+async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path):
+    with FakeService(pending=60) as service:
+        settings = make_settings(tmp_path, service)
+        studio = build_studio(settings, timings=QUICK)
+        async with studio.running():
+            await studio.list_tasks(status=None, limit=1, cursor=None, remote=True)
+            request = studio.offer.request(prompt="a red fox")
+            with locked_now_and_then(settings.state_dir / "ledger.sqlite3", [(0.0, 2.0)]):
+                await anyio.sleep(0.1)
+                started = time.monotonic()
+                await studio.order(request, wait_seconds=3, until_named=False, fresh=False, report=None)
+                seconds = time.monotonic() - started
+    assert 2.9 < seconds < 5.0
+
+
+@pytest.mark.parametrize("wait", [0, 1])
+async def test_an_id_never_seen_is_answered_in_time_however_slowly_the_service_speaks(tmp_path, wait):
+    with FakeService(pending=60) as service:
+        foreign = service.create_foreign(model="wan2.6-t2i", n=1)
+        service.set_chance("query", 1.0, {"kind": "slow", "seconds": wait + 1.2})
+        service.set_chance("list", 1.0, {"kind": "slow", "seconds": 5})
+        async with Client(_server(make_settings(tmp_path, service))) as client:
+            started = time.monotonic()
+            told = facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": wait}))
+            assert time.monotonic() - started < wait + 2.0
+    assert told["task_id"] == foreign.id
+
+
+STATES = {
+    "Sending the order, 7 s so far": {"task_id": None},
+    "In the queue of the service, 7 s since the order, usually about 20 s in all": {},
+    "The service draws, 7 s since the order, usually about 20 s in all": {"status": TaskStatus.RUNNING},
+    "The picture is drawn and is being saved": {"status": TaskStatus.SUCCEEDED},
+    "The pictures are drawn and are being saved": {"status": TaskStatus.SUCCEEDED, "images_ordered": 4},
+    "The answer to the order was lost; looking for its task, 7 s since the order": {
+        "status": TaskStatus.SUBMIT_UNKNOWN
+    },
+}
+
+
+@pytest.mark.parametrize("sentence", STATES)
+async def test_the_progress_says_what_happens(tmp_path, sentence):
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite3", FakeClock())
+    order = replace(await accepted(ledger, "t-1"), **STATES[sentence])
+    await ledger.close()
+    said = describe(order, 7.0, Usual(20.0, is_known=True), None)
+
+    assert said.replace(", usually about 20 s in all", "") == sentence.replace(", usually about 20 s in all", "")
+    assert "The service is slow." in describe(
+        order, 7.0, Usual(5.0, is_known=True), Problem("Slow", "The service is slow.")
+    )
+
+
+async def test_what_takes_longer_than_usual_is_said_to(tmp_path):
+    ledger = SqliteLedger(tmp_path / "ledger.sqlite3", FakeClock())
+    order = replace(await accepted(ledger, "t-1"), status=TaskStatus.RUNNING)
+    await ledger.close()
+
+    assert describe(order, 63.0, Usual(20.0, is_known=True), None).endswith(", longer than the usual 20 s")
+    assert describe(order, 63.0, Usual(60.0, is_known=False), None) == "The service draws, 63 s since the order"
 
 
 @pytest.mark.parametrize("era", ERAS)

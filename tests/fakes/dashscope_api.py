@@ -61,6 +61,7 @@ class Api:
         self.echo = True
         self.result_shape = "choices"
         self.list_lag = 0.0
+        self.list_zone = 8.0
         self.creates_per_second: int | None = None
         self.queries_per_second: int | None = None
 
@@ -143,7 +144,7 @@ class Api:
 
         def answer() -> Response:
             tasks = self._account.select(spot.region, self.list_lag)
-            return make_json(*write_page(tasks, request.query, self._now()))
+            return make_json(*write_page(tasks, request.query, self._now(), self.list_zone))
 
         return await self._perform(connection, fault, self._guard(request, spot, answer))
 

@@ -75,10 +75,12 @@ def write_task(task: Task, now: float, link: Link, *, shape: str, echo: bool) ->
     return body
 
 
-def write_page(tasks: list[Task], query: Mapping[str, str], now: float) -> tuple[int, dict[str, Any]]:
+def write_page(
+    tasks: list[Task], query: Mapping[str, str], now: float, zone: float = 8.0
+) -> tuple[int, dict[str, Any]]:
     """Answer status and body of the list call for tasks already sorted, filtered and cut by its query."""
     try:
-        window = _read_window(query, now)
+        window = _read_window(query, now, timezone(timedelta(hours=zone)))
         page, size = int(query.get("page_no", "1")), int(query.get("page_size", "10"))
     except ValueError:
         return 400, write_error("InvalidParameter", "start_time and end_time are YYYYMMDDhhmmss, the rest numbers.")
@@ -114,19 +116,19 @@ def _write_row(task: Task, now: float) -> dict[str, Any]:
     return row
 
 
-def _read_window(query: Mapping[str, str], now: float) -> tuple[float, float]:
-    """Read the time filters, which are text in UTC+8; one missing end is a day from the other, both the last day."""
-    start, end = (_read_time(query.get(name)) for name in ("start_time", "end_time"))
+def _read_window(query: Mapping[str, str], now: float, zone: timezone) -> tuple[float, float]:
+    """Read the time filters, which are text without a zone; one missing end is a day from the other, both the last."""
+    start, end = (_read_time(query.get(name), zone) for name in ("start_time", "end_time"))
     if start is None:
         end = now if end is None else end
         return end - 86400, end
     return start, min(now, start + 86400) if end is None else end
 
 
-def _read_time(text: str | None) -> float | None:
+def _read_time(text: str | None, zone: timezone) -> float | None:
     if not text:
         return None
-    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=CHINA).timestamp()
+    return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=zone).timestamp()
 
 
 def _write_time(moment: float) -> str:

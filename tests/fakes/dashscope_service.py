@@ -43,7 +43,8 @@ class FakeService(Witness):
     Options, also for `configure` (only `port`, `image_port`, `seed` and `clock` are fixed at the start):
     `keys` one key, {region: key}, or None for any; `region` whose catalogue `base_url` holds (None: every model);
     `duration` seconds or (low, high); `pending` seconds; `concurrency` tasks at once for each model;
-    `list_lag` seconds until a task is listed; `echo` whether the legacy protocol repeats the prompt;
+    `list_lag` seconds until a task is listed; `list_zone` the hours of the list's time filter;
+    `echo` whether the legacy protocol repeats the prompt;
     `result_shape` "choices" or "parts"; `link_seconds`, `record_seconds` lifetimes; `honour_range`;
     `image_padding` bytes; `creates_per_second`, `queries_per_second`; `foreign_every` seconds between tasks of another
     program, `foreign_order` their parameters; `words` {text in the prompt: ending}.

@@ -42,9 +42,9 @@ async def claim(ledger, *, tries):
     return {"claimed": [order.local_id for order in claimed]}
 
 
-async def turn(ledger, *, tasks, seconds, rate):
+async def turn(ledger, *, tasks, seconds, rate, lasting=True):
     """Take turns, several tasks side by side; answer the moments of the turns."""
-    limit, ends, moments = Limit("query", rate), time.time() + seconds, []
+    limit, ends, moments = Limit("query", rate, is_lasting=lasting), time.time() + seconds, []
 
     async def work():
         while time.time() < ends:

@@ -3,14 +3,16 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
 
 import anyio
 
 from wan_mcp_tools.shared.catalogue import Catalogue
+from wan_mcp_tools.shared.costs import CostReport, ImageCount, make_report
 from wan_mcp_tools.shared.errors import NotCancelableError, NotFoundError
 from wan_mcp_tools.shared.offer import Offer
-from wan_mcp_tools.shared.ports import TaskPage
+from wan_mcp_tools.shared.ports import Preview, TaskPage
 from wan_mcp_tools.shared.tasks import SavedImage, Task, TaskStatus
 
 
@@ -63,6 +65,8 @@ class LittleStudio:
         self.waits: list[float] = []
         self.opened: list[tuple[object, bool]] = []
         self.closed = 0
+        self.counts: list[ImageCount] = []
+        self.cost_days: list[int] = []
 
     @asynccontextmanager
     async def open(self, settings, follow) -> AsyncIterator["LittleStudio"]:
@@ -120,6 +124,18 @@ class LittleStudio:
         kept = [task for task in found if status in (None, task.status)]
         more = str(start + limit) if len(kept) > start + limit else None
         return TaskPage(kept[start : start + limit], more, ("Asked the service too.",) if remote else ())
+
+    async def preview(self, *, task_id, index, path) -> Preview:
+        import PIL.Image
+
+        encoded = BytesIO()
+        PIL.Image.new("RGB", (640, 320), (200, 30, 30)).save(encoded, "JPEG")
+        return Preview(encoded.getvalue(), "image/jpeg")
+
+    async def costs(self, *, days) -> CostReport:
+        today = date(2026, 1, 2)
+        self.cost_days.append(days)
+        return make_report(self.counts, self.offer.catalogue, since=today - timedelta(days=days - 1), until=today)
 
     async def collect(self, report, *, until_idle=False, keeper=None) -> Summary:
         await report(f"Looking after {len(self.tasks)} tasks{' to the end' if until_idle else ''}")

@@ -11,6 +11,7 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from fakes.dashscope_service import FakeService
+from fakes.wire_record import WireRecord, recorded
 
 ERAS = ("auto", "legacy")
 
@@ -35,11 +36,14 @@ def environment(folder: Path, service: FakeService | None = None, **more: str) -
 
 
 @asynccontextmanager
-async def talking(variables: dict[str, str], era: str) -> AsyncGenerator[Client]:
-    """Start a server and open a conversation with it."""
+async def talking(variables: dict[str, str], era: str, record: WireRecord | None = None) -> AsyncGenerator[Client]:
+    """Start a server and open a conversation with it; `record` takes down what passes over the wire."""
     server = StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=variables)
     with open(os.devnull, "w") as errors:  # noqa: ASYNC230, PTH123 - a null device does not block
-        async with Client(stdio_client(server, errlog=errors), mode=era) as client:
+        transport = stdio_client(server, errlog=errors)
+        if record is not None:
+            transport = recorded(transport, record)
+        async with Client(transport, mode=era) as client:
             yield client
 
 

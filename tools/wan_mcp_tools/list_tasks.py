@@ -2,7 +2,7 @@
 
 from wan_mcp_tools.shared.errors import RequestRefusedError
 from wan_mcp_tools.shared.parameters import Cursor, Limit, Remote, Status
-from wan_mcp_tools.shared.ports import Report, Studio
+from wan_mcp_tools.shared.ports import Report, Studio, TaskPage
 from wan_mcp_tools.shared.quoting import one_line
 from wan_mcp_tools.shared.results import is_failure
 from wan_mcp_tools.shared.tasks import Task
@@ -58,8 +58,7 @@ def list_tasks(studio: Studio) -> Tool:
         page = await studio.list_tasks(
             status=arguments.status, limit=arguments.limit, cursor=arguments.cursor, remote=arguments.remote
         )
-        rows = tuple(_row(task) for task in page.tasks)
-        return Answer(TaskListResult(tasks=rows, cursor=page.cursor, message=" ".join(page.notes) or None))
+        return Answer(list_result(page))
 
     return Tool(
         name="list_tasks",
@@ -73,6 +72,12 @@ def list_tasks(studio: Studio) -> Tool:
         repeats_safely=True,
         reaches_out=True,
     )
+
+
+def list_result(page: TaskPage) -> TaskListResult:
+    """Give a page of tasks as the answer of the tool."""
+    rows = tuple(_row(task) for task in page.tasks)
+    return TaskListResult(tasks=rows, cursor=page.cursor, message=" ".join(page.notes) or None)
 
 
 def _row(task: Task) -> ListedTaskResult:

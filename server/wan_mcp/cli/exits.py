@@ -4,9 +4,12 @@ import sys
 from enum import IntEnum
 from typing import cast
 
+from wan_mcp.cli.wording import in_commands
 from wan_mcp.log import mask
 from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError, WanError
 from wan_mcp_tools.shared.tasks import Task, TaskStatus
+
+_SEVERAL = 2
 
 
 class Exit(IntEnum):
@@ -43,8 +46,16 @@ def tell_failure(error: BaseException) -> Exit | None:
     found = _find_ours(error)
     if found is None:
         return None
-    sys.stderr.write(f"wan-mcp: {printable(mask(str(found)))}\n")
+    sys.stderr.write(f"wan-mcp: {printable(mask(in_commands(_describe(found))))}\n")
     return exit_of_error(found)
+
+
+def _describe(error: WanError) -> str:
+    """Give an error as a person reads it: several bad settings are a list."""
+    problems = error.problems if isinstance(error, SettingsError) else ()
+    if len(problems) < _SEVERAL:
+        return str(error)
+    return "\n".join([f"{len(problems)} things are wrong.", *(f"  - {each}" for each in problems), error.advice])
 
 
 def unwrap(error: BaseException) -> BaseException:

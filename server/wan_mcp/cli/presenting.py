@@ -1,19 +1,29 @@
 """A task as a person or a script reads it."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit, exit_of_task
 from wan_mcp_tools.shared.tasks import Task, TaskStatus
 
 
-def show_task(console: Console, task: Task, *, as_json: bool) -> None:
-    """Write a task: its saved paths to stdout, one a line, and the rest to stderr; or all of it as JSON."""
+def show_task(
+    console: Console, task: Task, *, as_json: bool, pictures: Mapping[int, str] = MappingProxyType({})
+) -> None:
+    """
+    Write a task: its saved paths to stdout, one a line, and the rest to stderr; or all of it as JSON.
+
+    `pictures` are the terminal's codes for images by their index; each comes after its path.
+    """
     if as_json:
         console.say(to_json(result_of(task)))
         return
     for image in task.images:
         console.say(image.path)
+        if image.index in pictures:
+            console.draw(pictures[image.index])
     for failed in task.failed_images:
         console.note(f"Image {failed.index} is no file: {failed.message} ({failed.code})")
     if task.joined:
@@ -23,6 +33,9 @@ def show_task(console: Console, task: Task, *, as_json: bool) -> None:
     state = _describe_state(task)
     if state:
         console.note(state)
+    step = result_of(task).get("next_step")
+    if step and exit_of_task(task) is Exit.FAILED:
+        console.note(str(step))
 
 
 def result_of(task: Task) -> dict[str, object]:

@@ -8,6 +8,7 @@ import wan_mcp
 from wan_mcp.cli.collect import collect
 from wan_mcp.cli.doctor import doctor
 from wan_mcp.cli.exits import Exit, tell_failure, unwrap
+from wan_mcp.cli.gallery import gallery
 from wan_mcp.cli.generate import generate
 from wan_mcp.cli.install import install
 from wan_mcp.cli.sandbox import sandbox
@@ -54,5 +55,5 @@ def root(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for command in (serve, generate, tasks, get, cancel, collect, doctor, install, sandbox):
+for command in (serve, generate, tasks, get, cancel, collect, gallery, doctor, install, sandbox):
     root.add_command(command)

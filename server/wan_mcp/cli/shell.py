@@ -1,11 +1,12 @@
 """What every command needs: settings, a studio, and a loop to run in."""
 
+import math
 import os
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import anyio
 import click
@@ -81,7 +82,7 @@ class Shell:
 
         async def work() -> Exit:
             async with self.open_studio(settings, follow) as studio:
-                return await job(studio, standard_console())
+                return await job(studio, standard_console(self.clock))
 
         return anyio.run(work)
 
@@ -104,11 +105,25 @@ env_file_option = click.option(
 json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON, as the tool would answer.")
 
 
+class Seconds(click.FloatRange):
+    """Seconds from nought to an hour; what is no number compares with nothing and would slip through."""
+
+    def __init__(self) -> None:
+        super().__init__(0, 3600)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:  # noqa: ANN401
+        """Read the seconds."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is no number.", param, ctx)
+        return seconds
+
+
 def wait_option(default: float, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give the option that bounds a wait."""
     return click.option(
         "--wait-seconds",
-        type=click.FloatRange(0, 3600),
+        type=Seconds(),
         default=default,
         show_default=True,
         metavar="SECONDS",

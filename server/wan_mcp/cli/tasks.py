@@ -3,14 +3,17 @@
 import click
 
 from wan_mcp.cli.console import Console
+from wan_mcp.cli.cost_table import show_costs
 from wan_mcp.cli.exits import Exit, exit_of_task
-from wan_mcp.cli.presenting import result_of, show_task, to_json
+from wan_mcp.cli.presenting import show_task, to_json
 from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, json_option, pass_shell, wait_option
+from wan_mcp.cli.table import lay_out
 from wan_mcp_tools.shared.ports import Studio, TaskPage
 from wan_mcp_tools.shared.tasks import Task, TaskStatus
 
 _HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
 _PROMPT_WIDTH = 40
+_DAYS = 30
 
 
 @click.command()
@@ -22,6 +25,10 @@ _PROMPT_WIDTH = 40
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where an earlier page ended.")
 @click.option("--remote", is_flag=True, help="Also ask the service, and note the tasks that the ledger lacks.")
+@click.option("--costs", is_flag=True, help="Print what the images cost, by day and model, and not the tasks.")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), metavar="COUNT", help="The days that --costs adds up; 30 unless said."
+)
 @json_option
 @env_file_option
 @pass_shell
@@ -34,12 +41,21 @@ def tasks(
     limit: int,
     cursor: str | None,
     remote: bool,
+    costs: bool,
+    days: int | None,
     as_json: bool,
 ) -> None:
-    """List recent tasks, newest first."""
+    """List recent tasks, newest first, or what their images cost."""
+    if costs and (status or cursor or remote):
+        raise click.UsageError("--costs adds up all tasks of some days: of the filters it takes --days alone.")
+    if days and not costs:
+        raise click.UsageError("--days belongs to --costs.")
     settings = shell.read_settings()
 
     async def job(studio: WorkingStudio, console: Console) -> Exit:
+        if costs:
+            show_costs(console, await studio.costs(days=days or _DAYS), as_json=as_json)
+            return Exit.DONE
         wanted = TaskStatus(status) if status else None
         page = await studio.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
         show_page(console, page, as_json=as_json)
@@ -112,15 +128,12 @@ async def run_cancel(studio: Studio, task_id: str, console: Console, *, as_json:
 def show_page(console: Console, page: TaskPage, *, as_json: bool) -> None:
     """Write a page of tasks: a table, or JSON."""
     if as_json:
-        data: dict[str, object] = {"tasks": [result_of(task) for task in page.tasks]}
-        if page.cursor is not None:
-            data["cursor"] = page.cursor
-        if page.notes:
-            data["notes"] = list(page.notes)
-        console.say(to_json(data))
+        from wan_mcp_tools.list_tasks import list_result  # noqa: PLC0415 - only for JSON
+
+        console.say(to_json(list_result(page).model_dump(mode="json", exclude_none=True)))
         return
     if page.tasks:
-        for line in _lay_out([_HEADINGS, *(_describe(task) for task in page.tasks)]):
+        for line in lay_out([_HEADINGS, *(_describe(task) for task in page.tasks)]):
             console.say(line)
     else:
         console.note("No tasks.")
@@ -138,8 +151,3 @@ def _describe(task: Task) -> tuple[str, ...]:
         one_line = one_line[: _PROMPT_WIDTH - 3] + "..."
     saved = str(len(task.images))
     return (task.task_id, task.status.value, task.region, task.model or "-", created, saved, one_line)
-
-
-def _lay_out(rows: list[tuple[str, ...]]) -> list[str]:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADINGS))]
-    return ["  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip() for row in rows]

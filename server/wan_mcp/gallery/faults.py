@@ -7,6 +7,7 @@ from pathlib import Path
 
 from wan_mcp_tools.shared.errors import StorageError
 
+_LONGEST_SHOWN = 300
 _ELSEWHERE = "or use another folder (output_dir of the call, or the setting WAN_MCP_OUTPUT_DIR)."
 _REMEDIES: tuple[tuple[frozenset[int], str, str], ...] = (
     (
@@ -60,6 +61,14 @@ def explain(problem: OSError, doing: str, place: Path) -> StorageError:
     """Say what the disk refused, why, and what helps."""
     for codes, reason, remedy in _REMEDIES:
         if problem.errno in codes:
-            return StorageError(f"Could not {doing} {place}: {reason}.", remedy)
+            error = StorageError(f"Could not {doing} {shown(place)}: {reason}.", remedy)
+            error.retryable = problem.errno != errno.ENAMETOOLONG
+            return error
     words = problem.strerror or type(problem).__name__
-    return StorageError(f"Could not {doing} {place}: {words}.", f"Check the disk, {_ELSEWHERE}")
+    return StorageError(f"Could not {doing} {shown(place)}: {words}.", f"Check the disk, {_ELSEWHERE}")
+
+
+def shown(path: Path) -> str:
+    """Give a path for a message; of a very long one its two ends."""
+    text = str(path)
+    return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"

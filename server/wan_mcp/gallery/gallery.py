@@ -104,6 +104,10 @@ class Gallery:
         """
         return await run_sync(_matches, path, sha256, abandon_on_cancel=True)
 
+    async def missing(self, paths: Sequence[Path]) -> list[Path]:
+        """Give those paths under which nothing lies any more; what cannot be looked at counts as there."""
+        return await run_sync(lambda: [path for path in paths if _is_missing(path)], abandon_on_cancel=True)
+
     async def facts(self, path: Path) -> ImageFacts:
         """
         Check an existing file as a download is checked.
@@ -115,6 +119,17 @@ class Gallery:
         """
         _, facts = await run_sync(_read_picture, path, abandon_on_cancel=True)
         return facts
+
+    async def read(self, path: Path) -> tuple[bytes, ImageFacts]:
+        """
+        Read an existing file, checked as a download is checked.
+
+        Raises:
+            NotFoundError: there is no such file.
+            NotAnImageError: it is no complete picture.
+            StorageError: it cannot be read.
+        """
+        return await run_sync(_read_picture, path, abandon_on_cancel=True)
 
     async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
         """
@@ -235,6 +250,16 @@ def _matches(path: Path, sha256: str) -> bool:
             return False
         with path.open("rb") as file:
             return file_digest(file, "sha256").hexdigest() == sha256
+
+
+def _is_missing(path: Path) -> bool:
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def _read_picture(path: Path) -> tuple[bytes, ImageFacts]:

@@ -15,14 +15,17 @@ T = TypeVar("T")
 
 class Connection:
     """
-    A connection used by one thread at a time.
+    A connection used by one thread at a time; with `is_lasting` a write is on the disk when it returns.
 
     The journal is a rollback journal, not WAL: several processes share the file, with whatever SQLite the user's
     Python has, and the WAL-reset race was mended only in 3.51.3 (https://sqlite.org/wal.html#walresetbug).
     """
 
-    def __init__(self, path: Path, migrations: Mapping[int, Sequence[str]] = MIGRATIONS) -> None:
+    def __init__(
+        self, path: Path, migrations: Mapping[int, Sequence[str]] = MIGRATIONS, *, is_lasting: bool = True
+    ) -> None:
         self.path = path
+        self._synchronous = "FULL" if is_lasting else "OFF"
         self._migrations = migrations
         self._database: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -70,7 +73,7 @@ class Connection:
             # a tenth less than TRUNCATE, which gives blocks back and asks for them again every time, and a quarter
             # less than DELETE, which is durable only with EXTRA and then syncs the folder once more.
             database.execute("PRAGMA journal_mode = PERSIST")
-            database.execute("PRAGMA synchronous = FULL")
+            database.execute(f"PRAGMA synchronous = {self._synchronous}")
             _migrate(database, self._migrations)
         except BaseException:
             database.close()
@@ -97,11 +100,13 @@ class Connection:
     def _check_age(self, database: sqlite3.Connection) -> None:
         # A release that had the file open before another one updated it goes on: the steps are additive.
         if _version(database) > max(self._migrations) and not self._is_known:
-            raise LedgerError(
+            newer = LedgerError(
                 f"The ledger {self.path} was written by a newer release of wan-mcp.",
                 "Update wan-mcp, or name another folder in WAN_MCP_STATE_DIR.",
                 code="LedgerTooNew",
             )
+            newer.retryable = False
+            raise newer
 
 
 def _identity(path: Path) -> tuple[int, int]:

@@ -41,11 +41,25 @@ def durations(database: sqlite3.Connection, *, region: str, model: str, images: 
     return [float(row["duration"]) for row in rows]
 
 
+_COUNTED = "created_at > ? AND origin = ? AND NOT (status = ? AND task_id IS NULL) AND status <> ?"
+"""Orders that were, or may have been, accepted."""
+
+
 def images_since(database: sqlite3.Connection, *, moment: float) -> int:
     """Count the images of orders that were, or may have been, accepted."""
     row = database.execute(
-        "SELECT coalesce(sum(images_ordered), 0) AS images FROM orders WHERE created_at > ? AND origin = ? "
-        "AND NOT (status = ? AND task_id IS NULL) AND status <> ?",
+        f"SELECT coalesce(sum(images_ordered), 0) AS images FROM orders WHERE {_COUNTED}",  # noqa: S608 - a constant
         (moment, Origin.ORDERED, TaskStatus.FAILED, TaskStatus.CANCELED),
     ).fetchone()
     return int(row["images"])
+
+
+def passed_by(database: sqlite3.Connection, *, moment: float, images: int) -> float | None:
+    """Give the creation time of the order with which, counted from `moment` on, `images` images are reached."""
+    sums = "sum(images_ordered) OVER (ORDER BY created_at) AS images"
+    running = f"SELECT created_at, {sums} FROM orders WHERE {_COUNTED}"  # noqa: S608 - a constant
+    row = database.execute(
+        f"SELECT created_at FROM ({running}) WHERE images >= ? ORDER BY created_at LIMIT 1",  # noqa: S608 - the same
+        (moment, Origin.ORDERED, TaskStatus.FAILED, TaskStatus.CANCELED, images),
+    ).fetchone()
+    return None if row is None else float(row["created_at"])

@@ -36,17 +36,26 @@ def explain(error: sqlite3.Error, path: Path) -> LedgerError:
     if name.startswith(_UNREACHABLE):
         return LedgerError(f"The ledger {path} cannot be read or written.", _ELSEWHERE, code="LedgerUnavailable")
     if name.startswith(_DAMAGED):
-        return LedgerError(
+        damaged = LedgerError(
             f"The ledger {path} is damaged.",
-            "Move the file away (keep it) and start again; list_tasks with remote=true finds the tasks of the "
+            "Move the file away (keep it) and call again; list_tasks with remote=true finds the tasks of the "
             "last 24 hours.",
             code="LedgerDamaged",
         )
+        damaged.retryable = False
+        return damaged
     return LedgerError(f"The ledger {path} cannot be used ({name or 'unknown reason'}).", code="LedgerUnavailable")
 
 
 def unreachable(error: OSError, path: Path) -> LedgerError:
     """Say why the file system refused the file."""
+    in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
+    if isinstance(error, FileExistsError | NotADirectoryError) and in_the_way is not None:
+        return LedgerError(
+            f"{in_the_way} is a file, and the ledger needs a folder there.",
+            "Name a folder in WAN_MCP_STATE_DIR, or move that file away.",
+            code="LedgerUnavailable",
+        )
     reason = error.strerror or type(error).__name__
     return LedgerError(f"The ledger {path} cannot be opened ({reason}).", _ELSEWHERE, code="LedgerUnavailable")
 

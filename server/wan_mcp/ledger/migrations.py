@@ -7,6 +7,14 @@ old column gets no new words.
 
 from collections.abc import Mapping
 
+LIMITS = """
+CREATE TABLE limits (
+    name TEXT PRIMARY KEY,
+    next_at REAL NOT NULL,
+    not_before REAL NOT NULL DEFAULT 0
+) WITHOUT ROWID
+"""
+
 MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     1: (
         """
@@ -66,13 +74,7 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         ) WITHOUT ROWID
         """,
         # A rate limit as one number: the time at which the next request would be exactly on schedule.
-        """
-        CREATE TABLE limits (
-            name TEXT PRIMARY KEY,
-            next_at REAL NOT NULL,
-            not_before REAL NOT NULL DEFAULT 0
-        ) WITHOUT ROWID
-        """,
+        LIMITS,
         "CREATE TABLE slots (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID",
     ),
 }

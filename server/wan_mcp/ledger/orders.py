@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict
 
-from wan_mcp.ledger.counts import images_since
+from wan_mcp.ledger.allowance import DAY, check_allowance
 from wan_mcp.ledger.liveness import is_gone
 from wan_mcp.ledger.port import Changes, Dispatch
-from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement, Stage
+from wan_mcp.ledger.records import ImageRecord, ImageState, NewOrder, OrderRecord, Origin, Placement, Stage
 from wan_mcp.ledger.rows import (
     held_order,
     insert_order,
@@ -19,10 +19,7 @@ from wan_mcp.ledger.rows import (
     write_images,
 )
 from wan_mcp.ledger.turns import begin_sending, leave_slot
-from wan_mcp_tools.shared.errors import DailyLimitError
 from wan_mcp_tools.shared.tasks import TaskStatus
-
-DAY = 86_400.0
 
 
 def place(
@@ -40,37 +37,21 @@ def place(
     """Insert an order, or find its unreceived twin."""
     twin = _twin(database, order.fingerprint, now) if join else None
     if twin is not None:
-        changes = {
-            "wanted_until": max(wanted_until, twin.wanted_until),
-            "wanted_by": owner,
-        }
+        changes = {"wanted_until": max(wanted_until, twin.wanted_until), "wanted_by": owner}
         update_order(database, twin.local_id, changes)
         return Placement(the_order(database, twin.local_id), joined=True)
-    ordered = images_since(database, moment=now - DAY)
-    if daily_limit and ordered + order.images > daily_limit:
-        raise DailyLimitError(
-            f"{ordered} images were ordered in the last 24 hours, and the limit of this server is {daily_limit}.",
-            "Wait, or let the operator raise WAN_MCP_DAILY_IMAGE_LIMIT.",
-        )
-    values = asdict(order)
-    values["images_ordered"] = values.pop("images")
-    insert_order(
-        database,
-        {
-            **values,
-            "origin": Origin.ORDERED,
-            "stage": Stage.QUEUED,
-            "status": TaskStatus.PENDING,
-            "created_at": now,
-            "owner": owner,
-            "lease_until": now + lease,
-            "wanted_until": wanted_until,
-            "wanted_by": owner,
-        },
-    )
+    check_allowance(database, wanted=order.images, daily_limit=daily_limit, now=now)
+    held = {"owner": owner, "lease_until": now + lease, "wanted_until": wanted_until, "wanted_by": owner}
+    insert_order(database, {**_as_row(order), **held, "created_at": now})
     placed = the_order(database, order.local_id)
     begun = begin_sending(database, order=placed, dispatch=dispatch, now=now) if dispatch else None
     return Placement(begun if isinstance(begun, OrderRecord) else placed, joined=False)
+
+
+def _as_row(order: NewOrder) -> dict[str, object]:
+    values = asdict(order)
+    values["images_ordered"] = values.pop("images")
+    return {**values, "origin": Origin.ORDERED, "stage": Stage.QUEUED, "status": TaskStatus.PENDING}
 
 
 def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> OrderRecord | None:
@@ -149,6 +130,14 @@ def override(
     fence = {"owner": None, "lease_until": 0.0, "version": row.version + 1}
     update_order(database, local_id, {**changes, **fence})
     return the_order(database, local_id)
+
+
+def relocate(database: sqlite3.Connection, *, local_id: str, image: ImageRecord) -> None:
+    """Record where a saved image lies now."""
+    row = read_order(database, "local_id = ?", local_id)
+    states = {known.index: known.state for known in row.images} if row else {}
+    if states.get(image.index) is ImageState.SAVED:
+        write_images(database, local_id, [image])
 
 
 def deliver(database: sqlite3.Connection, *, local_id: str, now: float) -> None:

@@ -1,23 +1,33 @@
 """What the studio asks of a ledger: small enough for another database to stand in."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
+from wan_mcp_tools.shared.album import AlbumQuery, AlbumSurvey
+from wan_mcp_tools.shared.costs import ImageCount
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 Changes = Mapping[str, object]
 """New values by the names of `OrderRecord`'s fields."""
 
+Fits = Callable[[OrderRecord], bool]
+"""Says whether a process can work on an order; it looks at nothing but the order and the time."""
+
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """A rate limit that every process on the ledger keeps: `per_second` requests, `burst` of them at once."""
+    """
+    A rate limit that every process on the ledger keeps: `per_second` requests, `burst` of them at once.
+
+    One that is not `is_lasting` may be forgotten in a power cut, and costs no write that is waited for.
+    """
 
     name: str
     per_second: float
     burst: float = 1.0
+    is_lasting: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +111,16 @@ class Ledger(Protocol):
         """Give orders, newest first, older than `before` (creation time and local id of the last one seen)."""
         ...
 
+    async def album(
+        self, query: AlbumQuery, *, limit: int, before: tuple[float, str] | None
+    ) -> Sequence[OrderRecord]:
+        """Give the orders that a query means, newest first, older than `before`."""
+        ...
+
+    async def survey(self, query: AlbumQuery) -> AlbumSurvey:
+        """Count the orders that a query means and their saved images; name the models and regions of all."""
+        ...
+
     async def begin_sending(self, order: OrderRecord, dispatch: Dispatch) -> OrderRecord | float | None:
         """
         Take the slot and a turn of the limit, and mark the order as being sent: all or nothing.
@@ -181,12 +201,26 @@ class Ledger(Protocol):
         """Change an order that is in one of `stages`, whoever holds it, and end every lease on it."""
         ...
 
-    async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
+    async def claim(
+        self, owner: str, *, lease: float, limit: int, longest_lease: float, fits: Fits = ...
+    ) -> Sequence[OrderRecord]:
         """
-        Take unfinished orders whose lease is over, those nearest to their end first; never one's own.
+        Take unfinished orders that fit and whose lease is over, those nearest to their end first; never one's own.
 
         A lease longer than `longest_lease` was written by a clock that has been set back: it counts as over.
         """
+        ...
+
+    async def seize(self, local_id: str, index: int, owner: str, *, lease: float) -> OrderRecord | None:
+        """
+        Take an order from whoever holds it, to save an image that could not be saved yet.
+
+        None if the image is saved or given up, or is just about to be given its name by whoever holds the order.
+        """
+        ...
+
+    async def relocate(self, local_id: str, image: ImageRecord) -> None:
+        """Record where a saved image lies now."""
         ...
 
     async def renew(self, owner: str, *, lease: float) -> None:
@@ -197,8 +231,8 @@ class Ledger(Protocol):
         """Give every unfinished order of `owner` away."""
         ...
 
-    async def next_lease_end(self, owner: str) -> float | None:
-        """Give the time at which the first lease of somebody else ends, or None if there is none."""
+    async def next_lease_end(self, owner: str, *, fits: Fits = ...) -> float | None:
+        """Give the time at which a lease of somebody else on an order that fits ends first, or None."""
         ...
 
     async def elsewhere(self, owner: str) -> Sequence[OrderRecord]:
@@ -235,4 +269,8 @@ class Ledger(Protocol):
 
     async def images_since(self, moment: float) -> int:
         """Count the images ordered since a moment; refused and unsent orders do not count."""
+        ...
+
+    async def count_images(self, since: float) -> Sequence[ImageCount]:
+        """Count the images of orders placed since a moment, by local day, region and model, newest day first."""
         ...

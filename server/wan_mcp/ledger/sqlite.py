@@ -1,28 +1,22 @@
 """The ledger in one SQLite file, called off the event loop."""
 
-import sqlite3
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TypeVar
-
-import anyio.to_thread
-from anyio import CapacityLimiter
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import answers, counts, findings, leases, orders, turns
+from wan_mcp.ledger import albums, answers, counts, findings, leases, orders, sums, turns
 from wan_mcp.ledger.connection import Connection
-from wan_mcp.ledger.port import Changes, Dispatch, Limit, Slot
+from wan_mcp.ledger.desk import Desk
+from wan_mcp.ledger.pace import PaceBook
+from wan_mcp.ledger.port import Changes, Dispatch, Fits, Limit, Slot
 from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
+from wan_mcp_tools.shared.album import AlbumQuery, AlbumSurvey
+from wan_mcp_tools.shared.costs import ImageCount
 from wan_mcp_tools.shared.tasks import TaskStatus
 
-T = TypeVar("T")
 
-_LEAST_PATIENCE = 0.02
-"""Seconds; another process holds the lock for a few milliseconds at a time."""
-
-
-class SqliteLedger:
+class SqliteLedger(Desk):
     """
     The `Ledger` port on the standard library's sqlite3.
 
@@ -33,30 +27,13 @@ class SqliteLedger:
     """
 
     def __init__(self, path: Path, clock: Clock, *, busy_seconds: float = 0.8) -> None:
-        self._path = path
-        self._clock = clock
-        self._busy_seconds = busy_seconds
-        self._connection = Connection(path)
-        self._limiter: CapacityLimiter | None = None
-
-    async def exists(self) -> bool:
-        """Say whether the file is there, or is kept from us: then the next call says what is wrong."""
-        try:
-            return await anyio.Path(self._path).exists()
-        except OSError:
-            return True
+        super().__init__(Connection(path), clock, busy_seconds=busy_seconds)
+        self._pace = PaceBook(path, clock, busy_seconds=busy_seconds)
 
     async def close(self) -> None:
-        """Close the file."""
-        await self._in_thread(self._connection.close)
-
-    async def token(self) -> object:
-        """Give the file's time and size."""
-        try:
-            status = await anyio.Path(self._path).stat()
-        except OSError:
-            return None
-        return (status.st_mtime_ns, status.st_size, status.st_ino)
+        """Close the files."""
+        await super().close()
+        await self._pace.close()
 
     async def place(
         self,
@@ -115,6 +92,16 @@ class SqliteLedger:
     ) -> Sequence[OrderRecord]:
         """Give orders, newest first."""
         return await self._read(partial(orders.page, status=status, limit=limit, before=before))
+
+    async def album(
+        self, query: AlbumQuery, *, limit: int, before: tuple[float, str] | None
+    ) -> Sequence[OrderRecord]:
+        """Give the orders that a query means, newest first."""
+        return await self._read(partial(albums.album, query=query, limit=limit, before=before))
+
+    async def survey(self, query: AlbumQuery) -> AlbumSurvey:
+        """Count what a query finds."""
+        return await self._read(partial(albums.survey, query=query))
 
     async def begin_sending(self, order: OrderRecord, dispatch: Dispatch) -> OrderRecord | float | None:
         """Take the slot and a turn, and mark the order as being sent."""
@@ -182,15 +169,25 @@ class SqliteLedger:
         """Change an order whoever holds it, and end every lease on it."""
         return await self._write(partial(orders.override, local_id=local_id, changes=changes, stages=stages))
 
-    async def claim(self, owner: str, *, lease: float, limit: int, longest_lease: float) -> Sequence[OrderRecord]:
-        """Take unfinished orders whose lease is over."""
-        free = partial(leases.free_ids, owner=owner, now=self._clock.now(), limit=limit, longest_lease=longest_lease)
+    async def claim(
+        self, owner: str, *, lease: float, limit: int, longest_lease: float, fits: Fits = leases.anything
+    ) -> Sequence[OrderRecord]:
+        """Take unfinished orders that fit and whose lease is over."""
+        free = partial(leases.free_ids, owner=owner, limit=limit, longest_lease=longest_lease, fits=fits)
         # Looked at first without the write lock, so that an idle process never writes.
-        if not await self._read(free):
+        if not await self._read(partial(free, now=self._clock.now())):
             return ()
         return await self._write_now(
-            partial(leases.claim, owner=owner, lease=lease, limit=limit, longest_lease=longest_lease)
+            partial(leases.claim, owner=owner, lease=lease, limit=limit, longest_lease=longest_lease, fits=fits)
         )
+
+    async def seize(self, local_id: str, index: int, owner: str, *, lease: float) -> OrderRecord | None:
+        """Take an order from whoever holds it, to save an image that could not be saved yet."""
+        return await self._write_now(partial(leases.seize, local_id=local_id, index=index, owner=owner, lease=lease))
+
+    async def relocate(self, local_id: str, image: ImageRecord) -> None:
+        """Record where a saved image lies now."""
+        await self._write(partial(orders.relocate, local_id=local_id, image=image))
 
     async def renew(self, owner: str, *, lease: float) -> None:
         """Prolong every lease of `owner`."""
@@ -200,9 +197,9 @@ class SqliteLedger:
         """Give every unfinished order of `owner` away."""
         await self._write(partial(leases.release, owner=owner))
 
-    async def next_lease_end(self, owner: str) -> float | None:
-        """Give the time at which the first lease of somebody else ends."""
-        return await self._read(partial(leases.next_lease_end, owner=owner))
+    async def next_lease_end(self, owner: str, *, fits: Fits = leases.anything) -> float | None:
+        """Give the time at which the first lease of somebody else on an order that fits ends."""
+        return await self._read(partial(leases.next_lease_end, owner=owner, fits=fits))
 
     async def elsewhere(self, owner: str) -> Sequence[OrderRecord]:
         """Give the unfinished orders that somebody else holds."""
@@ -218,12 +215,18 @@ class SqliteLedger:
 
     async def turn(self, limit: Limit) -> float:
         """Reserve the next turn of a limit; give the seconds until it comes."""
-        moment = await self._write_now(partial(turns.turn, limit=limit))
+        if limit.is_lasting:
+            moment = await self._write_now(partial(turns.turn, limit=limit))
+        else:
+            moment = await self._pace.turn(limit)
         return max(0.0, moment - self._clock.now())
 
     async def hold_back(self, limit: Limit, seconds: float) -> None:
         """Let nobody have a turn for some seconds."""
-        await self._write_now(partial(turns.hold_back, limit=limit, seconds=seconds))
+        if limit.is_lasting:
+            await self._write_now(partial(turns.hold_back, limit=limit, seconds=seconds))
+        else:
+            await self._pace.hold_back(limit, seconds)
 
     async def known(self, task_ids: Collection[str]) -> frozenset[str]:
         """Say which of the service's ids have a row."""
@@ -241,25 +244,6 @@ class SqliteLedger:
         """Count the images ordered since a moment."""
         return await self._read(partial(counts.images_since, moment=moment))
 
-    async def _read(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        patience = self._patience()
-        return await self._in_thread(lambda: self._connection.read(work, patience=patience()))
-
-    async def _write(self, work: Callable[[sqlite3.Connection], T]) -> T:
-        patience = self._patience()
-        return await self._in_thread(lambda: self._connection.write(work, patience=patience()))
-
-    async def _write_now(self, work: Callable[..., T]) -> T:
-        """Write with the time at which the transaction has begun: turns are taken in the order of their times."""
-        return await self._write(lambda database: work(database, now=self._clock.now()))
-
-    def _patience(self) -> Callable[[], float]:
-        """Start to count the seconds for which a lock is waited for; they run while the call stands in line."""
-        asked_at = self._clock.monotonic()
-        return lambda: max(_LEAST_PATIENCE, asked_at + self._busy_seconds - self._clock.monotonic())
-
-    async def _in_thread(self, work: Callable[[], T]) -> T:
-        # One thread at a time: a connection is not shared, and the file allows one writer anyway.
-        if self._limiter is None:
-            self._limiter = CapacityLimiter(1)
-        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+    async def count_images(self, since: float) -> Sequence[ImageCount]:
+        """Count the images of orders placed since a moment, by local day, region and model."""
+        return await self._read(partial(sums.count_images, since=since))

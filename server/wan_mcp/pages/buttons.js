@@ -93,6 +93,8 @@ export class WanConfirm extends HTMLElement {
     const no = make("button", { type: "button", onclick: decide(false) }, "Cancel");
     const group = make("div", { class: "question", role: "group", "aria-label": this.#offer.label }, question, make("div", { class: "row" }, yes, no));
     group.addEventListener("keydown", (event) => {
+      // Nor is a key that is still held since the first press.
+      if (event.repeat) event.preventDefault();
       if (event.key === "Escape") decide(false)(event);
     });
     this.toggleAttribute("asking", true);

@@ -11,7 +11,7 @@ export function pictureFacts(picture) {
 /**
  * `<wan-card>`: one image. Set `picture = {index, description, path, width, height, bytes, src, note}`. With `src`
  * (a data: or page address) it is shown, and a press on it tells `wan-open`; with `note` the words stand in its
- * place; with neither it is a place that is kept free, `busy` or not.
+ * place; with neither it is a place that is kept free, `busy` or not. A `lazy` one is fetched when it comes near.
  */
 export class WanCard extends HTMLElement {
   #key = "";
@@ -33,9 +33,9 @@ export class WanCard extends HTMLElement {
   }
 
   #frame() {
-    const { src, note, description, index, busy } = this.#picture;
+    const { src, note, description, index, busy, lazy } = this.#picture;
     if (src) {
-      const image = make("img", { src, alt: description ?? `Image ${index}`, decoding: "async" });
+      const image = make("img", { src, alt: description ?? `Image ${index}`, decoding: "async", loading: lazy ? "lazy" : null });
       const open = make("span", { class: "open" }, icon("larger"), make("span", { class: "unseen" }, "Open larger"));
       return make("button", { type: "button", class: "frame", onclick: () => tell(this, "open", { index }) }, image, open);
     }

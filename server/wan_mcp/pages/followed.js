@@ -187,9 +187,9 @@ export class FollowedOrder {
     if (this.#known || !this.#taskId || !this.#host.canReadResources) return;
     this.#known = true;
     try {
-      const uri = `wan://orders/${encodeURIComponent(this.#taskId)}`;
+      const uri = `wan://tasks/${encodeURIComponent(this.#taskId)}`;
       const answer = await this.#host.request("resources/read", { uri });
-      const order = JSON.parse(answer.contents?.[0]?.text ?? "{}");
+      const { order = {} } = JSON.parse(answer.contents?.[0]?.text ?? "{}");
       if (order.arguments) this.#args = order.arguments;
       this.#price = order.price ?? null;
       const placed = Date.parse(order.created_at);

@@ -3,13 +3,16 @@ import { icon, make, tell } from "./dom.js";
 
 /**
  * `<wan-lightbox>`: pictures one at a time, as large as the window. `show(pictures, index)` opens it on the picture
- * with this index; arrow keys and buttons turn pages, Escape closes, and the focus goes back where it was.
- * Tells `wan-opened` and `wan-closed`.
+ * with this index; arrow keys and buttons turn pages, Escape closes, and the focus goes back where it was. A picture
+ * may have a `full` address beside `src`, and `more()`, which makes what stands beside it; with that, it needs no `src`
+ * but may have a `note`. Tells `wan-opened`, `wan-turned` with how many are left behind this one, and `wan-closed`.
  */
 export class WanLightbox extends HTMLElement {
   #pictures = [];
   #at = 0;
   #image = make("img", { alt: "" });
+  #note = make("p", { class: "note", hidden: true });
+  #beside = make("div", { class: "beside", role: "group", "aria-label": "Details", hidden: true });
   #title = make("p", { class: "title", role: "status", dir: "auto" });
   #facts = make("p", { class: "facts" });
   #path = make("p", { class: "path" });
@@ -21,8 +24,9 @@ export class WanLightbox extends HTMLElement {
     "dialog",
     { class: "lightbox", "aria-label": "Image" },
     make("header", {}, this.#title, this.#close),
-    make("div", { class: "stage" }, this.#back, this.#image, this.#forward),
+    make("div", { class: "stage" }, this.#back, this.#image, this.#note, this.#forward),
     make("footer", {}, make("div", { class: "about" }, this.#path, this.#facts), this.#copy),
+    this.#beside,
   );
 
   connectedCallback() {
@@ -34,20 +38,37 @@ export class WanLightbox extends HTMLElement {
     this.#dialog.addEventListener("click", (event) => {
       if (event.target === this.#dialog) this.#dialog.close();
     });
+    this.#image.addEventListener("error", () => {
+      if (this.#image.hasAttribute("src")) this.#say("The file cannot be shown. It may have been moved or deleted.");
+    });
     this.#dialog.addEventListener("close", () => {
       this.#image.removeAttribute("src");
+      this.#beside.replaceChildren();
       tell(this, "closed");
     });
   }
 
   show(pictures, index) {
-    this.#pictures = pictures.filter((picture) => picture.src);
+    this.#pictures = pictures.filter((picture) => picture.src || picture.more);
     this.#at = Math.max(0, this.#pictures.findIndex((picture) => picture.index === index));
     if (!this.#pictures.length || this.#dialog.open) return;
     this.#paint();
     this.#dialog.showModal();
     this.#close.focus();
     tell(this, "opened");
+  }
+
+  /** Go on with other pictures behind those that are here; they are made only if it is open. */
+  extend(makePictures) {
+    if (!this.#dialog.open) return;
+    const pictures = makePictures();
+    const known = new Set(this.#pictures.map((picture) => picture.index));
+    this.#pictures.push(...pictures.filter((picture) => (picture.src || picture.more) && !known.has(picture.index)));
+    this.#arrange();
+  }
+
+  close() {
+    this.#dialog.close();
   }
 
   #turn(step) {
@@ -61,13 +82,34 @@ export class WanLightbox extends HTMLElement {
 
   #paint() {
     const picture = this.#pictures[this.#at];
-    const count = this.#pictures.length;
-    this.#image.src = picture.src;
+    this.#image.removeAttribute("src");
+    // What is beside it has the words already: they are read out, and not shown twice.
+    this.#title.classList.toggle("unseen", Boolean(picture.more));
     this.#image.alt = this.#title.textContent = picture.description ?? `Image ${picture.index}`;
+    if (picture.src) {
+      this.#say("");
+      this.#image.src = picture.full ?? picture.src;
+    } else this.#say(picture.note ?? "");
     this.#facts.textContent = [pictureFacts(picture), picture.remark].filter(Boolean).join(" · ");
     this.#path.textContent = picture.path ?? "";
     this.#copy.text = picture.path ?? "";
     this.#copy.hidden = !picture.path;
+    this.#beside.replaceChildren(...(picture.more ? [picture.more()] : []));
+    this.#beside.hidden = !picture.more;
+    this.#dialog.toggleAttribute("detailed", Boolean(picture.more));
+    this.#arrange();
+    tell(this, "turned", { left: this.#pictures.length - 1 - this.#at });
+  }
+
+  /** Show words in the place of the image, or the image if there are none. */
+  #say(words) {
+    this.#note.textContent = words;
+    this.#note.hidden = !words;
+    this.#image.hidden = Boolean(words);
+  }
+
+  #arrange() {
+    const count = this.#pictures.length;
     for (const button of [this.#back, this.#forward]) button.hidden = count < 2;
     this.#back.disabled = this.#at === 0;
     this.#forward.disabled = this.#at === count - 1;

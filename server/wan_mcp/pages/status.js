@@ -3,7 +3,7 @@ import { secondsWords } from "./words.js";
 
 /**
  * `<wan-status>`: how something stands. Set `status = {tone, text, notes, since}`; `since` (milliseconds of the clock)
- * counts seconds. A change of the words is read out; the seconds are not.
+ * counts seconds. A change of the words is read out; the seconds are not. With the attribute `still` nothing is.
  */
 export class WanStatus extends HTMLElement {
   #words = make("span", { class: "status-words" });
@@ -14,6 +14,7 @@ export class WanStatus extends HTMLElement {
   #since = null;
 
   connectedCallback() {
+    if (this.hasAttribute("still")) this.#live.removeAttribute("role");
     this.replaceChildren(this.#live);
     this.#count();
   }

@@ -19,6 +19,11 @@ export function secondsWords(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
+/** A number of something, as people of this language write it. */
+export function countWords(count, name) {
+  return `${count.toLocaleString()} ${name}${count === 1 ? "" : "s"}`;
+}
+
 /** A number of images. */
 export function imagesWords(count) {
   return count === 1 ? "1 image" : `${count} images`;

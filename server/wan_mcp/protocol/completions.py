@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from mcp import MCPError
 from mcp.types import INVALID_PARAMS, Completion, PromptReference, ResourceTemplateReference
 
-from wan_mcp.protocol.apps import ORDER_URI
 from wan_mcp.protocol.faults import as_request_error
 from wan_mcp.protocol.resources import IMAGE, MODEL, TASK
 from wan_mcp_tools.shared.catalogue import Model
@@ -84,12 +83,12 @@ class Completer:
         match template, name:
             case (t, "id") if t == MODEL:
                 return _Known([model.id for model in self._studio.offer.catalogue.models])
-            case (t, "task_id") if t in (TASK, ORDER_URI):
+            case (t, "task_id") if t == TASK:
                 return await self._list_tasks()
             case (t, "id") if t == IMAGE:
                 return await self._list_images()
             case _:
-                known = [MODEL, TASK, IMAGE, ORDER_URI]
+                known = [MODEL, TASK, IMAGE]
                 raise _unknown("resource template with this argument", f"{template} ({name})", known)
 
     async def _list_tasks(self) -> _Known:

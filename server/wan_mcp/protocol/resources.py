@@ -10,8 +10,10 @@ from mcp.types import Resource, ResourceTemplate
 from wan_mcp.protocol.faults import as_resource_error
 from wan_mcp_tools.shared.errors import RequestRefusedError, WanError
 from wan_mcp_tools.shared.model_facts import describe_model, list_models
+from wan_mcp_tools.shared.offer import Offer
 from wan_mcp_tools.shared.ports import Studio
 from wan_mcp_tools.shared.results import task_result
+from wan_mcp_tools.shared.tasks import Task
 
 SCHEME = "wan://"
 MODELS, MODEL = "wan://models", "wan://models/{id}"
@@ -45,7 +47,10 @@ TEMPLATES = (
         uri_template=TASK,
         name="task",
         title="One task",
-        description="A task as it is now, with the paths of its saved images: what get_task answers without waiting.",
+        description=(
+            "A task as it is now, with the paths of its saved images: what get_task answers without waiting. Its "
+            "order has what was ordered: the arguments of generate_image, and the list price of one image."
+        ),
         mime_type=_JSON,
     ),
     ResourceTemplate(
@@ -105,7 +110,8 @@ class Shelf:
 
     async def _read_task(self, name: str) -> ReadResourceContents:
         task = await self._studio.get(name, wait_seconds=0, report=None)
-        return _as_json(task_result(task).model_dump(mode="json", exclude_none=True))
+        facts = task_result(task).model_dump(mode="json", exclude_none=True)
+        return _as_json(facts | {"order": _describe_order(task, self._studio.offer)})
 
     async def _read_image(self, name: str) -> ReadResourceContents:
         task_id, _, index = name.rpartition("-")
@@ -124,6 +130,20 @@ class Shelf:
             "reduced": picture.reduced,
         }
         return ReadResourceContents(picture.data, picture.mime_type, about)
+
+
+def _describe_order(task: Task, offer: Offer) -> dict[str, Any]:
+    """Give what the answers of the tools leave out; of a task that was ordered elsewhere that is little."""
+    order: dict[str, Any] = {"created_at": task.created_at.isoformat(timespec="seconds")}
+    request = task.request
+    if request is None:
+        return order
+    order["arguments"] = request.to_dict()
+    models = {model.id: model for model in offer.catalogue.models}
+    price = models[request.model].price(request.region) if request.model in models else None
+    if price is not None:
+        order["price"] = {"amount": str(price.amount), "currency": price.currency, "as_of": price.as_of}
+    return order
 
 
 def _as_json(facts: dict[str, Any]) -> ReadResourceContents:

@@ -1,6 +1,7 @@
 """Schemas that every client can read."""
 
 from collections.abc import Mapping
+from functools import cache
 from typing import Any
 
 from pydantic import BaseModel
@@ -8,8 +9,13 @@ from pydantic import BaseModel
 Schema = dict[str, Any]
 
 
+@cache
 def plain_schema(model: type[BaseModel]) -> Schema:
-    """Give a model's schema without titles, docstrings, `$ref` and null: some clients read none of these."""
+    """
+    Give a model's schema without titles, docstrings, `$ref` and null: some clients read none of these.
+
+    The tools that answer alike share one, which is not for changing.
+    """
     schema = model.model_json_schema()
     definitions: Mapping[str, Schema] = schema.pop("$defs", {})
     plain = _plain(schema, definitions)

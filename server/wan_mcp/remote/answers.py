@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 from wan_mcp.remote.endpoints import is_task_id
 from wan_mcp.remote.loose import read_map, read_maps, read_text, read_whole
-from wan_mcp.remote.quotes import clean_request_id
+from wan_mcp.remote.quotes import clean_model_id, clean_request_id
 from wan_mcp.remote.refusals import Circumstance, Moment, refuse
 from wan_mcp.remote.replies import Reply, find_code, judge, unreadable
 from wan_mcp.remote.values import ListedTask, RemoteImage, TaskAnswer, TaskListing
@@ -93,7 +93,7 @@ def _read_row(row: Mapping[str, object], task_id: str, region: str) -> ListedTas
         task_id=task_id,
         status=_read_status(row.get("status")) or TaskStatus.RUNNING,
         region=region,
-        model_id=read_text(row.get("model_name")),
+        model_id=clean_model_id(read_text(row.get("model_name"))),
         created_at=_read_milliseconds(row.get("gmt_create")),
         ended_at=_read_milliseconds(row.get("end_time")),
         request_id=clean_request_id(read_text(row.get("request_id"))),

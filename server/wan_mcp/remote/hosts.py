@@ -71,8 +71,8 @@ class ImageHosts:
             return Source(url.copy_with(scheme="https"), Route.SERVICE)
         shown = clean(f"[{host}]" if ":" in host else host) + (f":{url.port}" if url.port else "")
         raise HostNotAllowedError(
-            f"{shown} is not a host that images may come from.",
-            f"Only if this host is known and trusted: add {shown} to WAN_MCP_IMAGE_HOSTS.",
+            f'"{shown}" is not a host that images may come from.',
+            "Only if this host is known and trusted: let the operator add it to WAN_MCP_IMAGE_HOSTS.",
         )
 
     def _is_configured(self, url: "httpx.URL", host: str) -> bool:

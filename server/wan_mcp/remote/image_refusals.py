@@ -42,7 +42,7 @@ def refuse_image(status: int, body: str, *, host: str, query: str, now: float) -
         )
     error = DownloadError(
         f"The image host {host} refused to give the image (HTTP {status}).",
-        "Use the address exactly as the service gave it: a change of a single sign breaks its signature.",
+        "An address that was copied must be exactly as the service gave it: one changed sign breaks its signature.",
         code=code,
     )
     error.retryable = False

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import anyio
 import httpx
 
 from wan_mcp.remote.connections import port_of
@@ -101,9 +102,13 @@ class ImageFetcher:
         if job.sink.size and mark is not None:
             headers |= {"Range": f"bytes={job.sink.size}-", "If-Range": mark}
         try:
-            async with self._open(job, headers) as response:
-                await self._receive(job, response)
-        except httpx.HTTPError as error:
+            # An answer whose head trickles, or a refusal that does, would never run into the limit of a single read.
+            with anyio.fail_after(self._timeouts.image_total):
+                async with self._open(job, headers) as response:
+                    await self._receive(job, response)
+        except TimeoutError:
+            trouble = _broke_off(parse_address(job.url).host, job.sink.size, None)
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             trouble = self._explain(error, job.url)
         else:
             return
@@ -203,7 +208,7 @@ class ImageFetcher:
         self._marks.pop(job.url, None)
         await job.sink.restart()
 
-    def _explain(self, error: httpx.HTTPError, url: str) -> DownloadError:
+    def _explain(self, error: Exception, url: str) -> DownloadError:
         host = parse_address(url).host
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
             why, advice = explain_connection(error, self._timeouts)

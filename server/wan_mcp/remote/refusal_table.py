@@ -225,7 +225,20 @@ _MEANINGS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
 
 BY_CODE: Mapping[str, Refusal] = {normalize(code): refusal for refusal, codes in _MEANINGS for code in codes}
 
-UNKNOWN = Refusal(ServiceError, "The service refused and named no reason.", "", quotes=True)
+_LONGEST_CODE = 64
+
+
+def is_known(code: str) -> bool:
+    """Say whether a code is one of the table's, in any of its spellings."""
+    return len(code) <= _LONGEST_CODE and normalize(code.strip()) in BY_CODE
+
+
+UNKNOWN = Refusal(
+    ServiceError,
+    "The service refused and named no reason.",
+    "Rephrase or simplify the order, or choose another model.",
+    quotes=True,
+)
 TROUBLE = _TROUBLE
 QUOTA = _QUOTA
 

@@ -17,6 +17,7 @@ from wan_mcp.remote.refusal_table import (
     UNKNOWN,
     WRONG_ENDPOINT,
     Refusal,
+    is_known,
     normalize,
 )
 from wan_mcp.remote.retries import HOPELESS_RETRY_AFTER, LONGEST_RETRY_AFTER
@@ -68,8 +69,11 @@ class Circumstance:
 _TROUBLE_ADVICE = {
     Moment.ORDER: "An order may have come of it: look for the task before ordering again.",
     Moment.ASK: "Try again in a moment.",
-    Moment.TASK: "Failed images are not billed; order again.",
+    Moment.TASK: "Order again; if that fails too, wait some minutes or choose another model.",
 }
+_NOTHING_ORDERED = "Nothing was ordered."
+_NOT_CHARGED = "Nothing is charged for it."
+"""Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference"""
 
 
 def refuse(
@@ -87,7 +91,7 @@ def refuse(
     `code` and `message` are the service's, `status` is that of the answer (200 inside a task), `retry_after` what
     it asked to wait, in seconds and not yet capped.
     """
-    code = clean_code(code, secret=where.hidden)
+    code = code.strip() if code and is_known(code) else clean_code(code, secret=where.hidden)
     refusal = _find(code, message or "", status)
     kind, advice = refusal.kind, refusal.advice
     if kind is ThrottledError and retry_after is not None and retry_after > HOPELESS_RETRY_AFTER:
@@ -97,9 +101,13 @@ def refuse(
         advice = f"{advice} The service names {_span(retry_after)} until the quota returns."
     if kind is ServiceDownError:
         advice = f"{advice} {_TROUBLE_ADVICE[where.moment]}".strip()
+    if where.moment is Moment.TASK:
+        advice = f"{_NOT_CHARGED} {advice}"
+    elif where.moment is Moment.ORDER and kind.nothing_created:
+        advice = f"{_NOTHING_ORDERED} {advice}"
     error = kind(
         _fill(_with_quote(refusal, message, where), where),
-        _fill(advice, where),
+        _fill(advice.strip(), where),
         code=code,
         http_status=status,
         request_id=clean_request_id(request_id, secret=where.hidden),
@@ -120,7 +128,7 @@ def _find(code: str | None, message: str, status: int) -> Refusal:
         by_status = BY_STATUS.get(status, UNKNOWN)
         if code is None:
             return by_status
-        return Refusal(by_status.kind, f"The service refused with the code {code}.", by_status.advice, quotes=True)
+        return Refusal(by_status.kind, f'The service refused with the code "{code}".', by_status.advice, quotes=True)
     return _by_message(known, message.lower())
 
 
@@ -153,7 +161,7 @@ def _with_quote(refusal: Refusal, message: str | None, where: Circumstance) -> s
     said = clean(message, secret=where.hidden) if refusal.quotes else ""
     # Braces of the service must not be taken for places to fill.
     said = said.replace("{", "{{").replace("}", "}}")
-    return f'{refusal.message} It says: "{said}"' if said else refusal.message
+    return f'{refusal.message} The service says: "{said}"' if said else refusal.message
 
 
 def _fill(text: str, where: Circumstance) -> str:

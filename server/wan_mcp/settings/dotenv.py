@@ -54,7 +54,8 @@ def parse_env(text: str, *, source: str) -> dict[str, str]:
         if entry is not None:
             values[entry[0]] = entry[1]
     if problems:
-        raise SettingsError(" ".join(problems), "Write each setting as NAME=value on a line of its own.")
+        advice = "Write each setting as NAME=value on a line of its own."
+        raise SettingsError(" ".join(problems), advice, problems=tuple(problems))
     return values
 
 

@@ -34,7 +34,8 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
     values, settings = read_all(environ, path, read_file(path))
     if values.problems:
         # A key written into the wrong variable must not be read out.
-        raise SettingsError(mask(" ".join(values.problems)), "Correct the environment or the settings file.")
+        problems = tuple(mask(problem) for problem in values.problems)
+        raise SettingsError(" ".join(problems), "Correct the environment or the settings file.", problems=problems)
     return settings
 
 

@@ -8,10 +8,12 @@ from wan_mcp.ledger import ImageRecord, OrderRecord, Slot
 from wan_mcp.ledger.port import Changes
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
-from wan_mcp_tools.shared.errors import LedgerError, WanError
+from wan_mcp_tools.shared.errors import LedgerError, StorageError, WanError
 from wan_mcp_tools.shared.tasks import Problem
 
 T = TypeVar("T")
+
+TRIED_AGAIN = "This is tried again by itself."
 
 
 class LeaseLostError(Exception):
@@ -21,6 +23,12 @@ class LeaseLostError(Exception):
 def problem_of(error: WanError) -> Problem:
     """Give an error as the reason that an order keeps."""
     return Problem(error.code, str(error))
+
+
+def hindrance(error: WanError) -> Problem:
+    """Give an error as what holds an order up: advice to try again is ours to follow, not the caller's."""
+    advice = error.advice if isinstance(error, LedgerError | StorageError) or not error.retryable else ""
+    return Problem(error.code, f"{error.message} {TRIED_AGAIN} {advice}".strip())
 
 
 class Books:
@@ -60,12 +68,20 @@ class Books:
         Raises:
             LeaseLostError: it is ours no more.
         """
-        changes = {**self._deferred.pop(order.local_id, {}), **changes}
+        deferred = self._deferred.get(order.local_id, {})
 
         async def write() -> OrderRecord | None:
-            return await self._parts.ledger.advance(order, changes, images, free_slot=free_slot)
+            return await self._parts.ledger.advance(order, {**deferred, **changes}, images, free_slot=free_slot)
 
-        return await self.keep(order, write)
+        try:
+            written = await self.keep(order, write)
+        except LeaseLostError:
+            self._deferred.pop(order.local_id, None)
+            raise
+        # Only now: what a fault of ours kept from being written must go with the next write.
+        if self._deferred.get(order.local_id) is deferred:
+            del self._deferred[order.local_id]
+        return written
 
     async def keep(self, order: OrderRecord, write: Callable[[], Awaitable[OrderRecord | None]]) -> OrderRecord:
         """
@@ -117,7 +133,7 @@ class Books:
                 if error.code == "LedgerRowGone":
                     raise LeaseLostError from error
                 attempt += 1
-                self._parts.news.trouble(local_id, problem_of(error))
+                self._parts.news.trouble(local_id, hindrance(error))
                 timings = self._parts.timings
                 await self._parts.clock.sleep(backoff(attempt, timings.trouble_step, timings.trouble_most))
             else:

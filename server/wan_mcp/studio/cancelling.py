@@ -1,36 +1,49 @@
 """Cancelling: only what has not begun."""
 
+from dataclasses import replace
+from typing import Any
+
 from wan_mcp.ledger import OrderRecord, Stage
+from wan_mcp.studio.outcomes import CANCELED, closed
 from wan_mcp.studio.parts import Parts
+from wan_mcp.studio.progress import Progress
 from wan_mcp.studio.queries import Queries
+from wan_mcp.studio.waiting import Waiter
+from wan_mcp_tools.shared.catalogue import WireProtocol
 from wan_mcp_tools.shared.errors import NotCancelableError
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
 UNSENT = Problem("Canceled", "The order was cancelled before it was sent. Nothing is charged.")
-DONE = Problem("Canceled", "The task was cancelled before it began. It is not charged.")
+
+_ANSWERING = 10.0
+"""Seconds that the service gets to take an order which is just being sent, so that it can be cancelled then."""
 
 
 class Canceler:
     """Cancels orders that stand in line here, and tasks that are PENDING at the service."""
 
-    def __init__(self, parts: Parts, queries: Queries) -> None:
+    def __init__(self, parts: Parts, queries: Queries, waiter: Waiter) -> None:
         self._parts = parts
         self._queries = queries
+        self._waiter = waiter
 
     async def cancel(self, order: OrderRecord) -> OrderRecord:
         """
-        Cancel an order.
+        Cancel an order; one that is just being sent as soon as the service has answered.
 
         Raises:
             NotCancelableError: it has begun or ended, or nobody knows its task.
         """
-        if order.stage is Stage.QUEUED:
+        while order.stage in (Stage.QUEUED, Stage.SENDING):
+            if order.stage is Stage.SENDING:
+                order = await self._answered(order)
+                continue
             cancelled = await self._close(order, UNSENT, Stage.QUEUED)
             if cancelled is not None:
                 return cancelled
             order = await self._parts.ledger.get(order.local_id) or order
         if order.stage is not Stage.OPEN or order.status.is_final or order.task_id is None:
-            raise NotCancelableError(_too_late(order), f"Call get_task with task_id={order.best_id}.", code="TooLate")
+            raise _too_late(order)
         try:
             await self._queries.cancel(order.region, order.task_id)
         except NotCancelableError as error:
@@ -41,24 +54,56 @@ class Canceler:
                 f"Call get_task with task_id={order.task_id} to collect it.",
                 code=error.code,
             ) from error
-        return await self._close(order, DONE, Stage.OPEN) or order
+        cancelled = await self._close(order, CANCELED, Stage.OPEN)
+        # Its follower may have heard it from the service before us: it is cancelled all the same.
+        return cancelled or replace(order, **self._changes(CANCELED))
+
+    async def _answered(self, order: OrderRecord) -> OrderRecord:
+        """
+        Give an order that was being sent as it is afterwards.
+
+        Raises:
+            NotCancelableError: it is still being sent, or its answer will be the picture.
+        """
+        if order.protocol == WireProtocol.SYNC:
+            raise _too_late(order)
+        seconds = min(_ANSWERING, self._parts.settings.wait_seconds / 2)
+        silent = Progress(self._parts, None, "")
+        order = await self._waiter.wait(order, _is_sent, seconds=seconds, progress=silent)
+        if not _is_sent(order):
+            raise _too_late(order)
+        return order
 
     async def _close(self, order: OrderRecord, problem: Problem, stage: Stage) -> OrderRecord | None:
-        changes = {
-            "stage": Stage.CLOSED,
-            "status": TaskStatus.CANCELED,
-            "error_code": problem.code,
-            "error_message": problem.message,
-        }
-        closed = await self._parts.ledger.override(order.local_id, changes, stages=(stage,))
-        if closed is not None and self._parts.news.latest(order.local_id) is not None:
-            self._parts.news.publish(closed)
-        return closed
+        changes = self._changes(problem)
+        ended = await self._parts.ledger.override(order.local_id, changes, stages=(stage,))
+        if ended is not None and self._parts.news.latest(order.local_id) is not None:
+            self._parts.news.publish(ended)
+        return ended
+
+    def _changes(self, problem: Problem) -> dict[str, Any]:
+        return {**closed(problem, TaskStatus.CANCELED), "finished_at": self._parts.clock.now()}
 
 
-def _too_late(order: OrderRecord) -> str:
-    if order.stage is Stage.SENDING:
-        return f"The order {order.local_id} is being sent and cannot be cancelled at this moment."
-    if order.stage is Stage.LOST:
-        return f"The answer to the order {order.local_id} was lost; it is being looked for and cannot be cancelled."
-    return f"The task {order.best_id} is {order.status}; only a PENDING task can be cancelled."
+def _is_sent(order: OrderRecord) -> bool:
+    return order.stage is not Stage.SENDING
+
+
+def _too_late(order: OrderRecord) -> NotCancelableError:
+    message = f"The task {order.best_id} is {order.status}; only a PENDING task can be cancelled."
+    advice = f"Call get_task with task_id={order.best_id}."
+    can_help = False
+    if order.stage is Stage.SENDING and order.protocol == WireProtocol.SYNC:
+        message = (
+            f"The order {order.local_id} is being made by the synchronous protocol, which knows no cancelling. It will "
+            "be finished, charged and saved."
+        )
+    elif order.stage is Stage.SENDING:
+        message = f"The order {order.local_id} is being sent and cannot be cancelled at this moment."
+        advice = "Call cancel_task again in a moment."
+        can_help = True
+    elif order.stage is Stage.LOST:
+        message = f"The answer to the order {order.local_id} was lost; it is looked for and cannot be cancelled."
+    error = NotCancelableError(message, advice, code="TooLate")
+    error.retryable = can_help
+    return error

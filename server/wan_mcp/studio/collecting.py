@@ -8,7 +8,6 @@ from wan_mcp.ledger.liveness import is_gone
 from wan_mcp.studio.following import Follower
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.views import is_settled
-from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 _STEP = 0.2
@@ -39,33 +38,25 @@ async def collect(
     seen: dict[str, str] = {}
     first: dict[str, OrderRecord] = {}
     while True:
-        await follower.take_over()
+        await follower.watcher.take_over()
         orders = follower.orders()
         await _tell_changes(orders, seen, report)
         waited = parts.clock.monotonic() - started
         if until_idle:
-            if not orders and await _is_idle(parts):
+            if not orders and await follower.watcher.is_idle():
                 break
             await parts.clock.sleep(parts.timings.look)
             continue
         others = await parts.ledger.elsewhere(parts.owner)
         # A process that is gone still holds its orders until their lease ends; it is worth waiting for.
-        orphans = [order for order in others if is_gone(order.owner)]
+        orphans = [order for order in others if is_gone(order.owner) and follower.reach.covers(order)]
         # An order that was left with a failure counts as stuck only after it was tried here.
         untried = [order for order in orders if first.setdefault(order.local_id, order) is order]
         stuck = all(_is_stuck(parts, order, waited) for order in orders)
         if waited > _LONGEST or (stuck and not orphans and not untried):
             break
         await parts.clock.sleep(_STEP)
-    return await _summary(parts, seen)
-
-
-async def _is_idle(parts: Parts) -> bool:
-    """Say whether no order is open anywhere; a ledger that cannot be read now does not say so."""
-    try:
-        return await parts.ledger.next_lease_end(parts.owner) is None
-    except LedgerError:
-        return False
+    return await _summary(parts, follower, seen)
 
 
 def _is_stuck(parts: Parts, order: OrderRecord, waited: float) -> bool:
@@ -82,7 +73,7 @@ async def _tell_changes(
                 await report(f"{order.best_id}: {order.status}")
 
 
-async def _summary(parts: Parts, seen: dict[str, str]) -> CollectSummary:
+async def _summary(parts: Parts, follower: Follower, seen: dict[str, str]) -> CollectSummary:
     finished = saved = left = 0
     problems: list[str] = []
     for local_id in seen:
@@ -101,5 +92,8 @@ async def _summary(parts: Parts, seen: dict[str, str]) -> CollectSummary:
         problems.extend(f"{order.best_id} image {image.index}: {image.message}" for image in unsaved)
         if trouble is not None:
             problems.append(f"{order.best_id}: {trouble.message}")
-    left += len(await parts.ledger.elsewhere(parts.owner))
+    others = await parts.ledger.elsewhere(parts.owner)
+    left += len({order.local_id for order in others} - seen.keys())
+    lacks = {order.best_id: follower.reach.lack(order) for order in others if is_gone(order.owner)}
+    problems.extend(f"{best_id}: {lack.message}" for best_id, lack in lacks.items() if lack is not None)
     return CollectSummary(finished, saved, left, tuple(problems))

@@ -1,6 +1,5 @@
 """Tasks that the service knows and the ledger does not: found by id or in the service's list."""
 
-import secrets
 from collections.abc import Mapping, Sequence
 
 import anyio
@@ -9,6 +8,7 @@ from wan_mcp.ledger import OrderRecord, Origin, Stage
 from wan_mcp.remote import ListedTask, TaskAnswer
 from wan_mcp.settings import RegionAccess
 from wan_mcp.studio.accounts import fingerprint
+from wan_mcp.studio.ids import new_local_id
 from wan_mcp.studio.outcomes import DAY
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
@@ -35,8 +35,9 @@ class Discoverer:
             NotFoundError: none of them knows it, as far as they answered in time.
         """
         found: list[tuple[RegionAccess, TaskAnswer]] = []
-        refusals: dict[str, str] = {}
+        refusals: dict[str, WanError | None] = {}
         asked = self._usable()
+        ends = self._parts.clock.monotonic() + seconds
         with anyio.move_on_after(seconds):
             async with anyio.create_task_group() as group:
 
@@ -44,10 +45,10 @@ class Discoverer:
                     try:
                         answer = await self._queries.ask(access.region, task_id)
                     except WanError as error:
-                        refusals[access.region] = str(error)
+                        refusals[access.region] = error
                         return
                     if answer.status is TaskStatus.UNKNOWN:
-                        refusals[access.region] = ""
+                        refusals[access.region] = None
                         return
                     found.append((access, answer))
                     group.cancel_scope.cancel()
@@ -57,10 +58,11 @@ class Discoverer:
         if not found:
             raise _not_found(task_id, asked, refusals)
         access, answer = found[0]
-        with anyio.move_on_after(_MODEL_SECONDS):
+        left = ends - self._parts.clock.monotonic()
+        with anyio.move_on_after(max(0.0, min(_MODEL_SECONDS, left))):
             model = await self._model_of(access.region, task_id)
-            return await self._adopt(access, task_id, status=_followed(answer.status), model_id=model)
-        return await self._adopt(access, task_id, status=_followed(answer.status), model_id=None)
+            return await self._adopt(access, task_id, status=answer.status, model_id=model)
+        return await self._adopt(access, task_id, status=answer.status, model_id=None)
 
     async def by_list(self, limit: int, *, seconds: float) -> tuple[list[OrderRecord], tuple[str, ...]]:
         """
@@ -102,10 +104,9 @@ class Discoverer:
                     continue
                 if taken == limit:
                     return f"more than {limit} unknown tasks; call again for the next."
-                status = _followed(task.status)
                 adopted.append(
                     await self._adopt(
-                        access, task.task_id, status=status, model_id=task.model_id, created_at=task.created_at
+                        access, task.task_id, status=task.status, model_id=task.model_id, created_at=task.created_at
                     )
                 )
                 taken += 1
@@ -144,7 +145,7 @@ class Discoverer:
     ) -> OrderRecord:
         now = self._parts.clock.now()
         return await self._parts.ledger.adopt(
-            local_id=f"local-{secrets.token_hex(8)}",
+            local_id=new_local_id(),
             task_id=task_id,
             origin=Origin.ADOPTED,
             region=access.region,
@@ -162,22 +163,26 @@ class Discoverer:
         )
 
 
-def _followed(status: TaskStatus) -> TaskStatus:
-    """Give the status to start from: a task that ended is asked once more, for its images or its reason."""
-    return TaskStatus.RUNNING if status.is_final else status
-
-
-def _not_found(task_id: str, asked: Sequence[RegionAccess], refusals: Mapping[str, str]) -> WanError:
-    """Say where the task was looked for; `refusals` has the reason of each region that answered, "" for "unknown"."""
+def _not_found(task_id: str, asked: Sequence[RegionAccess], refusals: Mapping[str, WanError | None]) -> NotFoundError:
+    """Say where the task was looked for; `refusals` has each region that answered, with None for "unknown"."""
     message = f"The task {task_id} is not in the ledger"
-    unknown = [region for region, reason in refusals.items() if not reason]
+    inside = {access.region for access in asked if access.in_process}
+    unknown = [region for region, error in refusals.items() if error is None and region not in inside]
     if unknown:
         message += f", nor at the service ({', '.join(unknown)}), which keeps tasks for 24 hours"
     message += "."
     silent = [access.region for access in asked if access.region not in refusals]
     if silent:
         message += f" {', '.join(silent)} did not answer in time."
-    message += "".join(f" {region}: {reason}" for region, reason in refusals.items() if reason)
+    message += "".join(f" {region}: {error.message}" for region, error in refusals.items() if error)
     if all(access.in_process for access in asked):
         message += " No region has a key that could be asked for it: set DASHSCOPE_API_KEY."
-    return NotFoundError(message, "Use list_tasks to see the tasks that are known.", code="TaskNotFound")
+    may_be_there = bool(silent) or any(error and error.retryable for error in refusals.values())
+    advice = next((error.advice for error in refusals.values() if error and not error.retryable), "")
+    if may_be_there:
+        advice = "Call get_task again in a moment."
+    not_found = NotFoundError(
+        message, advice or "Use list_tasks to see the tasks that are known.", code="TaskNotFound"
+    )
+    not_found.retryable = may_be_there
+    return not_found

@@ -1,15 +1,19 @@
 """From an id that a caller gives to the order behind it, as fresh as it can be had in a moment."""
 
 from wan_mcp.ledger import ImageState, OrderRecord, Stage
+from wan_mcp.remote.endpoints import is_task_id
 from wan_mcp.studio.discovering import Discoverer
 from wan_mcp.studio.following import Follower
+from wan_mcp.studio.ids import is_local_id
 from wan_mcp.studio.news import wait_first
 from wan_mcp.studio.parts import Parts
 from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
 
 FRESH_LOOK = 1.5
 """Seconds that a caller who does not wait may be kept for a fresher answer."""
-_SAVING_LOOK = 10.0
+SAVING_LOOK = 10.0
+"""Seconds that a caller may be kept for images that are being saved."""
+_USE = "Use the task_id of an earlier answer, or list_tasks."
 
 
 class Finder:
@@ -30,20 +34,33 @@ class Finder:
         """
         task_id = task_id.strip()
         if not task_id:
-            raise RequestRefusedError("The task id is empty.", "Use the task_id of an earlier answer, or list_tasks.")
-        if await self._parts.ledger.exists():
-            order = await self._parts.ledger.get(task_id)
-            if order is not None:
-                return self._parts.news.latest(order.local_id) or order
-        if task_id.startswith("local-"):
+            raise RequestRefusedError("The task id is empty.", _USE)
+        if not is_task_id(task_id):
+            raise RequestRefusedError(f"{task_id[:60]!r} is not a task id.", _USE)
+        order = await self.peek(task_id)
+        if order is not None:
+            return order
+        if is_local_id(task_id):
             raise NotFoundError(
                 f"No order {task_id} is in this ledger.", "Use list_tasks to see those that are.", code="TaskNotFound"
             )
+        ends = self._parts.clock.monotonic() + seconds
         order = await self._discoverer.by_id(task_id, seconds=seconds)
         bell = self._parts.news.bell(order.local_id)
-        self._follower.look()
-        await wait_first(self._parts.clock, bell.wait, FRESH_LOOK)
+        self._follower.watcher.look()
+        await wait_first(self._parts.clock, bell.wait, min(FRESH_LOOK, ends - self._parts.clock.monotonic()))
         return self._parts.news.latest(order.local_id) or order
+
+    async def peek(self, any_id: str) -> OrderRecord | None:
+        """Give what is known here of an order, without asking anybody."""
+        followed = self._parts.news.find(any_id.strip())
+        if followed is not None:
+            # Known for certain, even while the ledger is locked or gone.
+            return followed
+        if not await self._parts.ledger.exists():
+            return None
+        order = await self._parts.ledger.get(any_id.strip())
+        return order and (self._parts.news.latest(order.local_id) or order)
 
     async def freshen(self, order: OrderRecord, *, seconds: float) -> None:
         """Let whoever follows the order look at it now: what is known may be some seconds old."""
@@ -53,6 +70,6 @@ class Finder:
         bell = self._parts.news.bell(order.local_id)
         self._parts.news.poke(order.local_id)
         if is_stuck:
-            await wait_first(self._parts.clock, bell.wait, max(FRESH_LOOK, min(seconds, _SAVING_LOOK)))
-        elif seconds <= 0 and not order.status.is_final:
+            await wait_first(self._parts.clock, bell.wait, max(FRESH_LOOK, min(seconds, SAVING_LOOK)))
+        elif seconds <= 0 and not order.images:
             await wait_first(self._parts.clock, bell.wait, FRESH_LOOK)

@@ -1,6 +1,7 @@
 """The background: every unfinished order that is ours is worked on until nothing is left to do."""
 
 import logging
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import anyio
@@ -8,16 +9,18 @@ import anyio
 from wan_mcp.ledger import Dispatch, NewOrder, OrderRecord, Stage
 from wan_mcp.studio.books import Books, LeaseLostError
 from wan_mcp.studio.clocks import ServiceClocks
-from wan_mcp.studio.news import wait_first
-from wan_mcp.studio.outcomes import DAY, closed
+from wan_mcp.studio.outcomes import closed
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.polling import Poller
 from wan_mcp.studio.queries import Queries
+from wan_mcp.studio.reach import OutOfReachError, Reach
 from wan_mcp.studio.saving import Saver
 from wan_mcp.studio.searching import Searcher
 from wan_mcp.studio.sending import NEVER_SENT, Sender
-from wan_mcp_tools.shared.errors import LedgerError, StorageError
+from wan_mcp.studio.watching import Watcher
+from wan_mcp.studio.wishes import Wish
+from wan_mcp_tools.shared.errors import LedgerError
 from wan_mcp_tools.shared.tasks import TaskStatus
 
 if TYPE_CHECKING:
@@ -36,15 +39,18 @@ class Follower:
         self._parts = parts
         books, clocks = Books(parts), ServiceClocks()
         self.queries = Queries(parts)
+        self.reach = Reach(parts)
         self._books = books
         self._sender = Sender(parts, books, clocks)
         self._searcher = Searcher(parts, books, self.queries, clocks)
-        self._poller = Poller(parts, books, self.queries, clocks)
+        self._poller = Poller(parts, books, self.queries, clocks, self.reach)
         self._saver = Saver(parts, books, self.queries)
         self._working: dict[str, OrderRecord] = {}
         self._again: dict[str, OrderRecord] = {}
         self._group: TaskGroup | None = None
-        self._look_now = anyio.Event()
+        self._is_ending = False
+        self.is_watching = False
+        self.watcher = Watcher(parts, self.reach, self._take, lambda: _AT_ONCE - len(self._working))
 
     def orders(self) -> list[OrderRecord]:
         """Give the orders that are being worked on here, as they are now."""
@@ -55,24 +61,38 @@ class Follower:
         async with anyio.create_task_group() as group:
             self._group = group
             group.start_soon(self._renew)
+            self.is_watching = watch
             if watch:
-                group.start_soon(self._watch)
+                group.start_soon(self.watcher.run)
             await anyio.sleep_forever()
 
-    def dispatch(self, order: NewOrder) -> Dispatch:
+    def dispatch(self, order: NewOrder | OrderRecord) -> Dispatch:
         """Say what an order needs to be sent."""
         return self._sender.dispatch(order)
 
-    def start(self, order: OrderRecord) -> None:
-        """Begin to work on an order whose lease is ours and that was placed just now."""
+    def start(self, order: OrderRecord) -> bool:
+        """Begin to work on an order that was placed here just now; False if nothing is begun any more."""
+        if self._is_ending:
+            return False
         self._start(order, inherited=False)
+        return True
 
-    def look(self) -> None:
-        """Look for free orders now."""
-        self._look_now.set()
+    async def save_as(self, order: OrderRecord, index: int, wish: Wish) -> None:
+        """Save an image that could not be saved yet where a caller wants it: it is tried once, now."""
+        with self._saver.wishes.wishing(order.local_id, index, wish):
+            if order.local_id in self._working:
+                self._parts.news.poke(order.local_id)
+            else:
+                lease = self._parts.timings.lease
+                seized = await self._parts.ledger.seize(order.local_id, index, self._parts.owner, lease=lease)
+                if seized is None:
+                    return
+                self._start(seized, inherited=True)
+            await wish.tried.wait()
 
     async def stop(self) -> None:
         """Let creating requests that are under way end, then let go of everything."""
+        self._is_ending = True
         with anyio.move_on_after(self._parts.timings.stop, shield=True):
             # What is being sent, and what is a file already and not yet written down as one.
             while any(order.stage in (Stage.SENDING, Stage.CLOSED) for order in self.orders()):
@@ -92,6 +112,9 @@ class Follower:
                 # The leases end by themselves; the next process takes over then.
                 _log.warning("the ledger could not be told that this process ends: %s", error)
 
+    def _take(self, order: OrderRecord) -> None:
+        self._start(order, inherited=True)
+
     def _start(self, order: OrderRecord, *, inherited: bool) -> None:
         if self._group is None:
             return
@@ -107,11 +130,17 @@ class Follower:
         attempt = 0
         try:
             while order.stage is not Stage.CLOSED:
+                if inherited and not self.reach.covers(order):
+                    await self._leave(order)
+                    return
                 try:
                     order = await self._step(order, inherited=inherited)
                     attempt = 0
                 except LeaseLostError:
                     return
+                except OutOfReachError:
+                    self.reach.leave(order)
+                    inherited = True
                 except Exception:  # noqa: BLE001 - a fault of ours must not lose a paid picture: it is tried again
                     _log.exception("working on order %s failed", order.local_id)
                     attempt += 1
@@ -121,10 +150,16 @@ class Follower:
         finally:
             self._working.pop(order.local_id, None)
             self._parts.news.forget(order.local_id)
+            self._saver.wishes.let_go(order.local_id)
             again = self._again.pop(order.local_id, None)
             if again is not None:
                 self._start(again, inherited=True)
-            self._look_now.set()
+            self.watcher.look()
+
+    async def _leave(self, order: OrderRecord) -> None:
+        """Let go of an order that needs a key of another process."""
+        with suppress(LeaseLostError):
+            await self._books.advance(order, {"owner": None, "lease_until": 0.0})
 
     async def _step(self, order: OrderRecord, *, inherited: bool) -> OrderRecord:
         """Take an order one stage further."""
@@ -146,7 +181,7 @@ class Follower:
                 )
             case Stage.LOST:
                 return await self._searcher.search(order)
-            case Stage.OPEN if order.status is TaskStatus.SUCCEEDED:
+            case Stage.OPEN if order.images:
                 return await self._saver.save(order)
             case Stage.OPEN:
                 return await self._poller.follow(order)
@@ -162,53 +197,3 @@ class Follower:
                 await self._parts.ledger.renew(self._parts.owner, lease=self._parts.timings.lease)
             except LedgerError as error:
                 _log.warning("the leases could not be renewed: %s", error)
-
-    async def _watch(self) -> None:
-        """
-        Take over free orders: at the start, when a lease of somebody else ends, and when the ledger has changed.
-
-        An idle process only asks the file system for the ledger's time, and reads nothing.
-        """
-        await self._parts.clock.sleep(self._parts.timings.start_delay)
-        await self._sweep()
-        seen: object = None
-        again = False
-        due: float | None = None
-        while True:
-            self._look_now = anyio.Event()
-            token = await self._parts.ledger.token()
-            changed = token != seen
-            if token is not None and (changed or again or self._is_due(due)):
-                due = await self.take_over()
-            # Two writes of one clock tick leave the same token: after a change one more look follows.
-            seen, again = token, changed
-            await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.look)
-
-    async def _sweep(self) -> None:
-        """Remove what processes that died long ago have left half-written."""
-        settings = self._parts.settings
-        for folder in (settings.output_dir, *settings.allowed_dirs):
-            try:
-                await self._parts.gallery.sweep_older(folder, older_than=self._parts.clock.now() - DAY)
-            except StorageError as error:
-                _log.info("%s could not be swept: %s", folder, error)
-
-    def _is_due(self, moment: float | None) -> bool:
-        """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""
-        now, timings = self._parts.clock.now(), self._parts.timings
-        return moment is not None and not now < moment <= now + max(timings.longest_lease, timings.trouble_most)
-
-    async def take_over(self) -> float | None:
-        """Claim what is free; give the time at which to look again, or None if there is nothing to wait for."""
-        timings, ledger = self._parts.timings, self._parts.ledger
-        room = _AT_ONCE - len(self._working)
-        try:
-            claimed = await ledger.claim(
-                self._parts.owner, lease=timings.lease, limit=room, longest_lease=timings.longest_lease
-            )
-            for order in claimed:
-                self._start(order, inherited=True)
-            return await ledger.next_lease_end(self._parts.owner)
-        except LedgerError as error:
-            _log.warning("the ledger cannot be read now: %s", error)
-            return self._parts.clock.now() + timings.trouble_most

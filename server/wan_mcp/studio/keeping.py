@@ -58,7 +58,9 @@ class Keeper:
         self._children.append(child)
 
 
-async def keep(parts: Parts, token: str, work: Callable[[], Awaitable[None]]) -> None:
+async def keep(
+    parts: Parts, token: str, work: Callable[[], Awaitable[None]], is_idle: Callable[[], Awaitable[bool]]
+) -> None:
     """
     Be the keeper: do `work` until nothing is open, unless another keeper is there already.
 
@@ -82,5 +84,5 @@ async def keep(parts: Parts, token: str, work: Callable[[], Awaitable[None]]) ->
             await work()
             group.cancel_scope.cancel()
         await parts.ledger.leave_slot(slot, token)
-        if await parts.ledger.next_lease_end(parts.owner) is None:
+        if await is_idle():
             return

@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
+from weakref import WeakValueDictionary
 
 import anyio
 
@@ -19,7 +20,8 @@ class News:
         self._latest: dict[str, OrderRecord] = {}
         self._followed: set[str] = set()
         self._troubles: dict[str, Problem] = {}
-        self._bells: dict[str, anyio.Event] = {}
+        # A bell that nobody holds any more need not be kept: an order of another process may never ring.
+        self._bells: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
         self._waiters: Counter[str] = Counter()
         self._pokes: dict[str, anyio.Event] = {}
 
@@ -43,6 +45,11 @@ class News:
     def trouble_of(self, local_id: str) -> Problem | None:
         """Give what holds the order up, if anything does."""
         return self._troubles.get(local_id)
+
+    def find(self, any_id: str) -> OrderRecord | None:
+        """Give the newest record of an order followed here, by its own id or by the service's."""
+        named = (order for order in self._latest.values() if any_id in (order.local_id, order.task_id))
+        return next(named, None)
 
     def latest(self, local_id: str) -> OrderRecord | None:
         """Give the newest record of an order followed here."""
@@ -78,7 +85,10 @@ class News:
 
     def bell(self, local_id: str) -> anyio.Event:
         """Give the event that the next news of the order sets."""
-        return self._bells.setdefault(local_id, anyio.Event())
+        event = self._bells.get(local_id)
+        if event is None:
+            event = self._bells[local_id] = anyio.Event()
+        return event
 
     def _ring(self, local_id: str) -> None:
         bell = self._bells.pop(local_id, None)
@@ -87,14 +97,15 @@ class News:
 
     def poke(self, local_id: str) -> None:
         """Ask whoever follows the order to look at it now."""
-        poke = self._pokes.pop(local_id, None)
-        if poke is not None:
-            poke.set()
+        if local_id in self._followed:
+            # It may be busy: then its next pause is none.
+            self._pokes.setdefault(local_id, anyio.Event()).set()
 
     async def pause(self, local_id: str, seconds: float) -> None:
         """Wait, or less if somebody pokes."""
         poke = self._pokes.setdefault(local_id, anyio.Event())
-        await wait_first(self._clock, poke.wait, seconds)
+        if await wait_first(self._clock, poke.wait, seconds) and self._pokes.get(local_id) is poke:
+            del self._pokes[local_id]
 
 
 async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], seconds: float) -> bool:

@@ -1,11 +1,18 @@
 """What became of an order, as changes to its row."""
 
-from wan_mcp.ledger import ImageRecord, ImageState, Stage
+from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
 from wan_mcp.remote import TaskAnswer
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
 DAY = 86_400.0
 """Seconds that the service keeps a task and its images."""
+CANCELED = Problem("Canceled", "The task was cancelled before it began. It is not charged.")
+"""Why a task is CANCELED, whoever has cancelled it."""
+
+
+def is_over(order: OrderRecord, now: float) -> bool:
+    """Say whether the day of a task is over by the time `now`."""
+    return order.expires_at is not None and now > order.expires_at
 
 
 def closed(problem: Problem, status: TaskStatus = TaskStatus.FAILED) -> dict[str, object]:

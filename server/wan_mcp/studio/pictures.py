@@ -4,38 +4,42 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
+from wan_mcp.studio.fetching import Fetcher
 from wan_mcp.studio.parts import Parts
 from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
-from wan_mcp_tools.shared.ports import Preview
+from wan_mcp_tools.shared.ports import Picture, Preview
 from wan_mcp_tools.shared.tasks import SavedImage
 
 
 class Pictures:
     """Copies, fetches and shrinks images; never orders one."""
 
-    def __init__(self, parts: Parts) -> None:
+    def __init__(self, parts: Parts, fetcher: Fetcher) -> None:
         self._parts = parts
+        self._fetcher = fetcher
 
     async def place(self, order: OrderRecord, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
         """Put an image of an order where the caller wants it; without a wish, say where it is."""
         image = find_image(order, index)
         gallery = self._parts.gallery
         name = gallery.check_filename(filename)
-        if image.state is ImageState.SAVED and image.path:
-            source = Path(image.path)
-            if output_dir is None and name is None:
-                facts = await gallery.facts(source)
-                return SavedImage(index, image.path, facts.width, facts.height, facts.bytes)
-            folder = await gallery.folder(output_dir) if output_dir else source.parent
-            path, facts = await gallery.copy(source, folder, name)
-            return SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
-        if image.url is None:
+        folder = await gallery.folder(output_dir) if output_dir else None
+        if image.state is ImageState.FAILED or (image.url is None and image.state is not ImageState.SAVED):
             raise NotFoundError(
                 f"Image {index} of the task {order.best_id} was not made: {image.message or image.code}",
                 "Order again if the picture is still wanted.",
                 code="ImageNotFound",
             )
-        return await self.fetch(image.url, order.region, index, output_dir, name or _default_name(order, index))
+        if image.state is not ImageState.SAVED:
+            image = await self._fetcher.save(order, image, folder, name)
+        elif await gallery.missing([Path(image.path or "")]):
+            image = await self._fetcher.again(order, image, folder, name)
+        source = Path(image.path or "")
+        if folder in (None, source.parent) and name is None:
+            facts = await gallery.facts(source)
+            return SavedImage(index, str(source), facts.width, facts.height, facts.bytes)
+        path, facts = await gallery.copy(source, folder or source.parent, name)
+        return SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
 
     async def fetch(
         self, url: str, region: str, index: int, output_dir: str | None, filename: str | None
@@ -61,14 +65,48 @@ class Pictures:
         gallery = self._parts.gallery
         if order is None:
             return await gallery.preview(await gallery.readable(path or ""))
-        image = find_image(order, index)
-        if image.state is not ImageState.SAVED or not image.path:
-            raise NotFoundError(
-                f"Image {index} of the task {order.best_id} is not saved.",
-                f"Call get_task with task_id={order.best_id} to see why.",
-                code="ImageNotFound",
-            )
-        return await gallery.preview(Path(image.path))
+        return await gallery.preview(await self._find_file(order, index))
+
+    async def picture(self, order: OrderRecord, index: int, most_bytes: int) -> Picture:
+        """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
+        gallery = self._parts.gallery
+        path = await self.find_readable(order, index)
+        data, facts = await gallery.read(path)
+        file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
+        if facts.bytes <= most_bytes:
+            return Picture(data, facts.mime_type, file, reduced=False)
+        small = await gallery.preview(path)
+        return Picture(small.data, small.mime_type, file, reduced=True)
+
+    async def find_readable(self, order: OrderRecord, index: int) -> Path:
+        """
+        Find the file of a saved image, in an allowed folder.
+
+        Raises:
+            NotFoundError: there is no such image, it is not saved, or its file is gone.
+            FolderNotAllowedError: it lies outside the folders that are allowed now.
+        """
+        return await self._parts.gallery.readable(str(await self._find_file(order, index)))
+
+    async def _find_file(self, order: OrderRecord, index: int) -> Path:
+        saved = Path(_find_saved(order, index))
+        gone = await self._fetcher.gone(order)
+        if index in gone:
+            raise NotFoundError(gone[index], code="FileGone")
+        return saved
+
+
+def _find_saved(order: OrderRecord, index: int) -> str:
+    image = find_image(order, index)
+    if image.state is not ImageState.SAVED or not image.path:
+        unsaved = NotFoundError(
+            f"Image {index} of the task {order.best_id} is not saved.",
+            f"Call get_task with task_id={order.best_id} to see why.",
+            code="ImageNotFound",
+        )
+        unsaved.retryable = image.state is not ImageState.FAILED
+        raise unsaved
+    return image.path
 
 
 def find_image(order: OrderRecord, index: int) -> ImageRecord:
@@ -85,17 +123,15 @@ def find_image(order: OrderRecord, index: int) -> ImageRecord:
         reason = order.error_message or f"The task is {order.status}."
         raise NotFoundError(f"The task {order.best_id} has no images: {reason}", code="ImageNotFound")
     if not order.images:
-        raise NotFoundError(
+        early = NotFoundError(
             f"The task {order.best_id} is {order.status} and has no images yet.",
             f"Call get_task with task_id={order.best_id} and wait_seconds=45 first.",
             code="ImageNotFound",
         )
+        early.retryable = True
+        raise early
     indexes = ", ".join(str(image.index) for image in order.images)
     raise RequestRefusedError(f"The task {order.best_id} has no image {index}.", f"Its images are: {indexes}.")
-
-
-def _default_name(order: OrderRecord, index: int) -> str:
-    return f"{order.best_id[:8]}-{index}"
 
 
 def _name_in(url: str) -> str | None:

@@ -1,16 +1,19 @@
 """Following a task until the service says that it has ended."""
 
+from dataclasses import dataclass
 from urllib.parse import parse_qs, urlsplit
 
+from wan_mcp.clock import Clock
 from wan_mcp.ledger import ImageRecord, OrderRecord, Origin, Stage
 from wan_mcp.remote import TaskAnswer
-from wan_mcp.studio.books import Books, problem_of
+from wan_mcp.studio.books import Books, hindrance
 from wan_mcp.studio.clocks import ServiceClocks
-from wan_mcp.studio.outcomes import DAY, closed, image_records
+from wan_mcp.studio.outcomes import CANCELED, DAY, closed, image_records, is_over
 from wan_mcp.studio.pacing import Pace, backoff, running_time
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
-from wan_mcp_tools.shared.errors import LedgerError, WanError
+from wan_mcp.studio.reach import OutOfReachError, Reach
+from wan_mcp_tools.shared.errors import KeyRefusedError, LedgerError, SettingsError, WanError
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
 EXPIRED = Problem(
@@ -24,47 +27,79 @@ NO_IMAGES = Problem(
 FAILED = Problem("TaskFailed", "The service could not make the picture and gave no reason. It is not charged.")
 
 
+@dataclass(slots=True)
+class _Watch:
+    """
+    What was seen of a task so far.
+
+    `born` is its acceptance by a clock that nobody sets, so that a corrected wall clock makes it neither wait nor
+    learn nonsense.
+    """
+
+    clock: Clock
+    born: float
+    looks: int = 0
+    unknowns: int = 0
+
+    @classmethod
+    def begin(cls, clock: Clock, accepted_at: float) -> "_Watch":
+        """Begin to watch a task that was accepted at a time of the wall clock."""
+        return cls(clock, clock.monotonic() - max(0.0, clock.now() - accepted_at))
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was accepted."""
+        return self.clock.monotonic() - self.born
+
+
 class Poller:
     """Asks for one task at a learned pace until it ends; every trouble on the way is waited out."""
 
-    def __init__(self, parts: Parts, books: Books, queries: Queries, clocks: ServiceClocks) -> None:
+    def __init__(self, parts: Parts, books: Books, queries: Queries, clocks: ServiceClocks, reach: Reach) -> None:
         self._parts = parts
         self._books = books
         self._queries = queries
         self._clocks = clocks
+        self._reach = reach
 
     async def follow(self, order: OrderRecord) -> OrderRecord:
-        """Take a task from OPEN to a final status."""
+        """
+        Take a task from OPEN to its images or its end.
+
+        Raises:
+            OutOfReachError: the service knows it under another key only.
+        """
         pace = await self._pace(order)
-        clock = self._parts.clock
-        accepted = order.accepted_at or order.created_at
+        watch = _Watch.begin(self._parts.clock, order.accepted_at or order.created_at)
         # A task that was found somewhere may have ended long ago.
         first = pace.first() if order.origin is Origin.ORDERED else 0.0
-        pause = max(0.0, first - (clock.now() - accepted))
-        troubles = unknowns = looks = 0
+        pause, troubles = max(0.0, first - watch.age), 0
         while True:
             if pause:
                 await self._parts.news.pause(order.local_id, pause)
-            asked_after = max(0.0, clock.now() - accepted)
+            asked_after = watch.age
             try:
                 answer = await self._queries.ask(order.region, order.task_id or "")
             except WanError as error:
                 troubles += 1
-                self._parts.news.trouble(order.local_id, problem_of(error))
-                if not isinstance(error, LedgerError) and self._is_over(order):
+                self._parts.news.trouble(order.local_id, hindrance(error))
+                if isinstance(error, KeyRefusedError | SettingsError) and self._reach.is_foreign(order):
+                    raise OutOfReachError from error
+                # Nobody has said that the task is gone, and our clock alone may be wrong.
+                if not isinstance(error, LedgerError) and is_over(order, self._parts.clock.now() - DAY):
                     return await self._books.advance(order, closed(EXPIRED, TaskStatus.EXPIRED))
                 pause = backoff(troubles, self._parts.timings.trouble_step, self._parts.timings.trouble_most)
                 continue
             troubles = 0
             if answer.status is not TaskStatus.SUCCEEDED:
                 self._parts.news.trouble(order.local_id, None)
-            self._clocks.learn(order.region, answer.served_at, clock.now())
-            unknowns = unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
-            looks += 1
-            order = await self._note(order, answer, unknowns, looks)
-            if order.stage is Stage.CLOSED or order.status is TaskStatus.SUCCEEDED:
+            self._clocks.learn(order.region, answer.served_at, self._parts.clock.now())
+            watch.unknowns = watch.unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
+            watch.looks += 1
+            order = await self._note(order, answer, watch)
+            if order.stage is Stage.CLOSED or order.images:
                 return order
-            pause = self._next_pause(pace, asked_after, pause, unknowns)
+            pause = self._next_pause(pace, asked_after, pause, watch.unknowns)
 
     async def _pace(self, order: OrderRecord) -> Pace:
         guess = self._parts.timings.first_look
@@ -80,39 +115,40 @@ class Poller:
             return backoff(unknowns, 5.0, 600.0)
         return pace.next(elapsed, previous)
 
-    def _is_over(self, order: OrderRecord) -> bool:
-        return order.expires_at is not None and self._parts.clock.now() > order.expires_at
-
-    async def _note(self, order: OrderRecord, answer: TaskAnswer, unknowns: int, looks: int) -> OrderRecord:
+    async def _note(self, order: OrderRecord, answer: TaskAnswer, watch: _Watch) -> OrderRecord:
         """Write down what an answer says; only changes are written."""
         match answer.status:
-            case TaskStatus.UNKNOWN | TaskStatus.SUCCEEDED if self._is_over(order) and not answer.images:
+            case TaskStatus.UNKNOWN if watch.unknowns < self._parts.timings.unknown_answers:
+                return order
+            case TaskStatus.UNKNOWN | TaskStatus.SUCCEEDED if self._is_past(order) and not answer.images:
                 return await self._books.advance(order, closed(EXPIRED, TaskStatus.EXPIRED))
+            case TaskStatus.UNKNOWN if self._reach.is_foreign(order):
+                raise OutOfReachError
             case TaskStatus.SUCCEEDED:
-                return await self._succeeded(order, answer, looks)
+                return await self._succeeded(order, answer, watch)
             case TaskStatus.FAILED:
                 problem = answer.problem or FAILED
                 return await self._books.advance(order, closed(problem) | self._ended(order, answer))
             case TaskStatus.CANCELED:
-                canceled = Problem("Canceled", "The task was cancelled before it began. It is not charged.")
-                return await self._books.advance(order, closed(canceled, TaskStatus.CANCELED))
-            case TaskStatus.UNKNOWN if unknowns < self._parts.timings.unknown_answers:
-                return order
+                changes = closed(CANCELED, TaskStatus.CANCELED) | self._ended(order, answer)
+                return await self._books.advance(order, changes)
             case status:
                 if status is order.status:
                     return order
                 return await self._books.advance(order, {"status": status})
 
-    async def _succeeded(self, order: OrderRecord, answer: TaskAnswer, looks: int) -> OrderRecord:
+    def _is_past(self, order: OrderRecord) -> bool:
+        return is_over(order, self._parts.clock.now())
+
+    async def _succeeded(self, order: OrderRecord, answer: TaskAnswer, watch: _Watch) -> OrderRecord:
         images = image_records(answer, order.images_ordered)
         if not images:
             # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
             self._parts.news.trouble(order.local_id, NO_IMAGES)
             return order
-        observed = self._parts.clock.now() - (order.accepted_at or order.created_at)
         changes = self._ended(order, answer) | {
             "status": TaskStatus.SUCCEEDED,
-            "duration": running_time(answer.duration, observed, is_first_look=looks == 1),
+            "duration": running_time(answer.duration, watch.age, is_first_look=watch.looks == 1),
             "actual_prompt": answer.actual_prompt,
             "expires_at": self._end_of_links(images),
         }

@@ -56,7 +56,7 @@ class Queries:
         await self._parts.service.cancel(region, task_id)
 
     def _limit(self, region: str) -> Limit:
-        return Limit(f"query/{region}", _PER_SECOND, _BURST)
+        return Limit(f"query/{region}", _PER_SECOND, _BURST, is_lasting=False)
 
     async def _turn(self, region: str) -> None:
         wait = await self._parts.ledger.turn(self._limit(region))

@@ -11,11 +11,13 @@ import anyio
 from wan_mcp.clock import utc
 from wan_mcp.gallery import Gallery, ImageFacts
 from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
-from wan_mcp.studio.books import Books, LeaseLostError, problem_of
-from wan_mcp.studio.outcomes import closed, image_records
+from wan_mcp.studio.books import TRIED_AGAIN, Books, LeaseLostError, hindrance
+from wan_mcp.studio.notes import describe
+from wan_mcp.studio.outcomes import DAY, closed, image_records, is_over
 from wan_mcp.studio.pacing import backoff
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.queries import Queries
+from wan_mcp.studio.wishes import Wish, Wishes
 from wan_mcp_tools.shared.errors import DownloadError, LinkExpiredError, WanError
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
@@ -34,6 +36,7 @@ class Saver:
         self._parts = parts
         self._books = books
         self._queries = queries
+        self.wishes = Wishes()
 
     async def save(self, order: OrderRecord) -> OrderRecord:
         """Take a succeeded order to CLOSED; until then every image is tried again as long as its link lives."""
@@ -43,7 +46,8 @@ class Saver:
             rounds += 1
             images = await self._round(order, attempts=timings.save_attempts if rounds == 1 else 1)
             images = await self._renew_links(order, images)
-            if self._is_over(order):
+            # A link that is over was given up above; that our clock alone says so is believed a day later.
+            if is_over(order, self._parts.clock.now() - DAY):
                 images = [image if image.state.is_settled else _given_up(image) for image in images]
             order = await self._settle(order, images)
             if order.stage is Stage.OPEN and not (rounds == 1 and _has_new_link(order)):
@@ -51,15 +55,18 @@ class Saver:
                 await self._parts.news.pause(order.local_id, pause)
         return order
 
-    def _is_over(self, order: OrderRecord) -> bool:
-        return order.expires_at is not None and self._parts.clock.now() > order.expires_at
-
     async def _round(self, order: OrderRecord, *, attempts: int) -> list[ImageRecord]:
         """Try every image that is not settled, side by side."""
         images = {image.index: image for image in order.images}
+        busy = {image.index for image in order.images if not image.state.is_settled}
 
         async def work(image: ImageRecord) -> None:
-            images[image.index] = await self._save(order, image, attempts)
+            images[image.index] = saved = await self._save(order, image, attempts)
+            busy.discard(image.index)
+            if busy and saved.state is ImageState.SAVED:
+                # The others may take long, and this one is a file. What comes last is written with the order's end.
+                await self._write_note(order, saved)
+                await self._books.advance(order, {}, [saved])
 
         open_images = [image for image in order.images if not image.state.is_settled]
         try:
@@ -95,17 +102,20 @@ class Saver:
         before = {image.index: image.state for image in order.images}
         for image in images:
             if image.state is ImageState.SAVED and before[image.index] is not ImageState.SAVED:
-                path = Path(image.path or "")
-                try:
-                    note = _sidecar(order, image, self._parts.clock.now())
-                    await self._gallery(order).write_sidecar(path, note, order_id=order.local_id)
-                except WanError as error:
-                    # The picture is what was paid for; the note about it is not worth a second try.
-                    _log.warning("no note could be written beside %s: %s", path, error)
+                await self._write_note(order, image)
 
-    def _gallery(self, order: OrderRecord) -> Gallery:
-        # The folder was confined when the order was placed; a folder allowed then is allowed for this order now.
-        home = Path(order.folder) if order.folder else self._parts.settings.output_dir
+    async def _write_note(self, order: OrderRecord, image: ImageRecord) -> None:
+        path = Path(image.path or "")
+        try:
+            note = describe(order, image, self._parts.clock.now())
+            await self._gallery(order, path.parent).write_sidecar(path, note, order_id=order.local_id)
+        except WanError as error:
+            # The picture is what was paid for; the note about it is not worth a second try.
+            _log.warning("no note could be written beside %s: %s", path, error)
+
+    def _gallery(self, order: OrderRecord, folder: Path | None = None) -> Gallery:
+        # The folder was confined when the order or the wish came; what was allowed then is allowed for it now.
+        home = folder or (Path(order.folder) if order.folder else self._parts.settings.output_dir)
         return Gallery(home, self._parts.settings.allowed_dirs)
 
     async def _save(self, order: OrderRecord, image: ImageRecord, attempts: int) -> ImageRecord:
@@ -113,25 +123,32 @@ class Saver:
         attempt = 0
         while True:
             attempt += 1
+            wish = self.wishes.find(order.local_id, image.index)
             try:
-                return await self._save_once(order, image)
+                wish.saved = await self._save_once(order, image, wish)
             except WanError as error:
-                failure = error
-            unsaved = replace(image, state=ImageState.UNSAVED, code=failure.code, message=str(failure), path=None)
+                wish.failure = failure = error
+            else:
+                return wish.saved
+            finally:
+                wish.tried.set()
+            reason = hindrance(failure)
+            unsaved = replace(image, state=ImageState.UNSAVED, code=reason.code, message=reason.message, path=None)
             lasting = isinstance(failure, DownloadError) and not failure.retryable
             if lasting or attempt >= attempts:
                 return unsaved
-            self._parts.news.trouble(order.local_id, problem_of(failure))
+            self._parts.news.trouble(order.local_id, hindrance(failure))
             await self._parts.clock.sleep(backoff(attempt, self._parts.timings.save_step, 8.0))
 
-    async def _save_once(self, order: OrderRecord, image: ImageRecord) -> ImageRecord:
-        gallery = self._gallery(order)
+    async def _save_once(self, order: OrderRecord, image: ImageRecord, wish: Wish) -> ImageRecord:
+        gallery = self._gallery(order, wish.folder)
         folder = await gallery.folder(None)
         owner = _file_owner(self._parts.owner)
         if order.version:
             # Only an order that was taken over can have left parts behind. They go before the look for the file:
             # whoever wrote them may only be slow, and without its part it can give the file no name any more.
-            await gallery.sweep(folder, order_id=order.local_id, keep_owner=owner)
+            for place in {folder, Path(image.path).parent if image.path else folder}:
+                await gallery.sweep(place, order_id=order.local_id, keep_owner=owner)
         if image.state is ImageState.STAGED and image.path and image.sha256:
             path = Path(image.path)
             if await gallery.matches(path, image.sha256):
@@ -139,7 +156,7 @@ class Saver:
         async with gallery.draft(folder, order_id=order.local_id, index=image.index, owner=owner) as draft:
             await self._parts.service.download(order.region, image.url or "", draft)
             facts = await draft.verify()
-            stem = self._stem(order, image, gallery)
+            stem = wish.stem or self._stem(order, image, gallery)
             while True:
                 target = await draft.target(stem, facts.extension)
                 staged = replace(image, state=ImageState.STAGED, path=str(target), sha256=facts.sha256)
@@ -168,7 +185,7 @@ class Saver:
                 answer = await self._queries.ask(order.region, order.task_id)
             except WanError as error:
                 # The images stay as they are, and the next round asks again.
-                self._parts.news.trouble(order.local_id, problem_of(error))
+                self._parts.news.trouble(order.local_id, hindrance(error))
                 return images
             fresh = {image.index: image for image in image_records(answer)}
         return [_renewed(image, fresh.get(image.index)) if _is_dead(image) else image for image in images]
@@ -181,7 +198,12 @@ def _renewed(image: ImageRecord, fresh: ImageRecord | None) -> ImageRecord:
 
 
 def _given_up(image: ImageRecord) -> ImageRecord:
-    return replace(image, state=ImageState.FAILED, url=None, code="Expired", message=f"Never saved: {image.message}")
+    why = "" if _is_dead(image) or not image.message else f" The last attempt to save it: {image.message}"
+    message = (
+        f"The link to the image is over, and it was never saved.{why.replace(f' {TRIED_AGAIN}', '')} "
+        "Order again if it is still wanted."
+    )
+    return replace(image, state=ImageState.FAILED, url=None, code="Expired", message=message)
 
 
 def _has_new_link(order: OrderRecord) -> bool:
@@ -208,30 +230,3 @@ def _is_dead(image: ImageRecord) -> bool:
 
 def _file_owner(owner: str) -> str:
     return owner.rpartition("/")[2]
-
-
-def _sidecar(order: OrderRecord, image: ImageRecord, now: float) -> dict[str, object]:
-    """Give what a person may want to know of an image later; nothing secret."""
-    request = json.loads(order.request or "{}")
-    known = {
-        "prompt": request.pop("prompt", None),
-        "actual_prompt": order.actual_prompt,
-        "model": order.model,
-        "region": order.region,
-        "parameters": {name: value for name, value in request.items() if name in _PARAMETERS},
-        "index": image.index,
-        "task_id": order.task_id,
-        "local_id": order.local_id,
-        "request_id": order.request_id,
-        "ordered_at": utc(order.created_at).isoformat(),
-        "finished_at": utc(order.finished_at).isoformat() if order.finished_at else None,
-        "saved_at": utc(now).isoformat(),
-        "width": image.width,
-        "height": image.height,
-        "bytes": image.bytes,
-        "sha256": image.sha256,
-    }
-    return {name: value for name, value in known.items() if value is not None}
-
-
-_PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark"})

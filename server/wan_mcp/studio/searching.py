@@ -7,14 +7,14 @@ order's own time window are looked at one by one until exactly one can be it.
 """
 
 import json
-import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from wan_mcp.ledger import OrderRecord, Stage
 from wan_mcp.remote import ListedTask, TaskAnswer
-from wan_mcp.studio.books import Books, problem_of
+from wan_mcp.studio.books import Books, hindrance
+from wan_mcp.studio.census import Census, Window
 from wan_mcp.studio.clocks import ServiceClocks
+from wan_mcp.studio.ids import new_local_id
 from wan_mcp.studio.likeness import agrees
 from wan_mcp.studio.outcomes import DAY, closed
 from wan_mcp.studio.pacing import backoff
@@ -35,15 +35,6 @@ NOT_FOUND = Problem(
     "The order was sent and its answer was lost. The service lists no task that could be it, so it was most likely "
     "never created. It is not sent again by itself.",
 )
-_MOST_PAGES = 5
-
-
-@dataclass(frozen=True, slots=True)
-class _Window:
-    """When a task of the order can have been created, by the service's clock."""
-
-    start: float
-    end: float
 
 
 class Searcher:
@@ -54,6 +45,7 @@ class Searcher:
         self._books = books
         self._queries = queries
         self._clocks = clocks
+        self._census = Census(parts, queries, clocks)
 
     async def search(self, order: OrderRecord) -> OrderRecord:
         """Take an order from LOST to OPEN or CLOSED, or give up with SUBMIT_UNKNOWN."""
@@ -67,55 +59,33 @@ class Searcher:
             try:
                 order = await self._look(order)
             except (KeyRefusedError, SettingsError) as error:
-                self._parts.news.trouble(order.local_id, problem_of(error))
+                self._parts.news.trouble(order.local_id, hindrance(error))
             except ServiceError as error:
                 is_over = self._parts.clock.now() > (order.lost_at or 0.0) + timings.grace
                 if is_over and error.nothing_created and not error.retryable:
                     return await self._give_up(order)
-                self._parts.news.trouble(order.local_id, problem_of(error))
+                self._parts.news.trouble(order.local_id, hindrance(error))
             except WanError as error:
-                self._parts.news.trouble(order.local_id, problem_of(error))
+                self._parts.news.trouble(order.local_id, hindrance(error))
             if order.stage is Stage.LOST and self._parts.clock.now() > (order.lost_at or 0.0) + DAY:
                 return await self._give_up(order)
         return order
 
     async def _look(self, order: OrderRecord) -> OrderRecord:
         # In this order: whoever made a task that is listed is among the unanswered, or its id is known by then.
-        tasks, served_at = await self._list(order)
+        created, served_at = await self._census.take(order.region, order.wire_model, lambda: self._window(order))
         alike = await self._parts.ledger.unanswered(order.region, order.wire_model or "")
         window = self._window(order)
         rivals = [other for other in alike if other.local_id != order.local_id]
         if any(other.stage is Stage.SENDING and self._meets(other, window) for other in rivals):
             # An answer that is still on its way may name one of these tasks.
             return order
-        created = [task for task in tasks if window.start <= (task.created_at or 0.0) <= window.end]
         unknown = await self._unknown(created)
         candidates = [task for task in unknown if self._is_nearest(task, order, rivals)]
         answers = [await self._queries.ask(order.region, task.task_id) for task in candidates]
+        served_at = served_at or self._service_time(order, self._parts.clock.now())
         waited = served_at - self._service_time(order, order.lost_at or 0.0)
         return await self._decide(order, answers, waited, may_inherit=len(candidates) < len(unknown))
-
-    async def _list(self, order: OrderRecord) -> tuple[list[ListedTask], float]:
-        # By id, because a task slips to the next page when another is made while the pages are read.
-        tasks: dict[str, ListedTask] = {}
-        page, pages = 1, 1
-        window = self._window(order)
-        bounds: tuple[float | None, float | None] = (None, None)
-        served_at = self._service_time(order, self._parts.clock.now())
-        while page <= pages:
-            # First without bounds: the zone of the list's time filter is not documented. A busy account needs them.
-            listing = await self._queries.list(
-                order.region, start=bounds[0], end=bounds[1], model_id=order.wire_model, page_no=page
-            )
-            self._clocks.learn(order.region, listing.served_at, self._parts.clock.now())
-            served_at = listing.served_at or served_at
-            pages = listing.total_pages
-            if pages > _MOST_PAGES and bounds == (None, None):
-                bounds = (window.start, window.end)
-                continue
-            tasks |= {task.task_id: task for task in listing.tasks}
-            page += 1
-        return list(tasks.values()), served_at
 
     def _service_time(self, order: OrderRecord, moment: float) -> float:
         offset = order.clock_offset
@@ -123,12 +93,12 @@ class Searcher:
             offset = self._clocks.offset(order.region) or 0.0
         return moment + offset
 
-    def _window(self, order: OrderRecord) -> _Window:
+    def _window(self, order: OrderRecord) -> Window:
         timings = self._parts.timings
         sent = self._service_time(order, order.sent_at or order.created_at)
-        return _Window(sent - timings.skew, sent + timings.create_window + timings.skew)
+        return Window(sent - timings.skew, sent + timings.create_window + timings.skew)
 
-    def _meets(self, other: OrderRecord, window: _Window) -> bool:
+    def _meets(self, other: OrderRecord, window: Window) -> bool:
         sent = self._service_time(other, other.sent_at or 0.0)
         return sent <= window.end
 
@@ -208,11 +178,11 @@ class Searcher:
             "notes": (note,),
         }
         ids = [answer.task_id or "" for answer in answers]
-        tasks = {f"local-{secrets.token_hex(8)}": task_id for task_id in ids}
+        tasks = {new_local_id(): task_id for task_id in ids}
         problem = Problem(
-            "AnswerLost",
-            f"The order was sent and its answer was lost. What may be its pictures is saved under {', '.join(ids)}; "
-            "look at them with get_task. It is not sent again by itself.",
+            "AnswerAmbiguous",
+            "The order was sent and its answer was lost. Several tasks may be it, and their pictures are saved: "
+            f"{', '.join(ids)}. It is not sent again by itself.",
         )
         changes = closed(problem, TaskStatus.SUBMIT_UNKNOWN)
         return await self._books.keep(order, lambda: self._parts.ledger.offer(order, changes, tasks=tasks, task=task))

@@ -7,7 +7,7 @@ import anyio
 
 from wan_mcp.ledger import Dispatch, ImageRecord, Limit, NewOrder, OrderRecord, Slot, Stage
 from wan_mcp.remote import CreateOrder, TaskAnswer
-from wan_mcp.studio.books import Books, problem_of
+from wan_mcp.studio.books import Books, hindrance, problem_of
 from wan_mcp.studio.clocks import ServiceClocks
 from wan_mcp.studio.news import wait_first
 from wan_mcp.studio.outcomes import DAY, closed, image_records
@@ -27,9 +27,8 @@ NEVER_SENT = Problem(
 )
 LOST_FOR_GOOD = Problem(
     "AnswerLostForGood",
-    "The order was sent by the synchronous protocol and its answer was lost. That protocol gives no task id, so the "
-    "order cannot be found again; it may have been charged. It is not repeated by itself: order again with "
-    "fresh=true if the picture is worth a second charge. The asynchronous protocol has no such gap.",
+    "It was ordered by the synchronous protocol, which gives no task id: if its answer is lost, it cannot be found "
+    "again. It may have been charged, and is not repeated by itself. The asynchronous protocol has no such gap.",
 )
 
 
@@ -165,7 +164,7 @@ class Sender:
         elif isinstance(error, NotConnectedError) and attempt < timings.connect_attempts:
             pause = backoff(attempt, timings.trouble_step, 8.0)
         if pause:
-            self._parts.news.trouble(order.local_id, problem_of(error))
+            self._parts.news.trouble(order.local_id, hindrance(error))
             changes = {"stage": Stage.QUEUED, "sent_at": None}
             return await self._books.advance(order, changes, free_slot=free), pause
         return await self._books.advance(order, closed(problem_of(error)), free_slot=free), 0.0

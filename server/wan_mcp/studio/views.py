@@ -1,6 +1,8 @@
 """An order of the ledger as the tools see it."""
 
 import json
+from collections.abc import Mapping
+from types import MappingProxyType
 
 from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
@@ -12,13 +14,20 @@ def is_settled(order: OrderRecord) -> bool:
     """Say whether waiting longer changes nothing for a caller."""
     if order.stage is Stage.CLOSED or order.status is TaskStatus.UNKNOWN:
         return True
-    if order.stage is not Stage.OPEN or order.status is not TaskStatus.SUCCEEDED:
+    if order.stage is not Stage.OPEN or order.status is not TaskStatus.SUCCEEDED or not order.images:
+        # A task that was found is asked for once, even if it is said to have ended.
         return False
     return all(image.state.is_settled or image.state is ImageState.UNSAVED for image in order.images)
 
 
-def view(order: OrderRecord, *, joined: bool = False, trouble: Problem | None = None) -> Task:
-    """Give an order as a task; `trouble` is what holds it up at the moment."""
+def view(
+    order: OrderRecord,
+    *,
+    joined: bool = False,
+    trouble: Problem | None = None,
+    gone: Mapping[int, str] = MappingProxyType({}),
+) -> Task:
+    """Give an order as a task; `trouble` is what holds it up now, `gone` tells of files that are no longer there."""
     problem = Problem(order.error_code, order.error_message or "") if order.error_code else trouble
     return Task(
         task_id=order.best_id,
@@ -29,9 +38,13 @@ def view(order: OrderRecord, *, joined: bool = False, trouble: Problem | None = 
         settled=is_settled(order),
         created_at=utc(order.created_at),
         request=ImageRequest.from_dict(json.loads(order.request)) if order.request else None,
-        images=tuple(_saved(image) for image in order.images if image.state is ImageState.SAVED),
+        images=tuple(
+            _saved(image) for image in order.images if image.state is ImageState.SAVED and image.index not in gone
+        ),
         failed_images=tuple(
-            _failed(image) for image in order.images if image.state in (ImageState.UNSAVED, ImageState.FAILED)
+            FailedImage(image.index, "FileGone", gone[image.index]) if image.index in gone else _failed(image)
+            for image in order.images
+            if image.index in gone or image.state in (ImageState.UNSAVED, ImageState.FAILED)
         ),
         actual_prompt=order.actual_prompt,
         expires_at=utc(order.expires_at) if order.expires_at else None,
@@ -39,7 +52,14 @@ def view(order: OrderRecord, *, joined: bool = False, trouble: Problem | None = 
         notes=order.notes,
         joined=joined,
         open=order.stage is not Stage.CLOSED,
+        updated_at=utc(_last_step(order)),
     )
+
+
+def _last_step(order: OrderRecord) -> float:
+    """Give the time of the last step that has a date of its own."""
+    later = (order.sent_at, order.lost_at, order.accepted_at, order.finished_at)
+    return max([order.created_at, *(moment for moment in later if moment is not None)])
 
 
 def _saved(image: ImageRecord) -> SavedImage:

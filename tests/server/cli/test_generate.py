@@ -14,7 +14,8 @@ from click.testing import CliRunner
 from fakes.little_studio import JumpingClock, LittleStudio
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.generate import Manner, run_generate
+from wan_mcp.cli.generate import run_generate
+from wan_mcp.cli.ordering import Manner
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
 from wan_mcp_tools.shared.errors import MissingKeyError, ServiceDownError
@@ -24,6 +25,10 @@ from wan_mcp_tools.shared.tasks import FailedImage, Problem, TaskStatus
 def run(studio: LittleStudio, *arguments: str, environ: dict[str, str] | None = None):
     shell = Shell(environ=environ or {}, open_studio=studio.open, clock=studio.clock)
     return CliRunner().invoke(root, ["generate", *arguments], obj=shell)
+
+
+def last_line(done) -> str:
+    return done.stderr.splitlines()[-1]
 
 
 def test_the_saved_paths_are_all_that_is_on_stdout() -> None:
@@ -138,6 +143,13 @@ def test_what_the_ordering_knew_is_still_told_at_the_end() -> None:
     assert "Ordered in beijing." in done.stderr
 
 
+def test_what_is_ordered_is_said_before_with_its_cost() -> None:
+    keyed = {"DASHSCOPE_API_KEY_BEIJING": "sk-x"}
+    done = run(LittleStudio(), "x", "--n", "2", "--region", "beijing", environ=keyed)
+    words = "Ordering 2 images with wan2.6-t2i in beijing: about 0.40 CNY (indicative, prices of 2026-05)."
+    assert done.stderr.splitlines()[0] == words
+
+
 # --- refusals -----------------------------------------------------------------------------------------------
 
 
@@ -158,7 +170,20 @@ def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str],
     assert "Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("arguments", [["x", "--n", "two"], ["x", "--colour"], [], ["x", "--wait-seconds", "3601"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["x", "--n", "two"],
+        ["x", "--colour"],
+        [],
+        ["x", "--wait-seconds", "3601"],
+        ["x", "--wait-seconds", "nan"],
+        ["x", "--wait-seconds", "inf"],
+        ["a", "red", "fox"],
+        ["x", "--show", "--json"],
+        ["x", "--prompts", "list.txt"],
+    ],
+)
 def test_an_option_that_cannot_be_read_is_wrong_usage(arguments: list[str]) -> None:
     studio = LittleStudio()
     assert run(studio, *arguments).exit_code == 2
@@ -197,13 +222,13 @@ class RefusingStudio(LittleStudio):
 def test_a_missing_key_is_a_wrong_setting() -> None:
     error = MissingKeyError("There is no key for Singapore.", "Set DASHSCOPE_API_KEY.")
     done = run(RefusingStudio(error), "x")
-    assert (done.exit_code, done.stderr) == (2, "wan-mcp: There is no key for Singapore. Set DASHSCOPE_API_KEY.\n")
+    assert (done.exit_code, last_line(done)) == (2, "wan-mcp: There is no key for Singapore. Set DASHSCOPE_API_KEY.")
 
 
 def test_an_error_of_the_service_is_failed_work_even_inside_a_group() -> None:
     group = ExceptionGroup("unhandled", [ExceptionGroup("more", [ServiceDownError("It is down.", "Wait.")])])
     done = run(RefusingStudio(group), "x")
-    assert (done.exit_code, done.stderr) == (1, "wan-mcp: It is down. Wait.\n")
+    assert (done.exit_code, last_line(done)) == (1, "wan-mcp: It is down. Wait.")
 
 
 def test_an_error_that_is_not_ours_is_not_hidden() -> None:
@@ -214,7 +239,8 @@ def test_an_error_that_is_not_ours_is_not_hidden() -> None:
 def test_a_key_in_a_message_is_not_printed() -> None:
     error = ServiceDownError("It said: key sk-0123456789abcdef is odd.\x1b[2J")
     done = run(RefusingStudio(error), "x")
-    assert done.stderr == "wan-mcp: It said: key sk-*** is odd. [2J\n"
+    assert last_line(done) == "wan-mcp: It said: key sk-*** is odd. [2J"
+    assert "\x1b" not in done.stderr
 
 
 # --- progress and interruption ------------------------------------------------------------------------------
@@ -232,10 +258,10 @@ async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: py
     out, err = io.StringIO(), Terminal()
     studio = LittleStudio(duration=30)
     request = studio.offer.request(prompt="a red fox")
-    code = await run_generate(studio, request, Console(out, err), Manner(), studio.clock)
+    code = await run_generate(studio, [request], Console(out, err, studio.clock), Manner(), environ={})
     assert (code, out.getvalue()) == (Exit.DONE, "/pictures/task-1-1.png\n")
     assert "RUNNING" in err.getvalue()
-    assert "usually about 30 s" in err.getvalue()
+    assert "of about 3" in err.getvalue()
     assert "\x1b[" in err.getvalue()
 
 
@@ -243,8 +269,9 @@ async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
     out, err = io.StringIO(), io.StringIO()
     studio = LittleStudio(duration=60)
     request = studio.offer.request(prompt="a red fox")
-    await run_generate(studio, request, Console(out, err), Manner(), studio.clock)
+    await run_generate(studio, [request], Console(out, err, studio.clock), Manner(), environ={})
     assert err.getvalue().splitlines() == [
+        "Ordering 1 image with wan2.6-t2i in sandbox: free.",
         "Sending the order",
         "PENDING, usually about 60 s",
         "RUNNING, usually about 60 s",

@@ -4,15 +4,19 @@ import json
 import os
 import subprocess
 import sys
+from datetime import date
 from pathlib import Path
 
 import anyio
 import pytest
 from click.testing import CliRunner
 
+from fakes.bench import make_settings, running_studio
 from fakes.little_studio import LittleStudio, Summary
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
+from wan_mcp_tools.list_tasks import list_tasks
+from wan_mcp_tools.shared.costs import ImageCount
 
 
 def run(studio: LittleStudio, *arguments: str):
@@ -101,7 +105,9 @@ def test_tasks_as_json_are_results_of_the_tool() -> None:
     page = json.loads(run(studio_with("a", "b"), "tasks", "--json", "--limit", "1", "--remote").stdout)
     assert [task["task_id"] for task in page["tasks"]] == ["task-2"]
     assert page["cursor"] == "1"
-    assert page["notes"] == ["Asked the service too."]
+    assert page["message"] == "Asked the service too."
+    assert page["tasks"][0]["prompt"] == "b"
+    assert "images" not in page["tasks"][0]
 
 
 @pytest.mark.parametrize("arguments", [["--status", "lost"], ["--limit", "0"], ["--limit", "101"]])
@@ -113,6 +119,94 @@ def test_a_list_follows_nothing_in_the_background() -> None:
     studio = LittleStudio()
     run(studio, "tasks")
     assert [follow for _, follow in studio.opened] == [False]
+
+
+def test_the_shape_of_tasks_as_json_is_the_tools() -> None:
+    studio = studio_with("a", "b")
+    printed = json.loads(run(studio, "tasks", "--json", "--remote").stdout)
+
+    async def ask() -> dict[str, object]:
+        tool = list_tasks(studio)
+        answer = await tool.run(tool.arguments(limit=20, remote=True), None)
+        return answer.result.model_dump(mode="json", exclude_none=True)
+
+    assert printed == anyio.run(ask)
+
+
+# --- costs --------------------------------------------------------------------------------------------------
+
+DAY = date(2026, 1, 2)
+
+
+def studio_that_counts(*counts: ImageCount) -> LittleStudio:
+    studio = LittleStudio()
+    studio.counts = list(counts)
+    return studio
+
+
+def test_costs_are_told_by_day_region_and_model_and_summed_for_each_currency() -> None:
+    studio = studio_that_counts(
+        ImageCount(DAY, "beijing", "wan2.6-t2i", charged=2),
+        ImageCount(DAY, "singapore", "wan2.7-image-pro", charged=3, open=1, unclear=2),
+        ImageCount(date(2026, 1, 1), "frankfurt", "wan2.6-t2i", charged=1, found=4),
+        ImageCount(date(2026, 1, 1), "sandbox", "wan2.6-t2i", open=1),
+    )
+    done = run(studio, "tasks", "--costs")
+    assert (done.exit_code, done.stderr, studio.cost_days) == (0, "", [30])
+    money = "about 0.40 CNY and 0.225 USD and 1 image of unknown price"
+    assert done.stdout.splitlines() == [
+        "DAY         REGION     MODEL             IMAGES  COST       OPEN",
+        "2026-01-02  beijing    wan2.6-t2i        2       0.40 CNY   -",
+        "2026-01-02  singapore  wan2.7-image-pro  3       0.225 USD  1",
+        "2026-01-01  frankfurt  wan2.6-t2i        1       not known  -",
+        "2026-01-01  sandbox    wan2.6-t2i        0       -          1",
+        "",
+        f"6 images made from 2025-12-04 to 2026-01-02: {money} (indicative, prices of 2026-05)",
+        "2 images ordered and not made yet: about 0.075 USD (indicative, prices of 2026-05)",
+        "2 images of orders whose outcome is not known: charged or not",
+        "4 images of tasks found at the service, ordered elsewhere: in no sum",
+    ]
+
+
+def test_costs_as_json_have_every_count() -> None:
+    studio = studio_that_counts(ImageCount(DAY, "singapore", "wan2.6-t2i", charged=3))
+    done = run(studio, "tasks", "--costs", "--days", "7", "--json")
+    facts = json.loads(done.stdout)
+    assert studio.cost_days == [7]
+    assert (facts["since"], facts["until"]) == ("2025-12-27", "2026-01-02")
+    assert facts["charged"] == {"images": 3, "cost": {"USD": "0.09"}}
+    assert facts["lines"][0]["model"] == "wan2.6-t2i"
+
+
+def test_no_images_cost_nothing_and_that_is_said() -> None:
+    done = run(LittleStudio(), "tasks", "--costs", "--days", "1")
+    assert (done.exit_code, done.stdout) == (0, "")
+    assert done.stderr == "No images were ordered from 2026-01-02 to 2026-01-02.\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [["--costs", "--status", "failed"], ["--costs", "--remote"], ["--days", "3"], ["--costs", "--days", "0"]],
+)
+def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
+    studio = LittleStudio()
+    assert run(studio, "tasks", *arguments).exit_code == 2
+    assert studio.opened == []
+
+
+async def test_the_costs_of_a_real_ledger_are_those_of_what_was_ordered(tmp_path: Path) -> None:
+    async with running_studio(make_settings(tmp_path)) as studio:
+        before = await studio.costs(days=1)
+        assert (before.lines, (tmp_path / "state").exists()) == ((), False)
+        request = studio.offer.request(prompt="a red fox", n=2)
+        task = await studio.order(request, wait_seconds=20, until_named=False, fresh=False, report=None)
+        assert task.settled
+        report = await studio.costs(days=1)
+    assert (report.charged.images, report.charged.free, report.open.images) == (2, 2, 0)
+    assert report.since == report.until
+
+
+# --- one task -----------------------------------------------------------------------------------------------
 
 
 def test_get_answers_at_once_unless_it_is_told_to_wait() -> None:

@@ -203,3 +203,35 @@ async def test_a_file_that_is_no_picture_is_not_readable(gallery, pictures):
 
     with pytest.raises(RequestRefusedError, match="no PNG, JPEG or WebP"):
         await gallery.readable("notes.png")
+
+
+@posix
+async def test_a_file_address_means_the_folder_it_names(gallery, pictures, tmp_path):
+    assert await gallery.folder(f"file://{pictures}/a%20b") == pictures.resolve() / "a b"
+    assert await gallery.folder(f"file://localhost{pictures}/c") == pictures.resolve() / "c"
+    assert await gallery.folder(f"file:{pictures}/d") == pictures.resolve() / "d"
+    with pytest.raises(FolderNotAllowedError):
+        await gallery.folder(f"file://{tmp_path}/outside")
+    assert sorted(path.name for path in pictures.iterdir()) == ["a b", "c", "d"]
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["https://example.com/x", "file://machine/share", "s3://bucket/x", "file:///a%00b"],
+)
+async def test_an_address_of_something_else_is_refused_and_makes_no_folder(gallery, pictures, path):
+    with pytest.raises(RequestRefusedError):
+        await gallery.folder(path)
+    assert list(pictures.iterdir()) == []
+
+
+@pytest.mark.parametrize("path", ["$HOME/x", "${HOME}", "$WAN_DIR/a/b", "%USERPROFILE%/x"])
+async def test_a_variable_is_not_taken_for_a_folder_of_that_name(gallery, pictures, path):
+    with pytest.raises(RequestRefusedError, match="variable"):
+        await gallery.folder(path)
+    assert list(pictures.iterdir()) == []
+
+
+async def test_names_that_only_look_like_variables_or_addresses_are_names(gallery, pictures):
+    for name in ("$5 offers", "cash$", "100%", "a:b/c"):
+        assert await gallery.folder(name) == pictures.resolve() / name

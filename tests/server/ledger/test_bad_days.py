@@ -255,10 +255,13 @@ async def test_an_order_is_not_written_down_twice_when_its_task_was_adopted_mean
 async def test_a_state_folder_that_is_a_file_is_said_in_words(ledger, path):
     path.parent.write_text("not a folder")
 
-    assert not await ledger.exists()
+    assert await ledger.exists()
     assert await ledger.token() is None
-    with raises_code("LedgerUnavailable", path):
-        await placed(ledger)
+    for ask in (lambda: placed(ledger), lambda: ledger.page(status=None, limit=1, before=None)):
+        with pytest.raises(LedgerError, match="is a file, and the ledger needs a folder there") as raised:
+            await ask()
+        assert str(path.parent) in raised.value.message
+        assert "WAN_MCP_STATE_DIR" in raised.value.advice
     path.parent.unlink()
     await placed(ledger)
 

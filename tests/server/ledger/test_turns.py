@@ -1,12 +1,14 @@
 """Rate limits that every process keeps together, and a slot that one order at a time may hold."""
 
+import sqlite3
+from contextlib import closing
 from functools import partial
 
 import pytest
 
 from fakes.orders import EASY, LEASE, placed, sent
 from fakes.rivals import Rivals
-from wan_mcp.ledger import Dispatch, Limit, OrderRecord, Slot, Stage
+from wan_mcp.ledger import Dispatch, Limit, OrderRecord, Slot, SqliteLedger, Stage
 
 SLOT = Slot("create/singapore/account/wan2.6-t2i", 6.0)
 ONE = Limit("create/singapore/wan2.6-t2i", 1.0)
@@ -215,11 +217,45 @@ def count_in_worst_second(moments):
     return max(sum(1 for other in moments if start <= other < start + 1) for start in moments)
 
 
-def test_four_processes_keep_one_limit_together(path):
+@pytest.mark.parametrize("lasting", [True, False])
+def test_four_processes_keep_one_limit_together(path, lasting):
     with Rivals(4) as rivals:
-        answers = rivals.race("turn", path=path, tasks=5, seconds=1.0, rate=20.0)
+        answers = rivals.race("turn", path=path, tasks=5, seconds=1.0, rate=20.0, lasting=lasting)
 
     moments = [moment for answer in answers for moment in answer["moments"]]
     assert count_in_worst_second(moments) <= 21
     assert all(answer["moments"] for answer in answers)
     assert (len(moments) - 1) / (max(moments) - min(moments)) > 15
+
+
+FLEETING = Limit("query/singapore", 20.0, is_lasting=False)
+
+
+async def test_a_limit_that_need_not_last_is_kept_and_held_back_without_touching_the_ledger(ledger, path, clock):
+    await ledger.turn(ONE)
+    before = path.read_bytes()
+    assert [await ledger.turn(FLEETING) for _ in range(3)] == near([0, 0.05, 0.1])
+    await ledger.hold_back(FLEETING, 3.0)
+    again = SqliteLedger(path, clock)
+
+    assert await again.turn(FLEETING) == near(3.0)
+    assert path.read_bytes() == before
+    await again.close()
+
+
+async def test_a_limit_that_need_not_last_is_kept_even_while_the_ledger_is_locked(ledger, path):
+    await ledger.turn(ONE)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("BEGIN EXCLUSIVE")
+        assert await ledger.turn(FLEETING) == 0
+
+
+async def test_a_damaged_file_of_limits_is_begun_anew_and_costs_no_question(ledger, path, clock):
+    await ledger.turn(FLEETING)
+    await ledger.close()
+    path.with_name("pace.sqlite3").write_bytes(b"\xaa" * 10_000)
+
+    assert [await ledger.turn(FLEETING) for _ in range(2)] == near([0, 0.05])
+    path.with_name("pace.sqlite3").write_bytes(b"\xaa" * 10_000)
+    await ledger.hold_back(FLEETING, 2.0)
+    assert await ledger.turn(FLEETING) == near(2.0)

@@ -82,7 +82,9 @@ def test_no_module_makes_elements_of_text_or_reaches_out(name):
         "new Function",
         "DOMParser",
     )
-    network = ("fetch(", "XMLHttpRequest", "WebSocket", "EventSource", "sendBeacon", "import(", "https://fonts")
+    # One module asks, and only the gallery has it: what a host shows has no network at all.
+    own = () if name == "site.js" else ("fetch(",)
+    network = (*own, "XMLHttpRequest", "WebSocket", "EventSource", "sendBeacon", "import(", "https://fonts")
     assert [word for word in (*forbidden, *network) if word in source] == []
 
 
@@ -94,6 +96,13 @@ def test_no_element_knows_a_host_or_a_tool(name):
 
     assert not re.search(r"postMessage|tools/call|callTool|jsonrpc|view_image|generate_image", source)
     assert "host.js" not in source
+
+
+def test_the_view_has_nothing_of_the_gallery(view):
+    (script,) = view.texts["script"]
+
+    assert "fetch(" not in script
+    assert "fetch(" in join_modules("gallery.js")
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.endswith(".css")])

@@ -98,8 +98,10 @@ async def test_a_task_reads_as_get_task_answers(tmp_path, era):
             read = await _read_json(client, f"wan://tasks/{made['task_id']}")
             asked = facts(await client.call_tool("get_task", {"task_id": made["task_id"]}))
 
+    order = read.pop("order")
     assert read == asked
     assert read["images"] == made["images"]
+    assert order["arguments"]["prompt"] == "a fox"
 
 
 async def test_a_failed_task_reads_as_its_facts_too(tmp_path):
@@ -109,7 +111,18 @@ async def test_a_failed_task_reads_as_its_facts_too(tmp_path):
             read = await _read_json(client, f"wan://tasks/{made['task_id']}")
 
     assert read["status"] == "FAILED"
+    assert read.pop("order")["arguments"]["prompt"] == "something forbidden"
     assert read == made
+
+
+async def test_of_a_task_that_was_ordered_elsewhere_no_words_are_known(tmp_path):
+    with FakeService(duration=0.0, pending=0.0) as service:
+        foreign = service.create_foreign(model="wan2.6-t2i", n=1)
+        async with Client(_server(make_settings(tmp_path, service))) as client:
+            read = await _read_json(client, f"wan://tasks/{foreign.id}")
+
+    assert read["task_id"] == foreign.id
+    assert set(read["order"]) == {"created_at"}
 
 
 async def test_a_task_that_nobody_knows_is_refused(tmp_path):

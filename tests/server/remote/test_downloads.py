@@ -1,9 +1,11 @@
 """An image comes whole, from where it may come, without the key, and on from where it broke off."""
 
+import anyio
 import httpx
 import pytest
 
 from wan_mcp.remote import DashScope
+from wan_mcp.remote.values import Timeouts
 from wan_mcp_tools.shared.errors import (
     DownloadError,
     HostNotAllowedError,
@@ -569,3 +571,42 @@ async def test_a_transfer_without_end_is_put_down_and_taken_up_again(kit, clock)
     await client.download("singapore", kit.image_url, sink)
     assert sink.content == PICTURE
     assert network.last.headers["range"] == "bytes=3072-"
+
+
+@pytest.mark.timeout(20)
+async def test_a_host_that_never_comes_to_an_end_of_its_answer_is_left_after_a_time(kit):
+    """Its head, or the text of its refusal, may trickle for ever without one read being late."""
+
+    async def trickle():
+        while True:
+            yield b"x"
+            await anyio.sleep(0.02)
+
+    async def never(request):
+        await anyio.sleep_forever()
+
+    class Slow(httpx.AsyncBaseTransport):
+        def __init__(self, answer):
+            self.answer = answer
+            self.count = 0
+
+        async def handle_async_request(self, request):
+            self.count += 1
+            return await self.answer(request)
+
+    async def refuse(request):
+        return httpx.Response(503, content=trickle())
+
+    for answer in (never, refuse):
+        transport = Slow(answer)
+        client = DashScope(
+            kit.access(),
+            clock=kit.clock,
+            transport=transport,
+            max_image_bytes=1000,
+            timeouts=Timeouts(image_total=0.2),
+        )
+        with pytest.raises(DownloadError, match="broke off") as raised:
+            await client.download("singapore", kit.image_url, kit.sink())
+        assert raised.value.retryable
+        assert transport.count == 3

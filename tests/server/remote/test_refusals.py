@@ -231,7 +231,7 @@ async def test_an_unknown_code_is_quoted_short_and_clean(kit):
         await client.create(kit.order())
     said = str(caught.value)
     assert "BrandNew" in said
-    assert 'It says: "{region} … See … [31m word word' in said
+    assert 'The service says: "{region} … See … word word' in said
     assert "http" not in said
     assert "\x1b" not in said
     assert kit.key not in said

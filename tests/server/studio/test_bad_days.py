@@ -167,12 +167,28 @@ async def test_a_question_that_meets_a_locked_ledger_is_answered_in_time(tmp_pat
         settings = make_settings(tmp_path, service)
         async with running_studio(settings) as studio:
             task = await order(studio)
+            await until(lambda: not studio._follower.orders())
             with locked(settings):
                 started = time.monotonic()
                 with pytest.raises(LedgerError, match="locked by another program"):
                     await get(studio, task.task_id, wait=0)
                 assert time.monotonic() - started < 2
             assert await get(studio, task.task_id, wait=0) == task
+
+
+async def test_an_order_that_is_followed_here_is_told_of_even_while_the_ledger_is_locked_or_gone(tmp_path):
+    with FakeService(duration=2.0) as service:
+        settings = make_settings(tmp_path, service)
+        async with running_studio(settings) as studio:
+            task = await submit(studio)
+            with locked(settings):
+                for any_id in (task.task_id, task.local_id):
+                    seen = await get(studio, any_id, wait=0)
+                    assert seen.task_id == task.task_id
+                    assert not seen.settled
+            ledger_of(settings).unlink()
+            assert (await get(studio, task.local_id, wait=0)).task_id == task.task_id
+            assert len(service.tasks) == 1
 
 
 async def test_a_short_lock_only_makes_an_order_wait(tmp_path):

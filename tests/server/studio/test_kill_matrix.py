@@ -5,8 +5,10 @@ Whatever the point: at most one order at the service, one file for each paid ima
 """
 
 import signal
+import sqlite3
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import anyio
@@ -85,6 +87,12 @@ class Played:
     paid: int
 
 
+def the_id(folder):
+    """Read as a writer: the killed process may have left a transaction that must be undone first."""
+    with closing(sqlite3.connect(folder / "state" / "ledger.sqlite3")) as ledger:
+        return ledger.execute("SELECT local_id FROM orders").fetchone()[0]
+
+
 async def play(point, model, folder):
     folder.mkdir()
     with FakeService(duration=point.duration, image_padding=600_000) as service:
@@ -99,7 +107,7 @@ async def play(point, model, folder):
             await until_killed(crew, worker)
         service.faults.clear()
         for order_id in point.leaves:
-            named = order_id or the_row(folder)["local_id"]
+            named = order_id or the_id(folder)
             make_part_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
         async with another_process(folder, service):
             await until(is_idle(folder))

@@ -18,7 +18,7 @@ from campaigns.scene import (
     until,
     until_killed,
 )
-from fakes.bench import make_settings, order, submit
+from fakes.bench import make_settings, order, running_studio, submit
 from fakes.dashscope_service import FakeService
 from wan_mcp.app import build_studio
 from wan_mcp.studio import WorkingStudio
@@ -64,6 +64,19 @@ async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_count
         studio = a_studio(make_settings(tmp_path, service), "service", "list_tasks", twice)
         async with studio.running():
             task = await order(studio, model=NEW)
+
+    assert task.status is TaskStatus.SUCCEEDED
+    assert task.task_id == service.creates[0].task_id
+
+
+@pytest.mark.parametrize("zone", [8.0, 0.0])
+async def test_a_lost_order_is_found_on_a_busy_account_whatever_the_zone_of_the_lists_filter(tmp_path, zone):
+    with FakeService(duration=0.1, list_zone=zone) as service:
+        for number in range(620):
+            service.create_foreign(model=NEW, n=1, age=200.0 + number)
+        service.script("create", "drop-after")
+        async with running_studio(make_settings(tmp_path, service)) as studio:
+            task = await order(studio, model=NEW, wait=15)
 
     assert task.status is TaskStatus.SUCCEEDED
     assert task.task_id == service.creates[0].task_id
@@ -196,7 +209,7 @@ async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_g
 
         report = account(service, tmp_path)
     assert not report.broken, str(report)
-    assert report.ends == {"SUBMIT_UNKNOWN/AnswerLost": 1}
+    assert report.ends == {"SUBMIT_UNKNOWN/AnswerAmbiguous": 1}
     assert (report.recovered, report.unclear, report.files) == (0, 2, 4)
     (ours,) = (row for row in Outsider(tmp_path).orders().values() if row["origin"] == "ordered")
     assert foreign.id in ours["error_message"]

@@ -79,9 +79,15 @@ class DailyLimitError(RequestRefusedError):
 
 
 class SettingsError(WanError):
-    """Raised when a setting is missing or wrong."""
+    """Raised when settings are missing or wrong; `problems` has a sentence for each where there are several."""
 
     default_code = "Settings"
+
+    def __init__(
+        self, message: str, advice: str = "", *, code: str | None = None, problems: tuple[str, ...] = ()
+    ) -> None:
+        super().__init__(message, advice, code=code)
+        self.problems = problems
 
 
 class MissingKeyError(SettingsError):

@@ -31,7 +31,7 @@ class WireProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one image cost on the day `as_of` (year-month): a hint for people, never a base for arithmetic."""
+    """What one image cost on the day `as_of` (year-month): a hint for people, and so is every sum of it."""
 
     amount: Decimal
     currency: str

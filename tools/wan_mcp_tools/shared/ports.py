@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Protocol
 from wan_mcp_tools.shared.tasks import SavedImage, Task, TaskStatus
 
 if TYPE_CHECKING:
+    from wan_mcp_tools.shared.album import Album
+    from wan_mcp_tools.shared.costs import CostReport
     from wan_mcp_tools.shared.offer import Offer
     from wan_mcp_tools.shared.requests import ImageRequest
 
@@ -59,6 +61,11 @@ class Studio(Protocol):
         ...
 
     @property
+    def album(self) -> "Album":
+        """Everything that was ordered, to look through."""
+        ...
+
+    @property
     def default_wait_seconds(self) -> float:
         """How long a waiting call waits if it does not say."""
         ...
@@ -98,6 +105,10 @@ class Studio(Protocol):
         self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
     ) -> TaskPage:
         """Give the ledger's tasks, newest first; `remote` also asks the service and adopts what is missing."""
+        ...
+
+    async def costs(self, *, days: int) -> "CostReport":
+        """Give the images of today and the days before it, `days` in all, and what they cost by the catalogue."""
         ...
 
     async def place_image(

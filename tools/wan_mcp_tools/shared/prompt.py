@@ -89,8 +89,12 @@ def tell_cost(offer: Offer, request: ImageRequest, images: int) -> str:
 
 
 def write_steps(title: str, facts: Mapping[str, str | None], steps: list[str]) -> str:
-    """Lay a prompt out: what is wanted, the facts that are known, and numbered steps."""
-    known = [f"{name}: {value}" for name, value in facts.items() if value]
+    """
+    Lay a prompt out: what is wanted, the facts that are known, and numbered steps.
+
+    Each fact is one line, so that no words of somebody else can pass for a step.
+    """
+    known = [f"{name}: {' '.join(value.split())}" for name, value in facts.items() if value]
     numbered = [f"{number}. {step.strip()}" for number, step in enumerate(steps, start=1)]
     return "\n\n".join(part for part in (title, "\n".join(known), "\n".join(numbered)) if part)
 

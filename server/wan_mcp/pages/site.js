@@ -1,0 +1,43 @@
+// What the page asks of the program that serves it. Addresses are relative: the page's own one holds the secret.
+
+/** The program's own words for what went wrong; `lost` says that it gave no answer at all. */
+export class SiteError extends Error {
+  constructor(message, { lost = false } = {}) {
+    super(message);
+    this.lost = lost;
+  }
+}
+
+async function request(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { cache: "no-store", redirect: "error", ...options });
+  } catch {
+    throw new SiteError("The gallery gives no answer. Start it again: wan-mcp gallery", { lost: true });
+  }
+  const facts = await answer.json().catch(() => ({}));
+  if (answer.ok) return facts;
+  const lost = answer.status === 404 && !facts.message;
+  throw new SiteError([facts.message, facts.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { lost });
+}
+
+/** Read facts; parameters that are empty are left out. */
+export function read(path, parameters = {}) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return request(given.length ? `${path}?${new URLSearchParams(given)}` : path);
+}
+
+/** Order once more with the settings of an order. The name of the press makes sure that it is one order. */
+export function orderAgain(id) {
+  const press = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("-");
+  const headers = { "Content-Type": "application/json" };
+  return request(`orders/${encodeURIComponent(id)}/again`, { method: "POST", headers, body: JSON.stringify({ press }) });
+}
+
+export function thumbnailAddress(id, index) {
+  return `thumbnails/${encodeURIComponent(id)}/${index}`;
+}
+
+export function imageAddress(id, index) {
+  return `images/${encodeURIComponent(id)}/${index}`;
+}

@@ -1,0 +1,187 @@
+"""
+The gallery as a site of this machine: one page, what it reads, and one thing that it can do, to order again.
+
+Every path lies under a secret, see `guard`. Nothing here knows a file or the ledger: facts and pictures come from the
+studio.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from wan_mcp.pages.assembly import join_modules, read_source
+from wan_mcp.pages.facts import describe_costs, describe_order, read_query
+from wan_mcp.pages.guard import Guard, Secrets
+from wan_mcp_tools.shared.album import AlbumState
+from wan_mcp_tools.shared.errors import (
+    DailyLimitError,
+    FolderNotAllowedError,
+    LedgerError,
+    NotFoundError,
+    RequestRefusedError,
+    SettingsError,
+    WanError,
+)
+from wan_mcp_tools.shared.ports import Studio
+
+_PAGE = 60
+"""Orders in one answer."""
+_MOST_OPEN = 100
+_ALL_DAYS = 3660
+_THUMBNAIL_SIDE = 448
+_MOST_IMAGE_BYTES = 512 * 1024 * 1024
+_MOST_BODY = 2_000
+_NAMING_SECONDS = 6.0
+"""How long a press waits for the service to name the order; the page follows it in any case."""
+_MOST_PRESSES = 10_000
+_DRAWN = "private, max-age=86400, immutable"
+_STYLES = ("tokens.css", "parts.css", "gallery.css")
+_STATUSES: tuple[tuple[type[WanError], int], ...] = (
+    (FolderNotAllowedError, 403),
+    (DailyLimitError, 429),
+    (RequestRefusedError, 422),
+    (SettingsError, 422),
+    (NotFoundError, 404),
+    (LedgerError, 503),
+)
+
+Answer = Callable[[Request], Awaitable[Response]]
+
+
+def make_site(studio: Studio, secrets: Secrets, hosts: frozenset[str]) -> ASGIApp:
+    """Build the site for a running studio; `hosts` are the names, with a port, that it answers to."""
+    site = Site(studio)
+    routes = [
+        Route("/", _source("gallery.html", "text/html"), methods=["GET"]),
+        Route("/gallery.js", _source("gallery.js", "text/javascript", join_modules), methods=["GET"]),
+        *(Route(f"/{name}", _source(name, "text/css"), methods=["GET"]) for name in _STYLES),
+        Route("/orders", site.list_orders, methods=["GET"]),
+        Route("/open", site.list_open, methods=["GET"]),
+        Route("/costs", site.sum_costs, methods=["GET"]),
+        Route("/orders/{id}", site.show_order, methods=["GET"]),
+        Route("/orders/{id}/again", site.order_again, methods=["POST"]),
+        Route("/thumbnails/{id}/{index:int}", site.draw_thumbnail, methods=["GET"]),
+        Route("/images/{id}/{index:int}", site.show_image, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={WanError: _tell_failure})
+    app.router.redirect_slashes = False
+    return Guard(app, secrets, hosts)
+
+
+class Site:
+    """The answers of the gallery."""
+
+    def __init__(self, studio: Studio) -> None:
+        self._studio = studio
+        self._presses: dict[str, None] = {}
+
+    async def list_orders(self, request: Request) -> Response:
+        """Give one page of orders; without a state, those that go on are left out, because `/open` has them."""
+        query = read_query({"state": AlbumState.ENDED, **{k: v for k, v in request.query_params.items() if v}})
+        page = await self._studio.album.page(query, limit=_PAGE, cursor=request.query_params.get("cursor"))
+        catalogue = self._studio.offer.catalogue
+        orders = [describe_order(task, catalogue) for task in page.tasks]
+        return JSONResponse({"orders": orders, "cursor": page.cursor})
+
+    async def list_open(self, request: Request) -> Response:
+        """Give the orders that go on, and the numbers of all that are meant: they tell whether anything is new."""
+        album, catalogue = self._studio.album, self._studio.offer.catalogue
+        given = dict(request.query_params)
+        survey = await album.survey(read_query(given))
+        page = await album.page(read_query({**given, "state": AlbumState.OPEN}), limit=_MOST_OPEN, cursor=None)
+        return JSONResponse(
+            {
+                "orders": [describe_order(task, catalogue) for task in page.tasks],
+                "count": {"orders": survey.orders, "images": survey.images},
+                "models": survey.models,
+                "regions": survey.regions,
+            }
+        )
+
+    async def sum_costs(self, _: Request) -> Response:
+        """Give what all images cost."""
+        report = await self._studio.costs(days=_ALL_DAYS)
+        return JSONResponse(describe_costs(report, self._studio.offer.catalogue))
+
+    async def show_order(self, request: Request) -> Response:
+        """Give one order."""
+        task = await self._studio.peek(request.path_params["id"])
+        if task is None:
+            raise _unknown(request)
+        return JSONResponse(describe_order(task, self._studio.offer.catalogue))
+
+    async def order_again(self, request: Request) -> Response:
+        """Order anew with the same settings, once for each press of a person."""
+        press = await _read_press(request)
+        task = await self._studio.peek(request.path_params["id"])
+        if task is None:
+            raise _unknown(request)
+        if task.request is None:
+            raise RequestRefusedError("What was ordered is not known: this task was found at the service.")
+        if press in self._presses:
+            return JSONResponse({"message": "This was ordered already."}, status_code=409)
+        wanted = self._studio.offer.request(**task.request.to_dict())
+        self._presses[press] = None
+        if len(self._presses) > _MOST_PRESSES:
+            del self._presses[next(iter(self._presses))]
+        ordered = await self._studio.order(
+            wanted, wait_seconds=_NAMING_SECONDS, until_named=True, fresh=True, report=None
+        )
+        return JSONResponse(describe_order(ordered, self._studio.offer.catalogue))
+
+    async def draw_thumbnail(self, request: Request) -> Response:
+        """Give a tiny picture of an image."""
+        task_id, index = request.path_params["id"], request.path_params["index"]
+        small = await self._studio.album.thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
+        return Response(small.data, media_type=small.mime_type, headers={"Cache-Control": _DRAWN})
+
+    async def show_image(self, request: Request) -> Response:
+        """Give an image as it is on the disk."""
+        task_id, index = request.path_params["id"], request.path_params["index"]
+        picture = await self._studio.picture(task_id=task_id, index=index, most_bytes=_MOST_IMAGE_BYTES)
+        return Response(picture.data, media_type=picture.mime_type)
+
+
+def _source(name: str, media_type: str, read: Callable[[str], str] = read_source) -> Answer:
+    async def answer(_: Request) -> Response:
+        return Response(await run_sync(read, name), media_type=media_type)
+
+    return answer
+
+
+async def _read_press(request: Request) -> str:
+    """
+    Read the name that the page gives to a press, so that a request which arrives twice is one order.
+
+    Raises:
+        RequestRefusedError: the body is not what the page sends.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BODY:
+            break
+    try:
+        press = json.loads(body)["press"]
+    except (ValueError, TypeError, KeyError):
+        press = None
+    if len(body) > _MOST_BODY or not isinstance(press, str) or not press:
+        raise RequestRefusedError("The order cannot be read.", "Reload the page.")
+    return press
+
+
+def _unknown(request: Request) -> NotFoundError:
+    return NotFoundError(f"No order {request.path_params['id'][:80]} is in this ledger.", code="TaskNotFound")
+
+
+async def _tell_failure(_: Request, error: Exception) -> Response:
+    if not isinstance(error, WanError):
+        raise error
+    status = next((status for kind, status in _STATUSES if isinstance(error, kind)), 502)
+    return JSONResponse({"message": error.message, "advice": error.advice, "code": error.code}, status_code=status)

@@ -1,0 +1,97 @@
+"""Taking over orders that nobody works on any more."""
+
+import logging
+from collections.abc import Callable
+
+import anyio
+
+from wan_mcp.ledger import OrderRecord
+from wan_mcp.studio.news import wait_first
+from wan_mcp.studio.outcomes import DAY
+from wan_mcp.studio.parts import Parts
+from wan_mcp.studio.reach import Reach
+from wan_mcp_tools.shared.errors import LedgerError, StorageError
+
+_log = logging.getLogger(__name__)
+
+
+class Watcher:
+    """
+    Finds free orders that this process can finish and hands them to `take`.
+
+    `room` says how many more can be worked on. An idle process only asks the file system for the ledger's time, and
+    reads nothing.
+    """
+
+    def __init__(
+        self, parts: Parts, reach: Reach, take: Callable[[OrderRecord], None], room: Callable[[], int]
+    ) -> None:
+        self._parts = parts
+        self._reach = reach
+        self._take = take
+        self._room = room
+        self._look_now = anyio.Event()
+
+    def look(self) -> None:
+        """Look for free orders now."""
+        self._look_now.set()
+
+    async def run(self) -> None:
+        """Take over at the start, when a lease of somebody else ends, and when the ledger has changed."""
+        await self._parts.clock.sleep(self._parts.timings.start_delay)
+        await self._sweep()
+        seen: object = None
+        again = False
+        due: float | None = None
+        while True:
+            self._look_now = anyio.Event()
+            token = await self._parts.ledger.token()
+            changed = token != seen
+            if token is not None and (self._reach.come_back() or changed or again or self._is_due(due)):
+                due = await self.take_over()
+            # Two writes of one clock tick leave the same token: after a change one more look follows.
+            seen, again = token, changed
+            await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.look)
+
+    async def take_over(self) -> float | None:
+        """Claim what is free; give the time at which to look again, or None if there is nothing to wait for."""
+        timings = self._parts.timings
+        try:
+            claimed = await self._parts.ledger.claim(
+                self._parts.owner,
+                lease=timings.lease,
+                limit=self._room(),
+                longest_lease=timings.longest_lease,
+                fits=self._reach.covers,
+            )
+            for order in claimed:
+                self._take(order)
+            return await self._next_lease_end()
+        except LedgerError as error:
+            _log.warning("the ledger cannot be read now: %s", error)
+            return self._parts.clock.now() + timings.trouble_most
+
+    async def is_idle(self) -> bool:
+        """Say whether no order is open that this process could finish; an unreadable ledger does not say so."""
+        try:
+            return await self._next_lease_end() is None
+        except LedgerError:
+            return False
+
+    async def _next_lease_end(self) -> float | None:
+        """Give the time at which an order that this process could finish becomes free, or None if there is none."""
+        return await self._parts.ledger.next_lease_end(self._parts.owner, fits=self._reach.covers)
+
+    async def _sweep(self) -> None:
+        """Remove what processes that died long ago have left half-written."""
+        settings = self._parts.settings
+        for folder in (settings.output_dir, *settings.allowed_dirs):
+            try:
+                await self._parts.gallery.sweep_older(folder, older_than=self._parts.clock.now() - DAY)
+            except StorageError as error:
+                _log.info("%s could not be swept: %s", folder, error)
+
+    def _is_due(self, moment: float | None) -> bool:
+        """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""
+        now, timings = self._parts.clock.now(), self._parts.timings
+        return moment is not None and not now < moment <= now + max(timings.longest_lease, timings.trouble_most)

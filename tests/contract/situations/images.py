@@ -1,0 +1,183 @@
+"""What goes wrong with images: some are not made, some cannot be fetched or saved, some cannot be shown."""
+
+import shutil
+
+from contract.situations.stage import Situation, Stage
+from fakes.dashscope_service import FakeService
+
+LEGACY = "wan2.5-t2i-preview"
+_AGAIN = "no: call get_task"
+
+
+async def _one_failed(stage: Stage):
+    with FakeService(duration=0.05) as service:
+        service.script_endings("partial")
+        async with stage.server(service) as call:
+            return await call.make(model=LEGACY, n=2)
+
+
+async def _one_missing(stage: Stage):
+    with FakeService(duration=0.05) as service:
+        service.script_endings("partial")
+        async with stage.server(service) as call:
+            return await call.make(n=2)
+
+
+async def _not_written(stage: Stage):
+    with FakeService(duration=0.4) as service:
+        async with stage.server(service) as call:
+            task = await call.submit()
+            shutil.rmtree(call.settings.output_dir, ignore_errors=True)
+            call.settings.output_dir.write_text("in the way")
+            return await call("get_task", task_id=task["task_id"], wait_seconds=10)
+
+
+def _bad(title: str, *faults: object, **environ: str) -> Situation:
+    async def bring_about(stage: Stage):
+        with FakeService(duration=0.05) as service:
+            service.set_chance("image", 1.0, *faults)
+            async with stage.server(service, **environ) as call:
+                return await call.make()
+
+    return Situation("saving", title, _AGAIN, "yes", bring_about)
+
+
+async def _too_large(stage: Stage):
+    with FakeService(duration=0.05, image_padding=5000) as service:
+        async with stage.server(service, WAN_MCP_MAX_IMAGE_BYTES="2000") as call:
+            return await call.make()
+
+
+async def _strange_host(stage: Stage):
+    with FakeService(duration=0.05) as service:
+        async with stage.server(service, WAN_MCP_IMAGE_HOSTS="images.example.com") as call:
+            return await call.make()
+
+
+SAVING = (
+    Situation("saving", "one of several images failed", "yes, for the missing one", "yes", _one_failed),
+    Situation("saving", "fewer images came than were ordered", "yes, for the missing one", "yes", _one_missing),
+    Situation("saving", "the picture cannot be written", _AGAIN, "yes", _not_written),
+    _bad("the image host has trouble", "error-500"),
+    _bad("the transfer breaks off", {"kind": "cut", "part": 0.5}),
+    _bad("the image host closes the connection", "drop"),
+    _bad("a sign-in page in place of the image", "html-200"),
+    _bad("the bytes are no complete picture", "wrong-bytes"),
+    _bad("the image host refuses", "error-403"),
+    _bad("the image host sends to a private address", "redirect-private"),
+    _bad("the image host redirects in a circle", "redirect-loop"),
+    Situation("saving", "the image is larger than is accepted", _AGAIN, "yes", _too_large),
+    Situation("saving", "the image lies at a host that is not allowed", _AGAIN, "yes", _strange_host),
+)
+
+
+def _fetch(title: str, url: str, repeat: str = "no") -> Situation:
+    async def bring_about(stage: Stage):
+        async with stage.server() as call:
+            return await call("download_image", url=url)
+
+    return Situation("download_image", title, repeat, "no", bring_about)
+
+
+async def _put_outside(stage: Stage):
+    async with stage.server() as call:
+        made = await call.make()
+        return await call("download_image", task_id=made.structured_content["task_id"], output_dir="/etc/assets")
+
+
+async def _not_ready(stage: Stage):
+    with FakeService(pending=60) as service:
+        async with stage.server(service) as call:
+            task = await call.submit()
+            return await call("download_image", task_id=task["task_id"])
+
+
+async def _nothing_to_put(stage: Stage):
+    with FakeService(duration=0.05) as service:
+        service.script_endings("moderated")
+        async with stage.server(service) as call:
+            task = await call.make()
+            return await call("download_image", task_id=task.structured_content["task_id"])
+
+
+def _remove_pictures(call) -> None:
+    for path in call.settings.output_dir.glob("*.png"):
+        path.unlink()
+
+
+async def _moved(stage: Stage):
+    async with stage.server() as call:
+        made = await call.make()
+        _remove_pictures(call)
+        return await call("download_image", task_id=made.structured_content["task_id"], filename="shop")
+
+
+async def _missing_one(stage: Stage):
+    with FakeService(duration=0.05) as service:
+        service.script_endings("partial")
+        async with stage.server(service) as call:
+            made = await call.make(model=LEGACY, n=2)
+            return await call("download_image", task_id=made.structured_content["task_id"], index=1)
+
+
+DOWNLOADS = (
+    _fetch("the address leads to another host", "https://example.com/a.png"),
+    _fetch("the address is none", "file:///etc/passwd"),
+    Situation("download_image", "the folder is not an allowed one, after the order", "no", "no", _put_outside),
+    Situation("download_image", "the task has no images yet", "yes, later", "perhaps", _not_ready),
+    Situation("download_image", "the task failed", "no", "no", _nothing_to_put),
+    Situation("download_image", "the image was not made", "no", "yes", _missing_one),
+    Situation("download_image", "the saved file is gone and is fetched again", "not needed", "no", _moved),
+)
+
+
+def _look(title: str, path: str, content: bytes | None = None) -> Situation:
+    async def bring_about(stage: Stage):
+        async with stage.server() as call:
+            if content is not None:
+                call.settings.output_dir.mkdir(parents=True)
+                (call.settings.output_dir / path).write_bytes(content)
+            return await call("view_image", path=path)
+
+    return Situation("view_image", title, "no", "no", bring_about)
+
+
+async def _unsaved(stage: Stage):
+    with FakeService(duration=0.05) as service:
+        service.set_chance("image", 1.0, "error-500")
+        async with stage.server(service) as call:
+            made = await call.make()
+            return await call("view_image", task_id=made.structured_content["task_id"])
+
+
+async def _gone(stage: Stage):
+    async with stage.server() as call:
+        made = await call.make()
+        _remove_pictures(call)
+        return await call("view_image", task_id=made.structured_content["task_id"])
+
+
+VIEWS = (
+    _look("the path is outside the allowed folders", "/etc/hostname"),
+    _look("there is no such file", "nothing.png"),
+    _look("the file is no picture", "notes.png", b"these are only words"),
+    _look("the picture is damaged", "half.png", b"\x89PNG\r\n\x1a\n" + bytes(40)),
+    Situation("view_image", "the image is not saved", "yes, once it is", "yes", _unsaved),
+    Situation("view_image", "the saved file is gone", "no", "no", _gone),
+)
+
+
+def _in_sandbox(title: str, prompt: str, repeat: str, **arguments: object) -> Situation:
+    async def bring_about(stage: Stage):
+        async with stage.server() as call:
+            return await call.make(prompt=prompt, **arguments)
+
+    return Situation("sandbox", title, repeat, "no", bring_about)
+
+
+SANDBOX = (
+    _in_sandbox("the words are refused in the sandbox", "sandbox:refuse", "no"),
+    _in_sandbox("a suspicion of rights in the sandbox", "sandbox:infringe", "no"),
+    _in_sandbox("the task fails in the sandbox", "sandbox:fail", "no"),
+    _in_sandbox("the task takes long in the sandbox", "sandbox:slow", "no: call get_task", wait_seconds=1),
+)

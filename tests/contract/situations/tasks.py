@@ -1,0 +1,222 @@
+"""What becomes of orders: waits that end, answers that are lost, cancellations, tasks that nobody knows."""
+
+import anyio
+
+from contract.situations.stage import Situation, Stage
+from fakes.dashscope_service import FakeService
+
+STRANGER = "00000000-1111-2222-3333-444444444444"
+
+
+async def _pending(stage: Stage):
+    with FakeService(pending=60) as service:
+        async with stage.server(service) as call:
+            return await call.make(wait_seconds=1)
+
+
+async def _running(stage: Stage):
+    with FakeService(duration=60, pending=0.0) as service:
+        async with stage.server(service) as call:
+            return await call.make(wait_seconds=1)
+
+
+async def _unnamed(stage: Stage):
+    with FakeService() as service:
+        service.script("create", {"kind": "slow-after", "seconds": 2})
+        async with stage.server(service) as call:
+            return await call.make(wait_seconds=0.3)
+
+
+async def _standing_in_line(stage: Stage):
+    with FakeService() as service:
+        service.script("create", {"kind": "slow-after", "seconds": 3})
+        async with stage.server(service) as call:
+            await call.make(wait_seconds=0)
+            return await call.make(prompt="another", wait_seconds=0.5)
+
+
+async def _saving(stage: Stage):
+    with FakeService(duration=0.0, pending=0.0) as service:
+        service.script("image", {"kind": "slow", "seconds": 3})
+        async with stage.server(service) as call:
+            return await call.make(wait_seconds=1)
+
+
+async def _joined(stage: Stage):
+    with FakeService(duration=0.5) as service:
+        async with stage.server(service) as call:
+            await call.make(wait_seconds=0.2)
+            return await call.make()
+
+
+WAITS = (
+    Situation("waits", "the wait is over and the task is in the queue", "no: call get_task", "perhaps", _pending),
+    Situation("waits", "the wait is over and the task runs", "no: call get_task", "perhaps", _running),
+    Situation(
+        "waits", "the wait is over and the service has not named the task", "no: call get_task", "perhaps", _unnamed
+    ),
+    Situation(
+        "waits", "the wait is over and the order stands in line", "no: call get_task", "perhaps", _standing_in_line
+    ),
+    Situation("waits", "the wait is over and the picture is being saved", "no: call get_task", "yes", _saving),
+    Situation("waits", "an identical order was there already", "not needed", "yes", _joined),
+)
+
+
+def _lost(
+    title: str, fault: str, repeat: str, charged: str, *, wait: float = 20, rival: bool = False, **environ: str
+):
+    async def bring_about(stage: Stage):
+        with FakeService(duration=0.1) as service:
+            service.script("create", fault)
+            async with stage.server(service, **environ) as call:
+                if rival:
+                    service.create_foreign(model="wan2.6-t2i", n=1, size="1280*1280")
+                return await call.make(wait_seconds=wait)
+
+    return Situation("lost answers", title, repeat, charged, bring_about)
+
+
+LOST = (
+    _lost(
+        "the answer to the order was lost and is looked for", "drop-before", "no: call get_task", "perhaps", wait=0.5
+    ),
+    _lost("the order was found again", "drop-after", "not needed", "yes"),
+    _lost("the service answered with trouble, and the order was found", "status-500-after", "not needed", "yes"),
+    _lost("the order was not found", "drop-before", "no: it may cost twice", "perhaps"),
+    _lost("several tasks may be the order", "drop-after", "no: it may cost twice", "perhaps", rival=True),
+    _lost(
+        "lost by the synchronous protocol",
+        "drop-after",
+        "no: it may cost twice",
+        "perhaps",
+        WAN_MCP_PROTOCOL="sync",
+    ),
+)
+
+
+async def _unknown(stage: Stage):
+    with FakeService() as service:
+        async with stage.server(service) as call:
+            return await call("get_task", task_id=STRANGER)
+
+
+async def _unknown_without_key(stage: Stage):
+    async with stage.server() as call:
+        return await call("get_task", task_id=STRANGER)
+
+
+async def _unknown_local(stage: Stage):
+    async with stage.server() as call:
+        return await call("get_task", task_id="local-0123456789abcdef")
+
+
+async def _key_refused(stage: Stage):
+    with FakeService(keys="sk-another-key") as service:
+        async with stage.server(service) as call:
+            return await call("get_task", task_id=STRANGER)
+
+
+async def _forgotten(stage: Stage):
+    with FakeService(pending=60) as service:
+        async with stage.server(service) as call:
+            task = await call.submit()
+            service.set_chance("query", 1.0, "unknown")
+            return await call("get_task", task_id=task["task_id"], wait_seconds=8)
+
+
+async def _expired(stage: Stage):
+    with FakeService(duration=0.1) as service:
+        service.set_chance("image", 1.0, "expired")
+        async with stage.server(service) as call:
+            return await call.make()
+
+
+async def _never_sent(stage: Stage):
+    with FakeService() as service:
+        service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
+        async with stage.server(service, timings={"throttle_patience": 60.0}) as call:
+            order = await call.make(wait_seconds=1)
+        async with stage.server(service) as call:
+            return await call("get_task", task_id=order.structured_content["task_id"], wait_seconds=5)
+
+
+async def _throttled(stage: Stage):
+    with FakeService() as service:
+        service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
+        async with stage.server(service, timings={"throttle_patience": 60.0}) as call:
+            return await call.make(wait_seconds=1)
+
+
+TASKS = (
+    Situation("tasks", "nobody knows the task", "no", "no", _unknown),
+    Situation("tasks", "the ledger does not know the task and no region has a key", "no", "no", _unknown_without_key),
+    Situation("tasks", "the ledger does not know the order", "no", "no", _unknown_local),
+    Situation("tasks", "the ledger does not know the task and the key is refused", "no", "no", _key_refused),
+    Situation("tasks", "the service knows the task no more", "no", "perhaps", _forgotten),
+    Situation("tasks", "the links are over and nothing was saved", "no", "yes", _expired),
+    Situation("tasks", "the server ended before the order was sent", "yes", "no", _never_sent),
+    Situation("tasks", "the service lets the order wait", "no: call get_task", "perhaps", _throttled),
+)
+
+
+async def _until(happens) -> None:
+    with anyio.fail_after(5):
+        while not happens():
+            await anyio.sleep(0.02)
+
+
+async def _cancelled(stage: Stage):
+    with FakeService(pending=60) as service:
+        async with stage.server(service) as call:
+            task = await call.submit()
+            return await call("cancel_task", task_id=task["task_id"])
+
+
+async def _cancelled_in_line(stage: Stage):
+    with FakeService() as service:
+        service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
+        async with stage.server(service, timings={"throttle_patience": 60.0}) as call:
+            order = await call.make(wait_seconds=1)
+            return await call("cancel_task", task_id=order.structured_content["task_id"])
+
+
+async def _too_late(stage: Stage):
+    with FakeService(duration=60, pending=0.0) as service:
+        async with stage.server(service) as call:
+            task = await call.submit()
+            return await call("cancel_task", task_id=task["task_id"])
+
+
+async def _ended(stage: Stage):
+    with FakeService(duration=0.0, pending=0.0) as service:
+        async with stage.server(service) as call:
+            made = await call.make()
+            return await call("cancel_task", task_id=made.structured_content["task_id"])
+
+
+async def _being_sent(stage: Stage):
+    with FakeService() as service:
+        service.script("create", {"kind": "slow-after", "seconds": 3})
+        async with stage.server(service, WAN_MCP_WAIT_SECONDS="2") as call:
+            order = await call.make(wait_seconds=0)
+            await _until(lambda: service.creates)
+            return await call("cancel_task", task_id=order.structured_content["task_id"])
+
+
+async def _lost_one(stage: Stage):
+    with FakeService() as service:
+        service.script("create", "drop-before")
+        async with stage.server(service) as call:
+            order = await call.make(wait_seconds=0.5)
+            return await call("cancel_task", task_id=order.structured_content["task_id"])
+
+
+CANCELS = (
+    Situation("cancelling", "a task in the queue is cancelled", "not needed", "no", _cancelled),
+    Situation("cancelling", "an order that stood in line is cancelled", "not needed", "no", _cancelled_in_line),
+    Situation("cancelling", "the task has begun", "no", "perhaps", _too_late),
+    Situation("cancelling", "the task has ended", "no", "yes", _ended),
+    Situation("cancelling", "the order is being sent", "yes", "perhaps", _being_sent),
+    Situation("cancelling", "the answer to the order was lost", "no", "perhaps", _lost_one),
+)

@@ -1,0 +1,183 @@
+"""What the service writes reaches an agent recognised, or clearly quoted: short, on one line, and visible."""
+
+import re
+import unicodedata
+from dataclasses import replace
+
+import httpx
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from mcp import Client
+
+from fakes.bench import QUICK, make_settings
+from fakes.hostile_service import ORDER, WORDS, HostileService
+from fakes.tiny_png import encode
+from wan_mcp.app import build_server, build_studio
+from wan_mcp_tools.shared.quoting import one_line
+
+LEGACY = "wan2.5-t2i-preview"
+_QUOTE = re.compile(r'The service says: "([^"]{1,200})"|"[a-z0-9.:-]{1,200}…?" is not a host')
+
+_FOREIGN = re.compile(r"ignore.previous.instructions|evil\.example", re.IGNORECASE)
+
+
+def _strings(value: object, name: str = ""):
+    """Give every text in an answer with the name of its field."""
+    if isinstance(value, dict):
+        for key, each in value.items():
+            yield from _strings(each, key)
+    elif isinstance(value, list):
+        for each in value:
+            yield from _strings(each, name)
+    elif isinstance(value, str):
+        yield name, value
+
+
+def _check(answer, told: list[str]) -> str:
+    """Check every text that an agent reads; give them all."""
+    texts = [("text", block.text) for block in answer.content if block.type == "text"]
+    if answer.structured_content is not None:
+        # The text is the same as JSON, which writes control characters with a backslash.
+        texts = list(_strings(answer.structured_content))
+    texts += [("progress", sentence) for sentence in told]
+    for name, text in texts:
+        assert text.isprintable(), (name, text)
+        assert not any(unicodedata.category(sign) in ("Cf", "Cc", "Co", "Cs") for sign in text), (name, text)
+        assert len(text) < 900, (name, text)
+        assert "://evil.example" not in text
+        assert "sk-0123" not in text
+        if name == "actual_prompt":
+            assert len(text.encode()) <= 170
+        else:
+            assert not _FOREIGN.search(_QUOTE.sub("", text)), (name, text)
+    return " ".join(text for _, text in texts)
+
+
+async def _talk(tmp_path, service: HostileService, *calls, timings=None, **environ) -> tuple[str, list]:
+    """Make some calls on a server whose service is hostile; give what was read and the answers."""
+    settings = make_settings(
+        tmp_path,
+        **({"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"} | environ),
+    )
+    studio = build_studio(
+        settings, transport=service.transport, timings=replace(QUICK, progress=0.1, **(timings or {}))
+    )
+    read, answers = "", []
+    async with Client(build_server(studio)) as client:
+        for tool, arguments in calls:
+            told: list[str] = []
+
+            async def note(progress: float, total: float | None, message: str | None, told=told) -> None:
+                told.append(message or "")
+
+            answers.append(await client.call_tool(tool, arguments, progress_callback=note))
+            read += _check(answers[-1], told)
+    return read, answers
+
+
+def _order(**arguments: object) -> tuple[str, dict]:
+    return "generate_image", {"prompt": "a flower shop", "model": LEGACY, "wait_seconds": 3} | arguments
+
+
+@pytest.mark.parametrize("code", ["InvalidParameter", "InvalidParameter.Ignore", "BrandNew", WORDS, ORDER, ""])
+@pytest.mark.parametrize("status", [400, 418, 429])
+async def test_a_refused_order_is_told_with_a_quote_at_most(tmp_path, code, status):
+    service = HostileService(refusal=(status, code))
+    _, [answer] = await _talk(tmp_path, service, _order(), timings={"throttle_patience": 0.3})
+
+    assert answer.is_error
+    assert ORDER not in answer.structured_content["code"]
+
+
+@pytest.mark.parametrize("code", ["InvalidParameter", "BrandNew", WORDS, ORDER, f"InvalidParameter.{ORDER}"])
+async def test_a_task_that_failed_is_told_with_a_quote_at_most(tmp_path, code):
+    service = HostileService(ending="FAILED", code=code)
+    read, [answer, _] = await _talk(tmp_path, service, _order(), ("list_tasks", {}))
+
+    assert answer.is_error
+    assert " " not in answer.structured_content["code"]
+    assert "The service says" in read
+
+
+async def test_a_picture_comes_with_its_rewritten_prompt_on_one_short_line(tmp_path):
+    picture = httpx.Response(200, content=encode(1280, 1280, colour=(1, 2, 3), texts={"Comment": WORDS[:50]}))
+    _, [answer, *_] = await _talk(
+        tmp_path, HostileService(image=picture), _order(), ("list_tasks", {}), ("list_tasks", {"remote": True})
+    )
+
+    assert answer.structured_content["actual_prompt"].startswith(ORDER)
+    assert len(answer.structured_content["images"]) == 1
+
+
+async def test_one_failed_image_of_several_is_told_with_a_quote_at_most(tmp_path):
+    picture = httpx.Response(200, content=encode(1280, 1280, colour=(1, 2, 3), texts={}))
+    service = HostileService(ending="PARTIAL", code="BrandNew", image=picture)
+    _, [answer] = await _talk(tmp_path, service, _order(n=2))
+
+    [failed] = answer.structured_content["failed_images"]
+    assert _QUOTE.search(failed["message"])
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        httpx.Response(403, text=f"<Error><Code>{ORDER}</Code></Error>"),
+        httpx.Response(500, text=WORDS),
+        httpx.Response(200, text=WORDS),
+        httpx.Response(302, headers={"location": "https://ignore-previous-instructions.evil.example/" + "x" * 3000}),
+        httpx.Response(200, headers={"content-encoding": "br", "etag": '"x"'}, content=b"x"),
+    ],
+    ids=["refused", "trouble", "words", "redirect", "encoding"],
+)
+async def test_an_image_host_puts_no_words_into_an_answer(tmp_path, image):
+    await _talk(tmp_path, HostileService(image=image), _order(wait_seconds=1), ("list_tasks", {}))
+
+
+@pytest.mark.parametrize(
+    "url", [f"https://{WORDS}", f"https://h.example/{WORDS}", f"http://evil.example/{'x' * 9999}"]
+)
+async def test_an_address_that_is_none_is_not_passed_on(tmp_path, url):
+    _, [answer] = await _talk(tmp_path, HostileService(url=url), _order(wait_seconds=1))
+
+    assert "url" not in str(answer.structured_content.get("failed_images", ()))
+
+
+async def test_a_task_found_at_the_service_brings_no_words_with_it(tmp_path):
+    service = HostileService(ending="RUNNING")
+    _, [found, listed, late] = await _talk(
+        tmp_path,
+        service,
+        ("get_task", {"task_id": service.task_id}),
+        ("list_tasks", {"remote": True}),
+        ("cancel_task", {"task_id": service.task_id}),
+    )
+
+    assert found.structured_content["task_id"] == service.task_id
+    assert "model" not in found.structured_content
+    assert len(listed.structured_content["tasks"]) == 1
+    assert late.is_error
+
+
+async def test_trouble_on_the_way_is_told_in_the_progress_without_words_of_the_service(tmp_path):
+    service = HostileService(refusal=(429, "Throttling"))
+    read, _ = await _talk(tmp_path, service, _order(wait_seconds=1.5), timings={"throttle_patience": 30.0})
+
+    assert "faster than the service allows" in read
+
+
+@given(st.text(max_size=300), st.integers(2, 200))
+def test_any_text_becomes_one_short_line_of_visible_characters(text, most):
+    line = one_line(text, most)
+
+    assert len(line) <= most
+    assert line.isprintable()
+    assert line == line.strip()
+    assert "\x1b" not in line
+
+
+@pytest.mark.parametrize(
+    "text", ["a red fox", "花店的早晨", "متجر الزهور", "naïve café", "💐 & 🌷", "½ × 2 ≠ 3 – “so”"]
+)
+def test_plain_words_of_any_script_stay_as_they_are(text):
+    assert one_line(text, 200) == text

@@ -1,0 +1,115 @@
+"""Ordering again from the gallery: only for our own page, once for each press, as it was ordered."""
+
+import httpx
+import pytest
+
+from fakes.bench import make_settings, order, running_studio
+from fakes.dashscope_service import FakeService
+from wan_mcp.pages.guard import Secrets
+from wan_mcp.pages.site import make_site
+
+HOST = "127.0.0.1:4711"
+JSON = {"Content-Type": "application/json"}
+
+
+async def again(site, task_id, *, press="one", **options):
+    return await site.post(f"orders/{task_id}/again", json={"press": press}, **options)
+
+
+async def count(studio):
+    return len((await studio.list_tasks(status=None, limit=50, cursor=None, remote=False)).tasks)
+
+
+async def test_the_same_is_ordered_anew_and_joins_nothing(studio, site):
+    first = await order(studio, "a flower", size="1696*960", seed=7, n=2)
+    answer = await again(site, first.local_id)
+
+    assert answer.status_code == 200
+    entry = answer.json()
+    assert entry["id"] != first.local_id
+    assert entry["order"] == first.request.to_dict()
+    assert await count(studio) == 2
+    second = await again(site, first.local_id, press="two")
+    assert second.json()["id"] not in (first.local_id, entry["id"])
+
+
+async def test_a_press_that_arrives_twice_is_one_order(studio, site):
+    first = await order(studio, "a flower")
+    answers = [await again(site, first.local_id) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 409]
+    assert await count(studio) == 2
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Sec-Fetch-Site": "cross-site"},
+        {"Sec-Fetch-Site": "same-site"},
+        {"Sec-Fetch-Site": "none"},
+        {"Origin": "http://evil.example"},
+        {"Origin": "null"},
+        {"Origin": "https://127.0.0.1:4711"},
+        {"Origin": "http://127.0.0.1:4712"},
+        {"Content-Type": "text/plain"},
+        {"Content-Type": "application/x-www-form-urlencoded"},
+        {"Sec-Fetch-Site": ""},
+    ],
+)
+async def test_nobody_but_the_page_can_order(studio, site, headers):
+    first = await order(studio, "a flower")
+    answer = await site.post(f"orders/{first.local_id}/again", content=b'{"press": "one"}', headers=JSON | headers)
+
+    assert answer.status_code in (403, 404)
+    assert await count(studio) == 1
+
+
+async def test_a_sender_that_says_nothing_of_itself_cannot_order(studio, site):
+    first = await order(studio, "a flower")
+    del site.headers["Sec-Fetch-Site"]
+
+    assert (await again(site, first.local_id)).status_code == 403
+    assert (await again(site, first.local_id, headers={"Origin": "http://127.0.0.1:4711"})).status_code == 200
+    assert await count(studio) == 2
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"{}", b"[]", b'{"press": 1}', b'{"press": ""}', b"\xff", b'{"press": "' + b"x" * 5000 + b'"}']
+)
+async def test_a_body_that_the_page_does_not_send_orders_nothing(studio, site, body):
+    first = await order(studio, "a flower")
+    answer = await site.post(f"orders/{first.local_id}/again", content=body, headers=JSON)
+
+    assert answer.status_code == 422
+    assert await count(studio) == 1
+
+
+async def test_looking_orders_nothing(studio, site):
+    first = await order(studio, "a flower")
+    for path in ("", "orders", "open", "costs", f"orders/{first.local_id}", f"images/{first.local_id}/1"):
+        assert (await site.get(path)).status_code == 200
+    assert (await site.get(f"orders/{first.local_id}/again")).status_code == 405
+    assert await count(studio) == 1
+
+
+async def test_an_unknown_order_cannot_be_ordered_again(studio, site):
+    answer = await again(site, "nobody")
+
+    assert (answer.status_code, answer.json()["code"]) == (404, "TaskNotFound")
+
+
+async def test_the_operators_limit_holds_here_too(tmp_path):
+    with FakeService() as service:
+        settings = make_settings(tmp_path, service, WAN_MCP_DAILY_IMAGE_LIMIT="1")
+        async with running_studio(settings) as studio:
+            first = await order(studio, "a flower")
+            app = make_site(studio, Secrets("token"), frozenset({HOST}))
+            async with httpx.AsyncClient(
+                transport=httpx.ASGITransport(app=app),
+                base_url=f"http://{HOST}/token/",
+                headers={"Sec-Fetch-Site": "same-origin"},
+            ) as site:
+                answer = await again(site, first.local_id)
+
+        assert (answer.status_code, answer.json()["code"]) == (429, "DailyImageLimit")
+        assert len(service.creates) == 1

@@ -1,0 +1,114 @@
+import json
+import re
+
+import pytest
+
+from wan_mcp_tools.shared import parameters
+from wan_mcp_tools.shared.catalogue import MODELS, Catalogue
+from wan_mcp_tools.shared.model_facts import describe_model, find_default, list_models
+from wan_mcp_tools.shared.offer import Offer
+from wan_mcp_tools.shared.tool import Arguments
+
+
+def make_offer(
+    default_region="singapore", keys=("singapore", "sandbox"), default_model="wan2.6-t2i", extra=(), **more
+):
+    return Offer(Catalogue(extra), default_model, default_region, frozenset(keys), **more)
+
+
+def cheapest(region):
+    prices = {model.id: model.price(region) for model in MODELS if region in model.regions}
+    least = min(price.amount for price in prices.values() if price)
+    return {model_id for model_id, price in prices.items() if price and price.amount == least}
+
+
+def test_the_list_answers_which_model_is_cheapest_in_each_region():
+    ranked = list_models(make_offer())["cheapest_first"]
+
+    for region, lines in ranked.items():
+        assert lines[0].split()[0] in cheapest(region)
+        amounts = [float(re.search(r"\(([\d.]+) ", line)[1]) for line in lines]
+        assert amounts == sorted(amounts)
+    assert set(ranked) == {"singapore", "beijing", "virginia"}
+
+
+def test_the_list_names_every_model_its_regions_and_its_price_there_in_three_kilobytes():
+    facts = list_models(make_offer())
+
+    assert [model["id"] for model in facts["models"]] == [model.id for model in MODELS]
+    usual = next(model for model in facts["models"] if model["id"] == "wan2.6-t2i")
+    assert usual["regions"]["singapore"] == "0.03 USD"
+    assert usual["regions"]["frankfurt"] == "price not known"
+    assert usual["regions"]["sandbox"] == "free"
+    assert "2026-05" in facts["prices"]
+    assert len(json.dumps(facts).encode()) < 3_000
+
+
+def test_the_list_says_what_is_usual_here_and_which_regions_have_a_key():
+    facts = list_models(make_offer("beijing", ("beijing", "sandbox"), "WANX2.1-T2I-PLUS"))
+
+    assert facts["default_model"] == "wan2.1-t2i-plus"
+    assert [model["id"] for model in facts["models"] if model.get("default")] == ["wan2.1-t2i-plus"]
+    assert facts["default_region"] == "beijing"
+    assert facts["regions_with_key"] == ["beijing", "sandbox"]
+
+
+def test_a_default_that_does_not_exist_is_shown_as_it_is_set():
+    offer = make_offer(default_model="wan9")
+
+    assert find_default(offer) is None
+    assert list_models(offer)["default_model"] == "wan9"
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
+def test_the_facts_of_a_model_are_those_that_an_order_is_checked_by(model):
+    offer = make_offer()
+    facts = json.loads(json.dumps(describe_model(model, offer)))
+
+    assert facts["id"] == model.id
+    assert [place["region"] for place in facts["regions"]] == list(model.regions)
+    assert facts["n"]["maximum"] == model.max_n
+    assert facts["prompt"]["most_characters"] == model.prompt_limit
+    assert ("negative_prompt" in facts) == ("negative_prompt" in facts["parameters"])
+    assert ("prompt_extend" in facts["parameters"]) is model.has_prompt_extend
+    for ratio, size in facts["sizes"]["ratios"].items():
+        assert model.sizes.resolve(ratio) == size
+    for place in facts["regions"]:
+        price = model.price(place["region"])
+        assert place["price_of_one_image"].startswith(str(price.amount) if price else ("free", "price not known"))
+        assert place["has_key"] is (place["region"] in offer.keyed_regions)
+        assert place["ordered_by"] in place["protocols"]
+
+
+def test_the_facts_follow_the_operators_protocol_and_the_regions_spelling():
+    old = describe_model(Catalogue().find("wan2.1-t2i-turbo"), make_offer())
+    new = describe_model(Catalogue().find("wan2.6-t2i"), make_offer(prefer_sync=True))
+
+    assert {place["region"]: place.get("id_there") for place in old["regions"]}["beijing"] == "wanx2.1-t2i-turbo"
+    assert old["aliases"] == ["wanx2.1-t2i-turbo"]
+    assert {place["region"]: place["ordered_by"] for place in new["regions"]}["singapore"] == "sync"
+
+
+def test_a_model_that_the_operator_added_is_listed_without_a_price():
+    offer = make_offer(extra=({"id": "wan9-t2i", "protocol": "async", "regions": ["singapore"]},))
+    line = list_models(offer)["models"][-1]
+
+    assert line["id"] == "wan9-t2i"
+    assert line["regions"] == {"singapore": "price not known", "sandbox": "free"}
+
+
+def test_the_tool_list_alone_says_which_model_is_cheapest_and_what_the_usual_ones_cost():
+    class Order(Arguments):
+        model: parameters.ModelId = None
+
+    words = Order.model_json_schema()["properties"]["model"]["description"]
+    told = words.partition("Cheapest: ")[2]
+    here, _, in_beijing = told.partition("; in beijing ")
+
+    assert here.split()[0] in cheapest("singapore")
+    assert in_beijing.split()[0].rstrip(",") in cheapest("beijing")
+    singapore = {model.id: str(model.price("singapore").amount) for model in MODELS if model.price("singapore")}
+    assert here.split()[1] == singapore[here.split()[0]]
+    assert "0.04 CNY" in in_beijing
+    assert singapore["wan2.6-t2i"] == singapore["wan2.7-image"] == "0.03"
+    assert f"wan2.7-image-pro (to 4K) {singapore['wan2.7-image-pro']}" in words
