@@ -95,8 +95,8 @@ def _too_late(order: OrderRecord) -> NotCancelableError:
     can_help = False
     if order.stage is Stage.SENDING and order.protocol == WireProtocol.SYNC:
         message = (
-            f"The order {order.local_id} is being made by the synchronous protocol, which knows no cancelling. It will "
-            "be finished, charged and saved."
+            f"The order {order.local_id} is being made by the synchronous protocol, which knows no cancelling. It "
+            "will be finished, charged and saved."
         )
     elif order.stage is Stage.SENDING:
         message = f"The order {order.local_id} is being sent and cannot be cancelled at this moment."

@@ -204,6 +204,14 @@ async def _being_sent(stage: Stage):
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
+async def _being_made(stage: Stage):
+    with FakeService(duration=2.0, pending=0.0) as service:
+        async with stage.server(service, WAN_MCP_PROTOCOL="sync") as call:
+            order = await call.make(wait_seconds=0)
+            await _until(lambda: service.creates)
+            return await call("cancel_task", task_id=order.structured_content["task_id"])
+
+
 async def _lost_one(stage: Stage):
     with FakeService() as service:
         service.script("create", "drop-before")
@@ -218,5 +226,6 @@ CANCELS = (
     Situation("cancelling", "the task has begun", "no", "perhaps", _too_late),
     Situation("cancelling", "the task has ended", "no", "yes", _ended),
     Situation("cancelling", "the order is being sent", "yes", "perhaps", _being_sent),
+    Situation("cancelling", "the order is under way by the synchronous protocol", "no", "perhaps", _being_made),
     Situation("cancelling", "the answer to the order was lost", "no", "perhaps", _lost_one),
 )

@@ -1,8 +1,8 @@
 """What the gallery's page is told: orders in pages, found by words and by what they are, and their pictures."""
 
 import io
-import os
 import sqlite3
+from pathlib import Path
 
 import anyio
 import pytest
@@ -189,7 +189,7 @@ async def test_an_image_is_its_file(studio, site):
 
 async def test_a_file_that_is_gone_is_told_as_such(album, site, settings):
     entry = await read(site, "orders/local-000001")
-    os.unlink(entry["facts"]["images"][0]["path"])
+    Path(entry["facts"]["images"][0]["path"]).unlink()
 
     after = (await read(site, "orders"))["orders"][1]
     assert "images" not in after["facts"]
