@@ -1,4 +1,4 @@
-// The view in a real browser: `node tests/browser/run.mjs [words of a scenario]`.
+// The view and the gallery in a real browser: `node tests/browser/run.mjs [words of a scenario]`.
 // Takes packages from WAN_MCP_NODE_MODULES or tests/judges/node_modules, Python from WAN_MCP_PYTHON or .venv,
 // the browser from WAN_MCP_CHROMIUM or a usual place. Pictures go to WAN_MCP_SCREENSHOTS if that is set.
 
@@ -6,6 +6,8 @@ import assert from "node:assert/strict";
 import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { galleryScenarios } from "./gallery_scenarios.mjs";
+import { endGalleries, openGallery } from "./gallery_stage.mjs";
 import { load } from "./packages.mjs";
 import { scenarios } from "./scenarios.mjs";
 import { openHost, readView, serveSite, startServer } from "./stage.mjs";
@@ -18,9 +20,11 @@ const MOST_MILLISECONDS = 60_000;
 const AT_ONCE = 3;
 
 async function play(name, { run, ...options }, { browser, site, client, view }) {
-  const host = await openHost(browser, site, client, { view, ...options });
+  const isView = name.startsWith("the view");
+  const host = isView ? await openHost(browser, site, client, { view, ...options }) : await openGallery(browser, PYTHON, options);
+  const home = isView ? `${site.url}/` : host.url;
   const shot = async (as) => {
-    if (SCREENSHOTS) await host.page.screenshot({ path: join(SCREENSHOTS, `${as}.png`), fullPage: true });
+    if (SCREENSHOTS) await host.page.screenshot({ path: join(SCREENSHOTS, `${as}.png`), fullPage: isView });
   };
   let timer;
   const late = new Promise((_, reject) => {
@@ -29,7 +33,7 @@ async function play(name, { run, ...options }, { browser, site, client, view }) 
   try {
     await Promise.race([run(host, shot), late]);
     assert.deepEqual(host.troubles, [], "the console has complaints");
-    const left = host.requests.filter((url) => !url.startsWith(`${site.url}/`) && !url.startsWith("data:"));
+    const left = host.requests.filter((url) => !url.startsWith(home) && !url.startsWith("data:"));
     assert.deepEqual(left, [], "something was asked of the network");
     return true;
   } catch (error) {
@@ -54,7 +58,8 @@ async function main() {
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   const wanted = process.argv.slice(2).join(" ");
-  const open = Object.entries(scenarios).filter(([name]) => name.includes(wanted));
+  const all = [...Object.entries(scenarios).map(([name, each]) => [`the view ${name}`, each]), ...Object.entries(galleryScenarios).map(([name, each]) => [`the gallery ${name}`, each])];
+  const open = all.filter(([name]) => name.includes(wanted));
   assert.ok(open.length, `no scenario has ${wanted} in its name`);
   let failed = 0;
   const work = async () => {
@@ -63,13 +68,14 @@ async function main() {
       const began = Date.now();
       const passed = await play(name, scenario, { browser, site, client, view });
       failed += passed ? 0 : 1;
-      console.log(`${passed ? "ok    " : "FAILED"} ${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  the view ${name}`);
+      console.log(`${passed ? "ok    " : "FAILED"} ${((Date.now() - began) / 1000).toFixed(1).padStart(5)} s  ${name}`);
     }
   };
   try {
     await Promise.all(Array.from({ length: AT_ONCE }, work));
   } finally {
     await browser.close();
+    await endGalleries();
     site.close();
     await client.close();
   }

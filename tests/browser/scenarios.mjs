@@ -29,7 +29,7 @@ const pictures = (host, count) =>
 const says = (host, words, timeout = 10_000) => host.frame.getByRole("status").filter({ hasText: words }).first().waitFor({ timeout });
 const button = (host, name) => host.frame.getByRole("button", { name });
 
-async function checkAccess(host) {
+export async function checkAccess(host) {
   await host.frame.evaluate(AXE);
   const found = await host.frame.evaluate(async () => {
     const { violations, incomplete } = await window.axe.run(document, { resultTypes: ["violations", "incomplete"] });
@@ -41,7 +41,7 @@ async function checkAccess(host) {
 }
 
 /** The library cannot tell what lies behind a dialog. Here it is plain: text on the dialog's own ground. */
-async function checkDialog(host) {
+export async function checkDialog(host) {
   await checkAccess(host);
   const weak = await host.frame.evaluate(() => {
     const light = (colour) => {
@@ -58,7 +58,7 @@ async function checkDialog(host) {
   assert.deepEqual(weak.weak, []);
 }
 
-async function checkWidth(host) {
+export async function checkWidth(host) {
   const wide = await host.frame.evaluate(() => {
     const right = document.documentElement.clientWidth;
     const reaches = (each) => each.checkVisibility() && (each.getBoundingClientRect().right > right || each.getBoundingClientRect().left < 0);

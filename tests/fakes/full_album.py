@@ -1,10 +1,11 @@
 """
 A ledger with many orders and real, small images, written in one go.
 
-As a program: `python full_album.py STATE_FOLDER PICTURES_FOLDER COUNT`.
+As a program: `python full_album.py STATE_FOLDER PICTURES_FOLDER COUNT [PAINTED [SUBJECT ...]]`.
 """
 
 import json
+import math
 import sys
 import time
 from functools import partial
@@ -38,22 +39,26 @@ def paint(path: Path, number: int, size: tuple[int, int]) -> int:
     width, height = size
     image = Image.new("RGB", size)
     draw = ImageDraw.Draw(image)
-    hue = number * 47 % 360
+    hue = (190 + number * 23 % 140) % 360
     for y in range(height):
-        draw.line((0, y, width, y), fill=_colour(hue, 55, 78 - 38 * y // height))
+        draw.line((0, y, width, y), fill=_colour(hue, 42, 84 - 34 * y // height))
     sun = (width * (20 + number * 13 % 60) // 100, height * (18 + number * 7 % 22) // 100)
-    draw.circle(sun, min(size) // 9, fill=_colour(hue + 40, 70, 92))
+    draw.circle(sun, min(size) // 9, fill=_colour(hue + 40, 60, 95))
     for layer in range(3):
         top = height * (52 + layer * 15) // 100
-        points = [
-            (width * step // 8, top + ((number * 31 + step * 53 + layer * 97) % (height // 7))) for step in range(9)
+        steps = [step / 24 for step in range(25)]
+        wave = [
+            math.sin(step * (4 + layer * 3) + number + layer) + math.sin(step * 11 + number * 3) / 3 for step in steps
         ]
-        draw.polygon([(0, height), *points, (width, height)], fill=_colour(hue + 150, 35, 44 - layer * 13))
+        points = [(width * step, top + height * swing / 14) for step, swing in zip(steps, wave, strict=True)]
+        draw.polygon([(0, height), *points, (width, height)], fill=_colour(hue + 20, 30, 46 - layer * 13))
     image.save(path)
     return path.stat().st_size
 
 
-def fill(state: Path, pictures: Path, count: int, *, now: float, painted: int | None = None) -> int:
+def fill(
+    state: Path, pictures: Path, count: int, *, now: float, painted: int | None = None, subjects=SUBJECTS
+) -> int:
     """
     Write orders down until there are `count` images; give the number of orders.
 
@@ -65,7 +70,7 @@ def fill(state: Path, pictures: Path, count: int, *, now: float, painted: int | 
     while made < count:
         number = len(rows)
         images = 0 if number % 17 == 5 else min(2 if number % 9 == 4 else 1, count - made)
-        rows.append(_order(number, images, pictures, now - 600 - number * 2_400.0, painted))
+        rows.append(_order(number, images, pictures, now - 600 - number * 2_400.0, painted, subjects))
         made += images
     connection = Connection(state / "ledger.sqlite3")
     connection.write(partial(_write, rows=rows), patience=5)
@@ -79,13 +84,13 @@ def _write(database, rows) -> None:
         write_images(database, values["local_id"], images)
 
 
-def _order(number: int, count: int, pictures: Path, moment: float, painted: int | None):
+def _order(number: int, count: int, pictures: Path, moment: float, painted: int | None, subjects):
     size = SIZES[number % len(SIZES)]
     region = "sandbox" if number % 5 == 3 else "singapore"
     request = ImageRequest(
         model=MODELS[number % len(MODELS)],
         region=region,
-        prompt=f"{SUBJECTS[number % len(SUBJECTS)]}, number {number}",
+        prompt=f"{subjects[number % len(subjects)]}, number {number}",
         size=f"{size[0] * 4}*{size[1] * 4}",
         n=max(1, count),
         seed=number if number % 2 else None,
@@ -158,5 +163,13 @@ def _colour(hue: int, saturation: int, light: int) -> str:
 
 
 if __name__ == "__main__":
-    orders = fill(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), now=time.time())
+    state, pictures, count, *rest = sys.argv[1:]
+    orders = fill(
+        Path(state),
+        Path(pictures),
+        int(count),
+        now=time.time(),
+        painted=int(rest[0]) if rest else None,
+        subjects=rest[1:] or SUBJECTS,
+    )
     print(json.dumps({"orders": orders}))

@@ -52,7 +52,8 @@ def sandbox(
     """
     Serve the offline sandbox over HTTP.
 
-    Prints the base URL for any DashScope client and serves until Ctrl-C.
+    Prints the base URL for any DashScope client and serves until Ctrl-C. Sandboxes under one state folder share
+    their tasks, as programs on one account do; WAN_MCP_STATE_DIR keeps them apart.
     """
     options = make_options(**switches)
     settings = shell.read_settings()
@@ -95,7 +96,8 @@ async def run_sandbox(options: "SandboxOptions", address: Address, state_dir: Pa
 
     def announce(url: str) -> None:
         console.say(f"{url}/api/v1")
-        console.note("Set DASHSCOPE_HTTP_BASE_URL to this, and any key that is accepted. Ctrl-C ends it.")
+        console.note("Any DashScope client: set DASHSCOPE_HTTP_BASE_URL to this, and any key that is accepted.")
+        console.note(f"wan-mcp also needs WAN_MCP_IMAGE_HOSTS={url.partition('//')[2]}. Ctrl-C ends this.")
 
     try:
         await serve(options, address.host, address.port, state_dir, ready=announce)

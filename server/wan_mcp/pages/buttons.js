@@ -95,7 +95,10 @@ export class WanConfirm extends HTMLElement {
     group.addEventListener("keydown", (event) => {
       // Nor is a key that is still held since the first press.
       if (event.repeat) event.preventDefault();
-      if (event.key === "Escape") decide(false)(event);
+      if (event.key !== "Escape") return;
+      // Only the question is closed, not also the dialog that it may stand in.
+      event.preventDefault();
+      decide(false)(event);
     });
     this.toggleAttribute("asking", true);
     this.replaceChildren(group);

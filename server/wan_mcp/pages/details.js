@@ -7,6 +7,8 @@ import "./status.js";
 import { momentWords } from "./times.js";
 import { sizeWords } from "./words.js";
 
+const UNCHARGED = { FAILED: "nothing", CANCELED: "nothing" };
+
 function factRows(entry) {
   const { order = {}, facts } = entry;
   return [
@@ -18,7 +20,7 @@ function factRows(entry) {
     ["Prompt rewriting", order.prompt_extend === undefined ? null : order.prompt_extend ? "on" : "off"],
     ["Watermark", order.watermark ? "on" : null],
     ["Ordered", momentWords(entry.created_at)],
-    ["Cost", entry.cost ?? (facts.status === "SUCCEEDED" ? null : "nothing was charged as far as is known")],
+    ["Cost", entry.cost ?? UNCHARGED[facts.status] ?? "not known"],
     ["Task", facts.task_id],
     ["Code", facts.code],
   ].filter(([, words]) => words !== null && words !== undefined && words !== "");

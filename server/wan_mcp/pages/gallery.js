@@ -128,7 +128,8 @@ class Gallery {
     this.#showRunning(shown);
     const { orders, images } = news.count;
     const words = `${countWords(images, "image")} of ${countWords(orders, "order")}`;
-    if (this.#found.textContent !== words) this.#found.textContent = words;
+    if (!orders && this.#filters.isEmpty) this.#found.textContent = "";
+    else if (this.#found.textContent !== words) this.#found.textContent = words;
     const seen = JSON.stringify([news.count, news.orders.map((entry) => entry.id)]);
     const isFirst = this.#seen === "";
     if (seen === this.#seen) return;

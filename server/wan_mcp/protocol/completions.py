@@ -10,6 +10,7 @@ from wan_mcp.protocol.faults import as_request_error
 from wan_mcp.protocol.resources import IMAGE, MODEL, TASK
 from wan_mcp_tools.shared.catalogue import Model
 from wan_mcp_tools.shared.errors import RequestRefusedError, WanError
+from wan_mcp_tools.shared.model_facts import find_default
 from wan_mcp_tools.shared.offer import Offer
 from wan_mcp_tools.shared.ports import Studio
 from wan_mcp_tools.shared.prompt import Prompt
@@ -109,7 +110,8 @@ def _list_models(offer: Offer, chosen: Chosen) -> list[str]:
         for model in offer.catalogue.models
         if (region is None or region in model.regions) and (not size or model.sizes.allows(size))
     ]
-    return sorted(found, key=lambda model_id: model_id != offer.default_model)
+    default = find_default(offer)
+    return sorted(found, key=lambda model_id: model_id != default)
 
 
 def _list_sizes(offer: Offer, chosen: Chosen) -> list[str]:

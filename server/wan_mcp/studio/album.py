@@ -26,6 +26,7 @@ class StudioAlbum:
         self._fetcher = fetcher
         self._pictures = pictures
         self._shelf = Shelf(parts.settings.state_dir / "thumbnails")
+        self._surveyed: tuple[object, AlbumQuery, AlbumSurvey] | None = None
 
     async def page(self, query: AlbumQuery, *, limit: int, cursor: str | None) -> TaskPage:
         """Give the orders that a query means, newest first."""
@@ -48,7 +49,13 @@ class StudioAlbum:
     async def survey(self, query: AlbumQuery) -> AlbumSurvey:
         """Count what a query finds."""
         ledger = self._parts.ledger
-        return await ledger.survey(query) if await ledger.exists() else AlbumSurvey()
+        token = await ledger.token()
+        if token is None or not await ledger.exists():
+            return AlbumSurvey()
+        # A page asks every two seconds, and a ledger may be large.
+        if self._surveyed is None or self._surveyed[:2] != (token, query):
+            self._surveyed = (token, query, await ledger.survey(query))
+        return self._surveyed[2]
 
     async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image; it is drawn once and kept."""

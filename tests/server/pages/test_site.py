@@ -2,7 +2,6 @@
 
 import io
 import sqlite3
-from pathlib import Path
 
 import anyio
 import pytest
@@ -189,7 +188,7 @@ async def test_an_image_is_its_file(studio, site):
 
 async def test_a_file_that_is_gone_is_told_as_such(album, site, settings):
     entry = await read(site, "orders/local-000001")
-    Path(entry["facts"]["images"][0]["path"]).unlink()
+    await anyio.Path(entry["facts"]["images"][0]["path"]).unlink()
 
     after = (await read(site, "orders"))["orders"][1]
     assert "images" not in after["facts"]

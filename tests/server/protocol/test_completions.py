@@ -41,6 +41,11 @@ async def test_models_are_completed_by_their_beginning_in_any_case_the_default_f
     assert none == []
 
 
+async def test_the_default_model_comes_first_however_its_setting_spells_it(tmp_path):
+    async with Client(_server(make_settings(tmp_path, WAN_MCP_MODEL="WAN2.7-Image"))) as client:
+        assert (await _values(client, PICTURE, "model"))[0] == "wan2.7-image"
+
+
 async def test_models_are_those_of_the_chosen_region_and_size(tmp_path):
     async with Client(_server(make_settings(tmp_path))) as client:
         assert await _values(client, PICTURE, "model", region="us-east-1") == ["wan2.6-t2i"]

@@ -1,0 +1,317 @@
+// What the gallery does in a browser, one sentence each.
+
+import assert from "node:assert/strict";
+import { readdirSync, renameSync } from "node:fs";
+import { join } from "node:path";
+import { checkAccess, checkDialog, checkWidth } from "./scenarios.mjs";
+
+const HOSTILE = `<img src="https://example.com/x.png" onerror="document.title='broken'"><script>document.title="broken"</script>`;
+const NETWORK_TROUBLE = /Failed to load resource/;
+
+const button = (host, name) => host.page.getByRole("button", { name });
+const dialog = (host) => host.page.getByRole("dialog");
+const cells = (host) => host.page.locator(".cell");
+const countCells = (host, count) => host.page.waitForFunction((wanted) => document.querySelectorAll(".cell").length === wanted, count);
+const ordersOf = (page) => page.evaluate(() => [...new Set([...document.querySelectorAll(".cell")].map((cell) => cell.dataset.order))]);
+
+/** Wait until the first pictures are on the screen. */
+function pictures(host, count = 6) {
+  return host.page.waitForFunction((wanted) => {
+    const images = [...document.querySelectorAll("wan-card img")].slice(0, wanted);
+    return images.length === wanted && images.every((image) => image.complete && image.naturalWidth > 0);
+  }, count);
+}
+
+async function openFirst(host) {
+  await host.page.locator(".cell button.frame").first().click();
+  await dialog(host).waitFor();
+  await host.page.waitForFunction(() => document.querySelector("dialog img").naturalWidth > 0);
+}
+
+/** Look at the page, an image, the question before an order, and the costs, as a person with this screen does. */
+function look(width, colorScheme, options = {}) {
+  return {
+    width,
+    height: width < 500 ? 780 : 900,
+    colorScheme,
+    ...options,
+    async run(host, shot) {
+      const name = `gallery-${width}-${colorScheme}${options.forcedColors ? "-forced" : ""}`;
+      await pictures(host, 4);
+      await host.page.getByRole("heading", { name: "Today" }).waitFor();
+      await shot(name);
+      await checkAccess(host);
+      await checkWidth(host);
+      await openFirst(host);
+      await shot(`${name}-image`);
+      await checkWidth(host);
+      if (!options.forcedColors) await checkDialog(host);
+      await button(host, "Order again").click();
+      await button(host, "Order 1 image").waitFor();
+      await shot(`${name}-question`);
+      await checkAccess(host);
+      await host.page.keyboard.press("Escape");
+      await button(host, "Close").click();
+      await button(host, /^Costs/).click();
+      if (width < 1180) await button(host, /^Filter/).click();
+      await host.page.getByRole("table", { name: "By model" }).waitFor();
+      await shot(`${name}-costs`);
+      await checkAccess(host);
+      await checkWidth(host);
+      assert.equal(host.posts(), 0);
+    },
+  };
+}
+
+export const galleryScenarios = {
+  "shows everything, light, on a desk": look(1280, "light"),
+  "shows everything, dark, on a desk": look(1280, "dark"),
+  "shows everything, light, on a phone": look(360, "light"),
+  "shows everything, dark, on a phone": look(360, "dark"),
+  "shows everything at 320 pixels": look(320, "light"),
+  "shows everything in forced colours": look(1280, "dark", { forcedColors: "active" }),
+  "tells all that is known of an image": {
+    async run(host) {
+      await pictures(host);
+      await host.page.locator('.cell[data-order="local-000001"] button').click();
+      const facts = await dialog(host).locator("dl.facts-table").innerText();
+      for (const words of [/Model\s+wan2\.6-t2i/, /Region\s+singapore/, /Size ordered\s+1536 × 864/, /Seed\s+1\b/, /Prompt rewriting\s+on/, /Ordered\s+\d+ \w+ \d{4}/, /Cost\s+about 0\.03 USD \(indicative/, /Task\s+0{8}-/]) assert.match(facts, words);
+      await dialog(host).getByText("Prompt as the service rewrote it").click();
+      await dialog(host).getByText(/Fine detail, soft light/).waitFor();
+      await host.page.keyboard.press("ArrowLeft");
+      await dialog(host).getByText("Without: text, watermark, people").waitFor();
+      const path = join(host.gallery.folder, "pictures/20261122-picture-000000-1.png");
+      await dialog(host).getByText(path).waitFor();
+      await host.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+      await button(host, "Copy path").click();
+      await button(host, "Copied").waitFor();
+      assert.equal(await host.page.evaluate(() => navigator.clipboard.readText()), path);
+    },
+  },
+  "finds by words and by choices, and finds the same after a reload": {
+    async run(host) {
+      const box = host.page.getByRole("searchbox");
+      await countCells(host, 42);
+      await box.fill("red FOX");
+      await host.page.waitForFunction(() => document.querySelectorAll(".cell").length < 10);
+      const found = await cells(host).allInnerTexts();
+      assert.ok(found.length > 2 && found.every((words) => words.includes("A red fox")));
+      await host.page.getByRole("status").filter({ hasText: /^\d images of \d orders$/ }).waitFor();
+      await host.page.getByLabel("Region").selectOption("sandbox");
+      await host.page.waitForFunction((before) => document.querySelectorAll(".cell").length < before, found.length);
+      const narrow = await ordersOf(host.page);
+      await host.page.reload();
+      await host.page.waitForFunction((count) => document.querySelectorAll(".cell").length === count, narrow.length);
+      assert.deepEqual(await ordersOf(host.page), narrow);
+      assert.equal(await box.inputValue(), "red FOX");
+      assert.equal(await host.page.getByLabel("Region").inputValue(), "sandbox");
+      await box.fill("nothing has these words");
+      await host.page.getByText("Nothing fits.").waitFor();
+      await checkAccess(host);
+      await button(host, "Show everything").click();
+      await countCells(host, 42);
+      assert.equal(new URL(host.page.url()).search, "");
+      await host.page.getByLabel("To", { exact: true }).fill("2001-01-01");
+      await host.page.getByText("Nothing fits.").waitFor();
+      await host.page.getByLabel("To", { exact: true }).fill("");
+      await host.page.getByLabel("State").selectOption("failed");
+      await countCells(host, 2);
+      await host.page.getByText("Refused by the service's inspection").waitFor();
+      await host.page.getByText("The order failed").waitFor();
+    },
+  },
+  "tells why an order failed and what to do, and offers no second try of refused words": {
+    async run(host, shot) {
+      await host.page.getByLabel("State").selectOption("failed");
+      await countCells(host, 2);
+      await button(host, "Details").first().click();
+      await dialog(host).getByText("Say it in other words.").waitFor();
+      assert.equal(await button(host, "Order again").count(), 0);
+      await checkAccess(host);
+      await button(host, "Next image").click();
+      await dialog(host).getByText("Order again in a while.").waitFor();
+      await dialog(host).getByText("InternalError").waitFor();
+      await button(host, "Order again").waitFor();
+      await shot("gallery-failed");
+    },
+  },
+  "orders again only after a second press, shows it running, then its image": {
+    album: { images: 4, painted: 2 },
+    async run(host, shot) {
+      await pictures(host, 4);
+      await host.page.locator('.cell[data-order="local-000003"] button').click();
+      await button(host, "Order again").dblclick();
+      await dialog(host).getByText("Order 1 image with the same settings? Cost: free.").waitFor();
+      assert.equal(host.posts(), 0, "a double click must not order");
+      await button(host, "Cancel").click();
+      await button(host, "Order again").click();
+      await button(host, "Order 1 image").click();
+      await dialog(host).getByText("Ordered", { exact: true }).waitFor();
+      await host.page.keyboard.press("Escape");
+      const running = host.page.getByRole("region", { name: "Running" });
+      await running.getByText(/Painting|Waiting at the service/).waitFor();
+      await shot("gallery-running");
+      await checkAccess(host);
+      await checkWidth(host);
+      await countCells(host, 5);
+      await running.waitFor({ state: "hidden" });
+      await pictures(host, 5);
+      const [newest] = await ordersOf(host.page);
+      assert.match(newest, /^local-[0-9a-f]{32}$/);
+      assert.equal(host.posts(), 1);
+      await host.page.getByText("5 images of 5 orders").waitFor();
+    },
+  },
+  "says why it could not order": {
+    album: { images: 3, painted: 1 },
+    pardoned: NETWORK_TROUBLE,
+    async run(host) {
+      await openFirst(host);
+      await button(host, "Order again").click();
+      await button(host, "Order 1 image").click();
+      await dialog(host).getByText("Not ordered").waitFor();
+      await dialog(host).getByText(/DASHSCOPE_API_KEY/).waitFor();
+      await button(host, "Order again").waitFor();
+    },
+  },
+  "shows what other programs order, without a reload": {
+    album: { images: 2, painted: 1 },
+    async run(host) {
+      await pictures(host, 2);
+      await host.gallery.command("generate", "A heron", "--wait-seconds", "0");
+      await host.page.getByRole("region", { name: "Running" }).getByText("A heron").waitFor();
+      await host.page.locator(".cell").filter({ hasText: "A heron" }).waitFor();
+      await pictures(host, 3);
+    },
+  },
+  "says what to do while nothing was ordered": {
+    album: { images: 0 },
+    async run(host, shot) {
+      await host.page.getByText("Nothing was ordered yet.").waitFor();
+      await shot("gallery-empty");
+      await checkAccess(host);
+      await host.gallery.command("generate", "A heron");
+      await pictures(host, 1);
+      assert.equal(await host.page.getByText("Nothing was ordered yet.").isVisible(), false);
+    },
+  },
+  "tells of a file that is gone, and of one that cannot be shown": {
+    album: { images: 4, painted: 4 },
+    pardoned: NETWORK_TROUBLE,
+    closed: true,
+    async run(host) {
+      const folder = join(host.gallery.folder, "pictures");
+      const [first] = readdirSync(folder).sort();
+      await host.page.route("**/thumbnails/local-000001/1", (route) => route.fulfill({ status: 422, json: { message: "It is no picture." } }));
+      await host.page.goto(host.url);
+      await host.page.locator('.cell[data-order="local-000001"]').getByText("Cannot be shown").waitFor();
+      renameSync(join(folder, first), join(folder, "moved.png"));
+      await host.page.reload();
+      await host.page.locator('.cell[data-order="local-000000"]').getByText("The file is gone").waitFor();
+      await button(host, "Details").first().click();
+      await dialog(host).getByText(/moved or deleted/).waitFor();
+    },
+  },
+  "says when its program has ended": {
+    album: { images: 2, painted: 1 },
+    pardoned: /Failed to load resource|ERR_CONNECTION/,
+    async run(host) {
+      await pictures(host, 2);
+      await host.gallery.end();
+      await host.page.getByText("The gallery has ended").waitFor();
+      await host.page.getByText("wan-mcp gallery").waitFor();
+    },
+  },
+  "shows words as words": {
+    album: { images: 4, painted: 1, subjects: [HOSTILE] },
+    async run(host) {
+      await pictures(host, 4);
+      await openFirst(host);
+      await dialog(host).locator(".prompt-words").getByText(`${HOSTILE}, number 0`, { exact: true }).waitFor();
+      await host.page.keyboard.press("Escape");
+      await host.page.getByRole("searchbox").fill(HOSTILE);
+      await host.page.waitForTimeout(600);
+      await countCells(host, 4);
+      assert.equal(await host.page.title(), "Pictures by Wan");
+      assert.equal(await host.page.evaluate(() => document.querySelectorAll("script").length), 1);
+    },
+  },
+  "can be walked by keyboard alone": {
+    async run(host) {
+      await pictures(host);
+      const focus = () => host.page.evaluate(() => {
+        const active = document.activeElement;
+        const label = active.getAttribute("aria-label") ?? active.closest("label")?.querySelector("span")?.textContent ?? active.querySelector("img")?.alt ?? active.innerText;
+        return (label ?? active.tagName).trim().replace(/\s+/g, " ");
+      });
+      const walked = [];
+      for (let step = 0; step < 30 && !walked.at(-1)?.startsWith("A red fox"); step += 1) {
+        await host.page.keyboard.press("Tab");
+        const outline = await host.page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+        assert.notEqual(outline, "none", `no visible focus on ${await focus()}`);
+        const now = await focus();
+        if (now !== walked.at(-1)) walked.push(now);
+      }
+      assert.deepEqual(walked.slice(0, 6), ["Search prompts and ids", "State", "Model", "Region", "From", "To"]);
+      assert.match(walked[6], /^Costs: about/);
+      assert.match(walked[7], /^A small flower shop/);
+      await host.page.keyboard.press("Enter");
+      await dialog(host).waitFor();
+      assert.equal(await focus(), "Close");
+      await host.page.keyboard.press("ArrowLeft");
+      await host.page.keyboard.press("ArrowRight");
+      const inside = [];
+      for (let step = 0; step < 6; step += 1) {
+        await host.page.keyboard.press("Tab");
+        inside.push(await focus());
+      }
+      assert.ok(["Previous image", "Next image", "Copy path", "Order again"].every((name) => inside.includes(name)), inside.join(", "));
+      await host.page.keyboard.press("Escape");
+      await dialog(host).waitFor({ state: "hidden" });
+      assert.match(await focus(), /^A red fox/, "the focus goes back to where it was");
+      assert.equal(host.posts(), 0);
+    },
+  },
+  "opens with two thousand images at once, and scrolls to the last": {
+    album: { images: 2000, painted: 120 },
+    reducedMotion: "no-preference",
+    async run(host) {
+      await pictures(host, 12);
+      const opened = await host.page.evaluate(() => performance.now());
+      const work = await host.page.context().newCDPSession(host.page);
+      await work.send("Performance.enable");
+      await host.page.reload();
+      await pictures(host, 12);
+      const again = await host.page.evaluate(() => performance.now());
+      const { metrics } = await work.send("Performance.getMetrics");
+      const busy = metrics.filter(({ name }) => ["ScriptDuration", "LayoutDuration", "RecalcStyleDuration"].includes(name)).reduce((sum, { value }) => sum + value, 0);
+      const asked = host.requests.filter((url) => url.includes("/thumbnails/")).length;
+      assert.ok(asked < 200, `${asked} thumbnails for two openings`);
+      assert.ok((await cells(host).count()) < 120);
+      assert.ok(busy < 0.6, `the page itself was busy for ${busy.toFixed(2)} s`);
+      await host.page.getByText("2,000 images of 1,913 orders").waitFor();
+      const scroll = await host.page.evaluate(async () => {
+        const gaps = [];
+        let last = performance.now();
+        const began = last;
+        const isAtTheEnd = () => document.querySelector(".show-more").hidden && scrollY + innerHeight >= document.documentElement.scrollHeight - 4;
+        while (!isAtTheEnd() && last - began < 45_000) {
+          scrollBy(0, 500);
+          await new Promise(requestAnimationFrame);
+          const now = performance.now();
+          gaps.push(now - last);
+          last = now;
+        }
+        gaps.sort((one, other) => one - other);
+        return { seconds: (last - began) / 1000, median: gaps[gaps.length >> 1], late: gaps[Math.floor(gaps.length * 0.95)] };
+      });
+      // 2000 images, and the orders that have none.
+      assert.ok((await cells(host).count()) > 2000);
+      await host.page.waitForFunction(() => {
+        const seen = [...document.querySelectorAll("wan-card img")].slice(-6);
+        return seen.every((image) => image.naturalWidth > 0);
+      });
+      console.log(`       2000 images: open in ${Math.round(opened)} ms, again in ${Math.round(again)} ms (script, style and layout ${Math.round(busy * 1000)} ms); scrolled to the end in ${scroll.seconds.toFixed(1)} s, frames ${Math.round(scroll.median)} ms, 95 of 100 within ${Math.round(scroll.late)} ms`);
+    },
+  },
+};
