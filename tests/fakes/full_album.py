@@ -70,7 +70,9 @@ def fill(
     while made < count:
         number = len(rows)
         images = 0 if number % 17 == 5 else min(2 if number % 9 == 4 else 1, count - made)
-        rows.append(_order(number, images, pictures, now - 600 - number * 2_400.0, painted, subjects))
+        rows.append(
+            _order(number, images, pictures, now - 600 - number * 2_400.0, painted=painted, subjects=subjects)
+        )
         made += images
     connection = Connection(state / "ledger.sqlite3")
     connection.write(partial(_write, rows=rows), patience=5)
@@ -84,7 +86,7 @@ def _write(database, rows) -> None:
         write_images(database, values["local_id"], images)
 
 
-def _order(number: int, count: int, pictures: Path, moment: float, painted: int | None, subjects):
+def _order(number: int, count: int, pictures: Path, moment: float, *, painted: int | None, subjects):
     size = SIZES[number % len(SIZES)]
     region = "sandbox" if number % 5 == 3 else "singapore"
     request = ImageRequest(

@@ -46,6 +46,7 @@ class Progress:
         self._report = report
         self._first = first
         self._order: OrderRecord | None = None
+        self._shown = anyio.Event()
         self._changed = anyio.Event()
         self._started = parts.clock.monotonic()
         self._told_at = 0.0
@@ -58,6 +59,7 @@ class Progress:
         outcomes: list[T] = []
         errors: list[Exception] = []
         async with anyio.create_task_group() as group:
+            group.start_soon(self._learn)
             group.start_soon(self._tell, self._report)
             try:
                 outcomes.append(await work())
@@ -71,6 +73,7 @@ class Progress:
     def show(self, order: OrderRecord) -> None:
         """Take the newest state of the order that the call is about."""
         self._order = order
+        self._shown.set()
         self._changed.set()
 
     async def _tell(self, report: Report) -> None:
@@ -90,15 +93,14 @@ class Progress:
             _log.info("a caller could not be told of the progress", exc_info=True)
 
     async def _send(self, report: Report) -> None:
-        order = self._order
-        usual = None if order is None else await self._usually(order)
-        gone = self._gone()
+        order, gone = self._order, self._gone()
         if gone <= self._told_at:
             return
         self._told_at = gone
-        if order is None or usual is None:
+        if order is None:
             await report(gone, None, self._first)
             return
+        usual = self._usual or self._guess(order)
         elapsed = max(0.0, self._parts.clock.now() - (order.accepted_at or order.created_at))
         trouble = self._parts.news.trouble_of(order.local_id)
         # What takes longer than usual still has a little before it.
@@ -115,15 +117,18 @@ class Progress:
         named = self._order.task_id is not None
         return f"{self._order.status} {named} {trouble.code if trouble else ''}"
 
-    async def _usually(self, order: OrderRecord) -> "Usual":
-        """Learn from earlier tasks of the kind; where there is none yet, or the ledger is locked, guess."""
-        if self._usual is None:
-            try:
-                found = await self._parts.ledger.durations(order.region, order.model or "", order.images_ordered)
-            except LedgerError:
-                return self._guess(order)
-            self._usual = Usual(statistics.median(found), is_known=True) if found else self._guess(order)
-        return self._usual
+    async def _learn(self) -> None:
+        """Learn from earlier tasks of the kind. A report never waits for this: the ledger may be locked."""
+        await self._shown.wait()
+        order = self._order
+        if order is None:
+            return
+        try:
+            found = await self._parts.ledger.durations(order.region, order.model or "", order.images_ordered)
+        except LedgerError:
+            return
+        if found:
+            self._usual = Usual(statistics.median(found), is_known=True)
 
     def _guess(self, order: OrderRecord) -> "Usual":
         access = self._parts.settings.regions.get(order.region)
