@@ -18,6 +18,7 @@ from wan_mcp.cli.console import Console, standard_console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.person import Person, ask_key, the_person
 from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
+from wan_mcp.cli.table import lay_out
 from wan_mcp.clock import utc
 from wan_mcp_tools.shared.errors import RequestRefusedError
 
@@ -123,9 +124,8 @@ def run_list(scene: Scene, name: str) -> Exit:
     seen = look_around(HOSTS, scene.world(), name)
     rows = [("CLIENT", "FOUND", "CONFIGURED", "FILE")]
     rows += [(each.host.id, said[each.found], said[each.configured], str(each.file)) for each in seen]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    for row in rows:
-        scene.console.say("  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip())
+    for line in lay_out(rows):
+        scene.console.say(line)
     scene.console.note("Configure one with: wan-mcp install CLIENT. For any other: wan-mcp install --print")
     return Exit.DONE
 
@@ -195,6 +195,9 @@ def show(console: Console, proposal: "Proposal") -> None:
         console.note("  Only what is hidden here changes.")
     if proposal.without_a_trace:
         console.note(f"No trace of {order.host.title} was found on this machine; the file is made all the same.")
+    if proposal.elsewhere:
+        title = order.host.title
+        console.note(f"This is Linux inside Windows. If {title} runs on Windows, use wan-mcp install there.")
     if proposal.command is not None:
         console.note("By its own command: " + shlex.join(proposal.command.line))
     if proposal.new_key_file is not None:

@@ -8,6 +8,7 @@ from wan_mcp.cli.exits import Exit, exit_of_task
 from wan_mcp.cli.presenting import show_task, to_json
 from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, json_option, pass_shell, wait_option
 from wan_mcp.cli.table import lay_out
+from wan_mcp_tools.shared.errors import WanError
 from wan_mcp_tools.shared.ports import Studio, TaskPage
 from wan_mcp_tools.shared.tasks import Task, TaskStatus
 
@@ -67,16 +68,19 @@ def tasks(
 @click.command()
 @click.argument("task_id")
 @wait_option(0.0, "Wait this long for the end of the task.")
+@click.option("--again", is_flag=True, help="Fetch files that were moved or deleted again, while the service has them.")
 @json_option
 @env_file_option
 @pass_shell
 @click.pass_context
-def get(context: click.Context, shell: Shell, *, task_id: str, wait_seconds: float, as_json: bool) -> None:
+def get(
+    context: click.Context, shell: Shell, *, task_id: str, wait_seconds: float, again: bool, as_json: bool
+) -> None:
     """Show one task and print its saved paths."""
     settings = shell.read_settings()
 
     async def job(studio: WorkingStudio, console: Console) -> Exit:
-        return await run_get(studio, task_id, console, wait_seconds=wait_seconds, as_json=as_json)
+        return await run_get(studio, task_id, console, wait_seconds=wait_seconds, again=again, as_json=as_json)
 
     context.exit(shell.run(settings, job, follow=True))
 
@@ -97,17 +101,36 @@ def cancel(context: click.Context, shell: Shell, *, task_id: str, as_json: bool)
     context.exit(shell.run(settings, job, follow=False))
 
 
-async def run_get(studio: Studio, task_id: str, console: Console, *, wait_seconds: float, as_json: bool) -> Exit:
+async def run_get(
+    studio: Studio, task_id: str, console: Console, *, wait_seconds: float, again: bool = False, as_json: bool
+) -> Exit:
     """
-    Show one task, after a wait if one was asked for.
+    Show one task, after a wait if one was asked for; with `again`, files that are gone are fetched first.
 
     Raises:
         WanError: the task is not known, or cannot be asked for.
     """
     with console.progress() as report:
         task = await studio.get(task_id, wait_seconds=wait_seconds, report=report)
+    if again:
+        task = await fetch_again(studio, task, console)
     show_task(console, task, as_json=as_json)
     return exit_of_task(task)
+
+
+async def fetch_again(studio: Studio, task: Task, console: Console) -> Task:
+    """Fetch the images whose files are gone, say what could not be fetched, and give the task as it is then."""
+    gone = [image for image in task.failed_images if image.code == "FileGone"]
+    for image in gone:
+        try:
+            await studio.place_image(
+                task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
+            )
+        except WanError as error:
+            # What the task itself says of the image is not said twice.
+            if error.message != image.message:
+                console.note(f"Image {image.index}: {error}")
+    return await studio.get(task.task_id, wait_seconds=0, report=None) if gone else task
 
 
 async def run_cancel(studio: Studio, task_id: str, console: Console, *, as_json: bool) -> Exit:

@@ -24,6 +24,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"(?:Use|Call) list_tasks with remote=true", "Run wan-mcp tasks --remote"),
     (r"Use list_tasks", "See wan-mcp tasks"),
     (r"list_tasks with remote=true", "wan-mcp tasks --remote"),
+    (rf"download_image with task_id={_ID} and index=\d+ fetches", "wan-mcp get {id} --again fetches"),
     (r"prompt_extend=false", "--no-prompt-extend"),
     (r"fresh=true", "--fresh"),
 )

@@ -8,8 +8,9 @@ https://code.visualstudio.com/docs/copilot/reference/mcp-configuration for VS Co
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 
-from wan_mcp.hosts.environment import SECRETS
+from wan_mcp.hosts.environment import SECRETS, is_reference
 from wan_mcp.hosts.launch import Launch
 from wan_mcp.hosts.table import Host
 from wan_mcp.hosts.values import as_list, as_mapping
@@ -101,11 +102,22 @@ def hide_secrets(value: object) -> object:
     if isinstance(value, str):
         return mask(value)
     elements = as_list(value)
-    return [hide_secrets(each) for each in elements] if elements else value
+    # An option of a command may be followed by its value, or have it behind a sign of equality.
+    return [_hide_argument(before, each) for before, each in pairwise(("", *elements))] if elements else value
 
 
 def _hide(name: str, member: object) -> object:
-    plain = name.endswith("_PATH") or (isinstance(member, str) and (not member or member.startswith("$")))
+    plain = name.endswith("_PATH") or (isinstance(member, str) and (not member or is_reference(member)))
     if isinstance(member, str) and _SECRET_NAME.search(name) and not plain and member != SAMPLE_KEY:
         return "***"
     return hide_secrets(member)
+
+
+def _hide_argument(before: object, argument: object) -> object:
+    if not isinstance(argument, str):
+        return hide_secrets(argument)
+    option, equals, text = argument.partition("=")
+    if equals and "://" not in option:
+        return f"{option}={_hide(option, text)}"
+    is_value = isinstance(before, str) and before.startswith("-") and not argument.startswith("-")
+    return _hide(before if is_value and isinstance(before, str) else "", argument)

@@ -9,7 +9,7 @@ import json
 import re
 
 from wan_mcp.hosts.jsonc import Item, Node, NotJsonError, decode, look_up, parse
-from wan_mcp.hosts.values import MISSING, Missing, Path, as_mapping
+from wan_mcp.hosts.values import MISSING, Missing, Path, as_mapping, nest
 
 _BLANK = " \t\r\n"
 _INDENT = re.compile(r"[ \t]*")
@@ -35,7 +35,7 @@ def put(text: str, path: Path, value: object) -> str:
     """
     root = parse(text).root
     if root is None:
-        return _begin(text, _nest(path, value))
+        return _begin(text, nest(path, value))
     node = look_up(root, path)
     if isinstance(node, Missing):
         return _add(text, root, path, value)
@@ -85,12 +85,6 @@ def drop_element(text: str, path: Path, index: int) -> str:
     return text if isinstance(box, Missing) else _remove(text, box, index)
 
 
-def _nest(path: Path, value: object) -> object:
-    for name in reversed(path):
-        value = {name: value}
-    return value
-
-
 def _begin(text: str, value: object) -> str:
     """Write the first value into a text that holds nothing but blanks and comments."""
     newline = _newline(text)
@@ -109,7 +103,7 @@ def _add(text: str, root: Node, path: Path, value: object) -> str:
         if box.kind != "object":
             where = ".".join(path[:depth])
             raise NotJsonError(f"{where} is no object" if where else "it does not begin with an object")
-        return _insert(text, box, path[depth], _nest(path[depth + 1 :], value))
+        return _insert(text, box, path[depth], nest(path[depth + 1 :], value))
     raise NotJsonError("it does not begin with an object")
 
 

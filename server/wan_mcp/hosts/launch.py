@@ -55,10 +55,10 @@ def find_launch(running: Running, environ: Mapping[str, str]) -> Launch:
     if _UV_CACHE & set(parts):
         # The environment is uv's and goes away; the runner finds or makes it again.
         source = ("--from", running.origin) if running.origin else ()
-        return Launch(_find_program("uvx", environ), (*source, "wan-mcp"))
+        return Launch(find_program("uvx", environ) or "uvx", (*source, "wan-mcp"))
     if "pipx" in parts and "venvs" not in parts:
         source = ("--spec", running.origin) if running.origin else ()
-        return Launch(_find_program("pipx", environ), ("run", *source, "wan-mcp"))
+        return Launch(find_program("pipx", environ) or "pipx", ("run", *source, "wan-mcp"))
     name = "wan-mcp.exe" if running.windows else "wan-mcp"
     called = Path(running.argv0)
     if running.windows and called.suffix.lower() != ".exe":
@@ -69,8 +69,15 @@ def find_launch(running: Running, environ: Mapping[str, str]) -> Launch:
     return Launch(running.executable, ("-m", "wan_mcp"))
 
 
-def _find_program(name: str, environ: Mapping[str, str]) -> str:
-    return shutil.which(name, path=environ.get("PATH", "")) or name
+def find_program(name: str, environ: Mapping[str, str]) -> str | None:
+    """
+    Find a command of this machine; None if there is none with a full path.
+
+    Windows looks into the current folder first, where a program may lie that somebody else wrote: its path is no full
+    one. Source: https://docs.python.org/3/library/shutil.html#shutil.which
+    """
+    found = shutil.which(name, path=environ.get("PATH", ""))
+    return found if found is not None and Path(found).is_absolute() else None
 
 
 def parse_origin(text: str | None) -> str | None:

@@ -17,6 +17,11 @@ class World:
     environ: Mapping[str, str]
     home: str
 
+    @property
+    def inside_windows(self) -> bool:
+        """Whether this is a Linux that runs inside Windows: https://learn.microsoft.com/windows/wsl/."""
+        return self.platform == "linux" and bool(self.environ.get("WSL_DISTRO_NAME"))
+
     def path(self, text: str) -> PurePath:
         """Give a path in the manner of the platform."""
         return PureWindowsPath(text) if self.platform == "win32" else PurePosixPath(text)

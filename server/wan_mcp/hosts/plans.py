@@ -7,7 +7,7 @@ from wan_mcp.hosts import jsonc, jsonc_edits
 from wan_mcp.hosts.entry import Entry, find_prompts, read_variables
 from wan_mcp.hosts.formats import JSON, Format
 from wan_mcp.hosts.table import Host
-from wan_mcp.hosts.values import MISSING, Path, as_list, as_mapping, overlay, prune, without
+from wan_mcp.hosts.values import MISSING, as_list, as_mapping, nest, overlay, prune, without
 
 _INPUTS = ("inputs",)
 
@@ -63,7 +63,7 @@ def plan_entry(host: Host, text: str, name: str, entry: Entry) -> Change:
         wanted = host.format.load(text)
         for each in gone:
             new, wanted = host.format.drop(new, each), without(wanted, each)
-        new, wanted = host.format.put(new, path, entry.value), overlay(wanted, _nest(path, entry.value))
+        new, wanted = host.format.put(new, path, entry.value), overlay(wanted, nest(path, entry.value))
         if host.prompts:
             new, wanted = _add_inputs(new, wanted, entry)
         return _checked(host.format, Change(new, before, read_entry(host, new, name)), wanted)
@@ -101,12 +101,6 @@ def _checked(form: Format, change: Change, wanted: object) -> Change:
     if form.load(change.text) != wanted:
         raise CannotEditError("the edit would have changed more than our entry")
     return change
-
-
-def _nest(path: Path, value: object) -> object:
-    for name in reversed(path):
-        value = {name: value}
-    return value
 
 
 def _ids(data: object) -> list[object]:

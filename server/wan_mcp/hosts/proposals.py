@@ -1,7 +1,7 @@
 """What would be done for one client, and the doing of it."""
 
-import shutil
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -11,7 +11,7 @@ from wan_mcp.hosts.entry import Entry, make_entry, read_variables
 from wan_mcp.hosts.environment import Wishes
 from wan_mcp.hosts.files import ConfigFile, read_config, replace_config
 from wan_mcp.hosts.keys import AskKey, NewKeyFile, holds_secret, settle
-from wan_mcp.hosts.launch import Launch
+from wan_mcp.hosts.launch import Launch, find_program
 from wan_mcp.hosts.places import World
 from wan_mcp.hosts.plans import CannotEditError, Change, is_loose, plan_entry, plan_removal, read_entry
 from wan_mcp.hosts.table import Host
@@ -33,7 +33,8 @@ class Proposal:
     What would be done.
 
     With a `command` the client adds the entry itself. `exposes` says that a key would stand in a file that others
-    of this machine may read, `loose` that the client does not read this file as it is.
+    of this machine may read, `loose` that the client does not read this file as it is, `elsewhere` that the client
+    may run on the Windows around this Linux, and read its file there.
     """
 
     order: Order
@@ -44,6 +45,7 @@ class Proposal:
     new_key_file: NewKeyFile | None = None
     secret: bool = False
     loose: bool = False
+    elsewhere: bool = False
 
     @property
     def changes_nothing(self) -> bool:
@@ -121,6 +123,7 @@ def propose(order: Order, world: World, wishes: Wishes, launch: Launch, ask: Ask
         settled.new_key_file,
         secret=holds_secret(settled.variables),
         loose=is_loose(order.host, file.text),
+        elsewhere=order.host.windowed and order.file is None and world.inside_windows,
     )
 
 
@@ -147,8 +150,24 @@ def carry_out(proposal: Proposal, now: datetime) -> Outcome:
     Raises:
         StorageError: the file cannot be written; then nothing was changed.
     """
-    if proposal.new_key_file is not None:
-        proposal.new_key_file.write()
+    with _key_file(proposal.new_key_file):
+        return _write(proposal, now)
+
+
+@contextmanager
+def _key_file(new: NewKeyFile | None) -> Generator[None]:
+    """Write a key file for what is done meanwhile; it goes again if that fails."""
+    if new is not None:
+        new.write()
+    try:
+        yield
+    except BaseException:
+        if new is not None:
+            new.path.unlink(missing_ok=True)
+        raise
+
+
+def _write(proposal: Proposal, now: datetime) -> Outcome:
     file, text, complaint = proposal.file, proposal.change.text, None
     if proposal.command is not None and proposal.entry is not None:
         complaint = run_command(proposal.command) or _check(proposal)
@@ -164,11 +183,6 @@ def snippet(host: Host, name: str, launch: Launch, variables: Mapping[str, str])
     """Write what a client's file would hold if there were nothing else in it."""
     entry = make_entry(host, launch, variables)
     return plan_entry(host, "", name, entry).text
-
-
-def find_program(name: str, environ: Mapping[str, str]) -> str | None:
-    """Find a command of this machine."""
-    return shutil.which(name, path=environ.get("PATH", ""))
 
 
 def _path(order: Order, world: World) -> Path:

@@ -16,7 +16,8 @@ class Host:
     `servers` leads to its list of servers in the file. `program` is its command, by which it is found on this
     machine. `plain` says that it reads plain JSON only, without comments. `typed` says that an entry names its
     transport. `prompts` says that it can ask for a secret itself and keep it. `adds` says that its own command adds
-    a server, and that this is the better way. `then` is what makes it see the change.
+    a server, and that this is the better way. `windowed` says that it is a program of the desktop, not of the
+    terminal. `then` is what makes it see the change.
     """
 
     id: str
@@ -29,6 +30,7 @@ class Host:
     typed: bool = False
     prompts: bool = False
     adds: bool = False
+    windowed: bool = False
     then: str = ""
 
 
@@ -42,6 +44,7 @@ HOSTS: tuple[Host, ...] = (
         _MCP_SERVERS,
         places.claude_desktop,
         program="claude-desktop",
+        windowed=True,
         plain=True,
         then="Quit Claude Desktop, from its menu and not just its window, and start it again.",
     ),
@@ -65,6 +68,7 @@ HOSTS: tuple[Host, ...] = (
         _MCP_SERVERS,
         places.cursor,
         program="cursor",
+        windowed=True,
         then="Restart Cursor, and see its settings under MCP.",
     ),
     Host(
@@ -74,6 +78,7 @@ HOSTS: tuple[Host, ...] = (
         ("servers",),
         places.vscode,
         program="code",
+        windowed=True,
         typed=True,
         prompts=True,
         then="In VS Code run the command MCP: List Servers and start the server.",
@@ -85,6 +90,7 @@ HOSTS: tuple[Host, ...] = (
         _MCP_SERVERS,
         places.windsurf,
         program="windsurf",
+        windowed=True,
         plain=True,
         then="Refresh the MCP servers in Cascade, or restart Windsurf.",
     ),
@@ -113,6 +119,7 @@ HOSTS: tuple[Host, ...] = (
         ("context_servers",),
         places.zed,
         program="zed",
+        windowed=True,
         then="Zed sees it at once; the agent panel's settings show the server.",
     ),
 )

@@ -12,7 +12,7 @@ from typing import Any, cast
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from wan_mcp.hosts.values import MISSING, Path, as_mapping, overlay, prune, without
+from wan_mcp.hosts.values import MISSING, Path, as_mapping, nest, overlay, prune, without
 
 _LONE_NEWLINE = re.compile(r"(?<!\r)\n")
 _HEADER = re.compile(r"\s*\[")
@@ -60,7 +60,7 @@ def put(text: str, path: Path, value: Mapping[str, object]) -> str:
     Raises:
         NotTomlError: the text is no TOML, or its form allows no safe edit.
     """
-    wanted = overlay(load(text), _nest(path, value))
+    wanted = overlay(load(text), nest(path, value))
     if wanted == load(text):
         return text
     if find(text, path) is MISSING:
@@ -135,12 +135,6 @@ def _fill(box: MutableMapping[str, Any], value: Mapping[str, object]) -> None:
 
 def _same_newlines(text: str, edited: str) -> str:
     return _LONE_NEWLINE.sub("\r\n", edited) if "\r\n" in text and not _LONE_NEWLINE.search(text) else edited
-
-
-def _nest(path: Path, value: object) -> object:
-    for name in reversed(path):
-        value = {name: value}
-    return value
 
 
 def _means(text: str, wanted: object) -> bool:

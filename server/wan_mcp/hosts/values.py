@@ -27,6 +27,13 @@ def as_list(value: object) -> list[object]:
     return cast("list[object]", value) if isinstance(value, list) else []
 
 
+def nest(path: Path, value: object) -> object:
+    """Put a value into mappings, one for each name of the path."""
+    for name in reversed(path):
+        value = {name: value}
+    return value
+
+
 def overlay(old: object, new: object) -> object:
     """Lay new data over old: mappings name by name, anything else as a whole."""
     before, after = as_mapping(old), as_mapping(new)

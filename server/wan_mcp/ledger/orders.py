@@ -39,7 +39,9 @@ def place(
     if twin is not None:
         changes = {"wanted_until": max(wanted_until, twin.wanted_until), "wanted_by": owner}
         update_order(database, twin.local_id, changes)
-        return Placement(the_order(database, twin.local_id), joined=True)
+        # Twins order the same picture, so whatever else differs is the place of its files.
+        elsewhere = (twin.folder, twin.request) != (order.folder, order.request)
+        return Placement(the_order(database, twin.local_id), joined=True, elsewhere=elsewhere)
     check_allowance(database, wanted=order.images, daily_limit=daily_limit, now=now)
     held = {"owner": owner, "lease_until": now + lease, "wanted_until": wanted_until, "wanted_by": owner}
     insert_order(database, {**_as_row(order), **held, "created_at": now})

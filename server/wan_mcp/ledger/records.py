@@ -137,7 +137,12 @@ class OrderRecord:
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """What became of a request to place an order: the row, and whether it is an earlier identical one."""
+    """
+    What became of a request to place an order: the row, and whether it is an earlier identical one.
+
+    `elsewhere` says that the earlier one wants its files in another folder or under another name.
+    """
 
     order: OrderRecord
     joined: bool
+    elsewhere: bool = False

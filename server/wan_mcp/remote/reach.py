@@ -79,15 +79,21 @@ class Scout:
     async def reach(self, base_url: str) -> Contact:
         """Try to reach an address, which ends in `/api/v1`; nothing of the operator's is sent there."""
         url = httpx.URL(f"{base_url}/tasks/{PROBE_TASK_ID}")
+        ends = anyio.current_time() + self._patience
+        way, obstacle = await self.find_way(base_url)
+        if obstacle is not None:
+            return Contact(way, obstacle)
+        with anyio.CancelScope(deadline=ends):
+            return await self._knock(url, way)
+        return Contact(way, explain_failure(httpx.ConnectTimeout(""), way))
+
+    async def find_way(self, base_url: str) -> tuple[Way, Obstacle | None]:
+        """Find the way to an address, and what keeps its name, or the name of its proxy, from being looked up."""
+        url = httpx.URL(base_url)
         host, port = url.host, url.port or _USUAL_PORTS.get(url.scheme, 443)
         proxy = await self._proxies.find(url.scheme, host, port)
         way = Way.through(host, url.scheme, proxy, self._environ)
-        try:
-            with anyio.fail_after(self._patience):
-                obstacle = await self._find_name(way, host, port, proxy)
-                return Contact(way, obstacle) if obstacle else await self._knock(url, way)
-        except TimeoutError:
-            return Contact(way, explain_failure(httpx.ConnectTimeout(""), way))
+        return way, await self._find_name(way, host, port, proxy)
 
     async def list_models(self, access: "RegionAccess", *, patience: float) -> frozenset[str]:
         """

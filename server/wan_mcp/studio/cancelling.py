@@ -3,7 +3,8 @@
 from dataclasses import replace
 from typing import Any
 
-from wan_mcp.ledger import OrderRecord, Stage
+from wan_mcp.ledger import ImageState, OrderRecord, Stage
+from wan_mcp.studio.looking import Looker
 from wan_mcp.studio.outcomes import CANCELED, closed
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.progress import Progress
@@ -11,6 +12,7 @@ from wan_mcp.studio.queries import Queries
 from wan_mcp.studio.waiting import Waiter
 from wan_mcp_tools.shared.catalogue import WireProtocol
 from wan_mcp_tools.shared.errors import NotCancelableError
+from wan_mcp_tools.shared.regions import SANDBOX
 from wan_mcp_tools.shared.tasks import Problem, TaskStatus
 
 UNSENT = Problem("Canceled", "The order was cancelled before it was sent. Nothing is charged.")
@@ -22,10 +24,11 @@ _ANSWERING = 10.0
 class Canceler:
     """Cancels orders that stand in line here, and tasks that are PENDING at the service."""
 
-    def __init__(self, parts: Parts, queries: Queries, waiter: Waiter) -> None:
+    def __init__(self, parts: Parts, queries: Queries, waiter: Waiter, looker: Looker) -> None:
         self._parts = parts
         self._queries = queries
         self._waiter = waiter
+        self._looker = looker
 
     async def cancel(self, order: OrderRecord) -> OrderRecord:
         """
@@ -47,10 +50,13 @@ class Canceler:
         try:
             await self._queries.cancel(order.region, order.task_id)
         except NotCancelableError as error:
-            self._parts.news.poke(order.local_id)
+            # What the refusal says of the task is written down, so that no later answer calls it PENDING.
+            order = await self._looker.freshen(order, seconds=0)
+            if order.status.is_final:
+                raise _too_late(order) from error
             raise NotCancelableError(
-                f"The task {order.task_id} has begun, and only a PENDING task can be cancelled. It will be finished, "
-                "charged and saved.",
+                f"The task {order.task_id} has begun, and only a PENDING task can be cancelled. "
+                f"It will be finished{_charged(order)} and saved.",
                 f"Call get_task with task_id={order.task_id} to collect it.",
                 code=error.code,
             ) from error
@@ -85,18 +91,34 @@ class Canceler:
         return {**closed(problem, TaskStatus.CANCELED), "finished_at": self._parts.clock.now()}
 
 
+def _tell_end(order: OrderRecord) -> str:
+    ended = f"The task {order.best_id} is {order.status}"
+    facts = [] if order.status is not TaskStatus.SUCCEEDED or _is_free(order) else ["was charged"]
+    if order.images and all(image.state is ImageState.SAVED for image in order.images):
+        facts.append("is saved")
+    return f"{ended}{': it ' + ' and '.join(facts) if facts else ''}; there is nothing to cancel."
+
+
+def _charged(order: OrderRecord) -> str:
+    return "" if _is_free(order) else ", charged"
+
+
+def _is_free(order: OrderRecord) -> bool:
+    return order.region == SANDBOX.name
+
+
 def _is_sent(order: OrderRecord) -> bool:
     return order.stage is not Stage.SENDING
 
 
 def _too_late(order: OrderRecord) -> NotCancelableError:
-    message = f"The task {order.best_id} is {order.status}; only a PENDING task can be cancelled."
+    message = _tell_end(order)
     advice = f"Call get_task with task_id={order.best_id}."
     can_help = False
     if order.stage is Stage.SENDING and order.protocol == WireProtocol.SYNC:
         message = (
-            f"The order {order.local_id} is being made by the synchronous protocol, which knows no cancelling. It "
-            "will be finished, charged and saved."
+            f"The order {order.local_id} is being made by the synchronous protocol, which knows no cancelling. "
+            f"It will be finished{_charged(order)} and saved."
         )
     elif order.stage is Stage.SENDING:
         message = f"The order {order.local_id} is being sent and cannot be cancelled at this moment."

@@ -23,10 +23,12 @@ class Delivery:
         self._fetcher = fetcher
         self._reach = reach
 
-    async def hand_over(self, order: OrderRecord, *, joined: bool = False, is_fresh: bool = False) -> Task:
+    async def hand_over(
+        self, order: OrderRecord, *, joined: bool = False, elsewhere: bool = False, is_fresh: bool = False
+    ) -> Task:
         """Give the order and note that it was received; files that were not saved just now are looked for."""
         gone = {} if is_fresh else await self._fetcher.gone(order)
-        task = view(order, joined=joined, trouble=self._trouble(order), gone=gone)
+        task = view(order, joined=joined, elsewhere=elsewhere, trouble=self._trouble(order), gone=gone)
         if task.settled and task.images and order.delivered_at is None:
             try:
                 with anyio.move_on_after(_BRIEFLY):

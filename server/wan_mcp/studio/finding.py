@@ -1,18 +1,15 @@
-"""From an id that a caller gives to the order behind it, as fresh as it can be had in a moment."""
+"""From an id that a caller gives to the order behind it."""
 
-from wan_mcp.ledger import ImageState, OrderRecord, Stage
+from wan_mcp.ledger import OrderRecord
 from wan_mcp.remote.endpoints import is_task_id
 from wan_mcp.studio.discovering import Discoverer
 from wan_mcp.studio.following import Follower
 from wan_mcp.studio.ids import is_local_id
+from wan_mcp.studio.looking import FRESH_LOOK
 from wan_mcp.studio.news import wait_first
 from wan_mcp.studio.parts import Parts
 from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
 
-FRESH_LOOK = 1.5
-"""Seconds that a caller who does not wait may be kept for a fresher answer."""
-SAVING_LOOK = 10.0
-"""Seconds that a caller may be kept for images that are being saved."""
 _USE = "Use the task_id of an earlier answer, or list_tasks."
 
 
@@ -61,15 +58,3 @@ class Finder:
             return None
         order = await self._parts.ledger.get(any_id.strip())
         return order and (self._parts.news.latest(order.local_id) or order)
-
-    async def freshen(self, order: OrderRecord, *, seconds: float) -> None:
-        """Let whoever follows the order look at it now: what is known may be some seconds old."""
-        if order.stage is not Stage.OPEN:
-            return
-        is_stuck = any(image.state is ImageState.UNSAVED for image in order.images)
-        bell = self._parts.news.bell(order.local_id)
-        self._parts.news.poke(order.local_id)
-        if is_stuck:
-            await wait_first(self._parts.clock, bell.wait, max(FRESH_LOOK, min(seconds, SAVING_LOOK)))
-        elif seconds <= 0 and not order.images:
-            await wait_first(self._parts.clock, bell.wait, FRESH_LOOK)

@@ -3,6 +3,7 @@
 from wan_mcp.ledger import OrderRecord
 from wan_mcp.studio.discovering import Discoverer
 from wan_mcp.studio.following import Follower
+from wan_mcp.studio.looking import Looker
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.views import view
 from wan_mcp_tools.shared.errors import RequestRefusedError
@@ -13,10 +14,11 @@ from wan_mcp_tools.shared.tasks import TaskStatus
 class Lister:
     """Lists orders, and takes in those that only the service knows."""
 
-    def __init__(self, parts: Parts, discoverer: Discoverer, follower: Follower) -> None:
+    def __init__(self, parts: Parts, discoverer: Discoverer, follower: Follower, looker: Looker) -> None:
         self._parts = parts
         self._discoverer = discoverer
         self._follower = follower
+        self._looker = looker
 
     async def page(
         self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool, seconds: float
@@ -31,6 +33,7 @@ class Lister:
         notes = await self._take_in(limit, seconds) if remote else ()
         if not await self._parts.ledger.exists():
             return TaskPage((), None, notes)
+        await self._looker.catch_up()
         rows = await self._parts.ledger.page(status=status, limit=limit + 1, before=before)
         shown = rows[:limit]
         more = write_cursor(shown[-1]) if len(rows) > limit else None

@@ -24,6 +24,8 @@ class News:
         self._bells: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
         self._waiters: Counter[str] = Counter()
         self._pokes: dict[str, anyio.Event] = {}
+        self._looks: WeakValueDictionary[str, anyio.Event] = WeakValueDictionary()
+        self._looked_at: set[str] = set()
 
     def publish(self, order: OrderRecord) -> None:
         """Tell of an order's new state."""
@@ -65,6 +67,8 @@ class News:
             self._latest.pop(local_id, None)
         self._followed.discard(local_id)
         self._ring(local_id)
+        self.looked(local_id)
+        self._looked_at.discard(local_id)
 
     @contextmanager
     def waiting(self, local_id: str) -> Generator[None]:
@@ -94,6 +98,28 @@ class News:
         bell = self._bells.pop(local_id, None)
         if bell is not None:
             bell.set()
+
+    def is_followed(self, local_id: str) -> bool:
+        """Say whether the order is worked on here."""
+        return local_id in self._followed
+
+    def next_look(self, local_id: str) -> anyio.Event:
+        """Give the event that is set when the service has been asked about the order, whatever came of it."""
+        event = self._looks.get(local_id)
+        if event is None:
+            event = self._looks[local_id] = anyio.Event()
+        return event
+
+    def looked(self, local_id: str) -> None:
+        """Tell that the service has been asked about the order, or that nobody here will ask it any more."""
+        self._looked_at.add(local_id)
+        look = self._looks.pop(local_id, None)
+        if look is not None:
+            look.set()
+
+    def was_looked_at(self, local_id: str) -> bool:
+        """Say whether the service has been asked about the order since it is followed here."""
+        return local_id in self._looked_at
 
     def poke(self, local_id: str) -> None:
         """Ask whoever follows the order to look at it now."""

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 
 from wan_mcp.ledger import Dispatch, NewOrder, OrderRecord, Placement
 from wan_mcp.settings import RegionAccess
@@ -30,7 +31,7 @@ class Placer:
 
     async def place(self, request: ImageRequest, *, wanted_for: float, join: bool, patience: float) -> Placement:
         """
-        Write a request down as an order, or with `join` find its unreceived twin.
+        Write a request down as an order, or with `join` find its unreceived twin, wherever that is to be saved.
 
         A call waits for it during `wanted_for` seconds. A ledger that is locked is waited for during `patience`
         seconds.
@@ -77,7 +78,9 @@ class Placer:
 
     def _describe(self, request: ImageRequest, access: RegionAccess, folder: str) -> NewOrder:
         model = self._parts.offer.catalogue.find(request.model)
-        text = json.dumps(request.to_dict(), ensure_ascii=False, sort_keys=True)
+        text = _write(request)
+        # Where the files shall lie makes no other picture of it, and a picture is not to be paid for twice.
+        picture = _write(replace(request, output_dir=None, filename=None))
         account = fingerprint(access.api_key)
         return NewOrder(
             local_id=new_local_id(),
@@ -87,7 +90,7 @@ class Placer:
             wire_model=model.wire_id(request.region),
             protocol=self._parts.offer.protocol(request),
             request=text,
-            fingerprint=hashlib.sha256(f"{account}\n{folder}\n{text}".encode()).hexdigest(),
+            fingerprint=hashlib.sha256(f"{account}\n{picture}".encode()).hexdigest(),
             images=request.n,
             folder=folder,
         )
@@ -109,6 +112,10 @@ class Placer:
                 if error.code != "LedgerLocked" or clock.monotonic() - started > min(patience, _LOCKED):
                     raise _without_order(error) from error
                 await clock.sleep(0.2)
+
+
+def _write(request: ImageRequest) -> str:
+    return json.dumps(request.to_dict(), ensure_ascii=False, sort_keys=True)
 
 
 def _without_order(error: LedgerError | StorageError) -> WanError:

@@ -83,6 +83,7 @@ class Poller:
             except WanError as error:
                 troubles += 1
                 self._parts.news.trouble(order.local_id, hindrance(error))
+                self._parts.news.looked(order.local_id)
                 if isinstance(error, KeyRefusedError | SettingsError) and self._reach.is_foreign(order):
                     raise OutOfReachError from error
                 # Nobody has said that the task is gone, and our clock alone may be wrong.
@@ -97,6 +98,7 @@ class Poller:
             watch.unknowns = watch.unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
             watch.looks += 1
             order = await self._note(order, answer, watch)
+            self._parts.news.looked(order.local_id)
             if order.stage is Stage.CLOSED or order.images:
                 return order
             pause = self._next_pause(pace, asked_after, pause, watch.unknowns)

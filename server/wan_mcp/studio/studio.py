@@ -16,10 +16,11 @@ from wan_mcp.studio.delivering import Delivery
 from wan_mcp.studio.discovering import Discoverer
 from wan_mcp.studio.expecting import seconds_left
 from wan_mcp.studio.fetching import Fetcher
-from wan_mcp.studio.finding import FRESH_LOOK, SAVING_LOOK, Finder
+from wan_mcp.studio.finding import Finder
 from wan_mcp.studio.following import Follower
 from wan_mcp.studio.keeping import Keeper, keep
 from wan_mcp.studio.listing import Lister
+from wan_mcp.studio.looking import FRESH_LOOK, SAVING_LOOK, Looker
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.pictures import Pictures
 from wan_mcp.studio.placing import Placer
@@ -50,9 +51,10 @@ class WorkingStudio:
         self._pictures = Pictures(parts, self._fetcher)
         self._delivery = Delivery(parts, self._fetcher, self._follower.reach)
         self._keeper = Keeper(parts)
-        self._lister = Lister(parts, self._discoverer, self._follower)
+        self._looker = Looker(parts, self._follower, self._waiter)
+        self._lister = Lister(parts, self._discoverer, self._follower, self._looker)
         self._finder = Finder(parts, self._discoverer, self._follower)
-        self._canceler = Canceler(parts, self._follower.queries, self._waiter)
+        self._canceler = Canceler(parts, self._follower.queries, self._waiter, self._looker)
         self._album = StudioAlbum(parts, self._finder, self._fetcher, self._pictures)
 
     @property
@@ -129,8 +131,9 @@ class WorkingStudio:
             raise
         if not until_named and not order.images:
             await self._delivery.unwant(order)
-        joined = placement.joined
-        return await self._delivery.hand_over(order, joined=joined, is_fresh=not joined)
+        return await self._delivery.hand_over(
+            order, joined=placement.joined, elsewhere=placement.elsewhere, is_fresh=not placement.joined
+        )
 
     async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
@@ -141,8 +144,8 @@ class WorkingStudio:
             ends = clock.monotonic() + wait_seconds
             order = await self._finder.find(task_id, seconds=wait_seconds + FRESH_LOOK)
             progress.show(order)
-            await self._finder.freshen(order, seconds=wait_seconds)
-            left = max(ends - clock.monotonic(), 0.001)
+            order = await self._looker.freshen(order, seconds=wait_seconds)
+            left = ends - clock.monotonic()
             order = await self._waiter.wait(order, is_settled, seconds=left, progress=progress)
             return await self._delivery.hand_over(order)
 
@@ -188,7 +191,7 @@ class WorkingStudio:
                 return await self._pictures.fetch(url or "", region, index, output_dir, filename), None
             order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
             if not order.images:
-                await self._finder.freshen(order, seconds=0)
+                await self._looker.freshen(order, seconds=0)
             elif not is_settled(order):
                 # It is being saved at this moment, and then only has to be copied.
                 silent = Progress(self._parts, None, "")

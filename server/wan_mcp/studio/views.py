@@ -24,6 +24,7 @@ def view(
     order: OrderRecord,
     *,
     joined: bool = False,
+    elsewhere: bool = False,
     trouble: Problem | None = None,
     gone: Mapping[int, str] = MappingProxyType({}),
 ) -> Task:
@@ -51,6 +52,7 @@ def view(
         problem=problem,
         notes=order.notes,
         joined=joined,
+        elsewhere=elsewhere,
         open=order.stage is not Stage.CLOSED,
         updated_at=utc(_last_step(order)),
     )

@@ -37,7 +37,7 @@ class Waiter:
         with self._parts.news.waiting(order.local_id):
             while True:
                 bell = self._parts.news.bell(order.local_id)
-                order = await self._newest(order, ends - clock.monotonic())
+                order = await self.newest(order, ends - clock.monotonic())
                 left = ends - clock.monotonic()
                 if until(order) or left <= 0:
                     return order
@@ -45,7 +45,7 @@ class Waiter:
                 followed_here = self._parts.news.latest(order.local_id) is not None
                 await wait_first(clock, bell.wait, left if followed_here else min(left, _FOREIGN_LOOK))
 
-    async def _newest(self, order: OrderRecord, seconds: float) -> OrderRecord:
+    async def newest(self, order: OrderRecord, seconds: float) -> OrderRecord:
         """Give the order as it is now; what is known stands where the ledger cannot be read within `seconds`."""
         latest = self._parts.news.latest(order.local_id)
         if latest is not None:

@@ -31,6 +31,8 @@ class Watcher:
         self._take = take
         self._room = room
         self._look_now = anyio.Event()
+        self.begun = anyio.Event()
+        """Set when what earlier processes have left has been taken over."""
 
     def look(self) -> None:
         """Look for free orders now."""
@@ -38,8 +40,13 @@ class Watcher:
 
     async def run(self) -> None:
         """Take over at the start, when a lease of somebody else ends, and when the ledger has changed."""
-        await self._parts.clock.sleep(self._parts.timings.start_delay)
-        await self._sweep()
+        # The first answers go out before; but who asks for an order of an earlier run need not wait for that.
+        await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.start_delay)
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._sweep)
+            await self._watch()
+
+    async def _watch(self) -> None:
         seen: object = None
         again = False
         due: float | None = None
@@ -51,6 +58,7 @@ class Watcher:
                 due = await self.take_over()
             # Two writes of one clock tick leave the same token: after a change one more look follows.
             seen, again = token, changed
+            self.begun.set()
             await wait_first(self._parts.clock, self._look_now.wait, self._parts.timings.look)
 
     async def take_over(self) -> float | None:

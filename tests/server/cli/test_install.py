@@ -116,6 +116,13 @@ def test_a_server_is_removed_again(tmp_path: Path) -> None:
     assert "pictures" not in path.read_text(encoding="utf-8")
 
 
+def test_inside_windows_a_program_of_the_desktop_is_pointed_out(tmp_path: Path) -> None:
+    words = "This is Linux inside Windows. If Cursor runs on Windows, use wan-mcp install there."
+    arguments = ("cursor", "--region", "sandbox", "--dry-run")
+    assert (words in run(tmp_path, *arguments, WSL_DISTRO_NAME="Debian").stderr) is (sys.platform == "linux")
+    assert words not in run(tmp_path, *arguments).stderr
+
+
 def test_another_file_can_be_named(tmp_path: Path) -> None:
     path = tmp_path / "project" / ".mcp.json"
     done = run(tmp_path, "claude-code", "--file", str(path), "--yes", "--region", "sandbox")

@@ -1,5 +1,6 @@
 """`wan-mcp tasks`, `get`, `cancel` and `collect` over a studio without a service."""
 
+import io
 import json
 import os
 import subprocess
@@ -11,10 +12,13 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
-from fakes.bench import make_settings, running_studio
+from fakes.bench import make_settings, order, running_studio
 from fakes.little_studio import LittleStudio, Summary
+from wan_mcp.cli.console import Console
+from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.tasks import run_get
 from wan_mcp_tools.list_tasks import list_tasks
 from wan_mcp_tools.shared.costs import ImageCount
 
@@ -269,3 +273,56 @@ def test_collect_as_json_gives_the_counts() -> None:
     done = run(LittleStudio(summary=Summary(finished=1, saved=2)), "collect", "--json", "--until-idle")
     assert json.loads(done.stdout) == {"finished": 1, "saved": 2, "open": 0, "problems": []}
     assert done.stderr == "Looking after 0 tasks to the end\n"
+
+
+@pytest.fixture
+async def sandboxed(tmp_path: Path):
+    """A real studio in the sandbox, and an order of two images that are saved."""
+    async with running_studio(make_settings(tmp_path)) as studio:
+        yield studio, await order(studio, "a red fox", n=2)
+
+
+async def test_files_that_are_gone_are_fetched_again_on_request(sandboxed) -> None:
+    studio, task = sandboxed
+    first, second = (Path(image.path) for image in task.images)
+    before = first.read_bytes()
+    first.unlink()
+
+    console = Console(io.StringIO(), io.StringIO())
+    assert await run_get(studio, task.task_id, console, wait_seconds=0, as_json=False) is Exit.FAILED
+    assert f"wan-mcp get {task.task_id} --again fetches it again, free of charge" in console.err.getvalue()
+    assert not first.exists()
+
+    console = Console(io.StringIO(), io.StringIO())
+    assert await run_get(studio, task.task_id, console, wait_seconds=0, again=True, as_json=False) is Exit.DONE
+    assert console.out.getvalue().split() == [str(first), str(second)]
+    assert first.read_bytes() == before
+
+
+async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fetched(sandboxed) -> None:
+    studio, task = sandboxed
+    first, second = (Path(image.path) for image in task.images)
+    first.unlink()
+    second.unlink()
+
+    class Refusing:
+        async def place_image(self, *, index, **words):
+            if index == 1:
+                raise NetworkError("The image host gives no answer.", "Try again.")
+            return await studio.place_image(index=index, **words)
+
+        def __getattr__(self, name):
+            return getattr(studio, name)
+
+    console = Console(io.StringIO(), io.StringIO())
+    code = await run_get(Refusing(), task.task_id, console, wait_seconds=0, again=True, as_json=False)
+
+    assert code is Exit.FAILED
+    assert console.out.getvalue().split() == [str(second)]
+    assert "Image 1: The image host gives no answer. Try again." in console.err.getvalue()
+
+
+def test_nothing_is_fetched_again_unless_something_is_gone() -> None:
+    done = run(studio_with("a red fox", duration=0.0), "get", "task-1", "--again")
+    assert done.exit_code in (0, 3)
+    assert "task-1" in done.stdout + done.stderr

@@ -15,10 +15,10 @@ from wan_mcp.cli.wording import in_commands
 from wan_mcp_tools.shared.errors import NotFoundError
 
 _TOOL_WORDS = re.compile(
-    r"get_task|list_tasks|cancel_task|generate_image|submit_task|fresh=|task_id=|prompt_extend|output_dir|wait_seconds"
+    r"get_task|list_tasks|cancel_task|download_image|generate_image|submit_task|fresh=|task_id=|prompt_extend|output_dir|wait_seconds"
 )
 # What is wrong with the call of a tool is never met at a terminal.
-_TOOLS_ONLY = re.compile(r"Its arguments are|^(download|view)_image takes|download_image with task_id")
+_TOOLS_ONLY = re.compile(r"Its arguments are|^(download|view)_image takes")
 _ROWS = {title: row[3].replace("\\", "").replace("‹id›", "0385dc79-2") for title, row in read_rows().items()}
 _SAID = {title: words for title, words in _ROWS.items() if not _TOOLS_ONLY.search(words)}
 

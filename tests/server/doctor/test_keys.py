@@ -1,5 +1,6 @@
 """Which region takes the key, and what is said of one that is missing, wrong, or of another region."""
 
+import anyio
 import pytest
 
 from wan_mcp.doctor import Verdict
@@ -194,3 +195,34 @@ async def test_a_key_from_a_file_is_not_told_either(clinic, service, tmp_path):
 
     assert "DASHSCOPE_API_KEY_FILE_PATH in Singapore" in report.problem_of("key").looked_at
     assert KEY not in report.text
+
+
+async def test_where_no_name_is_found_a_refused_key_is_not_tried(clinic, service):
+    asked = []
+
+    async def look_up(host, port):
+        asked.append(host)
+        if host == BEIJING and asked.count(host) > 1:
+            raise OSError("no name service")
+        return ["192.0.2.1"]
+
+    report = await clinic.examine(words={"look_up": look_up}, DASHSCOPE_API_KEY=KEY)
+
+    assert service.hosts_with_key == {SINGAPORE, VIRGINIA, HONGKONG}
+    assert f"{BEIJING} told nothing" in report.problem_of("key").found
+
+
+async def test_a_name_service_that_hangs_is_not_waited_for_by_a_refused_key(clinic, service):
+    asked = []
+
+    async def look_up(host, port):
+        asked.append(host)
+        if host == BEIJING:
+            await anyio.sleep_forever()
+        return ["192.0.2.1"]
+
+    report = await clinic.examine(words={"look_up": look_up, "reach": 0.2, "probe": 1.0}, DASHSCOPE_API_KEY=KEY)
+
+    assert asked.count(BEIJING) == 2
+    assert service.hosts_with_key == {SINGAPORE, VIRGINIA, HONGKONG}
+    assert f"{BEIJING} told nothing" in report.problem_of("key").found

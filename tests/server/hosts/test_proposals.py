@@ -166,6 +166,27 @@ def test_a_key_file_is_made_of_a_key_that_is_asked_for(tmp_path: Path) -> None:
     assert entry_in(tmp_path, "vscode")["env"] == {"DASHSCOPE_API_KEY_FILE_PATH": str(path)}
 
 
+def test_a_key_file_goes_again_if_the_client_cannot_be_configured(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    order, wishes = Order(find_host("cursor")), Wishes(key_file=path)
+    proposal = propose(order, world(tmp_path, DASHSCOPE_API_KEY=KEY), wishes, LAUNCH, nobody)
+    (tmp_path / ".cursor").mkdir()
+    (tmp_path / ".cursor" / "mcp.json").write_text("{}", encoding="utf-8")
+    with pytest.raises(StorageError, match="changed by another program"):
+        carry_out(proposal, NOW)
+    assert not path.exists()
+
+
+def test_a_key_file_of_somebody_else_stays(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    order, wishes = Order(find_host("cursor")), Wishes(key_file=path)
+    proposal = propose(order, world(tmp_path, DASHSCOPE_API_KEY=KEY), wishes, LAUNCH, nobody)
+    path.write_text("another", encoding="utf-8")
+    with pytest.raises(StorageError, match="cannot be written"):
+        carry_out(proposal, NOW)
+    assert path.read_text(encoding="utf-8") == "another"
+
+
 def test_the_sandbox_needs_no_key_and_no_key_file(tmp_path: Path) -> None:
     path = tmp_path / "key"
     run(tmp_path, "zed", Wishes(region="sandbox", key_file=path), DASHSCOPE_API_KEY=KEY)
@@ -329,6 +350,24 @@ def test_where_the_clients_command_fails_the_file_is_edited(tmp_path: Path, clau
     assert entry_in(tmp_path, "claude-code")["command"] == "/opt/wan/bin/wan-mcp"
 
 
+@posix
+def test_a_program_in_the_current_folder_is_not_taken_for_the_client(tmp_path, claude, monkeypatch) -> None:
+    monkeypatch.chdir(claude)
+    _, outcome = run(tmp_path, "claude-code", Wishes(region="sandbox"), PATH=".", HOME=str(tmp_path))
+    assert calls_of(claude) == []
+    assert not outcome.by_command
+    assert entry_in(tmp_path, "claude-code")["command"] == "/opt/wan/bin/wan-mcp"
+
+
+@pytest.mark.parametrize(("host_id", "elsewhere"), [("claude-desktop", True), ("vscode", True), ("codex", False)])
+def test_a_program_of_the_desktop_may_run_on_the_windows_around_a_linux(tmp_path, host_id, elsewhere) -> None:
+    wishes = Wishes(region="sandbox")
+    proposal, _ = run(tmp_path, host_id, wishes, WSL_DISTRO_NAME="Debian")
+    assert proposal.elsewhere is elsewhere
+    named = Order(find_host(host_id), file=tmp_path / "mine.json")
+    assert not propose(named, world(tmp_path, WSL_DISTRO_NAME="Debian"), wishes, LAUNCH, nobody).elsewhere
+
+
 # --- the list, and what eyes may see ------------------------------------------------------------------------
 
 
@@ -357,8 +396,30 @@ def test_secrets_are_hidden_by_name_and_by_looks() -> None:
     )
     assert shown == {
         "command": "x",
-        "args": ["--key", "sk-***"],
+        "args": ["--key", "***"],
         "env": {"DASHSCOPE_API_KEY": "***", "DASHSCOPE_API_KEY_FILE_PATH": "/k", "A_TOKEN": "***", "B": "b"},
         "headers": {"Authorization": "***"},
     }
     assert hide_secrets({"DASHSCOPE_API_KEY": "${input:x}"}) == {"DASHSCOPE_API_KEY": "${input:x}"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "shown"),
+    [
+        (["--api-key", "pa55word"], ["--api-key", "***"]),
+        (["--api-key=pa55word", "--port=80"], ["--api-key=***", "--port=80"]),
+        (["--header", "Authorization: Bearer abcdefgh"], ["--header", "Authorization: Bearer ***"]),
+        (["--token", "--verbose", "word"], ["--token", "--verbose", "word"]),
+        (["--from", "https://example.com/key?a=b"], ["--from", "https://example.com/key?a=b"]),
+        (["--key", "$MY_KEY", 3], ["--key", "$MY_KEY", 3]),
+    ],
+)
+def test_secrets_among_arguments_are_hidden(arguments, shown) -> None:
+    assert hide_secrets({"args": arguments}) == {"args": shown}
+
+
+def test_a_password_that_begins_like_a_reference_is_hidden() -> None:
+    assert hide_secrets({"A_TOKEN": "$3cret!", "B_TOKEN": "${input:b}"}) == {
+        "A_TOKEN": "***",
+        "B_TOKEN": "${input:b}",
+    }

@@ -247,7 +247,7 @@ async def test_a_file_that_is_gone_is_refused(tmp_path):
     assert made["images"][0]["path"] in error.message
 
 
-@pytest.mark.parametrize("data", [_noise("PNG")[:-20], b"not a picture"])
+@pytest.mark.parametrize("data", [_noise("PNG")[:-20], b"not a picture"], ids=["cut off", "something else"])
 async def test_a_file_that_is_no_whole_picture_any_more_is_not_handed_over(tmp_path, data):
     with FakeService(duration=0.0, pending=0.0) as service:
         async with Client(_server(make_settings(tmp_path, service))) as client:
