@@ -10,7 +10,7 @@ from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
 DESCRIPTION = """\
 Put an image of a task, or of a result URL, into a folder or under a name of your choice; answers with the path.
 For wishes such as "put it into the assets folder"; images are saved without it. If the folder is not allowed, copy
-the saved file there yourself. Free of charge, never overwrites."""
+the saved file there yourself. One image a call. Free of charge, never overwrites."""
 
 
 class DownloadImageArguments(Arguments):
@@ -62,4 +62,12 @@ def _placed(image: SavedImage, task: Task | None) -> TaskResult:
     path = ImageResult(path=image.path, width=image.width, height=image.height, bytes=image.bytes)
     if task is None:
         return TaskResult(status=TaskStatus.SUCCEEDED, images=(path,))
-    return TaskResult(task_id=task.task_id, status=task.status, region=task.region, model=task.model, images=(path,))
+    count = len({image.index for image in (*task.images, *task.failed_images)})
+    return TaskResult(
+        task_id=task.task_id,
+        status=task.status,
+        region=task.region,
+        model=task.model,
+        images=(path,),
+        message=f"Image {image.index} of {count}; pass index for the others." if count > 1 else None,
+    )

@@ -8,10 +8,11 @@ from wan_mcp_tools.shared.tool import Answer, Tool
 
 DESCRIPTION = """\
 Make pictures from a text and save them as files; answers with their paths.
-Each image costs money (about 0.02 to 0.08 USD). When wait_seconds is over, the answer is the task_id: call get_task
+Each image costs money (0.025 to 0.075 USD). When wait_seconds is over, the answer is the task_id: call get_task
 with it, never generate_image again. The picture is saved even if nobody asks.
-An identical call whose first result was never received joins that order; fresh=true, another seed or other words
-order a new one; so do calls side by side. Results live 24 hours at the service, files stay."""
+A call for the same picture (whatever its output_dir or filename) whose first result was never received joins that
+order; fresh=true, another seed or other words order a new one; so do calls side by side. Results live 24 hours at
+the service, files stay."""
 
 
 class GenerateImageArguments(OrderArguments):

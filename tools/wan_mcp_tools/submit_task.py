@@ -7,9 +7,8 @@ from wan_mcp_tools.shared.tool import Answer, Tool
 
 DESCRIPTION = """\
 Order pictures like generate_image, but answer with the task_id at once instead of waiting.
-Use this for several orders side by side or for slow models; collect each with get_task. Costs the same. The pictures
-are saved even if nobody asks. Repeated with the same arguments it answers with the first order until that is
-received, unless fresh=true."""
+Use this for several orders side by side or for slow models; collect each with get_task. Costs, saving and repeated
+calls are as there."""
 
 
 def submit_task(studio: Studio) -> Tool:

@@ -58,7 +58,7 @@ async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, ma
     """
     Place the orders and wait for them, all within the same wait.
 
-    Two lines of a list that say the same are two orders: the second is placed when the first was received, because
+    Two lines of a list that order the same picture are two orders: the second is placed when the first was received, because
     until then the studio would take it for the first one, asked for again.
     """
     ends = clock.monotonic() + manner.wait_seconds
@@ -94,8 +94,9 @@ async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, ma
 
     async with anyio.create_task_group() as group:
         for number, order in enumerate(orders):
-            group.start_soon(work, number, order, None if manner.fresh else twins.get(order.request))
-            twins[order.request] = order
+            picture = replace(order.request, output_dir=None, filename=None)
+            group.start_soon(work, number, order, None if manner.fresh else twins.get(picture))
+            twins[picture] = order
 
 
 async def _name(studio: Studio, request: ImageRequest, seconds: float, manner: Manner, report: Report) -> Task:
@@ -115,7 +116,7 @@ async def _wait(studio: Studio, ordered: Task, seconds: float, report: Report) -
         return ordered
     task = await studio.get(ordered.task_id, wait_seconds=seconds, report=report)
     notes = tuple(dict.fromkeys((*ordered.notes, *task.notes)))
-    return replace(task, joined=ordered.joined or task.joined, notes=notes)
+    return replace(task, joined=ordered.joined, elsewhere=ordered.elsewhere, notes=notes)
 
 
 def _tell_end(order: Order) -> str:

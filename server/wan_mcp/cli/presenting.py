@@ -28,6 +28,8 @@ def show_task(
         console.note(f"Image {failed.index} is no file: {failed.message} ({failed.code})")
     if task.joined:
         console.note("An identical order was there already, and this is its task; --fresh orders anew.")
+    if task.elsewhere:
+        console.note("Its files lie where that order wanted them.")
     for text in task.notes:
         console.note(text)
     state = _describe_state(task)

@@ -122,8 +122,8 @@ class Folders:
         names = ", ".join(str(root) for root in self._list_named())
         return FolderNotAllowedError(
             f"{shown(path)} lies outside the allowed folders.",
-            f"Allowed, with everything inside: {names}. "
-            "Save there and copy the file, or let the operator add the folder to the setting WAN_MCP_ALLOWED_DIRS.",
+            f"Allowed, with everything inside: {names}. The operator can add the folder to the setting "
+            "WAN_MCP_ALLOWED_DIRS.",
         )
 
 

@@ -3,11 +3,11 @@ import { makeDetails } from "./details.js";
 import { make } from "./dom.js";
 import { Filters } from "./filters.js";
 import "./lightbox.js";
-import "./order.js";
-import { picturesOf, shortPrompt, statusOf } from "./pictures.js";
+import { picturesOf, shortPrompt } from "./pictures.js";
+import { Running } from "./running.js";
 import "./sheet.js";
 import { read } from "./site.js";
-import { aspectOf, countWords } from "./words.js";
+import { countWords } from "./words.js";
 
 const LOOK_MILLISECONDS = 2000;
 const COSTS_MILLISECONDS = 400;
@@ -24,13 +24,15 @@ class Gallery {
   #lightbox = select("wan-lightbox");
   #found = select(".found");
   #trouble = select("wan-status.trouble");
-  #running = select(".running");
-  #runningOrders = select(".running-orders");
+  #running = new Running(select(".running"), {
+    show: (entry, index) => this.#lightbox.show(this.#detailed(entry), index),
+    changed: () => this.#look(),
+  });
   #empty = select(".empty");
   #more = select(".show-more");
   #costsButton = select(".costs-button");
   #costs = select(".costs");
-  #open = new Map();
+  #goingOn = new Set();
   #seen = "";
   #cursor = null;
   #round = 0;
@@ -55,6 +57,7 @@ class Gallery {
     this.#round += 1;
     this.#cursor = null;
     this.#seen = "";
+    this.#goingOn.clear();
     this.#loading = false;
     const round = this.#round;
     const isForOpen = this.#filters.state === "open";
@@ -125,7 +128,7 @@ class Gallery {
     this.#filters.offer("model", news.models);
     this.#filters.offer("region", news.regions);
     const shown = ["", "open"].includes(this.#filters.state) ? news.orders : [];
-    this.#showRunning(shown);
+    this.#running.show(shown);
     const { orders, images } = news.count;
     const words = `${countWords(images, "image")} of ${countWords(orders, "order")}`;
     if (!orders && this.#filters.isEmpty) this.#found.textContent = "";
@@ -134,6 +137,8 @@ class Gallery {
     const isFirst = this.#seen === "";
     if (seen === this.#seen) return;
     this.#seen = seen;
+    const before = this.#goingOn;
+    this.#goingOn = new Set(news.orders.map((entry) => entry.id));
     // The first pictures go before the sums.
     setTimeout(() => this.#learnCosts(), isFirst ? COSTS_MILLISECONDS : 0);
     if (isFirst || this.#filters.state === "open") {
@@ -148,35 +153,16 @@ class Gallery {
     else this.#cursor ??= this.#sheet.entries.length > page.orders.length ? null : page.cursor;
     this.#more.hidden = !this.#cursor;
     this.#showEmpty();
+    // An order may end that is older than the newest page of those that have ended.
+    const known = new Set([...this.#goingOn, ...page.orders.map((entry) => entry.id)]);
+    if (!this.#filters.state) for (const id of before) if (!known.has(id)) await this.#renew(id);
   }
 
-  #showRunning(entries) {
-    const ids = new Set(entries.map((entry) => entry.id));
-    for (const [id, element] of this.#open) {
-      if (ids.has(id)) continue;
-      element.remove();
-      this.#open.delete(id);
-    }
-    for (const entry of entries) {
-      const element = this.#open.get(entry.id) ?? make("wan-order");
-      const { prompt, negative_prompt, model, region, seed, n = 1, size } = entry.order ?? {};
-      const status = statusOf(entry);
-      const saved = picturesOf(entry);
-      const places = Array.from({ length: n }, (_, place) => ({ index: place + 1, aspect: aspectOf(size), busy: status.tone === "busy" }));
-      element.order = {
-        label: `${shortPrompt(entry) || "Order"}: ${status.text}`,
-        settings: { prompt, negative_prompt, model: entry.facts.model ?? model, region: entry.facts.region ?? region, seed, n, size },
-        status: { ...status, since: status.tone === "busy" ? entry.created_at * 1000 : null },
-        pictures: saved.length ? saved.map((picture) => ({ ...picture, path: null })) : places,
-      };
-      if (!this.#open.has(entry.id)) {
-        element.addEventListener("wan-open", (event) => this.#lightbox.show(this.#detailed(entry), event.detail.index));
-        this.#open.set(entry.id, element);
-      }
-    }
-    const wanted = entries.map((entry) => this.#open.get(entry.id));
-    if (wanted.some((element, place) => this.#runningOrders.children[place] !== element)) this.#runningOrders.replaceChildren(...wanted);
-    this.#running.hidden = !entries.length;
+  /** Show an order that has ended as it is now. */
+  async #renew(id) {
+    const round = this.#round;
+    const entry = await read(`orders/${encodeURIComponent(id)}`);
+    if (round === this.#round && !entry.open) this.#sheet.place(entry, !this.#cursor);
   }
 
   async #learnCosts() {
@@ -206,14 +192,17 @@ class Gallery {
 
   /** What the lightbox shows of an order: its images, or its words alone. */
   #detailed(entry) {
-    const ordered = () => this.#look();
+    const changed = (order) => {
+      if (order.id === entry.id && !order.open) this.#sheet.place(order, !this.#cursor);
+      this.#look();
+    };
     const pictures = picturesOf(entry);
-    if (pictures.length) return pictures.map((picture) => ({ ...picture, more: () => makeDetails(entry, ordered) }));
-    return [{ index: `${entry.id}/0`, description: shortPrompt(entry) || "An order", note: "No image", more: () => makeDetails(entry, ordered) }];
+    if (pictures.length) return pictures.map((picture) => ({ ...picture, more: () => makeDetails(entry, changed) }));
+    return [{ index: `${entry.id}/0`, description: shortPrompt(entry) || "An order", note: "No image", more: () => makeDetails(entry, changed) }];
   }
 
   #showEmpty() {
-    const isEmpty = !this.#sheet.entries.length && !this.#open.size && this.#seen !== "" && !this.#cursor;
+    const isEmpty = !this.#sheet.entries.length && this.#running.isEmpty && this.#seen !== "" && !this.#cursor;
     if (this.#empty.hidden === !isEmpty) return;
     this.#empty.hidden = !isEmpty;
     if (!isEmpty) return;

@@ -5,7 +5,7 @@ import { icon, make, tell } from "./dom.js";
  * `<wan-lightbox>`: pictures one at a time, as large as the window. `show(pictures, index)` opens it on the picture
  * with this index; arrow keys and buttons turn pages, Escape closes, and the focus goes back where it was. A picture
  * may have a `full` address beside `src`, and `more()`, which makes what stands beside it; with that, it needs no `src`
- * but may have a `note`. Tells `wan-opened`, `wan-turned` with how many are left behind this one, and `wan-closed`.
+ * but may have a `note`, and `why()` gives the words for one that cannot be shown. Tells `wan-opened`, `wan-turned` with how many are left behind this one, and `wan-closed`.
  */
 export class WanLightbox extends HTMLElement {
   #pictures = [];
@@ -39,7 +39,7 @@ export class WanLightbox extends HTMLElement {
       if (event.target === this.#dialog) this.#dialog.close();
     });
     this.#image.addEventListener("error", () => {
-      if (this.#image.hasAttribute("src")) this.#say("The file cannot be shown. It may have been moved or deleted.");
+      if (this.#image.hasAttribute("src")) this.#explain(this.#pictures[this.#at]);
     });
     this.#dialog.addEventListener("close", () => {
       this.#image.removeAttribute("src");
@@ -99,6 +99,12 @@ export class WanLightbox extends HTMLElement {
     this.#dialog.toggleAttribute("detailed", Boolean(picture.more));
     this.#arrange();
     tell(this, "turned", { left: this.#pictures.length - 1 - this.#at });
+  }
+
+  async #explain(picture) {
+    this.#say("The file cannot be shown. It may have been moved or deleted.");
+    const why = await picture.why?.();
+    if (why && picture === this.#pictures[this.#at]) this.#say(why);
   }
 
   /** Show words in the place of the image, or the image if there are none. */

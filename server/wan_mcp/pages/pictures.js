@@ -1,7 +1,8 @@
-import { imageAddress, thumbnailAddress } from "./site.js";
+import { imageAddress, thumbnailAddress, whyNot } from "./site.js";
 import { imagesWords, isOpen, isRefusal, isUnsaved, taskWords } from "./words.js";
 
 const SHORT_PROMPT = 160;
+const FETCHABLE = /\s*If it is wanted, download_image .*/s;
 
 /** The words of an order in a line. */
 export function shortPrompt(entry) {
@@ -21,6 +22,7 @@ export function picturesOf(entry) {
       description: images.length > 1 ? `Image ${place + 1} of ${images.length}: ${prompt}` : prompt,
       src: thumbnailAddress(entry.id, index),
       full: imageAddress(entry.id, index),
+      why: () => whyNot(thumbnailAddress(entry.id, index)),
       lazy: true,
     };
   });
@@ -31,15 +33,30 @@ export function statusOf(entry) {
   const status = taskWords(entry.facts);
   const failed = entry.facts.failed_images ?? [];
   const gone = failed.filter((image) => image.code === "FileGone").length;
-  const notes = status.notes.map((note) => note.replace(/\s*If it is wanted, download_image .*/s, " An agent can fetch it again, free of charge, with download_image, for a day after it was made."));
+  const notes = status.notes.map((note) => note.replace(FETCHABLE, " It can be fetched again, free of charge."));
   if (gone && gone === failed.length && !entry.facts.images) {
     return { tone: "quiet", text: gone === 1 ? "The file is gone" : "The files are gone", notes: [...new Set(notes)] };
   }
   return { ...status, notes };
 }
 
-/** What a person can press for an order: nothing while it may be paid for, or would be refused again. */
-export function offerOf(entry) {
+/** What a person can press for an order that has ended; what costs money asks first. */
+export function offersOf(entry) {
+  return [fetchOf(entry), againOf(entry)].filter(Boolean);
+}
+
+/** What a person can press for an order that goes on. */
+export function cancelOf(entry) {
+  return entry.facts.status === "PENDING" ? [{ name: "cancel", label: "Cancel order" }] : [];
+}
+
+function fetchOf(entry) {
+  const gone = (entry.facts.failed_images ?? []).filter((image) => image.code === "FileGone" && FETCHABLE.test(image.message));
+  return gone.length ? { name: "fetch", label: gone.length === 1 ? "Fetch the file again" : "Fetch the files again" } : null;
+}
+
+/** Nothing is ordered again while it may be paid for, or would be refused again. */
+function againOf(entry) {
   if (!entry.order || isOpen(entry.facts) || isUnsaved(entry.facts) || isRefusal(entry.facts)) return null;
   const count = imagesWords(entry.order.n ?? 1);
   return {

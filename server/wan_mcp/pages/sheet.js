@@ -41,9 +41,8 @@ export class WanSheet extends HTMLElement {
   /** Take the newest orders as they are now: `entries` are all there are down to the last one of them. */
   renew(entries, isAll) {
     const last = entries.at(-1);
-    const isOlder = (entry) => last && (entry.created_at < last.created_at || (entry.created_at === last.created_at && entry.id < last.id));
     const known = new Map(this.#entries.map((entry) => [entry.id, entry]));
-    const older = isAll ? [] : this.#entries.filter(isOlder);
+    const older = isAll ? [] : this.#entries.filter((entry) => last && isNewer(last, entry));
     if (JSON.stringify(entries) === JSON.stringify(this.#entries.slice(0, this.#entries.length - older.length))) return;
     const kept = new Set([...entries, ...older].map((entry) => entry.id));
     for (const id of known.keys()) if (!kept.has(id)) this.#remove(id);
@@ -67,6 +66,12 @@ export class WanSheet extends HTMLElement {
       section.remove();
       this.#days.delete(day);
     }
+  }
+
+  /** Show one order as it is now, in its place; `isAll` says that there are none behind those that are here. */
+  place(entry, isAll) {
+    const newer = this.#entries.filter((other) => other.id !== entry.id && isNewer(other, entry));
+    if (isAll || newer.length < this.#entries.length) this.renew([...newer, entry], false);
   }
 
   /** Say beside each day what its images cost: rows of a name, a number of images and words. */
@@ -99,12 +104,20 @@ export class WanSheet extends HTMLElement {
     for (const cell of this.querySelectorAll(`[data-order="${CSS.escape(id)}"]`)) cell.remove();
   }
 
-  #replaceBroken(image) {
+  async #replaceBroken(image) {
     const card = image.closest?.("wan-card");
     if (!card) return;
-    const { index } = card.picture;
-    card.replaceWith(makeNote({ tone: "quiet", text: "Cannot be shown", notes: [] }, index));
+    const { index, why } = card.picture;
+    const status = { tone: "quiet", text: "Cannot be shown", notes: [] };
+    const note = makeNote(status, index);
+    card.replaceWith(note);
+    const words = await why?.();
+    if (words) note.querySelector("wan-status").status = { ...status, notes: [words] };
   }
+}
+
+function isNewer(one, other) {
+  return one.created_at > other.created_at || (one.created_at === other.created_at && one.id > other.id);
 }
 
 /** One cell for each image of an order, or one with words if it has none. */

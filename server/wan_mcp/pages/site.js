@@ -1,10 +1,15 @@
 // What the page asks of the program that serves it. Addresses are relative: the page's own one holds the secret.
 
-/** The program's own words for what went wrong; `lost` says that it gave no answer at all. */
+const OUTSIDE = "Its folder is none that the gallery may read. Add it to WAN_MCP_ALLOWED_DIRS, and start the gallery again.";
+
+/**
+ * The program's own words for what went wrong: `said` without its advice, which may be for a model. `lost` says that it
+ * gave no answer at all.
+ */
 export class SiteError extends Error {
-  constructor(message, { lost = false } = {}) {
+  constructor(message, { lost = false, said = message, status = 0 } = {}) {
     super(message);
-    this.lost = lost;
+    Object.assign(this, { lost, said, status });
   }
 }
 
@@ -18,7 +23,12 @@ async function request(path, options = {}) {
   const facts = await answer.json().catch(() => ({}));
   if (answer.ok) return facts;
   const lost = answer.status === 404 && !facts.message;
-  throw new SiteError([facts.message, facts.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { lost });
+  throw new SiteError([facts.message, facts.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { lost, said: facts.message, status: answer.status });
+}
+
+function act(id, name, body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return request(`orders/${encodeURIComponent(id)}/${name}`, { method: "POST", headers, body: JSON.stringify(body) });
 }
 
 /** Read facts; parameters that are empty are left out. */
@@ -30,8 +40,27 @@ export function read(path, parameters = {}) {
 /** Order once more with the settings of an order. The name of the press makes sure that it is one order. */
 export function orderAgain(id) {
   const press = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("-");
-  const headers = { "Content-Type": "application/json" };
-  return request(`orders/${encodeURIComponent(id)}/again`, { method: "POST", headers, body: JSON.stringify({ press }) });
+  return act(id, "again", { press });
+}
+
+/** Cancel an order that has not begun. */
+export function cancelOrder(id) {
+  return act(id, "cancel");
+}
+
+/** Fetch the files of an order that are gone again. */
+export function fetchAgain(id) {
+  return act(id, "fetch");
+}
+
+/** Why the picture at an address cannot be shown; no words if it can. */
+export async function whyNot(address) {
+  try {
+    await request(address);
+    return "";
+  } catch (error) {
+    return error.status === 403 ? OUTSIDE : error.said;
+  }
 }
 
 export function thumbnailAddress(id, index) {

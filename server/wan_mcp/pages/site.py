@@ -1,5 +1,6 @@
 """
-The gallery as a site of this machine: one page, what it reads, and one thing that it can do, to order again.
+The gallery as a site of this machine: one page, what it reads, and what a press can do: order again, cancel what has
+not begun, fetch a file again that is gone.
 
 Every path lies under a secret, see `guard`. Nothing here knows a file or the ledger: facts and pictures come from the
 studio.
@@ -29,6 +30,7 @@ from wan_mcp_tools.shared.errors import (
     WanError,
 )
 from wan_mcp_tools.shared.ports import Studio
+from wan_mcp_tools.shared.tasks import Task
 
 _PAGE = 60
 """Orders in one answer."""
@@ -66,6 +68,8 @@ def make_site(studio: Studio, secrets: Secrets, hosts: frozenset[str]) -> ASGIAp
         Route("/costs", site.sum_costs, methods=["GET"]),
         Route("/orders/{id}", site.show_order, methods=["GET"]),
         Route("/orders/{id}/again", site.order_again, methods=["POST"]),
+        Route("/orders/{id}/cancel", site.cancel, methods=["POST"]),
+        Route("/orders/{id}/fetch", site.fetch, methods=["POST"]),
         Route("/thumbnails/{id}/{index:int}", site.draw_thumbnail, methods=["GET"]),
         Route("/images/{id}/{index:int}", site.show_image, methods=["GET"]),
     ]
@@ -111,17 +115,12 @@ class Site:
 
     async def show_order(self, request: Request) -> Response:
         """Give one order."""
-        task = await self._studio.peek(request.path_params["id"])
-        if task is None:
-            raise _unknown(request)
-        return JSONResponse(describe_order(task, self._studio.offer.catalogue))
+        return self._tell(await self._find(request))
 
     async def order_again(self, request: Request) -> Response:
         """Order anew with the same settings, once for each press of a person."""
         press = await _read_press(request)
-        task = await self._studio.peek(request.path_params["id"])
-        if task is None:
-            raise _unknown(request)
+        task = await self._find(request)
         if task.request is None:
             raise RequestRefusedError("What was ordered is not known: this task was found at the service.")
         if press in self._presses:
@@ -133,7 +132,22 @@ class Site:
         ordered = await self._studio.order(
             wanted, wait_seconds=_NAMING_SECONDS, until_named=True, fresh=True, report=None
         )
-        return JSONResponse(describe_order(ordered, self._studio.offer.catalogue))
+        return self._tell(ordered)
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel an order that the service has not begun."""
+        task = await self._find(request)
+        return self._tell(await self._studio.cancel(task.task_id))
+
+    async def fetch(self, request: Request) -> Response:
+        """Fetch the files of an order that are gone again, free of charge, while the service has them."""
+        task = await self._find(request)
+        for image in task.failed_images:
+            if image.code == "FileGone":
+                await self._studio.place_image(
+                    task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
+                )
+        return self._tell(await self._find(request))
 
     async def draw_thumbnail(self, request: Request) -> Response:
         """Give a tiny picture of an image."""
@@ -146,6 +160,22 @@ class Site:
         task_id, index = request.path_params["id"], request.path_params["index"]
         picture = await self._studio.picture(task_id=task_id, index=index, most_bytes=_MOST_IMAGE_BYTES)
         return Response(picture.data, media_type=picture.mime_type)
+
+    async def _find(self, request: Request) -> Task:
+        """
+        Find the order that a request is about.
+
+        Raises:
+            NotFoundError: the ledger has none of this id.
+        """
+        named = request.path_params["id"]
+        task = await self._studio.peek(named)
+        if task is None:
+            raise NotFoundError(f"No order {named[:80]} is in this ledger.", code="TaskNotFound")
+        return task
+
+    def _tell(self, task: Task) -> Response:
+        return JSONResponse(describe_order(task, self._studio.offer.catalogue))
 
 
 def _source(name: str, media_type: str, read: Callable[[str], str] = read_source) -> Answer:
@@ -174,10 +204,6 @@ async def _read_press(request: Request) -> str:
     if len(body) > _MOST_BODY or not isinstance(press, str) or not press:
         raise RequestRefusedError("The order cannot be read.", "Reload the page.")
     return press
-
-
-def _unknown(request: Request) -> NotFoundError:
-    return NotFoundError(f"No order {request.path_params['id'][:80]} is in this ledger.", code="TaskNotFound")
 
 
 async def _tell_failure(_: Request, error: Exception) -> Response:

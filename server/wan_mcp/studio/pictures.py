@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 from wan_mcp.ledger import ImageRecord, ImageState, OrderRecord, Stage
 from wan_mcp.studio.fetching import Fetcher
 from wan_mcp.studio.parts import Parts
-from wan_mcp_tools.shared.errors import NotFoundError, RequestRefusedError
+from wan_mcp_tools.shared.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.shared.ports import Picture, Preview
 from wan_mcp_tools.shared.tasks import SavedImage
 
@@ -23,7 +23,13 @@ class Pictures:
         image = find_image(order, index)
         gallery = self._parts.gallery
         name = gallery.check_filename(filename)
-        folder = await gallery.folder(output_dir) if output_dir else None
+        try:
+            folder = await gallery.folder(output_dir) if output_dir else None
+        except FolderNotAllowedError as error:
+            if image.state is not ImageState.SAVED or await gallery.missing([Path(image.path or "")]):
+                raise
+            advice = f"The image is already saved as {image.path}: copy that file there. {error.advice}"
+            raise FolderNotAllowedError(error.message, advice) from error
         if image.state is ImageState.FAILED or (image.url is None and image.state is not ImageState.SAVED):
             raise NotFoundError(
                 f"Image {index} of the task {order.best_id} was not made: {image.message or image.code}",

@@ -13,7 +13,14 @@ from wan_mcp.studio.ids import new_local_id
 from wan_mcp.studio.outcomes import closed
 from wan_mcp.studio.parts import Parts
 from wan_mcp.studio.sending import NEVER_SENT
-from wan_mcp_tools.shared.errors import LedgerError, MissingKeyError, SettingsError, StorageError, WanError
+from wan_mcp_tools.shared.errors import (
+    FolderNotAllowedError,
+    LedgerError,
+    MissingKeyError,
+    SettingsError,
+    StorageError,
+    WanError,
+)
 from wan_mcp_tools.shared.requests import ImageRequest
 
 _log = logging.getLogger(__name__)
@@ -44,6 +51,9 @@ class Placer:
             folder = await self._parts.gallery.folder(request.output_dir)
         except StorageError as error:
             raise _without_order(error) from error
+        except FolderNotAllowedError as error:
+            advice = f"Order without output_dir and copy the saved file there. {error.advice}"
+            raise FolderNotAllowedError(error.message, advice) from error
         self._parts.gallery.check_filename(request.filename)
         new = self._describe(request, access, str(folder))
         wanted = self._parts.clock.now() + wanted_for if wanted_for else 0.0
@@ -72,7 +82,8 @@ class Placer:
             raise MissingKeyError(
                 f"There is no API key for the region {region}.",
                 f"Set {access.key_setting} in the server's environment. Keys come from the Model Studio console of "
-                "that region; a key of another region is refused. The region sandbox needs none.",
+                "that region; a key of another region is refused. Without a key there is only the region sandbox, to "
+                "try the tools out: its pictures are placeholders.",
             )
         return access
 

@@ -21,6 +21,7 @@ from wan_mcp.cli.shell import Shell
 from wan_mcp.cli.tasks import run_get
 from wan_mcp_tools.list_tasks import list_tasks
 from wan_mcp_tools.shared.costs import ImageCount
+from wan_mcp_tools.shared.errors import NotConnectedError
 
 
 def run(studio: LittleStudio, *arguments: str):
@@ -308,7 +309,7 @@ async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fe
     class Refusing:
         async def place_image(self, *, index, **words):
             if index == 1:
-                raise NetworkError("The image host gives no answer.", "Try again.")
+                raise NotConnectedError("The image host gives no answer.", "Try again.")
             return await studio.place_image(index=index, **words)
 
         def __getattr__(self, name):

@@ -142,7 +142,7 @@ replace_config(read_config(Path(sys.argv[1])), "new" * 100_000, datetime.now(UTC
 
 
 @posix
-@pytest.mark.parametrize(("when", "left"), [("before", "old"), ("after", "new" * 100_000)])
+@pytest.mark.parametrize(("when", "left"), [("before", "old"), ("after", "new" * 100_000)], ids=["before", "after"])
 def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path, when: str, left: str) -> None:
     path = tmp_path / "c.json"
     path.write_text("old", encoding="utf-8")

@@ -1,11 +1,14 @@
 """What can be ordered here, and the check of every order before it costs money."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from wan_mcp_tools.shared.catalogue import Catalogue, Model, WireProtocol
+from wan_mcp_tools.shared.costs import tell_amount
 from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
 from wan_mcp_tools.shared.regions import REGIONS, SANDBOX, find_region
 from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp_tools.shared.sizes import GRADES, read_grade
 
 MAX_SEED = 2_147_483_647
 """Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference"""
@@ -84,6 +87,11 @@ class Offer:
             region = find_region(named).name
             if region in model.regions:
                 return region
+            offering = self._list_regions()
+            if region not in offering:
+                raise RequestRefusedError(
+                    f"There is no Wan model in {region}.", f"Regions that have some: {', '.join(offering)}."
+                )
             raise RequestRefusedError(
                 f"{model.id} is not offered in {region}.",
                 f"Regions that offer it: {', '.join(model.regions)}. {self._name_models_of(region)}",
@@ -102,6 +110,11 @@ class Offer:
             + self._name_models_of(self.default_region),
         )
 
+    def _list_regions(self) -> list[str]:
+        """Name the regions that offer any model, in the order of the table."""
+        offering = {region for model in self.catalogue.models for region in model.regions}
+        return [region.name for region in REGIONS if region.name in offering]
+
     def _name_models_of(self, region: str) -> str:
         names = [model.id for model in self.catalogue.models if region in model.regions]
         return f"Models of {region}: {', '.join(names) or 'none'}."
@@ -111,12 +124,15 @@ class Offer:
             return model.sizes.resolve(size)
         except RequestRefusedError as error:
             others = [
-                other.id for other in self.catalogue.models if region in other.regions and other.sizes.allows(size)
+                other for other in self.catalogue.models if region in other.regions and other.sizes.allows(size)
             ]
-            hint = f" Models of {region} that draw it: {', '.join(others)}." if others else ""
-            raise RequestRefusedError(
-                f"{model.id} does not draw this size: {error.message}", error.advice + hint
-            ) from error
+            hint = f" {_name_with_prices(others, region)}" if others else ""
+            advice = error.advice
+            if others and (grade := read_grade(size)):
+                # Smaller sizes are no help to somebody who asked for the grade.
+                advice = f"{model.id} draws {model.sizes.limits.describe()}."
+                hint += _tell_wide(grade, others)
+            raise RequestRefusedError(f"{model.id} does not draw this size: {error.message}", advice + hint) from error
 
     def _check_negative_prompt(self, text: str | None, model: Model) -> str | None:
         if text is None or not text.strip():
@@ -134,6 +150,26 @@ class Offer:
             return None
         having = [each.id for each in self.catalogue.models if each.has_prompt_extend]
         raise _no_such_parameter("prompt_extend", model, having)
+
+
+def _name_with_prices(models: Sequence[Model], region: str) -> str:
+    """Name the models that draw a size, with what an image costs: another model may be dearer."""
+    prices = [model.price(region) for model in models]
+    named = [
+        f"{model.id} ({tell_amount(price.amount)} {price.currency} an image)" if price else model.id
+        for model, price in zip(models, prices, strict=True)
+    ]
+    dates = sorted({price.as_of for price in prices if price})
+    asking = f" (prices as of {' and '.join(dates)}; ask the person first)" if dates else ""
+    return f"Models of {region} that draw it: {', '.join(named)}{asking}."
+
+
+def _tell_wide(grade: str, models: Sequence[Model]) -> str:
+    """Say how wide pictures of a grade are ordered, if the models draw them."""
+    side = GRADES[grade]
+    wide = f"{side}*{side * 9 // 16}"
+    fitting = all(model.sizes.allows(wide) for model in models)
+    return f" {grade} is square; 16:9 as wide is size={wide} there." if fitting else ""
 
 
 def _no_such_parameter(name: str, model: Model, having: list[str]) -> RequestRefusedError:

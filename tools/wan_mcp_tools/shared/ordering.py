@@ -17,7 +17,7 @@ def _false_for_null(value: object) -> object:
 Fresh = Annotated[
     bool,
     BeforeValidator(_false_for_null),
-    Field(description="Order and pay anew, do not join an identical order."),
+    Field(description="Order and pay anew, e.g. when asked for a new one."),
 ]
 
 

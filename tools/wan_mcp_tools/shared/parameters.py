@@ -73,12 +73,12 @@ ModelId = Annotated[
     str | SkipJsonSchema[None],
     _field(
         "e.g. wan2.6-t2i (usual default) or wan2.7-image, 0.03 USD an image; wan2.7-image-pro (to 4K) 0.075. "
-        "Cheapest: wan2.2-t2i-flash 0.025; in beijing wanx2.0-t2i-turbo, 0.04 CNY."
+        "Cheapest: wan2.2-t2i-flash 0.025; only in region beijing wanx2.0-t2i-turbo, 0.04 CNY."
     ),
 ]
 Size = Annotated[
     str | SkipJsonSchema[None],
-    _field("1:1 3:4 4:3 9:16 (phone) 16:9, or pixels, e.g. 1280*1280, or 1K 2K 4K (square)."),
+    _field("1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K (square)."),
 ]
 Count = Annotated[
     int,
@@ -98,7 +98,7 @@ Watermark = Annotated[bool, _fall_back(default=False), _field("Put an AI mark at
 RegionName = Annotated[
     str | SkipJsonSchema[None],
     _field(
-        "Default: the operator's. sandbox is offline and free.",
+        "Default: the operator's. sandbox: offline, free, for tests only: placeholder pictures.",
         enum=["singapore", "beijing", "virginia", "frankfurt", "sandbox"],
     ),
 ]

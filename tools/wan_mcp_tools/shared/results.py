@@ -20,6 +20,10 @@ JOINED = (
     "An identical order was placed before and its result was never received, so this is that order and nothing more "
     "is charged. Pass fresh=true to order another."
 )
+ELSEWHERE = (
+    "Its files are saved where that order wanted them; once they are, download_image puts them into another folder "
+    "or under another name, free of charge."
+)
 
 
 class ImageResult(Result):
@@ -103,6 +107,7 @@ def check_wait(seconds: float | None, default: float) -> float:
 
 def _message(task: Task) -> str | None:
     parts = [JOINED] if task.joined else []
+    parts += [ELSEWHERE] if task.elsewhere else []
     parts.extend(task.notes)
     told = task.status is TaskStatus.SUCCEEDED and task.failed_images
     if task.problem is not None and not told:

@@ -130,11 +130,11 @@ class SizeRule:
             return self.default
         if wanted.upper() in self.native:
             return wanted.upper()
-        if wanted.upper() in GRADES:
-            side = GRADES[wanted.upper()]
-            return self._accept(side, side, f"{wanted.upper()} ({side}*{side})")
-        if ratio := _RATIO.fullmatch(wanted):
-            return self._find_preset(f"{int(ratio[1])}:{int(ratio[2])}")
+        if grade := read_grade(wanted):
+            side = GRADES[grade]
+            return self._accept(side, side, f"{grade} ({side}*{side})")
+        if (ratio := _RATIO.fullmatch(wanted)) and int(ratio[1]) and int(ratio[2]):
+            return self._find_preset(int(ratio[1]), int(ratio[2]))
         if pixels := read_pixels(wanted):
             return self._accept(*pixels, _pixels(*pixels))
         raise self._refuse(f"{wanted[:_ECHO]!r} is not a size")
@@ -158,12 +158,29 @@ class SizeRule:
             raise self._refuse(f"{label} {problem}")
         return _pixels(width, height)
 
-    def _find_preset(self, ratio: str) -> str:
+    def _find_preset(self, across: int, down: int) -> str:
+        ratio = f"{across}:{down}"
         for known, size in self.presets:
             if known == ratio:
                 return size
         known_ratios = ", ".join(known for known, _ in self.presets)
-        raise self._refuse(f"{ratio} is not an aspect ratio it knows ({known_ratios})")
+        problem = f"{ratio} is not an aspect ratio it knows ({known_ratios})"
+        fitting = self._fit(across, down)
+        if fitting is None:
+            raise self._refuse(f"{problem}, and it draws no picture of that shape")
+        raise RequestRefusedError(f"{problem}.", f"Give {ratio} in pixels: size={fitting}.")
+
+    def _fit(self, across: int, down: int) -> str | None:
+        """Find the size of a shape that has about as many pixels as the square one, in steps of 16 pixels."""
+        usual = read_pixels(self.presets[0][1]) if self.presets else None
+        if usual is None:
+            return None
+        found = [
+            (abs(width * down - height * across) > 0, abs(width * height - usual[0] * usual[1]), _pixels(width, height))
+            for height in range(_STEP, max(GRADES.values()) + 1, _STEP)
+            if self.limits.find_problem(width := round(height * across / down / _STEP) * _STEP, height) is None
+        ]
+        return min(found)[2] if found else None
 
     def _refuse(self, problem: str) -> RequestRefusedError:
         allowed = [self.limits.describe()]
@@ -173,6 +190,12 @@ class SizeRule:
             allowed.append("a ratio " + ", ".join(ratio for ratio, _ in self.presets))
         recommended = f" Recommended: {', '.join(self.recommended)}." if self.presets else ""
         return RequestRefusedError(f"{problem}.", f"Allowed: {'; or '.join(allowed)}.{recommended}")
+
+
+def read_grade(text: str | None) -> str | None:
+    """Read `1K`, `2K` or `4K`; give None if it is something else."""
+    grade = (text or "").strip().upper()
+    return grade if grade in GRADES else None
 
 
 def read_pixels(text: str) -> tuple[int, int] | None:
