@@ -212,6 +212,102 @@ export const galleryScenarios = {
       await dialog(host).getByText(/moved or deleted/).waitFor();
     },
   },
+  "fetches a file again that is gone, and nothing is ordered": {
+    album: { images: 0 },
+    async run(host) {
+      await host.gallery.command("generate", "A heron");
+      await pictures(host, 1);
+      const folder = join(host.gallery.folder, "pictures");
+      const [file] = readdirSync(folder).filter((name) => name.endsWith(".png"));
+      renameSync(join(folder, file), join(host.gallery.folder, "moved.png"));
+      await host.page.reload();
+      await cells(host).getByText("The file is gone").waitFor();
+      await button(host, "Details").click();
+      await dialog(host).getByText("It can be fetched again, free of charge.").waitFor();
+      await button(host, "Fetch the file again").click();
+      await dialog(host).getByText("Fetched", { exact: true }).waitFor();
+      await host.page.keyboard.press("Escape");
+      await pictures(host, 1);
+      await countCells(host, 1);
+      assert.ok(readdirSync(folder).includes(file));
+    },
+  },
+  "says which setting shows a picture of another folder": {
+    album: { images: 0 },
+    pardoned: NETWORK_TROUBLE,
+    async run(host) {
+      await host.gallery.command("generate", "A heron", "--output-dir", join(host.gallery.folder, "elsewhere"));
+      await cells(host).getByText(/WAN_MCP_ALLOWED_DIRS/).waitFor();
+      await button(host, "Details").click();
+      await dialog(host).locator(".stage").getByText(/WAN_MCP_ALLOWED_DIRS/).waitFor();
+    },
+  },
+  "cancels an order that waits, and says why one that has begun goes on": {
+    album: { images: 2, painted: 2 },
+    pardoned: NETWORK_TROUBLE,
+    async run(host, shot) {
+      await pictures(host, 2);
+      const running = host.page.getByRole("region", { name: "Running" });
+      const late = async (route) => {
+        const answer = await route.fetch();
+        const facts = await answer.json();
+        // As it was a moment ago: the press comes too late.
+        for (const entry of facts.orders) entry.facts.status = "PENDING";
+        await route.fulfill({ response: answer, json: facts });
+      };
+      await host.page.route("**/open*", late);
+      await host.gallery.command("generate", "A heron, sandbox:slow", "--wait-seconds", "8");
+      await button(host, "Cancel order").click();
+      await running.getByText(/has begun, and only a PENDING task can be cancelled/).waitFor();
+      await shot("gallery-too-late");
+      await host.page.unroute("**/open*", late);
+      await running.getByText("Painting").waitFor();
+      assert.equal(await button(host, "Cancel order").isVisible(), false);
+      await host.gallery.command("generate", "An otter, sandbox:slow", "--wait-seconds", "0");
+      await button(host, "Cancel order").click();
+      await cells(host).filter({ hasText: "An otter" }).getByText("Cancelled").waitFor();
+    },
+  },
+  "shows an order that ends after many newer ones in its place": {
+    album: { images: 130, painted: 2 },
+    async run(host) {
+      await pictures(host, 2);
+      // All orders of the album are there, and one of its middle goes on until the page is told otherwise.
+      for (let end = 0; end < 12; end += 1) {
+        await host.page.mouse.wheel(0, 20_000);
+        await host.page.waitForTimeout(100);
+      }
+      const shown = await ordersOf(host.page);
+      assert.ok(shown.length > 80, `${shown.length} orders are shown`);
+      const target = shown[75];
+      const without = async (route) => {
+        const answer = await route.fetch();
+        const facts = await answer.json();
+        const held = facts.orders.filter((entry) => entry.id === target);
+        facts.orders = facts.orders.filter((entry) => entry.id !== target);
+        await route.fulfill({ response: answer, json: { ...facts, cursor: facts.cursor, held } });
+      };
+      let isHeld = true;
+      await host.page.route("**/open*", async (route) => {
+        const answer = await route.fetch();
+        const facts = await answer.json();
+        if (isHeld) facts.orders.push({ ...(await (await host.page.request.get(`${host.url}orders/${target}`)).json()), open: true });
+        await route.fulfill({ response: answer, json: facts });
+      });
+      await host.page.route("**/orders?*", without);
+      await host.page.route("**/orders", without);
+      await host.page.goto(host.url);
+      await host.page.getByRole("region", { name: "Running" }).waitFor();
+      for (let end = 0; end < 12; end += 1) {
+        await host.page.mouse.wheel(0, 20_000);
+        await host.page.waitForTimeout(100);
+      }
+      assert.deepEqual(await ordersOf(host.page), shown.filter((id) => id !== target));
+      isHeld = false;
+      await host.page.locator(`.cell[data-order="${target}"]`).first().waitFor({ state: "attached" });
+      assert.deepEqual(await ordersOf(host.page), shown);
+    },
+  },
   "says when its program has ended": {
     album: { images: 2, painted: 1 },
     pardoned: /Failed to load resource|ERR_CONNECTION/,

@@ -1,7 +1,7 @@
 """The tool that orders, waits and answers with paths."""
 
 from wan_mcp_tools.shared.ordering import OrderArguments
-from wan_mcp_tools.shared.parameters import WaitSeconds
+from wan_mcp_tools.shared.parameters import OrderWaitSeconds
 from wan_mcp_tools.shared.ports import Report, Studio
 from wan_mcp_tools.shared.results import TaskResult, check_wait, task_answer
 from wan_mcp_tools.shared.tool import Answer, Tool
@@ -10,15 +10,15 @@ DESCRIPTION = """\
 Make pictures from a text and save them as files; answers with their paths.
 Each image costs money (0.025 to 0.075 USD). When wait_seconds is over, the answer is the task_id: call get_task
 with it, never generate_image again. The picture is saved even if nobody asks.
-A call for the same picture (whatever its output_dir or filename) whose first result was never received joins that
-order; fresh=true, another seed or other words order a new one; so do calls side by side. Results live 24 hours at
-the service, files stay."""
+An identical call, whatever its output_dir and filename, joins an order whose result was never received; fresh=true,
+another seed or other words order a new one; so do calls side by side. Results live 24 hours at the service, files
+stay."""
 
 
 class GenerateImageArguments(OrderArguments):
     """An order, and how long to wait for it."""
 
-    wait_seconds: WaitSeconds = None
+    wait_seconds: OrderWaitSeconds = None
 
 
 def generate_image(studio: Studio) -> Tool:

@@ -6,7 +6,7 @@ from wan_mcp_tools.shared.results import TaskResult, task_answer
 from wan_mcp_tools.shared.tool import Answer, Tool
 
 DESCRIPTION = """\
-Order pictures like generate_image, but answer with the task_id at once instead of waiting.
+Order pictures like generate_image, but answer at once with the task_id.
 Use this for several orders side by side or for slow models; collect each with get_task. Costs, saving and repeated
 calls are as there."""
 

@@ -36,7 +36,7 @@ def exit_of_task(task: Task) -> Exit:
     """
     if not task.settled or (task.open and not task.status.is_final):
         return Exit.RUNNING
-    unsaved = any(image.url for image in task.failed_images)
+    unsaved = any(image.url or image.code == "FileGone" for image in task.failed_images)
     saved = task.status is TaskStatus.SUCCEEDED and bool(task.images)
     return Exit.DONE if saved and not unsaved else Exit.FAILED
 

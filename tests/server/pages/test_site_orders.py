@@ -106,18 +106,22 @@ async def test_an_unknown_order_cannot_be_ordered_again(studio, site):
     assert (answer.status_code, answer.json()["code"]) == (404, "TaskNotFound")
 
 
-async def test_the_operators_limit_holds_here_too(tmp_path):
-    with FakeService() as service:
-        settings = make_settings(tmp_path, service, WAN_MCP_DAILY_IMAGE_LIMIT="1")
-        async with running_studio(settings) as studio:
-            first = await order(studio, "a flower")
+@asynccontextmanager
+async def service_site(folder, *, environ=None, **options):
+    """Give a service of the network, a studio that orders there, and the site."""
+    with FakeService(**options) as service:
+        async with running_studio(make_settings(folder, service, **(environ or {}))) as studio:
             app = make_site(studio, Secrets("token"), frozenset({HOST}))
-            async with httpx.AsyncClient(
-                transport=httpx.ASGITransport(app=app),
-                base_url=f"http://{HOST}/token/",
-                headers={"Sec-Fetch-Site": "same-origin"},
-            ) as site:
-                answer = await again(site, first.local_id)
+            transport, headers = httpx.ASGITransport(app=app), {"Sec-Fetch-Site": "same-origin"}
+            address = f"http://{HOST}/token/"
+            async with httpx.AsyncClient(transport=transport, base_url=address, headers=headers) as site:
+                yield service, studio, site
+
+
+async def test_the_operators_limit_holds_here_too(tmp_path):
+    async with service_site(tmp_path, environ={"WAN_MCP_DAILY_IMAGE_LIMIT": "1"}) as (service, studio, site):
+        first = await order(studio, "a flower")
+        answer = await again(site, first.local_id)
 
         assert (answer.status_code, answer.json()["code"]) == (429, "DailyImageLimit")
         assert len(service.creates) == 1
@@ -136,8 +140,7 @@ async def test_nobody_but_the_page_can_cancel_or_fetch(album, studio, site, act)
 
 
 async def test_an_order_that_has_not_begun_is_cancelled(tmp_path):
-    async with service_site(tmp_path) as (service, studio, site):
-        service.plan(states=("PENDING",) * 1000)
+    async with service_site(tmp_path, pending=30.0) as (_, studio, site):
         ordered = await submit(studio)
 
         answer = await site.post(f"orders/{ordered.local_id}/cancel", json={})

@@ -108,11 +108,17 @@ OutputDir = Annotated[
         "Absolute and allowed, e.g. /home/me/site/assets; relative ones are in the image folder, not your project."
     ),
 ]
-Filename = Annotated[str | SkipJsonSchema[None], _field("Name without a folder, e.g. flower-shop.")]
+Filename = Annotated[str | SkipJsonSchema[None], _field("Without a folder, e.g. flower-shop.")]
+_Seconds = Annotated[float, Field(allow_inf_nan=False)] | SkipJsonSchema[None]
 WaitSeconds = Annotated[
-    Annotated[float, Field(allow_inf_nan=False)] | SkipJsonSchema[None],
+    _Seconds,
     _NO_SWITCH,
-    _field("Longest wait, e.g. 45; then the answer is the task as it is.", minimum=0, maximum=_LONGEST_WAIT),
+    _field("e.g. 45; then the answer is the task as it is.", minimum=0, maximum=_LONGEST_WAIT),
+]
+OrderWaitSeconds = Annotated[
+    _Seconds,
+    _NO_SWITCH,
+    _field("Default 45 unless the operator set another.", minimum=0, maximum=_LONGEST_WAIT),
 ]
 TaskId = Annotated[str, _field("From an earlier answer, e.g. 0385dc79-5ff8-...", minLength=1)]
 OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...")]
