@@ -128,8 +128,26 @@ def _question(name: str) -> Json:
     return question | {"default": row.default}
 
 
+def _tell_meaning(row: SettingRow, name: str) -> str:
+    """Say what a setting means; of one that each region has, which region it is for."""
+    for region in REGIONS:
+        if name != row.name and name.endswith(f"_{region.name.upper()}"):
+            return (
+                row.meaning.partition(", for example")[0]
+                .rstrip(".")
+                .replace("a further region", region.name.capitalize())
+                + "."
+            )
+    return row.meaning
+
+
 def _variable(row: SettingRow, name: str) -> Json:
-    variable: Json = {"name": name, "description": row.meaning, "isRequired": False, "isSecret": row.secret}
+    variable: Json = {
+        "name": name,
+        "description": _tell_meaning(row, name),
+        "isRequired": False,
+        "isSecret": row.secret,
+    }
     if row.name in _FILES:
         variable["format"] = "filepath"
     elif row.name in _NUMBERS:

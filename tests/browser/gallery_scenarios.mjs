@@ -1,11 +1,13 @@
 // What the gallery does in a browser, one sentence each.
 
 import assert from "node:assert/strict";
-import { readdirSync, renameSync } from "node:fs";
+import { readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { checkAccess, checkDialog, checkWidth } from "./scenarios.mjs";
 
 const HOSTILE = `<img src="https://example.com/x.png" onerror="document.title='broken'"><script>document.title="broken"</script>`;
+/** The orders of one model that the sandbox works on at once. */
+const CONCURRENCY = 5;
 const NETWORK_TROUBLE = /Failed to load resource/;
 
 const button = (host, name) => host.page.getByRole("button", { name });
@@ -263,9 +265,14 @@ export const galleryScenarios = {
       await host.page.unroute("**/open*", late);
       await running.getByText("Painting").waitFor();
       assert.equal(await button(host, "Cancel order").isVisible(), false);
-      await host.gallery.command("generate", "An otter, sandbox:slow", "--wait-seconds", "0");
+      // Once enough orders are worked on, the next one waits.
+      const list = join(host.gallery.folder, "prompts.txt");
+      writeFileSync(list, Array.from({ length: CONCURRENCY }, (_, number) => `Otter ${number}, sandbox:slow`).join("\n"));
+      await host.gallery.command("generate", "--prompts", list, "--wait-seconds", "0");
+      await host.page.waitForFunction(() => document.querySelectorAll(".running .offers button").length === 1);
       await button(host, "Cancel order").click();
-      await cells(host).filter({ hasText: "An otter" }).getByText("Cancelled").waitFor();
+      await cells(host).getByText("Cancelled", { exact: true }).waitFor();
+      assert.equal(await running.locator("wan-order").count(), CONCURRENCY);
     },
   },
   "shows an order that ends after many newer ones in its place": {
@@ -335,6 +342,8 @@ export const galleryScenarios = {
   "can be walked by keyboard alone": {
     async run(host) {
       await pictures(host);
+      // It comes after the pictures.
+      await button(host, /^Costs: about/).waitFor();
       const focus = () => host.page.evaluate(() => {
         const active = document.activeElement;
         const label = active.getAttribute("aria-label") ?? active.closest("label")?.querySelector("span")?.textContent ?? active.querySelector("img")?.alt ?? active.innerText;

@@ -56,6 +56,9 @@ async def test_every_tool_does_its_part_on_the_sandbox(tmp_path, era):
         assert Path(placed["images"][0]["path"]).name == "shop.png"
         again = facts(await client.call_tool("download_image", {"task_id": made["task_id"], "filename": "shop"}))
         assert again["images"] == placed["images"]
+        assert "message" not in placed
+        second = facts(await client.call_tool("download_image", {"task_id": task["task_id"], "index": 2}))
+        assert second["message"] == "Image 2 of 2; pass index for the others."
 
         seen = await client.call_tool("view_image", {"task_id": made["task_id"]})
         assert [block.type for block in seen.content] == ["image"]
@@ -64,7 +67,26 @@ async def test_every_tool_does_its_part_on_the_sandbox(tmp_path, era):
         rows = facts(await client.call_tool("list_tasks", {"status": "SUCCEEDED"}))["tasks"]
         assert {row["task_id"] for row in rows} == {made["task_id"], task["task_id"]}
 
-        assert "only a PENDING task" in words(await client.call_tool("cancel_task", {"task_id": made["task_id"]}))
+        refusal = words(await client.call_tool("cancel_task", {"task_id": made["task_id"]}))
+        assert "is SUCCEEDED: it is saved; there is nothing to cancel." in refusal
+
+
+async def test_a_server_that_has_just_started_tells_how_the_order_of_an_earlier_one_stands(tmp_path):
+    async with talking(environment(tmp_path), "legacy") as client:
+        ordered = [
+            facts(await client.call_tool("submit_task", {"prompt": prompt}))["task_id"]
+            for prompt in ("a fox", "a hen")
+        ]
+    # The sandbox draws on, as the service does.
+    await anyio.sleep(2.0)
+    async with talking(environment(tmp_path), "legacy") as client:
+        told = facts(await client.call_tool("get_task", {"task_id": ordered[0]}))
+    async with talking(environment(tmp_path), "legacy") as client:
+        listed = facts(await client.call_tool("list_tasks", {}))["tasks"]
+
+    assert told["status"] == "SUCCEEDED"
+    assert await anyio.Path(told["images"][0]["path"]).is_file()
+    assert [row["status"] for row in listed] == ["SUCCEEDED", "SUCCEEDED"]
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -21,7 +21,7 @@ from wan_mcp.app import build_server, build_studio
 from wan_mcp_tools.shared.catalogue import MODELS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conversations.md"
-_CALL = re.compile(r"(?P<tool>[a-z_]+) (?P<arguments>\{.*\})(?P<mark>  # next_step)?$")
+_CALL = re.compile(r"(?P<tool>[a-z_]+) (?P<arguments>\{.*\})(?P<mark>  # next_step)?(?:  # joins)?$")
 _NEXT = re.compile(r"Call (?P<tool>[a-z_]+) with (?P<arguments>[a-z_]+=\S+(?: and [a-z_]+=\S+)*)")
 
 
@@ -133,7 +133,8 @@ async def test_what_is_asked_for_is_had_with_the_calls_of_the_page(tmp_path, tit
     orders = [line for line in conversation.lines if line.startswith(("generate_image", "submit_task"))]
     refused = sum(line.startswith("refused: ") and "has begun" not in line for line in conversation.lines)
     in_sandbox = sum('"region": "sandbox"' in line for line in orders)
-    assert len(service.creates) == len(orders) - refused - in_sandbox
+    joined = sum(line.endswith("  # joins") for line in orders)
+    assert len(service.creates) == len(orders) - refused - in_sandbox - joined
 
 
 def test_the_page_has_every_conversation_that_people_have():
@@ -153,6 +154,15 @@ async def test_the_cheapest_model_is_named_with_its_price_in_the_tool_list(tmp_p
     assert any(re.search(rf"Cheapest: {re.escape(name)} {cheapest}\b", said) for name in names)
     used = [line for line in CONVERSATIONS["Which model is the cheapest?"].lines if line.startswith("generate_image")]
     assert any(name in used[0] for name in names)
+
+
+async def test_what_an_image_costs_outside_beijing_is_in_the_tool_list(tmp_path):
+    async with Client(build_server(build_studio(make_settings(tmp_path)))) as client:
+        tools = {tool.name: tool for tool in (await client.list_tools()).tools}
+    prices = [place.price for model in MODELS for place in model.places if place.price]
+    amounts = sorted(price.amount for price in prices if price.currency == "USD")
+
+    assert f"({amounts[0]} to {amounts[-1]} USD)" in tools["generate_image"].description
 
 
 @pytest.mark.parametrize(("n", "most"), [(1, 1000), (4, 2000)])

@@ -103,7 +103,7 @@ def test_the_tool_list_alone_says_which_model_is_cheapest_and_what_the_usual_one
 
     words = Order.model_json_schema()["properties"]["model"]["description"]
     told = words.partition("Cheapest: ")[2]
-    here, _, in_beijing = told.partition("; in beijing ")
+    here, _, in_beijing = told.partition("; only in region beijing ")
 
     assert here.split()[0] in cheapest("singapore")
     assert in_beijing.split()[0].rstrip(",") in cheapest("beijing")

@@ -150,7 +150,26 @@ def test_a_named_region_that_lacks_the_model_is_refused_listing_those_that_have_
     said = refusal(model="wan2.7-image", region="virginia")
     assert "singapore, beijing, sandbox" in said
     assert "Models of virginia: wan2.6-t2i." in said
-    assert "Models of tokyo: none." in refusal(region="tokyo")
+
+
+def test_a_region_that_has_no_model_is_refused_with_those_that_have_some():
+    said = refusal(region="tokyo")
+    assert said == (
+        "There is no Wan model in tokyo. Regions that have some: singapore, beijing, virginia, frankfurt, sandbox."
+    )
+
+
+def test_a_grade_that_another_model_draws_is_refused_with_that_model_and_its_price():
+    said = refusal(size="4K")
+    assert "wan2.7-image-pro, 0.075 USD an image (as of 2026-05; ask the person first)." in said
+    assert "Recommended" not in said
+    assert said.endswith("4K is square; 16:9 is size=4096*2304, 9:16 size=2304*4096.")
+    for size in ("4096*2304", "2304*4096"):
+        assert make_offer().request(prompt="x", model="wan2.7-image-pro", size=size).size == size
+
+
+def test_a_model_that_draws_a_size_in_the_sandbox_has_no_price():
+    assert "USD" not in refusal(size="4K", region="sandbox")
 
 
 def test_an_unknown_region_is_refused_with_the_known_ones():

@@ -134,11 +134,30 @@ def test_the_oldest_model_draws_its_four_sizes_only():
 
 
 @pytest.mark.parametrize(
-    "text", ["large", "8K", "1280", "1280*", "*1280", "1280**1280", "-1280*1280", "1280*1280px", "5:4", "١٢٨٠*١٢٨٠"]
+    "text", ["large", "8K", "1280", "1280*", "*1280", "1280**1280", "-1280*1280", "1280*1280px", "0:4", "١٢٨٠*١٢٨٠"]
 )
 def test_a_text_that_names_no_size_is_refused_with_the_allowed_values(text):
     said = refusal("wan2.6-t2i", text)
     assert "Recommended: 1280*1280" in said
+
+
+@pytest.mark.parametrize("text", ["5:2", "2:5", "5:4", "21:9", "2:3", "239:100", "4:1"])
+@pytest.mark.parametrize("model", ["wan2.6-t2i", "wan2.7-image", "wan2.7-image-pro", "wan2.5-t2i-preview"])
+def test_another_ratio_is_refused_with_pixels_that_have_it_and_are_accepted(model, text):
+    given = refusal(model, text).partition(f"Give {text} in pixels: size=")[2].removesuffix(".")
+    width, height = (int(side) for side in given.split("*"))
+    across, down = (int(part) for part in text.split(":"))
+
+    assert RULES[model].resolve(given) == given
+    assert width / height == pytest.approx(across / down, rel=0.01)
+
+
+@pytest.mark.parametrize(("model", "text"), [("wan2.6-t2i", "5:1"), ("wan2.2-t2i-flash", "3:1"), ("wanx-v1", "5:2")])
+def test_a_ratio_that_cannot_be_had_is_refused_with_what_can(model, text):
+    said = refusal(model, text)
+
+    assert "draws no picture of that shape. Allowed: " in said
+    assert "in pixels" not in said
 
 
 def test_a_refusal_does_not_repeat_a_long_text():

@@ -7,7 +7,8 @@ from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Cancel a task that is still PENDING; then it is not charged.
-PENDING in an older answer may be over: a task that has begun cannot be cancelled; it is finished, charged and saved."""
+PENDING in an older answer may be over: a task that has begun cannot be cancelled; it is finished, charged and
+saved."""
 
 
 class CancelTaskArguments(Arguments):

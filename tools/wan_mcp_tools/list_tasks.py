@@ -10,8 +10,8 @@ from wan_mcp_tools.shared.tool import Answer, Arguments, Result, Tool
 
 DESCRIPTION = """\
 List recent tasks, newest first.
-Use it when a task_id was lost or, without status, to see what is still running; get_task gives the paths. remote=true also asks the
-service for tasks of the last 24 hours that this ledger lacks, and saves their images."""
+Use it when a task_id was lost or, without status, to see what is still running; get_task gives the paths.
+remote=true also asks the service for tasks of the last 24 hours that this ledger lacks, and saves their images."""
 
 _PROMPT_LENGTH = 60
 _MOST = 100

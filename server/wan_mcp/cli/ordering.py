@@ -58,8 +58,8 @@ async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, ma
     """
     Place the orders and wait for them, all within the same wait.
 
-    Two lines of a list that order the same picture are two orders: the second is placed when the first was received, because
-    until then the studio would take it for the first one, asked for again.
+    Two lines of a list that order the same picture are two orders: the second is placed when the first was received,
+    because until then the studio would take it for the first one, asked for again.
     """
     ends = clock.monotonic() + manner.wait_seconds
     entrance = anyio.CapacityLimiter(_AT_ONCE)

@@ -68,7 +68,7 @@ def tasks(
 @click.command()
 @click.argument("task_id")
 @wait_option(0.0, "Wait this long for the end of the task.")
-@click.option("--again", is_flag=True, help="Fetch files that were moved or deleted again, while the service has them.")
+@click.option("--again", is_flag=True, help="Fetch files again that are gone, while the service has them.")
 @json_option
 @env_file_option
 @pass_shell

@@ -25,6 +25,7 @@ _PHRASES: tuple[tuple[str, str], ...] = (
     (r"Use list_tasks", "See wan-mcp tasks"),
     (r"list_tasks with remote=true", "wan-mcp tasks --remote"),
     (rf"download_image with task_id={_ID} and index=\d+ fetches", "wan-mcp get {id} --again fetches"),
+    (r"download_image puts them", "you can copy them"),
     (r"prompt_extend=false", "--no-prompt-extend"),
     (r"fresh=true", "--fresh"),
 )

@@ -1,9 +1,8 @@
 """
-The gallery as a site of this machine: one page, what it reads, and what a press can do: order again, cancel what has
-not begun, fetch a file again that is gone.
+The gallery as a site of this machine: one page, what it reads, and what a press can do.
 
-Every path lies under a secret, see `guard`. Nothing here knows a file or the ledger: facts and pictures come from the
-studio.
+A press orders again, cancels what has not begun, or fetches a file again that is gone. Every path lies under a
+secret, see `guard`. Nothing here knows a file or the ledger: facts and pictures come from the studio.
 """
 
 import json
@@ -142,11 +141,11 @@ class Site:
     async def fetch(self, request: Request) -> Response:
         """Fetch the files of an order that are gone again, free of charge, while the service has them."""
         task = await self._find(request)
-        for image in task.failed_images:
-            if image.code == "FileGone":
-                await self._studio.place_image(
-                    task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
-                )
+        for image in task.images:
+            # What is still there stays as it is.
+            await self._studio.place_image(
+                task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
+            )
         return self._tell(await self._find(request))
 
     async def draw_thumbnail(self, request: Request) -> Response:

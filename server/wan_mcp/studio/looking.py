@@ -32,31 +32,29 @@ class Looker:
         self._follower = follower
         self._waiter = waiter
 
-    async def freshen(self, order: OrderRecord, *, seconds: float) -> OrderRecord:
+    async def freshen(self, order: OrderRecord, *, seconds: float, within: float = FRESH_LOOK) -> OrderRecord:
         """
-        Have the service asked about an order, and give it as it is then.
+        Have the service asked about an order within some seconds, and give it as it is then.
 
         A caller who waits for `seconds` is not kept here: it hears of the answer while it waits.
         """
         if order.stage is not Stage.OPEN:
             return order
-        news, clock = self._parts.news, self._parts.clock
         told: OrderRecord | None = None
 
         async def look() -> None:
             nonlocal told
             told = await self._look(order)
 
-        with news.waiting(order.local_id):
-            if any(image.state is ImageState.UNSAVED for image in order.images):
-                bell = self._nudge(order)
-                await wait_first(clock, bell.wait, max(FRESH_LOOK, min(seconds, SAVING_LOOK)))
-            elif seconds > 0:
-                self._nudge(order)
-                return order
-            else:
-                await wait_first(clock, look, FRESH_LOOK)
-            newest = await self._waiter.newest(order, _READING)
+        if any(image.state is ImageState.UNSAVED for image in order.images):
+            bell = self._nudge(order)
+            await wait_first(self._parts.clock, bell.wait, max(within, min(seconds, SAVING_LOOK)))
+        elif seconds > 0:
+            self._nudge(order)
+            return order
+        else:
+            await wait_first(self._parts.clock, look, within)
+        newest = await self._waiter.newest(order, _READING)
         return told if told is not None and newest.stage is Stage.OPEN and not newest.images else newest
 
     async def catch_up(self) -> None:

@@ -82,8 +82,8 @@ class Placer:
             raise MissingKeyError(
                 f"There is no API key for the region {region}.",
                 f"Set {access.key_setting} in the server's environment. Keys come from the Model Studio console of "
-                "that region; a key of another region is refused. Without a key there is only the region sandbox, to "
-                "try the tools out: its pictures are placeholders.",
+                "that region; a key of another region is refused. The region sandbox needs none, but its pictures "
+                "are placeholders: it is for trying the tools out.",
             )
         return access
 

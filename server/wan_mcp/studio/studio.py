@@ -141,11 +141,12 @@ class WorkingStudio:
 
         async def work() -> Task:
             clock = self._parts.clock
-            ends = clock.monotonic() + wait_seconds
+            started = clock.monotonic()
             order = await self._finder.find(task_id, seconds=wait_seconds + FRESH_LOOK)
             progress.show(order)
-            order = await self._looker.freshen(order, seconds=wait_seconds)
-            left = ends - clock.monotonic()
+            gone = clock.monotonic() - started
+            order = await self._looker.freshen(order, seconds=wait_seconds, within=FRESH_LOOK - gone)
+            left = wait_seconds - (clock.monotonic() - started)
             order = await self._waiter.wait(order, is_settled, seconds=left, progress=progress)
             return await self._delivery.hand_over(order)
 

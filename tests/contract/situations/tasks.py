@@ -49,6 +49,13 @@ async def _joined(stage: Stage):
             return await call.make()
 
 
+async def _joined_elsewhere(stage: Stage):
+    with FakeService(duration=0.5) as service:
+        async with stage.server(service) as call:
+            await call.make(wait_seconds=0.2)
+            return await call.make(filename="shop")
+
+
 WAITS = (
     Situation("waits", "the wait is over and the task is in the queue", "no: call get_task", "perhaps", _pending),
     Situation("waits", "the wait is over and the task runs", "no: call get_task", "perhaps", _running),
@@ -60,6 +67,9 @@ WAITS = (
     ),
     Situation("waits", "the wait is over and the picture is being saved", "no: call get_task", "yes", _saving),
     Situation("waits", "an identical order was there already", "not needed", "yes", _joined),
+    Situation(
+        "waits", "an identical order was there already, for another file name", "not needed", "yes", _joined_elsewhere
+    ),
 )
 
 
@@ -195,6 +205,12 @@ async def _ended(stage: Stage):
             return await call("cancel_task", task_id=made.structured_content["task_id"])
 
 
+async def _ended_in_the_sandbox(stage: Stage):
+    async with stage.server() as call:
+        made = await call.make()
+        return await call("cancel_task", task_id=made.structured_content["task_id"])
+
+
 async def _being_sent(stage: Stage):
     with FakeService() as service:
         service.script("create", {"kind": "slow-after", "seconds": 3})
@@ -225,6 +241,7 @@ CANCELS = (
     Situation("cancelling", "an order that stood in line is cancelled", "not needed", "no", _cancelled_in_line),
     Situation("cancelling", "the task has begun", "no", "perhaps", _too_late),
     Situation("cancelling", "the task has ended", "no", "yes", _ended),
+    Situation("cancelling", "the task has ended, in the sandbox", "no", "no", _ended_in_the_sandbox),
     Situation("cancelling", "the order is being sent", "yes", "perhaps", _being_sent),
     Situation("cancelling", "the order is under way by the synchronous protocol", "no", "perhaps", _being_made),
     Situation("cancelling", "the answer to the order was lost", "no", "perhaps", _lost_one),

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fakes.bench import make_settings, running_studio
+from fakes.dashscope_service import FakeService
 from fakes.little_studio import LittleStudio
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
@@ -145,18 +146,17 @@ def test_a_file_name_gets_the_number_of_its_prompt(count: int, names: list[str])
 
 
 async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> None:
-    async with running_studio(make_settings(tmp_path)) as studio:
-        request = studio.offer.request(prompt="a red fox", size="1280*1280")
-        other = studio.offer.request(prompt="an owl", size="1280*1280")
-        out = io.StringIO()
-        code = await run_generate(
-            studio, [request, other, request], Console(out, io.StringIO()), Manner(30), environ={}, is_list=True
-        )
+    with FakeService() as service:
+        async with running_studio(make_settings(tmp_path, service)) as studio:
+            request = studio.offer.request(prompt="a red fox", size="1280*1280")
+            other = studio.offer.request(prompt="an owl", size="1280*1280")
+            out = io.StringIO()
+            code = await run_generate(
+                studio, [request, other, request], Console(out, io.StringIO()), Manner(30), environ={}, is_list=True
+            )
         paths = out.getvalue().splitlines()
         assert (code, len(set(paths)), len(paths)) == (Exit.DONE, 3, 3)
-        # And a list that is given again, its pictures received, is ordered again.
-        report = await studio.costs(days=1)
-    assert report.charged.images == 3
+        assert service.paid_images() == 3
     assert ["a-red-fox" in path for path in paths] == [True, False, True]
     assert all(os.path.isfile(path) for path in paths)  # noqa: ASYNC240, PTH113 - the work is over
 

@@ -13,6 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fakes.bench import make_settings, order, running_studio
+from fakes.dashscope_service import FakeService
 from fakes.little_studio import LittleStudio, Summary
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
@@ -200,14 +201,15 @@ def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
 
 
 async def test_the_costs_of_a_real_ledger_are_those_of_what_was_ordered(tmp_path: Path) -> None:
-    async with running_studio(make_settings(tmp_path)) as studio:
-        before = await studio.costs(days=1)
-        assert (before.lines, (tmp_path / "state").exists()) == ((), False)
-        request = studio.offer.request(prompt="a red fox", n=2)
-        task = await studio.order(request, wait_seconds=20, until_named=False, fresh=False, report=None)
-        assert task.settled
-        report = await studio.costs(days=1)
-    assert (report.charged.images, report.charged.free, report.open.images) == (2, 2, 0)
+    with FakeService() as service:
+        async with running_studio(make_settings(tmp_path, service)) as studio:
+            before = await studio.costs(days=1)
+            assert (before.lines, (tmp_path / "state").exists()) == ((), False)
+            assert (await order(studio, "a red fox", n=2)).settled
+            report = await studio.costs(days=1)
+        assert service.paid_images() == 2
+    assert (report.charged.images, report.charged.free, report.open.images) == (2, 0, 0)
+    assert [str(money) for money in report.charged.amounts] == ["0.06 USD"]
     assert report.since == report.until
 
 
@@ -277,14 +279,15 @@ def test_collect_as_json_gives_the_counts() -> None:
 
 
 @pytest.fixture
-async def sandboxed(tmp_path: Path):
-    """A real studio in the sandbox, and an order of two images that are saved."""
-    async with running_studio(make_settings(tmp_path)) as studio:
-        yield studio, await order(studio, "a red fox", n=2)
+async def saved(tmp_path: Path):
+    """A real studio, and an order of two images that are saved."""
+    with FakeService() as service:
+        async with running_studio(make_settings(tmp_path, service)) as studio:
+            yield studio, await order(studio, "a red fox", n=2)
 
 
-async def test_files_that_are_gone_are_fetched_again_on_request(sandboxed) -> None:
-    studio, task = sandboxed
+async def test_files_that_are_gone_are_fetched_again_on_request(saved) -> None:
+    studio, task = saved
     first, second = (Path(image.path) for image in task.images)
     before = first.read_bytes()
     first.unlink()
@@ -300,8 +303,8 @@ async def test_files_that_are_gone_are_fetched_again_on_request(sandboxed) -> No
     assert first.read_bytes() == before
 
 
-async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fetched(sandboxed) -> None:
-    studio, task = sandboxed
+async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fetched(saved) -> None:
+    studio, task = saved
     first, second = (Path(image.path) for image in task.images)
     first.unlink()
     second.unlink()

@@ -42,7 +42,6 @@ class Catalogue:
             known = ", ".join(each.id for each in self.models)
             raise RequestRefusedError(
                 f"There is no model {model_id[:_ECHO]!r} in the catalogue.",
-                f"Use one of: {known}. The operator can add a newer Wan model with "
-                f"{EXTRA_MODELS_SETTING}.",
+                f"Use one of: {known}. The operator can add a newer Wan model with {EXTRA_MODELS_SETTING}.",
             )
         return model

@@ -130,9 +130,11 @@ class Offer:
             advice = error.advice
             if others and (grade := read_grade(size)):
                 # Smaller sizes are no help to somebody who asked for the grade.
-                advice = f"{model.id} draws {model.sizes.limits.describe()}."
+                advice = f"It draws {model.sizes.limits.describe()}."
                 hint += _tell_wide(grade, others)
-            raise RequestRefusedError(f"{model.id} does not draw this size: {error.message}", advice + hint) from error
+            raise RequestRefusedError(
+                f"{model.id} does not draw this size: {error.message}", advice + hint
+            ) from error
 
     def _check_negative_prompt(self, text: str | None, model: Model) -> str | None:
         if text is None or not text.strip():
@@ -156,20 +158,19 @@ def _name_with_prices(models: Sequence[Model], region: str) -> str:
     """Name the models that draw a size, with what an image costs: another model may be dearer."""
     prices = [model.price(region) for model in models]
     named = [
-        f"{model.id} ({tell_amount(price.amount)} {price.currency} an image)" if price else model.id
+        f"{model.id}, {tell_amount(price.amount)} {price.currency} an image" if price else model.id
         for model, price in zip(models, prices, strict=True)
     ]
     dates = sorted({price.as_of for price in prices if price})
-    asking = f" (prices as of {' and '.join(dates)}; ask the person first)" if dates else ""
-    return f"Models of {region} that draw it: {', '.join(named)}{asking}."
+    asking = f" (as of {' and '.join(dates)}; ask the person first)" if dates else ""
+    return f"Models of {region} that draw it: {'; '.join(named)}{asking}."
 
 
 def _tell_wide(grade: str, models: Sequence[Model]) -> str:
-    """Say how wide pictures of a grade are ordered, if the models draw them."""
-    side = GRADES[grade]
-    wide = f"{side}*{side * 9 // 16}"
-    fitting = all(model.sizes.allows(wide) for model in models)
-    return f" {grade} is square; 16:9 as wide is size={wide} there." if fitting else ""
+    """Say how pictures of a grade that are no squares are ordered, if the models draw them."""
+    long, short = GRADES[grade], GRADES[grade] * 9 // 16
+    fitting = all(model.sizes.allows(f"{long}*{short}") for model in models)
+    return f" {grade} is square; 16:9 is size={long}*{short}, 9:16 size={short}*{long}." if fitting else ""
 
 
 def _no_such_parameter(name: str, model: Model, having: list[str]) -> RequestRefusedError:

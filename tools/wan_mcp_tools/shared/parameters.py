@@ -118,7 +118,7 @@ WaitSeconds = Annotated[
 OrderWaitSeconds = Annotated[
     _Seconds,
     _NO_SWITCH,
-    _field("Default 45 unless the operator set another.", minimum=0, maximum=_LONGEST_WAIT),
+    _field("e.g. 45, the default unless the operator set another.", minimum=0, maximum=_LONGEST_WAIT),
 ]
 TaskId = Annotated[str, _field("From an earlier answer, e.g. 0385dc79-5ff8-...", minLength=1)]
 OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...")]

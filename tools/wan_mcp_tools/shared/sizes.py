@@ -171,15 +171,16 @@ class SizeRule:
         raise RequestRefusedError(f"{problem}.", f"Give {ratio} in pixels: size={fitting}.")
 
     def _fit(self, across: int, down: int) -> str | None:
-        """Find the size of a shape that has about as many pixels as the square one, in steps of 16 pixels."""
+        """Find a size of a shape: exact if possible, about as many pixels as the first preset, steps of 16 pixels."""
         usual = read_pixels(self.presets[0][1]) if self.presets else None
         if usual is None:
             return None
-        found = [
-            (abs(width * down - height * across) > 0, abs(width * height - usual[0] * usual[1]), _pixels(width, height))
-            for height in range(_STEP, max(GRADES.values()) + 1, _STEP)
-            if self.limits.find_problem(width := round(height * across / down / _STEP) * _STEP, height) is None
-        ]
+        found: list[tuple[bool, int, str]] = []
+        for height in range(_STEP, max(GRADES.values()) + 1, _STEP):
+            width = round(height * across / down / _STEP) * _STEP
+            if self.limits.find_problem(width, height) is None:
+                is_rounded = width * down != height * across
+                found.append((is_rounded, abs(width * height - usual[0] * usual[1]), _pixels(width, height)))
         return min(found)[2] if found else None
 
     def _refuse(self, problem: str) -> RequestRefusedError:
