@@ -84,7 +84,7 @@ def _key(entry: "RegionAccess") -> SecretStr:
     if entry.api_key is None or not entry.api_key.get_secret_value():
         raise MissingKeyError(
             f"There is no key for the region {entry.region}.",
-            f"Set {entry.key_setting} to a key of that region; the region sandbox needs none.",
+            f"Set {entry.key_setting} to a key of that region; region sandbox needs none, but draws placeholders.",
         )
     if not _KEY.fullmatch(entry.api_key.get_secret_value()):
         raise SettingsError(
