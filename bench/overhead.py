@@ -24,7 +24,7 @@ from mcp import Client
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
 from fakes.dashscope_service import FakeService
-from wan_mcp.app import build_server, build_studio
+from wan_mcp.app import build_server, build_service
 from wan_mcp.settings import read_settings
 
 BODY = {
@@ -80,7 +80,7 @@ async def measure(rounds: int) -> dict[str, list[float]]:
                 "WAN_MCP_DAILY_IMAGE_LIMIT": "0",
             }
         )
-        async with Client(build_server(build_studio(settings))) as client:
+        async with Client(build_server(build_service(settings))) as client:
             for number in range(-8, rounds):
                 # Below the service's five orders a second: a queue is not what is measured here.
                 await anyio.sleep(0.25)

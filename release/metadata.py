@@ -6,11 +6,11 @@ from typing import Any
 from urllib.parse import quote
 
 from wan_mcp import __version__
-from wan_mcp.app import build_studio
+from wan_mcp.app import build_service
 from wan_mcp.settings import SETTING_ROWS, expand_name, read_settings
 from wan_mcp.settings.table import SettingRow
 from wan_mcp_tools import TOOLS
-from wan_mcp_tools.shared.regions import REGIONS
+from wan_mcp_tools.catalogue.regions import REGIONS
 
 NAME = "io.github.wan-mcp/wan-mcp"
 REPOSITORY = "https://github.com/wan-mcp/wan-mcp"
@@ -55,8 +55,8 @@ def registry_entry() -> Json:
 
 def bundle_manifest() -> Json:
     """Give the `manifest.json` of a bundle that uv runs, see https://github.com/modelcontextprotocol/mcpb."""
-    studio = build_studio(read_settings({"DASHSCOPE_REGION": "sandbox"}))
-    tools = [make(studio) for make in TOOLS]
+    service = build_service(read_settings({"DASHSCOPE_REGION": "sandbox"}))
+    tools = [make(service) for make in TOOLS]
     return {
         "manifest_version": "0.4",
         "name": "wan-mcp",

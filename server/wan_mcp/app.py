@@ -6,15 +6,14 @@ from typing import TYPE_CHECKING, Any
 
 from wan_mcp import __version__
 from wan_mcp.clock import Clock, SystemClock
-from wan_mcp.gallery import Gallery
+from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import SqliteLedger
 from wan_mcp.ledger.liveness import new_owner
-from wan_mcp.remote import DashScope
+from wan_mcp.orders import News, OrderService, Parts, Timings
 from wan_mcp.settings import Settings
-from wan_mcp.studio import News, Parts, Timings, WorkingStudio
+from wan_mcp.storage import LocalStorage
 from wan_mcp_tools import TOOLS
-from wan_mcp_tools.shared.catalogue import Catalogue
-from wan_mcp_tools.shared.offer import Offer
+from wan_mcp_tools.catalogue.catalogue import Catalogue
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -25,14 +24,14 @@ answers with PENDING or RUNNING, call get_task with the task_id: ordering again 
 was ordered is saved, even when a call was cut off; list_tasks finds it. Show the person the path."""
 
 
-def build_studio(
+def build_service(
     settings: Settings,
     *,
     clock: Clock | None = None,
     timings: Timings | None = None,
     transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
-) -> WorkingStudio:
-    """Build the studio and everything under it. Nothing is opened, read or connected before it runs."""
+) -> OrderService:
+    """Build the service and everything under it. Nothing is opened, read or connected before it runs."""
     clock = clock or SystemClock()
     regions = settings.regions.values()
 
@@ -41,7 +40,7 @@ def build_studio(
 
         return in_process_app(settings.state_dir, clock)
 
-    service = DashScope(
+    dashscope = DashScope(
         settings.regions,
         image_hosts=settings.image_hosts,
         max_image_bytes=settings.max_image_bytes,
@@ -49,8 +48,8 @@ def build_studio(
         sandbox=sandbox,
         transport=transport,
     )
-    offer = Offer(
-        catalogue=Catalogue(settings.extra_models),
+    catalogue = Catalogue(
+        settings.extra_models,
         default_model=settings.model,
         default_region=settings.default_region,
         keyed_regions=frozenset(
@@ -58,13 +57,13 @@ def build_studio(
         ),
         prefer_sync=settings.prefer_sync,
     )
-    return WorkingStudio(
+    return OrderService(
         Parts(
             settings=settings,
-            offer=offer,
+            catalogue=catalogue,
             ledger=SqliteLedger(settings.state_dir / "ledger.sqlite3", clock),
-            service=service,
-            gallery=Gallery(settings.output_dir, settings.allowed_dirs),
+            dashscope=dashscope,
+            storage=LocalStorage(settings.output_dir, settings.allowed_dirs),
             clock=clock,
             timings=timings or Timings(),
             news=News(clock),
@@ -73,30 +72,30 @@ def build_studio(
     )
 
 
-def open_studio(settings: Settings, *, follow: bool = True) -> AbstractAsyncContextManager[WorkingStudio]:
-    """Run a studio for a command; `follow` also takes over what other processes have left unfinished."""
-    return build_studio(settings).running(watch=follow)
+def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncContextManager[OrderService]:
+    """Run a service for a command; `follow` also takes over what other processes have left unfinished."""
+    return build_service(settings).running(watch=follow)
 
 
-def build_server(studio: WorkingStudio) -> "MCPServer[None]":
-    """Build the MCP server on a studio that runs as long as the server does."""
+def build_server(service: OrderService) -> "MCPServer[None]":
+    """Build the MCP server on a service that runs as long as the server does."""
     # Commands that serve nothing start faster without these.
-    from wan_mcp.protocol import OrdersAsTasks, WanServer, bind, make_apps  # noqa: PLC0415
-    from wan_mcp.tasks_extension import TasksExtension, guard_listening  # noqa: PLC0415
+    from wan_mcp.mcp_server import OrdersAsTasks, WanServer, bind, make_apps  # noqa: PLC0415
+    from wan_mcp.mcp_server.tasks_extension import TasksExtension, guard_listening  # noqa: PLC0415
 
     @asynccontextmanager
     async def lifespan(_: "MCPServer[None]") -> AsyncGenerator[None]:
-        async with studio.running():
+        async with service.running():
             yield
 
     return WanServer(
-        studio,
+        service,
         "wan",
         title="Wan text-to-image",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[bind(make(studio)) for make in TOOLS],
-        extensions=[make_apps(), TasksExtension(OrdersAsTasks(studio))],
+        tools=[bind(make(service)) for make in TOOLS],
+        extensions=[make_apps(), TasksExtension(OrdersAsTasks(service))],
         middleware=[guard_listening],
         log_level="WARNING",
         lifespan=lifespan,

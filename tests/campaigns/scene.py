@@ -13,7 +13,7 @@ from campaigns.crew import Crew, Worker
 from campaigns.outsider import Outsider
 from campaigns.report import Report, count
 from campaigns.worker import make_settings
-from fakes.bench import QUICK, running_studio
+from fakes.bench import QUICK, running_service
 from fakes.dashscope_service import FakeService
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
@@ -21,19 +21,19 @@ TIMINGS = replace(QUICK, lease=0.6, renew=0.2, slot=0.6, settle=0.3, grace=0.8, 
 
 
 @contextmanager
-def a_crew(folder: Path, service: FakeService, **changes: float) -> Generator[Crew]:
+def a_crew(folder: Path, dashscope: FakeService, **changes: float) -> Generator[Crew]:
     """Give a crew on the folder; `changes` are other times."""
-    crew = Crew(folder, service.base_url, service.image_host, asdict(replace(TIMINGS, **changes)))
+    crew = Crew(folder, dashscope.base_url, dashscope.image_host, asdict(replace(TIMINGS, **changes)))
     try:
         yield crew
     finally:
         crew.bury()
 
 
-def another_process(folder: Path, service: FakeService, **changes: float):
-    """Run a studio of this very process on the folder; `changes` are other times."""
-    settings = make_settings(folder, service.base_url, service.image_host)
-    return running_studio(settings, timings=replace(TIMINGS, **changes))
+def another_process(folder: Path, dashscope: FakeService, **changes: float):
+    """Run a service of this very process on the folder; `changes` are other times."""
+    settings = make_settings(folder, dashscope.base_url, dashscope.image_host)
+    return running_service(settings, timings=replace(TIMINGS, **changes))
 
 
 async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
@@ -75,8 +75,8 @@ def an_order(model: str, n: int = 2, **more: Any) -> dict[str, Any]:
     return {"id": "the order", "prompt": "a flower shop", "model": model, "n": n, "wait": 20, **more}
 
 
-def account(service: FakeService, folder: Path) -> Report:
+def account(dashscope: FakeService, folder: Path) -> Report:
     """Hold the service's account against ledger and files, as the campaigns do."""
     report = Report("one kill")
-    count(report, service.describe(requests=False), Outsider(folder))
+    count(report, dashscope.describe(requests=False), Outsider(folder))
     return report

@@ -1,5 +1,5 @@
 """
-A process that is made to be killed: one studio on a shared state folder, told what to do line by line.
+A process that is made to be killed: one service on a shared state folder, told what to do line by line.
 
     python tests/campaigns/worker.py --folder DIR --base-url URL --image-host HOST [--timings JSON] [--die POINT]
 
@@ -25,12 +25,12 @@ from anyio.to_thread import run_sync
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from wan_mcp.app import build_studio
+from wan_mcp.app import build_service
 from wan_mcp.ledger import Ledger
+from wan_mcp.orders import OrderService, Timings
 from wan_mcp.settings import Settings, read_settings
-from wan_mcp.studio import Timings, WorkingStudio
-from wan_mcp_tools.shared.errors import WanError
-from wan_mcp_tools.shared.tasks import Task
+from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.tasks import Task
 
 KEY = "sk-campaign-singapore"
 
@@ -95,12 +95,12 @@ def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
     )
 
 
-def make_studio(settings: Settings, timings: Timings, point: str | None) -> WorkingStudio:
-    """Build the studio of the program, with a mortal ledger where one is wanted."""
-    studio = build_studio(settings, timings=timings)
+def make_service(settings: Settings, timings: Timings, point: str | None) -> OrderService:
+    """Build the service of the program, with a mortal ledger where one is wanted."""
+    service = build_service(settings, timings=timings)
     if point is None:
-        return studio
-    return WorkingStudio(replace(studio._parts, ledger=MortalLedger(studio._parts.ledger, point)))
+        return service
+    return OrderService(replace(service._parts, ledger=MortalLedger(service._parts.ledger, point)))
 
 
 def tell(message: Mapping[str, Any]) -> None:
@@ -123,46 +123,46 @@ def describe(task: Task) -> dict[str, Any]:
     }
 
 
-async def answer(studio: WorkingStudio, wish: Mapping[str, Any]) -> None:
+async def answer(service: OrderService, wish: Mapping[str, Any]) -> None:
     """Do what one line says, as the tools do, and tell what came of it."""
     wait = float(wish.get("wait", 10))
     try:
         if "prompt" in wish:
             words = {name: wish[name] for name in ("prompt", "model", "n", "size") if name in wish}
-            task = await studio.order(
-                studio.offer.request(**words),
+            task = await service.order(
+                service.catalogue.request(**words),
                 wait_seconds=wait,
                 until_named=bool(wish.get("submit")),
                 fresh=bool(wish.get("fresh")),
                 report=None,
             )
         else:
-            task = await studio.get(wish["task_id"], wait_seconds=wait, report=None)
-    except WanError as error:
+            task = await service.get(wish["task_id"], wait_seconds=wait, report=None)
+    except AppError as error:
         tell({"id": wish["id"], "error": error.code, "message": str(error)})
     else:
         tell({"id": wish["id"], **describe(task)})
 
 
-async def serve(studio: WorkingStudio) -> None:
+async def serve(service: OrderService) -> None:
     """Answer lines until the input ends; what is still open then is left to others, as a server leaves it."""
-    async with studio.running(), anyio.create_task_group() as group:
+    async with service.running(), anyio.create_task_group() as group:
         tell({"ready": os.getpid()})
         while line := await run_sync(sys.stdin.readline, abandon_on_cancel=True):
-            group.start_soon(answer, studio, json.loads(line))
+            group.start_soon(answer, service, json.loads(line))
         group.cancel_scope.cancel()
 
 
-async def collect(studio: WorkingStudio) -> None:
+async def collect(service: OrderService) -> None:
     """Finish everything that is open."""
-    async with studio.running(watch=False):
+    async with service.running(watch=False):
         tell({"ready": os.getpid()})
-        tell(asdict(await studio.collect(None, until_idle=True)))
+        tell(asdict(await service.collect(None, until_idle=True)))
 
 
 def main() -> None:
     """Run one worker."""
-    parser = argparse.ArgumentParser(description="A studio that is made to be killed.")
+    parser = argparse.ArgumentParser(description="A service that is made to be killed.")
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--image-host", required=True)
@@ -171,8 +171,8 @@ def main() -> None:
     parser.add_argument("--collect", action="store_true", help="finish what is open and end")
     options = parser.parse_args()
     settings = make_settings(options.folder, options.base_url, options.image_host)
-    studio = make_studio(settings, Timings(**options.timings), options.die)
-    anyio.run(collect if options.collect else serve, studio)
+    service = make_service(settings, Timings(**options.timings), options.die)
+    anyio.run(collect if options.collect else serve, service)
 
 
 if __name__ == "__main__":

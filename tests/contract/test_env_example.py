@@ -9,7 +9,7 @@ import pytest
 
 from wan_mcp.settings import SETTING_ROWS, expand_name, read_settings
 from wan_mcp.settings.dotenv import parse_env
-from wan_mcp_tools.shared.regions import REGIONS
+from wan_mcp_tools.catalogue.regions import REGIONS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 ENTRY = re.compile(r"# ([A-Z][A-Z0-9_]*=.*)")

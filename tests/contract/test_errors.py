@@ -12,7 +12,7 @@ from contract.situations.everything import SITUATIONS
 from contract.situations.page import make_row, read_rows, rewrite
 from contract.situations.service import MEANINGS
 from contract.situations.stage import Stage, read
-from wan_mcp.remote import refusal_table
+from wan_mcp.dashscope import refusal_table
 
 _MODELS = ("wan2.6-t2i", "the model")
 _BY_TITLE = {situation.title: situation for situation in SITUATIONS}

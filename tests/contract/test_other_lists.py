@@ -9,13 +9,13 @@ from mcp import Client
 
 from fakes.bench import make_settings
 from fakes.talk import ERAS
-from wan_mcp.app import build_server, build_studio
+from wan_mcp.app import build_server, build_service
 
 SNAPSHOTS = Path(__file__).parent / "lists"
 
 
 async def _list(folder: Path, name: str, era: str = "auto") -> list[dict]:
-    async with Client(build_server(build_studio(make_settings(folder))), mode=era) as client:
+    async with Client(build_server(build_service(make_settings(folder))), mode=era) as client:
         listed = await getattr(client, f"list_{name}")()
     return [each.model_dump(mode="json", by_alias=True, exclude_none=True) for each in getattr(listed, name)]
 

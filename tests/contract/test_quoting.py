@@ -13,8 +13,8 @@ from mcp import Client
 from fakes.bench import QUICK, make_settings
 from fakes.hostile_service import ORDER, WORDS, HostileService
 from fakes.tiny_png import encode
-from wan_mcp.app import build_server, build_studio
-from wan_mcp_tools.shared.quoting import one_line
+from wan_mcp.app import build_server, build_service
+from wan_mcp_tools.domain.text import one_line
 
 LEGACY = "wan2.5-t2i-preview"
 _QUOTE = re.compile(r'The service says: "([^"]{1,200})"|"[a-z0-9.:-]{1,200}…?" is not a host')
@@ -54,17 +54,17 @@ def _check(answer, told: list[str]) -> str:
     return " ".join(text for _, text in texts)
 
 
-async def _talk(tmp_path, service: HostileService, *calls, timings=None, **environ) -> tuple[str, list]:
+async def _talk(tmp_path, dashscope: HostileService, *calls, timings=None, **environ) -> tuple[str, list]:
     """Make some calls on a server whose service is hostile; give what was read and the answers."""
     settings = make_settings(
         tmp_path,
         **({"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"} | environ),
     )
-    studio = build_studio(
-        settings, transport=service.transport, timings=replace(QUICK, progress=0.1, **(timings or {}))
+    service = build_service(
+        settings, transport=dashscope.transport, timings=replace(QUICK, progress=0.1, **(timings or {}))
     )
     read, answers = "", []
-    async with Client(build_server(studio)) as client:
+    async with Client(build_server(service)) as client:
         for tool, arguments in calls:
             told: list[str] = []
 
@@ -83,8 +83,8 @@ def _order(**arguments: object) -> tuple[str, dict]:
 @pytest.mark.parametrize("code", ["InvalidParameter", "InvalidParameter.Ignore", "BrandNew", WORDS, ORDER, ""])
 @pytest.mark.parametrize("status", [400, 418, 429])
 async def test_a_refused_order_is_told_with_a_quote_at_most(tmp_path, code, status):
-    service = HostileService(refusal=(status, code))
-    _, [answer] = await _talk(tmp_path, service, _order(), timings={"throttle_patience": 0.3})
+    dashscope = HostileService(refusal=(status, code))
+    _, [answer] = await _talk(tmp_path, dashscope, _order(), timings={"throttle_patience": 0.3})
 
     assert answer.is_error
     assert ORDER not in answer.structured_content["code"]
@@ -92,8 +92,8 @@ async def test_a_refused_order_is_told_with_a_quote_at_most(tmp_path, code, stat
 
 @pytest.mark.parametrize("code", ["InvalidParameter", "BrandNew", WORDS, ORDER, f"InvalidParameter.{ORDER}"])
 async def test_a_task_that_failed_is_told_with_a_quote_at_most(tmp_path, code):
-    service = HostileService(ending="FAILED", code=code)
-    read, [answer, _] = await _talk(tmp_path, service, _order(), ("list_tasks", {}))
+    dashscope = HostileService(ending="FAILED", code=code)
+    read, [answer, _] = await _talk(tmp_path, dashscope, _order(), ("list_tasks", {}))
 
     assert answer.is_error
     assert " " not in answer.structured_content["code"]
@@ -112,8 +112,8 @@ async def test_a_picture_comes_with_its_rewritten_prompt_on_one_short_line(tmp_p
 
 async def test_one_failed_image_of_several_is_told_with_a_quote_at_most(tmp_path):
     picture = httpx.Response(200, content=encode(1280, 1280, colour=(1, 2, 3), texts={}))
-    service = HostileService(ending="PARTIAL", code="BrandNew", image=picture)
-    _, [answer] = await _talk(tmp_path, service, _order(n=2))
+    dashscope = HostileService(ending="PARTIAL", code="BrandNew", image=picture)
+    _, [answer] = await _talk(tmp_path, dashscope, _order(n=2))
 
     [failed] = answer.structured_content["failed_images"]
     assert _QUOTE.search(failed["message"])
@@ -144,24 +144,24 @@ async def test_an_address_that_is_none_is_not_passed_on(tmp_path, url):
 
 
 async def test_a_task_found_at_the_service_brings_no_words_with_it(tmp_path):
-    service = HostileService(ending="RUNNING")
+    dashscope = HostileService(ending="RUNNING")
     _, [found, listed, late] = await _talk(
         tmp_path,
-        service,
-        ("get_task", {"task_id": service.task_id}),
+        dashscope,
+        ("get_task", {"task_id": dashscope.task_id}),
         ("list_tasks", {"remote": True}),
-        ("cancel_task", {"task_id": service.task_id}),
+        ("cancel_task", {"task_id": dashscope.task_id}),
     )
 
-    assert found.structured_content["task_id"] == service.task_id
+    assert found.structured_content["task_id"] == dashscope.task_id
     assert "model" not in found.structured_content
     assert len(listed.structured_content["tasks"]) == 1
     assert late.is_error
 
 
 async def test_trouble_on_the_way_is_told_in_the_progress_without_words_of_the_service(tmp_path):
-    service = HostileService(refusal=(429, "Throttling"))
-    read, _ = await _talk(tmp_path, service, _order(wait_seconds=1.5), timings={"throttle_patience": 30.0})
+    dashscope = HostileService(refusal=(429, "Throttling"))
+    read, _ = await _talk(tmp_path, dashscope, _order(wait_seconds=1.5), timings={"throttle_patience": 30.0})
 
     assert "faster than the service allows" in read
 

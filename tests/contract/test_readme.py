@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.app import build_studio
+from wan_mcp.app import build_service
 from wan_mcp.settings import SETTING_ROWS, read_settings
 from wan_mcp_tools import TOOLS
 
@@ -20,7 +20,7 @@ def _tools_table() -> str:
     )
     rows = ["| tool | does |", "|---|---|"]
     for make in TOOLS:
-        tool = make(build_studio(settings))
+        tool = make(build_service(settings))
         first = re.split(r"(?<=[.:])\s", tool.description, maxsplit=1)[0]
         rows.append(f"| `{tool.name}` | {first.rstrip('.:')} |")
     return "\n".join(rows)

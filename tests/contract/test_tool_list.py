@@ -9,7 +9,7 @@ from mcp import Client
 
 from fakes.bench import make_settings
 from fakes.talk import ERAS
-from wan_mcp.app import build_server, build_studio
+from wan_mcp.app import build_server, build_service
 from wan_mcp_tools import TOOLS
 
 SNAPSHOTS = Path(__file__).parent / "tools"
@@ -17,7 +17,7 @@ NAMES = [make.__name__ for make in TOOLS]
 
 
 async def _list(folder: Path, era: str = "auto") -> dict[str, dict]:
-    async with Client(build_server(build_studio(make_settings(folder))), mode=era) as client:
+    async with Client(build_server(build_service(make_settings(folder))), mode=era) as client:
         listed = await client.list_tools()
     return {tool.name: tool.model_dump(mode="json", by_alias=True, exclude_none=True) for tool in listed.tools}
 

@@ -9,11 +9,11 @@ from mcp import Client
 from fakes.bench import QUICK, make_settings, saved_files
 from fakes.dashscope_service import FakeService
 from fakes.talk import ERAS, facts, words
-from wan_mcp.app import build_server, build_studio
+from wan_mcp.app import build_server, build_service
 
 
 def _server(settings):
-    return build_server(build_studio(settings, timings=QUICK))
+    return build_server(build_service(settings, timings=QUICK))
 
 
 REFUSED = {

@@ -17,7 +17,7 @@ from fakes.bench import QUICK, make_settings, saved_files
 from fakes.dashscope_service import FakeService
 from fakes.talk import ERAS, environment, facts
 from fakes.task_talk import TaskHandle, Tasks, ask, call, end_of, listen
-from wan_mcp.app import build_server, build_studio
+from wan_mcp.app import build_server, build_service
 
 pytestmark = pytest.mark.timeout(60)
 DAY_MS = 86_400_000
@@ -25,7 +25,7 @@ DAY_MS = 86_400_000
 
 @asynccontextmanager
 async def _talk(settings, *, declares=True, era="auto"):
-    server = build_server(build_studio(settings, timings=QUICK))
+    server = build_server(build_service(settings, timings=QUICK))
     async with Client(server, mode=era, extensions=[Tasks()] if declares else []) as client:
         yield client
 

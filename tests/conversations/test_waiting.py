@@ -20,10 +20,10 @@ from fakes.dashscope_service import FakeService
 from fakes.orders import accepted
 from fakes.talk import ERAS, environment, facts, talking
 from fakes.wire_record import WireRecord
-from wan_mcp.app import build_server, build_studio
+from wan_mcp.app import build_server, build_service
 from wan_mcp.ledger import SqliteLedger
-from wan_mcp.studio.progress import Progress, Usual, describe
-from wan_mcp_tools.shared.tasks import Problem, TaskStatus
+from wan_mcp.orders.progress import Progress, Usual, describe
+from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
 
 async def _listen(progress: float, total: float | None, message: str | None) -> None:
@@ -31,13 +31,13 @@ async def _listen(progress: float, total: float | None, message: str | None) -> 
 
 
 def _server(settings):
-    return build_server(build_studio(settings, timings=QUICK))
+    return build_server(build_service(settings, timings=QUICK))
 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_an_expired_wait_is_a_normal_answer_with_the_id_and_the_next_call(tmp_path, era):
-    with FakeService(duration=1.5) as service:
-        async with Client(_server(make_settings(tmp_path, service)), mode=era) as client:
+    with FakeService(duration=1.5) as dashscope:
+        async with Client(_server(make_settings(tmp_path, dashscope)), mode=era) as client:
             told = facts(await client.call_tool("generate_image", {"prompt": "x", "wait_seconds": 0.5}))
 
             assert told["status"] in ("PENDING", "RUNNING")
@@ -69,8 +69,8 @@ def test_the_program_for_a_person_measures_and_prints_its_report():
 @pytest.mark.parametrize("era", ERAS)
 async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path, era):
     record = WireRecord()
-    with FakeService(duration=1.5, pending=0.6) as service:
-        async with talking(environment(tmp_path, service), era, record) as client:
+    with FakeService(duration=1.5, pending=0.6) as dashscope:
+        async with talking(environment(tmp_path, dashscope), era, record) as client:
             for prompt in ("a red fox", "a blue fox"):
                 facts(await client.call_tool("generate_image", {"prompt": prompt}, progress_callback=_listen))
             await anyio.sleep(0.3)
@@ -101,7 +101,7 @@ async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path
     async def report(progress: float, total: float | None, sentence: str) -> None:
         told.append((progress, total, sentence))
 
-    parts = build_studio(make_settings(tmp_path), clock=clock)._parts
+    parts = build_service(make_settings(tmp_path), clock=clock)._parts
     progress = Progress(parts, report, "Looking for the task")
 
     async def work() -> str:
@@ -122,11 +122,11 @@ async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_pat
     async def fail(progress: float, total: float | None, sentence: str) -> None:
         raise anyio.BrokenResourceError
 
-    with FakeService(duration=0.8) as service:
-        studio = build_studio(make_settings(tmp_path, service), timings=QUICK)
-        async with studio.running():
-            request = studio.offer.request(prompt="a red fox")
-            task = await studio.order(request, wait_seconds=8, until_named=False, fresh=False, report=fail)
+    with FakeService(duration=0.8) as dashscope:
+        service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
+        async with service.running():
+            request = service.catalogue.request(prompt="a red fox")
+            task = await service.order(request, wait_seconds=8, until_named=False, fresh=False, report=fail)
     assert task.images
 
 
@@ -134,37 +134,37 @@ async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
     async def hang(progress: float, total: float | None, sentence: str) -> None:
         await anyio.sleep_forever()
 
-    with FakeService(pending=60) as service:
-        studio = build_studio(make_settings(tmp_path, service), timings=QUICK)
-        async with studio.running():
-            request = studio.offer.request(prompt="a red fox")
+    with FakeService(pending=60) as dashscope:
+        service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
+        async with service.running():
+            request = service.catalogue.request(prompt="a red fox")
             with anyio.fail_after(4):
-                task = await studio.order(request, wait_seconds=1, until_named=False, fresh=False, report=hang)
+                task = await service.order(request, wait_seconds=1, until_named=False, fresh=False, report=hang)
     assert not task.settled
 
 
 async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path):
-    with FakeService(pending=60) as service:
-        settings = make_settings(tmp_path, service)
-        studio = build_studio(settings, timings=QUICK)
-        async with studio.running():
-            await studio.list_tasks(status=None, limit=1, cursor=None, remote=True)
-            request = studio.offer.request(prompt="a red fox")
+    with FakeService(pending=60) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        service = build_service(settings, timings=QUICK)
+        async with service.running():
+            await service.list_tasks(status=None, limit=1, cursor=None, remote=True)
+            request = service.catalogue.request(prompt="a red fox")
             with locked_now_and_then(settings.state_dir / "ledger.sqlite3", [(0.0, 2.0)]):
                 await anyio.sleep(0.1)
                 started = time.monotonic()
-                await studio.order(request, wait_seconds=3, until_named=False, fresh=False, report=None)
+                await service.order(request, wait_seconds=3, until_named=False, fresh=False, report=None)
                 seconds = time.monotonic() - started
     assert 2.9 < seconds < 5.0
 
 
 @pytest.mark.parametrize("wait", [0, 1])
 async def test_an_id_never_seen_is_answered_in_time_however_slowly_the_service_speaks(tmp_path, wait):
-    with FakeService(pending=60) as service:
-        foreign = service.create_foreign(model="wan2.6-t2i", n=1)
-        service.set_chance("query", 1.0, {"kind": "slow", "seconds": wait + 1.2})
-        service.set_chance("list", 1.0, {"kind": "slow", "seconds": 5})
-        async with Client(_server(make_settings(tmp_path, service))) as client:
+    with FakeService(pending=60) as dashscope:
+        foreign = dashscope.create_foreign(model="wan2.6-t2i", n=1)
+        dashscope.set_chance("query", 1.0, {"kind": "slow", "seconds": wait + 1.2})
+        dashscope.set_chance("list", 1.0, {"kind": "slow", "seconds": 5})
+        async with Client(_server(make_settings(tmp_path, dashscope))) as client:
             started = time.monotonic()
             told = facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": wait}))
             assert time.monotonic() - started < wait + 2.0
@@ -207,9 +207,9 @@ async def test_what_takes_longer_than_usual_is_said_to(tmp_path):
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_call_that_is_cancelled_while_the_order_is_sent_loses_nothing(tmp_path, era):
-    with FakeService(duration=0.3, pending=0.0) as service:
-        service.script("create", {"kind": "slow-after", "seconds": 0.6})
-        settings = make_settings(tmp_path, service)
+    with FakeService(duration=0.3, pending=0.0) as dashscope:
+        dashscope.script("create", {"kind": "slow-after", "seconds": 0.6})
+        settings = make_settings(tmp_path, dashscope)
         async with Client(_server(settings), mode=era) as client:
             with anyio.move_on_after(0.3):
                 await client.call_tool("generate_image", {"prompt": "x"})
@@ -221,22 +221,22 @@ async def test_a_call_that_is_cancelled_while_the_order_is_sent_loses_nothing(tm
 
     assert "identical order" in again["message"]
     assert "message" not in other
-    assert len(service.creates) == 2
+    assert len(dashscope.creates) == 2
 
 
 async def test_calls_side_by_side_that_both_wait_are_two_orders(tmp_path):
-    with FakeService(duration=0.5) as service:
-        settings = make_settings(tmp_path, service)
+    with FakeService(duration=0.5) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
         async with Client(_server(settings)) as client, anyio.create_task_group() as group:
             for _ in range(2):
                 group.start_soon(client.call_tool, "generate_image", {"prompt": "the same"})
 
-    assert len(service.creates) == len(saved_files(settings)) == 2
+    assert len(dashscope.creates) == len(saved_files(settings)) == 2
 
 
 async def test_a_call_after_an_expired_wait_joins_the_order_and_fresh_overrides_that(tmp_path):
-    with FakeService(duration=1.0) as service:
-        settings = make_settings(tmp_path, service)
+    with FakeService(duration=1.0) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
         async with Client(_server(settings)) as client:
             first = facts(await client.call_tool("generate_image", {"prompt": "x", "wait_seconds": 0.3}))
             fresh = facts(
@@ -246,12 +246,12 @@ async def test_a_call_after_an_expired_wait_joins_the_order_and_fresh_overrides_
 
     assert joined["status"] == "SUCCEEDED"
     assert joined["task_id"] in (first["task_id"], fresh["task_id"])
-    assert len(service.creates) == 2
+    assert len(dashscope.creates) == 2
 
 
 async def test_a_pending_task_whose_caller_has_gone_is_kept_and_saved(tmp_path):
-    with FakeService(duration=0.3, pending=1.0) as service:
-        settings = make_settings(tmp_path, service)
+    with FakeService(duration=0.3, pending=1.0) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
         async with Client(_server(settings)) as client:
             with anyio.move_on_after(0.4):
                 await client.call_tool("generate_image", {"prompt": "x"})
@@ -259,18 +259,18 @@ async def test_a_pending_task_whose_caller_has_gone_is_kept_and_saved(tmp_path):
                 while not saved_files(settings):
                     await anyio.sleep(0.05)
 
-    assert len(service.creates) == 1
+    assert len(dashscope.creates) == 1
 
 
 async def test_cancelling_a_pending_task_ends_it_and_a_begun_one_is_explained(tmp_path):
-    with FakeService(duration=0.5, pending=3.0) as service:
-        async with Client(_server(make_settings(tmp_path, service))) as client:
+    with FakeService(duration=0.5, pending=3.0) as dashscope:
+        async with Client(_server(make_settings(tmp_path, dashscope))) as client:
             waiting = facts(await client.call_tool("submit_task", {"prompt": "x"}))
             cancelled = facts(await client.call_tool("cancel_task", {"task_id": waiting["task_id"]}))
-            service.configure(pending=0.0, duration=2.0)
+            dashscope.configure(pending=0.0, duration=2.0)
             running = facts(await client.call_tool("submit_task", {"prompt": "y"}))
             with anyio.fail_after(5):
-                while service.tasks[1]["status"] != "RUNNING":
+                while dashscope.tasks[1]["status"] != "RUNNING":
                     await anyio.sleep(0.05)
             late = await client.call_tool("cancel_task", {"task_id": running["task_id"]})
 

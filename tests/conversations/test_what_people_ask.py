@@ -17,8 +17,8 @@ from mcp import Client
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
 from fakes.talk import ERAS, facts, words
-from wan_mcp.app import build_server, build_studio
-from wan_mcp_tools.shared.catalogue import MODELS
+from wan_mcp.app import build_server, build_service
+from wan_mcp_tools.catalogue.catalogue import MODELS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "conversations.md"
 _CALL = re.compile(r"(?P<tool>[a-z_]+) (?P<arguments>\{.*\})(?P<mark>  # next_step)?(?:  # joins)?$")
@@ -126,7 +126,7 @@ async def test_what_is_asked_for_is_had_with_the_calls_of_the_page(tmp_path, tit
     environ = {name: str(known.fill(value)) for name, value in conversation.world.get("environ", {}).items()}
     with FakeService(**conversation.world.get("service", {})) as service:
         settings = make_settings(tmp_path, service, **environ)
-        async with Client(build_server(build_studio(settings, timings=QUICK)), mode=era) as client:
+        async with Client(build_server(build_service(settings, timings=QUICK)), mode=era) as client:
             await _hold(conversation, client, known)
 
     assert all(map(os.path.isfile, known.pictures))
@@ -144,7 +144,7 @@ def test_the_page_has_every_conversation_that_people_have():
 
 
 async def test_the_cheapest_model_is_named_with_its_price_in_the_tool_list(tmp_path):
-    async with Client(build_server(build_studio(make_settings(tmp_path)))) as client:
+    async with Client(build_server(build_service(make_settings(tmp_path)))) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     said = tools["generate_image"].input_schema["properties"]["model"]["description"]
     priced = [(model.price("singapore"), model) for model in MODELS if model.price("singapore") is not None]
@@ -157,7 +157,7 @@ async def test_the_cheapest_model_is_named_with_its_price_in_the_tool_list(tmp_p
 
 
 async def test_what_an_image_costs_outside_beijing_is_in_the_tool_list(tmp_path):
-    async with Client(build_server(build_studio(make_settings(tmp_path)))) as client:
+    async with Client(build_server(build_service(make_settings(tmp_path)))) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     prices = [place.price for model in MODELS for place in model.places if place.price]
     amounts = sorted(price.amount for price in prices if price.currency == "USD")
@@ -176,7 +176,7 @@ async def test_the_median_result_is_small(tmp_path, n, most):
     texts, structured = [], []
     with FakeService(duration=0.0, pending=0.0) as service:
         settings = make_settings(tmp_path, service, WAN_MCP_OUTPUT_DIR=str(home))
-        async with Client(build_server(build_studio(settings, timings=QUICK))) as client:
+        async with Client(build_server(build_service(settings, timings=QUICK))) as client:
             for prompt in prompts:
                 for model in ("wan2.6-t2i", "wan2.7-image", "wan2.5-t2i-preview"):
                     answer = await client.call_tool("generate_image", {"prompt": prompt, "model": model, "n": n})

@@ -1,4 +1,4 @@
-"""A studio of our own on the fake service: real ledger, real files, real HTTP, short times."""
+"""A service of our own on the fake service: real ledger, real files, real HTTP, short times."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 from fakes.dashscope_service import FakeService
-from wan_mcp.app import build_studio
+from wan_mcp.app import build_service
 from wan_mcp.clock import Clock
+from wan_mcp.orders import OrderService, Timings
 from wan_mcp.settings import Settings, read_settings
-from wan_mcp.studio import Timings, WorkingStudio
 
 QUICK = Timings(
     lease=1.5,
@@ -35,52 +35,52 @@ QUICK = Timings(
 """The proportions of the real times, some twenty times as fast."""
 
 
-def make_settings(folder: Path, service: FakeService | None = None, **environ: str) -> Settings:
+def make_settings(folder: Path, dashscope: FakeService | None = None, **environ: str) -> Settings:
     """Read settings as the program would, with everything it writes under `folder`."""
     where = {
         "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
         "WAN_MCP_STATE_DIR": str(folder / "state"),
         "DASHSCOPE_REGION": "sandbox",
     }
-    if service is not None:
+    if dashscope is not None:
         where |= {
             "DASHSCOPE_REGION": "singapore",
             "DASHSCOPE_API_KEY": "sk-test-singapore",
-            "DASHSCOPE_HTTP_BASE_URL": service.base_url,
-            "WAN_MCP_IMAGE_HOSTS": service.image_host,
+            "DASHSCOPE_HTTP_BASE_URL": dashscope.base_url,
+            "WAN_MCP_IMAGE_HOSTS": dashscope.image_host,
         }
     return read_settings(where | environ)
 
 
 @asynccontextmanager
-async def running_studio(
+async def running_service(
     settings: Settings, *, watch: bool = True, timings: Timings = QUICK, clock: Clock | None = None, **changes: Any
-) -> AsyncGenerator[WorkingStudio]:
-    """Run a studio; `changes` are other times."""
-    studio = build_studio(settings, clock=clock, timings=replace(timings, **changes))
-    async with studio.running(watch=watch):
-        yield studio
+) -> AsyncGenerator[OrderService]:
+    """Run a service; `changes` are other times."""
+    service = build_service(settings, clock=clock, timings=replace(timings, **changes))
+    async with service.running(watch=watch):
+        yield service
 
 
 async def order(
-    studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
+    service: OrderService, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
 ):
     """Order as the tool does."""
-    request = studio.offer.request(prompt=prompt, **words)
-    return await studio.order(request, wait_seconds=wait, until_named=False, fresh=fresh, report=None)
+    request = service.catalogue.request(prompt=prompt, **words)
+    return await service.order(request, wait_seconds=wait, until_named=False, fresh=fresh, report=None)
 
 
 async def submit(
-    studio: WorkingStudio, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
+    service: OrderService, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
 ):
     """Order as the tool does that waits only for the id."""
-    request = studio.offer.request(prompt=prompt, **words)
-    return await studio.order(request, wait_seconds=wait, until_named=True, fresh=fresh, report=None)
+    request = service.catalogue.request(prompt=prompt, **words)
+    return await service.order(request, wait_seconds=wait, until_named=True, fresh=fresh, report=None)
 
 
-async def get(studio: WorkingStudio, task_id: str, *, wait: float = 8):
+async def get(service: OrderService, task_id: str, *, wait: float = 8):
     """Ask as the tool does."""
-    return await studio.get(task_id, wait_seconds=wait, report=None)
+    return await service.get(task_id, wait_seconds=wait, report=None)
 
 
 def saved_files(settings: Settings) -> list[Path]:

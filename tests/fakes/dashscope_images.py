@@ -29,7 +29,7 @@ PRIVATE = "http://169.254.169.254/latest/meta-data/"
 
 
 @dataclass
-class ImageRecord:
+class OrderImage:
     """One answer of the image host; `sent` counts body bytes handed to the operating system."""
 
     time: float
@@ -48,7 +48,7 @@ class ImageHost:
 
     def __init__(self, account: Account, faults: FaultBook, now: Callable[[], float]) -> None:
         self._account, self._faults, self.now = account, faults, now
-        self.served: list[ImageRecord] = []
+        self.served: list[OrderImage] = []
         self.host = ""
         self.link_seconds = 86400.0
         self.honour_range = True
@@ -80,7 +80,7 @@ class ImageHost:
         task = self._account.tasks.get(match[1]) if match else None
         index = int(match[2]) if match else None
         fault = self._faults.take("image", request.target)
-        record = ImageRecord(self.now(), request.path, task and task.id, index, 0)
+        record = OrderImage(self.now(), request.path, task and task.id, index, 0)
         record.fault, record.range = fault and fault.kind, request.headers.get("range")
         self.served.append(record)
         if task is None or index not in task.good_images:
@@ -107,7 +107,7 @@ class ImageHost:
         signature = quote(base64.b64encode(digest).decode(), safe="")
         return f"{path}?Expires={expires}&OSSAccessKeyId=LTAI5tFakeFakeFakeFake&Signature={signature}"
 
-    async def _refuse(self, connection: Connection, record: ImageRecord, status: int, code: str, text: str) -> bool:
+    async def _refuse(self, connection: Connection, record: OrderImage, status: int, code: str, text: str) -> bool:
         record.status = status
         xml = f'<?xml version="1.0" encoding="UTF-8"?>\n<Error>\n  <Code>{code}</Code>\n  <Message>{text}</Message>\n'
         xml += f"  <HostId>{self.host}</HostId>\n</Error>\n"
@@ -122,7 +122,7 @@ class _Sending:
         host: ImageHost,
         connection: Connection,
         request: Request,
-        record: ImageRecord,
+        record: OrderImage,
         *,
         task: Task,
         index: int,

@@ -8,7 +8,7 @@ from typing import Any
 from fakes.dashscope_account import Account
 from fakes.dashscope_api import Api, CreateRecord
 from fakes.dashscope_faults import FaultBook
-from fakes.dashscope_images import ImageHost, ImageRecord
+from fakes.dashscope_images import ImageHost, OrderImage
 from fakes.dashscope_wire import Request
 
 # A shorter key would be found by accident in ordinary headers.
@@ -71,7 +71,7 @@ class Witness:
         return list(self.api.creates)
 
     @property
-    def images_served(self) -> list[ImageRecord]:
+    def images_served(self) -> list[OrderImage]:
         """Every answer of the image host about a file, oldest first."""
         return list(self.images.served)
 

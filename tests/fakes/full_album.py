@@ -14,10 +14,10 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from wan_mcp.ledger.connection import Connection
-from wan_mcp.ledger.records import ImageRecord, ImageState, Origin, Stage
+from wan_mcp.ledger.records import ImageState, OrderImage, Origin, Stage
 from wan_mcp.ledger.rows import insert_order, write_images
-from wan_mcp_tools.shared.requests import ImageRequest
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 SUBJECTS = (
     "A small flower shop on a rainy evening, warm light in the windows",
@@ -146,7 +146,7 @@ _ENDS = (
 )
 
 
-def _image(number: int, place: int, size: tuple[int, int], pictures: Path, painted: int | None) -> ImageRecord:
+def _image(number: int, place: int, size: tuple[int, int], pictures: Path, painted: int | None) -> OrderImage:
     path = pictures / f"20261122-picture-{number:06}-{place}.png"
     original = pictures / f"20261122-picture-{number % painted:06}-1.png" if painted else path
     if original != path and original.exists():
@@ -155,7 +155,7 @@ def _image(number: int, place: int, size: tuple[int, int], pictures: Path, paint
             size = image.size
     else:
         paint(path, number * 4 + place, size)
-    return ImageRecord(
+    return OrderImage(
         place, ImageState.SAVED, path=str(path), width=size[0], height=size[1], bytes=path.stat().st_size
     )
 

@@ -12,7 +12,7 @@ from fakes.orders import new_order, placed
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger import Limit, SqliteLedger
 from wan_mcp.ledger.liveness import new_owner
-from wan_mcp_tools.shared.errors import DailyLimitError, LedgerError
+from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError
 
 OWNER = new_owner()
 

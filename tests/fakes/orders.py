@@ -1,9 +1,9 @@
-"""Orders as a studio would write them down, with as little said as a test needs."""
+"""Orders as a service would write them down, with as little said as a test needs."""
 
 import itertools
 
-from wan_mcp.ledger import Dispatch, Limit, NewOrder, OrderRecord, SqliteLedger, Stage
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import Dispatch, Limit, NewOrder, Order, SqliteLedger, Stage
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 OPEN = {"stage": Stage.OPEN, "status": TaskStatus.PENDING, "accepted_at": 1.0}
 """What the service's answer changes."""
@@ -47,20 +47,20 @@ async def place(
     )
 
 
-async def placed(ledger: SqliteLedger, **words) -> OrderRecord:
+async def placed(ledger: SqliteLedger, **words) -> Order:
     """Write an order down; give its row."""
     return (await place(ledger, **words)).order
 
 
-async def sent(ledger: SqliteLedger, *, slot=None, **words) -> OrderRecord:
+async def sent(ledger: SqliteLedger, *, slot=None, **words) -> Order:
     """Write an order down and mark it as sent."""
     order = await placed(ledger, **words)
     begun = await ledger.begin_sending(order, Dispatch(slot, EASY, None))
-    assert isinstance(begun, OrderRecord)
+    assert isinstance(begun, Order)
     return begun
 
 
-async def accepted(ledger: SqliteLedger, task_id: str, **words) -> OrderRecord:
+async def accepted(ledger: SqliteLedger, task_id: str, **words) -> Order:
     """Write down an order that the service has named."""
     order = await sent(ledger, **words)
     return await ledger.accept(order.local_id, task_id, slot=None, changes=OPEN, held=order)

@@ -12,7 +12,7 @@ from anyio.abc import TaskGroup
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolRequestParams, CallToolResult, ErrorData, InputRequest, InputRequiredResult, Result
 
-from wan_mcp.tasks_extension import (
+from wan_mcp.mcp_server.tasks_extension import (
     Begun,
     Cancelled,
     Completed,

@@ -33,7 +33,7 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
     sys.path[:0] = [str(_TESTS), str(_TESTS.parent / "server"), str(_TESTS.parent / "tools")]
 
 from fakes.task_keeper import Desk, MemoryKeeper
-from wan_mcp.tasks_extension import TasksExtension, guard_listening
+from wan_mcp.mcp_server.tasks_extension import TasksExtension, guard_listening
 
 
 def _say(text: str, *, is_error: bool = False) -> CallToolResult:

@@ -60,10 +60,10 @@ def test_other_words_are_left_alone(text: str) -> None:
 
 def test_the_log_goes_to_stderr_and_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:
     configure("INFO")
-    logging.getLogger("wan_mcp.studio").info("saved %d images", 2)
+    logging.getLogger("wan_mcp.orders").info("saved %d images", 2)
     out, err = capfd.readouterr()
     assert out == ""
-    assert err.endswith("wan-mcp INFO wan_mcp.studio: saved 2 images\n")
+    assert err.endswith("wan-mcp INFO wan_mcp.orders: saved 2 images\n")
 
 
 def test_the_level_holds(capfd: pytest.CaptureFixture[str]) -> None:

@@ -68,7 +68,7 @@ def test_the_plain_server_loads_no_command_line_and_no_picture_library(tmp_path:
     line, errors, _ = answer_of(env=environment(tmp_path), options=("-X", "importtime"))
     assert line.startswith("{")
     loaded = {row.rpartition("|")[2].strip() for row in errors.splitlines() if row.startswith("import time:")}
-    assert {"wan_mcp.transports", "wan_mcp.settings"} <= loaded
+    assert {"wan_mcp.mcp_server", "wan_mcp.settings"} <= loaded
     heavy = {"wan_mcp.cli.root", "wan_mcp.cli.shell", "PIL", "httpx", "rich.logging", "platformdirs.windows"}
     assert loaded & heavy == set()
 

@@ -8,8 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.settings import read_settings
-from wan_mcp_tools.shared.errors import SettingsError
-from wan_mcp_tools.shared.regions import REGIONS
+from wan_mcp_tools.catalogue.regions import REGIONS
+from wan_mcp_tools.domain.errors import SettingsError
 
 KEY = "sk-0123456789abcdef"
 

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.settings.dotenv import parse_env, read_env_file
-from wan_mcp_tools.shared.errors import SettingsError
+from wan_mcp_tools.domain.errors import SettingsError
 
 
 @pytest.mark.parametrize(

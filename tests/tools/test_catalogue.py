@@ -3,9 +3,10 @@ from types import MappingProxyType
 
 import pytest
 
-from wan_mcp_tools.shared.catalogue import MODELS, Catalogue, WireProtocol
-from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
-from wan_mcp_tools.shared.regions import REGIONS
+from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.catalogue.regions import REGIONS
+from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 SYNC, ASYNC, LEGACY = WireProtocol.SYNC, WireProtocol.ASYNC, WireProtocol.LEGACY
 IDS = [

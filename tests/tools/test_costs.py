@@ -6,28 +6,18 @@ from decimal import Decimal
 
 import pytest
 
-from wan_mcp_tools.shared.catalogue import Catalogue
-from wan_mcp_tools.shared.costs import (
-    ImageCount,
-    Money,
-    Sum,
-    estimate,
-    make_report,
-    report_facts,
-    tell_amount,
-    tell_sum,
-)
-from wan_mcp_tools.shared.models import MODELS
-from wan_mcp_tools.shared.offer import Offer
+from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
+from wan_mcp_tools.catalogue.model import tell_amount
+from wan_mcp_tools.catalogue.prices import ImageCount, Money, Sum, estimate, make_report, report_facts, tell_sum
 
 CATALOGUE = Catalogue()
 KEYED = frozenset({"singapore", "beijing", "virginia", "frankfurt"})
-OFFER = Offer(CATALOGUE, "wan2.6-t2i", "singapore", KEYED)
+ORDERING = Catalogue(keyed_regions=KEYED)
 DAY = date(2026, 11, 22)
 
 
 def request(**words):
-    return OFFER.request(**{"prompt": "a red fox"} | words)
+    return ORDERING.request(**{"prompt": "a red fox"} | words)
 
 
 def report(*counts: ImageCount):

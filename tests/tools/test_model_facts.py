@@ -3,17 +3,18 @@ import re
 
 import pytest
 
-from wan_mcp_tools.shared import parameters
-from wan_mcp_tools.shared.catalogue import MODELS, Catalogue
-from wan_mcp_tools.shared.model_facts import describe_model, find_default, list_models
-from wan_mcp_tools.shared.offer import Offer
-from wan_mcp_tools.shared.tool import Arguments
+from wan_mcp_tools import arguments as parameters
+from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
+from wan_mcp_tools.catalogue.description import describe_model, find_default, list_models
+from wan_mcp_tools.tool import Arguments
 
 
-def make_offer(
+def make_catalogue(
     default_region="singapore", keys=("singapore", "sandbox"), default_model="wan2.6-t2i", extra=(), **more
 ):
-    return Offer(Catalogue(extra), default_model, default_region, frozenset(keys), **more)
+    return Catalogue(
+        extra, default_model=default_model, default_region=default_region, keyed_regions=frozenset(keys), **more
+    )
 
 
 def cheapest(region):
@@ -23,7 +24,7 @@ def cheapest(region):
 
 
 def test_the_list_answers_which_model_is_cheapest_in_each_region():
-    ranked = list_models(make_offer())["cheapest_first"]
+    ranked = list_models(make_catalogue())["cheapest_first"]
 
     for region, lines in ranked.items():
         assert lines[0].split()[0] in cheapest(region)
@@ -33,7 +34,7 @@ def test_the_list_answers_which_model_is_cheapest_in_each_region():
 
 
 def test_the_list_names_every_model_its_regions_and_its_price_there_in_three_kilobytes():
-    facts = list_models(make_offer())
+    facts = list_models(make_catalogue())
 
     assert [model["id"] for model in facts["models"]] == [model.id for model in MODELS]
     usual = next(model for model in facts["models"] if model["id"] == "wan2.6-t2i")
@@ -45,7 +46,7 @@ def test_the_list_names_every_model_its_regions_and_its_price_there_in_three_kil
 
 
 def test_the_list_says_what_is_usual_here_and_which_regions_have_a_key():
-    facts = list_models(make_offer("beijing", ("beijing", "sandbox"), "WANX2.1-T2I-PLUS"))
+    facts = list_models(make_catalogue("beijing", ("beijing", "sandbox"), "WANX2.1-T2I-PLUS"))
 
     assert facts["default_model"] == "wan2.1-t2i-plus"
     assert [model["id"] for model in facts["models"] if model.get("default")] == ["wan2.1-t2i-plus"]
@@ -54,16 +55,16 @@ def test_the_list_says_what_is_usual_here_and_which_regions_have_a_key():
 
 
 def test_a_default_that_does_not_exist_is_shown_as_it_is_set():
-    offer = make_offer(default_model="wan9")
+    catalogue = make_catalogue(default_model="wan9")
 
-    assert find_default(offer) is None
-    assert list_models(offer)["default_model"] == "wan9"
+    assert find_default(catalogue) is None
+    assert list_models(catalogue)["default_model"] == "wan9"
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)
 def test_the_facts_of_a_model_are_those_that_an_order_is_checked_by(model):
-    offer = make_offer()
-    facts = json.loads(json.dumps(describe_model(model, offer)))
+    catalogue = make_catalogue()
+    facts = json.loads(json.dumps(describe_model(model, catalogue)))
 
     assert facts["id"] == model.id
     assert [place["region"] for place in facts["regions"]] == list(model.regions)
@@ -76,13 +77,13 @@ def test_the_facts_of_a_model_are_those_that_an_order_is_checked_by(model):
     for place in facts["regions"]:
         price = model.price(place["region"])
         assert place["price_of_one_image"].startswith(str(price.amount) if price else ("free", "price not known"))
-        assert place["has_key"] is (place["region"] in offer.keyed_regions)
+        assert place["has_key"] is (place["region"] in catalogue.keyed_regions)
         assert place["ordered_by"] in place["protocols"]
 
 
 def test_the_facts_follow_the_operators_protocol_and_the_regions_spelling():
-    old = describe_model(Catalogue().find("wan2.1-t2i-turbo"), make_offer())
-    new = describe_model(Catalogue().find("wan2.6-t2i"), make_offer(prefer_sync=True))
+    old = describe_model(Catalogue().find("wan2.1-t2i-turbo"), make_catalogue())
+    new = describe_model(Catalogue().find("wan2.6-t2i"), make_catalogue(prefer_sync=True))
 
     assert {place["region"]: place.get("id_there") for place in old["regions"]}["beijing"] == "wanx2.1-t2i-turbo"
     assert old["aliases"] == ["wanx2.1-t2i-turbo"]
@@ -90,8 +91,8 @@ def test_the_facts_follow_the_operators_protocol_and_the_regions_spelling():
 
 
 def test_a_model_that_the_operator_added_is_listed_without_a_price():
-    offer = make_offer(extra=({"id": "wan9-t2i", "protocol": "async", "regions": ["singapore"]},))
-    line = list_models(offer)["models"][-1]
+    catalogue = make_catalogue(extra=({"id": "wan9-t2i", "protocol": "async", "regions": ["singapore"]},))
+    line = list_models(catalogue)["models"][-1]
 
     assert line["id"] == "wan9-t2i"
     assert line["regions"] == {"singapore": "price not known", "sandbox": "free"}

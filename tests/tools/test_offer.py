@@ -2,26 +2,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp_tools.shared.catalogue import MODELS, Catalogue, WireProtocol
-from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
-from wan_mcp_tools.shared.offer import Offer
-from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.requests import ImageRequest
 
 CATALOGUE = Catalogue()
 
 
-def make_offer(default_region="singapore", keys=("singapore",), default_model="wan2.6-t2i", **more):
-    return Offer(CATALOGUE, default_model, default_region, frozenset(keys), **more)
+def make_catalogue(default_region="singapore", keys=("singapore",), default_model="wan2.6-t2i", **more):
+    return Catalogue(
+        default_model=default_model, default_region=default_region, keyed_regions=frozenset(keys), **more
+    )
 
 
-def refusal(offer=None, **arguments):
+def refusal(catalogue=None, **arguments):
     with pytest.raises(RequestRefusedError) as caught:
-        (offer or make_offer()).request(**{"prompt": "a cat", **arguments})
+        (catalogue or make_catalogue()).request(**{"prompt": "a cat", **arguments})
     return str(caught.value)
 
 
 def test_an_order_with_nothing_but_a_prompt_is_completed_with_every_default():
-    assert make_offer().request(prompt="a cat") == ImageRequest(
+    assert make_catalogue().request(prompt="a cat") == ImageRequest(
         model="wan2.6-t2i",
         region="singapore",
         prompt="a cat",
@@ -47,18 +49,18 @@ def test_everything_the_caller_says_is_in_the_order():
         "output_dir": "../anywhere",
         "filename": "a/b?.png",
     }
-    request = make_offer().request(size="720x1280", **said)
+    request = make_catalogue().request(size="720x1280", **said)
     assert request.to_dict() == {**said, "model": "wan2.1-t2i-turbo", "region": "beijing", "size": "720*1280"}
 
 
 @pytest.mark.parametrize("blank", [None, "", "  "])
 def test_blank_choices_mean_the_defaults(blank):
-    request = make_offer().request(prompt="x", model=blank, size=blank, region=blank, negative_prompt=blank)
-    assert request == make_offer().request(prompt="x")
+    request = make_catalogue().request(prompt="x", model=blank, size=blank, region=blank, negative_prompt=blank)
+    assert request == make_catalogue().request(prompt="x")
 
 
 def test_null_switches_and_counts_mean_the_defaults():
-    assert make_offer().request(prompt="x", n=None, watermark=None) == make_offer().request(prompt="x")
+    assert make_catalogue().request(prompt="x", n=None, watermark=None) == make_catalogue().request(prompt="x")
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t", "\u200b", "\u3000"])
@@ -69,15 +71,15 @@ def test_an_empty_prompt_is_refused(prompt):
 @pytest.mark.parametrize("model", [model.id for model in MODELS])
 def test_a_prompt_of_the_limit_passes_and_one_character_more_is_refused_with_both_numbers(model):
     limit = CATALOGUE.find(model).prompt_limit
-    offer = make_offer("sandbox")
-    assert offer.request(prompt="猫" * limit, model=model).prompt == "猫" * limit
-    said = refusal(offer, prompt="🐈" * (limit + 1), model=model)
+    catalogue = make_catalogue("sandbox")
+    assert catalogue.request(prompt="猫" * limit, model=model).prompt == "猫" * limit
+    said = refusal(catalogue, prompt="🐈" * (limit + 1), model=model)
     assert f"{limit + 1}" in said
     assert f"{limit}" in said
 
 
 def test_a_negative_prompt_over_the_limit_is_refused_with_both_numbers():
-    assert make_offer().request(prompt="x", negative_prompt="y" * 500).negative_prompt == "y" * 500
+    assert make_catalogue().request(prompt="x", negative_prompt="y" * 500).negative_prompt == "y" * 500
     said = refusal(negative_prompt="y" * 501)
     assert "501" in said
     assert "500" in said
@@ -99,7 +101,7 @@ def test_a_parameter_that_the_model_lacks_is_refused_naming_the_models_that_have
 
 
 def test_an_order_of_a_model_without_rewriting_does_not_carry_the_parameter():
-    request = make_offer().request(prompt="x", model="wan2.7-image-pro", size="4k", negative_prompt="")
+    request = make_catalogue().request(prompt="x", model="wan2.7-image-pro", size="4k", negative_prompt="")
     assert request.to_dict() == {
         "model": "wan2.7-image-pro",
         "region": "singapore",
@@ -126,7 +128,7 @@ def test_a_seed_out_of_range_is_refused(seed):
 
 def test_both_ends_of_the_seeds_pass():
     for seed in (0, 2_147_483_647):
-        assert make_offer().request(prompt="x", seed=seed).seed == seed
+        assert make_catalogue().request(prompt="x", seed=seed).seed == seed
 
 
 @pytest.mark.parametrize("name", ["watermark", "prompt_extend"])
@@ -165,7 +167,7 @@ def test_a_grade_that_another_model_draws_is_refused_with_that_model_and_its_pri
     assert "Recommended" not in said
     assert said.endswith("4K is square; 16:9 is size=4096*2304, 9:16 size=2304*4096.")
     for size in ("4096*2304", "2304*4096"):
-        assert make_offer().request(prompt="x", model="wan2.7-image-pro", size=size).size == size
+        assert make_catalogue().request(prompt="x", model="wan2.7-image-pro", size=size).size == size
 
 
 def test_a_model_that_draws_a_size_in_the_sandbox_has_no_price():
@@ -177,22 +179,22 @@ def test_an_unknown_region_is_refused_with_the_known_ones():
 
 
 def test_a_named_region_is_taken_even_without_a_key():
-    assert make_offer(keys=()).request(prompt="x", region="beijing").region == "beijing"
+    assert make_catalogue(keys=()).request(prompt="x", region="beijing").region == "beijing"
 
 
 def test_the_default_region_is_taken_even_without_a_key():
-    assert make_offer(keys=("beijing",)).request(prompt="x").region == "singapore"
+    assert make_catalogue(keys=("beijing",)).request(prompt="x").region == "singapore"
 
 
 def test_an_open_region_falls_back_to_one_that_has_the_model_and_a_key():
-    offer = make_offer("virginia", ("virginia", "beijing"))
-    assert offer.request(prompt="x", model="wan2.5-t2i-preview").region == "beijing"
-    both = make_offer("tokyo", ("frankfurt", "beijing", "singapore"))
+    catalogue = make_catalogue("virginia", ("virginia", "beijing"))
+    assert catalogue.request(prompt="x", model="wan2.5-t2i-preview").region == "beijing"
+    both = make_catalogue("tokyo", ("frankfurt", "beijing", "singapore"))
     assert both.request(prompt="x").region == "singapore"
 
 
 def test_without_a_keyed_region_for_the_model_the_settings_to_make_are_named():
-    said = refusal(make_offer("virginia", ("virginia",)), model="wan2.7-image")
+    said = refusal(make_catalogue("virginia", ("virginia",)), model="wan2.7-image")
     for part in ("virginia", "singapore, beijing", "DASHSCOPE_API_KEY_SINGAPORE", "DASHSCOPE_API_KEY_BEIJING"):
         assert part in said
     assert "Set DASHSCOPE_API_KEY_BEIJING." in refusal(model="wanx-v1")
@@ -200,18 +202,17 @@ def test_without_a_keyed_region_for_the_model_the_settings_to_make_are_named():
 
 def test_the_sandbox_has_every_model():
     for model in MODELS:
-        assert make_offer("sandbox").request(prompt="x", model=model.id).region == "sandbox"
-        assert make_offer().request(prompt="x", model=model.id, region="sandbox").region == "sandbox"
+        assert make_catalogue("sandbox").request(prompt="x", model=model.id).region == "sandbox"
+        assert make_catalogue().request(prompt="x", model=model.id, region="sandbox").region == "sandbox"
 
 
 def test_the_sandbox_is_never_fallen_back_to():
-    said = refusal(make_offer("tokyo", ("sandbox",)), model="wan2.7-image")
+    said = refusal(make_catalogue("tokyo", ("sandbox",)), model="wan2.7-image")
     assert "sandbox" not in said
 
 
 def test_a_model_that_only_the_sandbox_has_names_no_setting():
-    catalogue = Catalogue([{"id": "toy", "protocol": "sync", "regions": ["sandbox"]}])
-    said = refusal(Offer(catalogue, "toy", "singapore", frozenset()))
+    said = refusal(Catalogue([{"id": "toy", "protocol": "sync", "regions": ["sandbox"]}], default_model="toy"))
     assert "none but the sandbox" in said
     assert "DASHSCOPE_API_KEY" not in said
 
@@ -219,11 +220,11 @@ def test_a_model_that_only_the_sandbox_has_names_no_setting():
 def test_an_unknown_model_is_the_callers_mistake_and_an_unknown_default_the_operators():
     assert "wan2.2-t2i-plus" in refusal(model="dall-e-3")
     with pytest.raises(SettingsError, match=r"WAN_MCP_MODEL.*dall-e-3"):
-        make_offer(default_model="dall-e-3").request(prompt="x")
+        make_catalogue(default_model="dall-e-3").request(prompt="x")
 
 
 def test_a_known_model_can_be_named_though_the_default_is_unknown():
-    assert make_offer(default_model="dall-e-3").request(prompt="x", model="wan2.6-t2i").model == "wan2.6-t2i"
+    assert make_catalogue(default_model="dall-e-3").request(prompt="x", model="wan2.6-t2i").model == "wan2.6-t2i"
 
 
 @pytest.mark.parametrize(
@@ -238,17 +239,17 @@ def test_a_known_model_can_be_named_though_the_default_is_unknown():
     ],
 )
 def test_the_protocol_follows_the_model_the_region_and_the_operator(model, region, prefer_sync, protocol):
-    offer = make_offer(prefer_sync=prefer_sync)
-    assert offer.protocol(offer.request(prompt="x", model=model, region=region)) is protocol
+    catalogue = make_catalogue(prefer_sync=prefer_sync)
+    assert catalogue.protocol(catalogue.request(prompt="x", model=model, region=region)) is protocol
 
 
 def test_an_extra_model_can_be_ordered_with_its_own_limits():
     row = {"id": "wan3", "protocol": "async", "max_n": 2, "prompt_limit": 5, "prompt_extend": False}
-    offer = Offer(Catalogue([row]), "wan3", "tokyo", frozenset())
-    request = offer.request(prompt="12345", n=2)
+    catalogue = Catalogue([row], default_model="wan3", default_region="tokyo")
+    request = catalogue.request(prompt="12345", n=2)
     assert (request.model, request.region, request.prompt_extend) == ("wan3", "tokyo", None)
-    assert "from 1 to 2" in refusal(offer, prompt="x", n=3)
-    assert "6 characters" in refusal(offer, prompt="123456")
+    assert "from 1 to 2" in refusal(catalogue, prompt="x", n=3)
+    assert "6 characters" in refusal(catalogue, prompt="123456")
 
 
 @given(
@@ -262,9 +263,11 @@ def test_an_extra_model_can_be_ordered_with_its_own_limits():
     region=st.sampled_from([None, "singapore", "beijing", "virginia", "frankfurt", "tokyo", "sandbox"]),
 )
 def test_an_order_is_refused_in_words_or_accepted_whole_and_unchanged(prompt, negative_prompt, model, region, **more):
-    offer = make_offer(keys=("singapore", "beijing"))
+    catalogue = make_catalogue(keys=("singapore", "beijing"))
     try:
-        request = offer.request(prompt=prompt, negative_prompt=negative_prompt, model=model, region=region, **more)
+        request = catalogue.request(
+            prompt=prompt, negative_prompt=negative_prompt, model=model, region=region, **more
+        )
     except RequestRefusedError as refused:
         request, error = None, refused
     if request is None:
@@ -279,4 +282,4 @@ def test_an_order_is_refused_in_words_or_accepted_whole_and_unchanged(prompt, ne
     assert (request.prompt_extend is None) is not row.has_prompt_extend
     assert row.sizes.resolve(request.size) == request.size
     assert 1 <= request.n <= row.max_n
-    assert offer.protocol(request) in row.place(request.region).protocols
+    assert catalogue.protocol(request) in row.place(request.region).protocols

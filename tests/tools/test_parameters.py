@@ -3,9 +3,9 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from wan_mcp_tools.shared import parameters
-from wan_mcp_tools.shared.tasks import TaskStatus
-from wan_mcp_tools.shared.tool import Arguments
+from wan_mcp_tools import arguments as parameters
+from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.tool import Arguments
 
 
 class Order(Arguments):

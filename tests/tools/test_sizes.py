@@ -4,10 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp_tools.shared.catalogue import Catalogue
-from wan_mcp_tools.shared.errors import RequestRefusedError
-from wan_mcp_tools.shared.models import MODELS
-from wan_mcp_tools.shared.sizes import RATIOS, FixedSizes, PixelWindow, SideRange, SizeRule, derive_presets
+from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
+from wan_mcp_tools.catalogue.sizes import RATIOS, FixedSizes, PixelWindow, SideRange, SizeRule, derive_presets
+from wan_mcp_tools.domain.errors import RequestRefusedError
 
 RULES = {model.id: model.sizes for model in MODELS}
 OFFICIAL = {

@@ -3,16 +3,16 @@
 from collections.abc import Callable
 
 from wan_mcp_tools.cancel_task import cancel_task
+from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.download_image import download_image
 from wan_mcp_tools.generate_image import generate_image
 from wan_mcp_tools.get_task import get_task
 from wan_mcp_tools.list_tasks import list_tasks
-from wan_mcp_tools.shared.ports import Studio
-from wan_mcp_tools.shared.tool import Tool
 from wan_mcp_tools.submit_task import submit_task
+from wan_mcp_tools.tool import Tool
 from wan_mcp_tools.view_image import view_image
 
-TOOLS: tuple[Callable[[Studio], Tool], ...] = (
+TOOLS: tuple[Callable[[ImageService], Tool], ...] = (
     generate_image,
     submit_task,
     get_task,

@@ -1,9 +1,9 @@
 """The tool that cancels a task."""
 
-from wan_mcp_tools.shared.parameters import TaskId
-from wan_mcp_tools.shared.ports import Report, Studio
-from wan_mcp_tools.shared.results import TaskResult, task_answer
-from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
+from wan_mcp_tools.arguments import TaskId
+from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.results import TaskResult, task_answer
+from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Cancel a task that is still PENDING; then it is not charged.
@@ -17,12 +17,12 @@ class CancelTaskArguments(Arguments):
     task_id: TaskId
 
 
-def cancel_task(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def cancel_task(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: CancelTaskArguments, report: Report | None) -> Answer:
         del report
-        return task_answer(await studio.cancel(arguments.task_id))
+        return task_answer(await service.cancel(arguments.task_id))
 
     return Tool(
         name="cancel_task",

@@ -1,11 +1,11 @@
 """The tool that puts an image where the caller wants it."""
 
-from wan_mcp_tools.shared.errors import RequestRefusedError
-from wan_mcp_tools.shared.parameters import Filename, Index, OptionalTaskId, OutputDir, Url
-from wan_mcp_tools.shared.ports import Report, Studio
-from wan_mcp_tools.shared.results import ImageResult, TaskResult
-from wan_mcp_tools.shared.tasks import SavedImage, Task, TaskStatus
-from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
+from wan_mcp_tools.arguments import Filename, Index, OptionalTaskId, OutputDir, Url
+from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
+from wan_mcp_tools.results import ImageResult, TaskResult
+from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Put an image of a task, or of a result URL, into a folder or under a name of your choice; answers with the path.
@@ -23,8 +23,8 @@ class DownloadImageArguments(Arguments):
     filename: Filename = None
 
 
-def download_image(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def download_image(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: DownloadImageArguments, report: Report | None) -> Answer:
         del report
@@ -35,7 +35,7 @@ def download_image(studio: Studio) -> Tool:
                 f"index={arguments.index} belongs to a task_id, and a url is one image already.",
                 "Leave index out, or give task_id and index in place of url.",
             )
-        image, task = await studio.place_image(
+        image, task = await service.place_image(
             task_id=arguments.task_id,
             index=arguments.index,
             url=arguments.url,

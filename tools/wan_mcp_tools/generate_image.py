@@ -1,10 +1,9 @@
 """The tool that orders, waits and answers with paths."""
 
-from wan_mcp_tools.shared.ordering import OrderArguments
-from wan_mcp_tools.shared.parameters import OrderWaitSeconds
-from wan_mcp_tools.shared.ports import Report, Studio
-from wan_mcp_tools.shared.results import TaskResult, check_wait, task_answer
-from wan_mcp_tools.shared.tool import Answer, Tool
+from wan_mcp_tools.arguments import OrderArguments, OrderWaitSeconds
+from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.results import TaskResult, check_wait, task_answer
+from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
 Make pictures from a text and save them as files; answers with their paths.
@@ -21,13 +20,13 @@ class GenerateImageArguments(OrderArguments):
     wait_seconds: OrderWaitSeconds = None
 
 
-def generate_image(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def generate_image(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: GenerateImageArguments, report: Report | None) -> Answer:
-        seconds = check_wait(arguments.wait_seconds, studio.default_wait_seconds)
-        request = arguments.request(studio.offer)
-        task = await studio.order(
+        seconds = check_wait(arguments.wait_seconds, service.default_wait_seconds)
+        request = arguments.request(service.catalogue)
+        task = await service.order(
             request, wait_seconds=seconds, until_named=False, fresh=arguments.fresh, report=report
         )
         return task_answer(task)

@@ -1,9 +1,9 @@
 """The tool that tells how a task is doing."""
 
-from wan_mcp_tools.shared.parameters import TaskId, WaitSeconds
-from wan_mcp_tools.shared.ports import Report, Studio
-from wan_mcp_tools.shared.results import TaskResult, check_wait, task_answer
-from wan_mcp_tools.shared.tool import Answer, Arguments, Tool
+from wan_mcp_tools.arguments import TaskId, WaitSeconds
+from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.results import TaskResult, check_wait, task_answer
+from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Tell how a task is doing; a finished one answers with the paths of its saved images. Free of charge.
@@ -18,12 +18,12 @@ class GetTaskArguments(Arguments):
     wait_seconds: WaitSeconds = 0
 
 
-def get_task(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def get_task(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: GetTaskArguments, report: Report | None) -> Answer:
         seconds = check_wait(arguments.wait_seconds, 0.0)
-        return task_answer(await studio.get(arguments.task_id, wait_seconds=seconds, report=report))
+        return task_answer(await service.get(arguments.task_id, wait_seconds=seconds, report=report))
 
     return Tool(
         name="get_task",

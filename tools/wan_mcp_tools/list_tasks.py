@@ -1,12 +1,12 @@
 """The tool that lists recent tasks."""
 
-from wan_mcp_tools.shared.errors import RequestRefusedError
-from wan_mcp_tools.shared.parameters import Cursor, Limit, Remote, Status
-from wan_mcp_tools.shared.ports import Report, Studio, TaskPage
-from wan_mcp_tools.shared.quoting import one_line
-from wan_mcp_tools.shared.results import is_failure
-from wan_mcp_tools.shared.tasks import Task
-from wan_mcp_tools.shared.tool import Answer, Arguments, Result, Tool
+from wan_mcp_tools.arguments import Cursor, Limit, Remote, Status
+from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.service import ImageService, Report, TaskPage
+from wan_mcp_tools.domain.tasks import Task
+from wan_mcp_tools.domain.text import one_line
+from wan_mcp_tools.results import is_failure
+from wan_mcp_tools.tool import Answer, Arguments, Result, Tool
 
 DESCRIPTION = """\
 List recent tasks, newest first.
@@ -48,14 +48,14 @@ class TaskListResult(Result):
     message: str | None = None
 
 
-def list_tasks(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def list_tasks(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: ListTasksArguments, report: Report | None) -> Answer:
         del report
         if not 1 <= arguments.limit <= _MOST:
             raise RequestRefusedError(f"limit is {arguments.limit}.", f"Use a number from 1 to {_MOST}.")
-        page = await studio.list_tasks(
+        page = await service.list_tasks(
             status=arguments.status, limit=arguments.limit, cursor=arguments.cursor, remote=arguments.remote
         )
         return Answer(list_result(page))

@@ -1,9 +1,9 @@
 """The tool that orders and answers at once."""
 
-from wan_mcp_tools.shared.ordering import OrderArguments
-from wan_mcp_tools.shared.ports import Report, Studio
-from wan_mcp_tools.shared.results import TaskResult, task_answer
-from wan_mcp_tools.shared.tool import Answer, Tool
+from wan_mcp_tools.arguments import OrderArguments
+from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.results import TaskResult, task_answer
+from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
 Order pictures like generate_image, but answer at once with the task_id.
@@ -11,13 +11,13 @@ Use this for several orders side by side or for slow models; collect each with g
 calls are as there."""
 
 
-def submit_task(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def submit_task(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: OrderArguments, report: Report | None) -> Answer:
-        task = await studio.order(
-            arguments.request(studio.offer),
-            wait_seconds=studio.default_wait_seconds,
+        task = await service.order(
+            arguments.request(service.catalogue),
+            wait_seconds=service.default_wait_seconds,
             until_named=True,
             fresh=arguments.fresh,
             report=report,

@@ -1,9 +1,9 @@
 """The tool that shows a saved image to the model."""
 
-from wan_mcp_tools.shared.errors import RequestRefusedError
-from wan_mcp_tools.shared.parameters import ImagePath, Index, OptionalTaskId
-from wan_mcp_tools.shared.ports import Preview, Report, Studio
-from wan_mcp_tools.shared.tool import Arguments, Tool
+from wan_mcp_tools.arguments import ImagePath, Index, OptionalTaskId
+from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.service import ImageService, Preview, Report
+from wan_mcp_tools.tool import Arguments, Tool
 
 DESCRIPTION = """\
 Show you a saved image, reduced to at most 1024 pixels.
@@ -19,8 +19,8 @@ class ViewImageArguments(Arguments):
     path: ImagePath = None
 
 
-def view_image(studio: Studio) -> Tool:
-    """Build the tool on a studio."""
+def view_image(service: ImageService) -> Tool:
+    """Build the tool on a service."""
 
     async def run(arguments: ViewImageArguments, report: Report | None) -> Preview:
         del report
@@ -31,7 +31,7 @@ def view_image(studio: Studio) -> Tool:
                 f"index={arguments.index} belongs to a task_id, and a path is one image already.",
                 "Leave index out, or give task_id and index in place of path.",
             )
-        return await studio.preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
+        return await service.preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
 
     return Tool(
         name="view_image",

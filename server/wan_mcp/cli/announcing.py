@@ -7,9 +7,9 @@ from wan_mcp.cli.exits import Exit, exit_of_error
 from wan_mcp.cli.ordering import Manner, Order
 from wan_mcp.cli.presenting import result_of, show_task, to_json
 from wan_mcp.cli.wording import in_commands
-from wan_mcp_tools.shared.catalogue import Catalogue
-from wan_mcp_tools.shared.costs import estimate, tell_sum
-from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.prices import estimate, tell_sum
+from wan_mcp_tools.domain.requests import ImageRequest
 
 _TOLD = 20
 """Orders of which each is named when the wait is broken off."""
@@ -36,7 +36,7 @@ def show_orders(
     Write how the orders ended, in the order of their prompts, and give the exit code.
 
     Raises:
-        WanError: the only order was refused or failed, and it is no list.
+        AppError: the only order was refused or failed, and it is no list.
     """
     if not is_list:
         (order,) = orders

@@ -14,7 +14,7 @@ from wan_mcp.cli.exits import printable
 from wan_mcp.cli.wording import in_commands
 from wan_mcp.clock import Clock
 from wan_mcp.log import mask
-from wan_mcp_tools.shared.ports import Report
+from wan_mcp_tools.domain.service import Report
 
 if TYPE_CHECKING:
     from rich.table import Table

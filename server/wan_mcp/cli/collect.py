@@ -5,7 +5,7 @@ import click
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.presenting import to_json
-from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, pass_shell
+from wan_mcp.cli.shell import OrderService, Shell, env_file_option, pass_shell
 
 
 @click.command()
@@ -23,26 +23,26 @@ def collect(context: click.Context, shell: Shell, *, until_idle: bool, keeper: s
     """
     settings = shell.read_settings()
 
-    async def job(studio: WorkingStudio, console: Console) -> Exit:
-        return await run_collect(studio, console, until_idle=until_idle, keeper=keeper, as_json=as_json)
+    async def job(service: OrderService, console: Console) -> Exit:
+        return await run_collect(service, console, until_idle=until_idle, keeper=keeper, as_json=as_json)
 
     context.exit(shell.run(settings, job, follow=False))
 
 
 async def run_collect(
-    studio: WorkingStudio, console: Console, *, until_idle: bool, as_json: bool, keeper: str | None = None
+    service: OrderService, console: Console, *, until_idle: bool, as_json: bool, keeper: str | None = None
 ) -> Exit:
     """
     Collect, and tell what it came to.
 
     Raises:
-        WanError: the ledger or the disk cannot be used.
+        AppError: the ledger or the disk cannot be used.
     """
 
     async def report(sentence: str) -> None:
         console.note(sentence)
 
-    summary = await studio.collect(report, until_idle=until_idle, keeper=keeper)
+    summary = await service.collect(report, until_idle=until_idle, keeper=keeper)
     for problem in summary.problems:
         console.note(f"wan-mcp: {problem}")
     if as_json:

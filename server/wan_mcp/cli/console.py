@@ -11,7 +11,7 @@ from wan_mcp.cli.exits import printable
 from wan_mcp.cli.wording import in_commands
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.log import mask
-from wan_mcp_tools.shared.ports import Report
+from wan_mcp_tools.domain.service import Report
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.presenting import to_json
 from wan_mcp.cli.table import lay_out
-from wan_mcp_tools.shared.costs import CostLine, CostReport, Sum, report_facts, tell_sum
+from wan_mcp_tools.catalogue.prices import CostLine, CostReport, Sum, report_facts, tell_sum
 
 _HEADINGS = ("DAY", "REGION", "MODEL", "IMAGES", "COST", "OPEN")
 

@@ -6,8 +6,8 @@ from typing import cast
 
 from wan_mcp.cli.wording import in_commands
 from wan_mcp.log import mask
-from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError, WanError
-from wan_mcp_tools.shared.tasks import Task, TaskStatus
+from wan_mcp_tools.domain.errors import AppError, RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 _SEVERAL = 2
 
@@ -22,7 +22,7 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-def exit_of_error(error: WanError) -> Exit:
+def exit_of_error(error: AppError) -> Exit:
     """Tell wrong usage and wrong settings from work that failed."""
     return Exit.REFUSED if isinstance(error, RequestRefusedError | SettingsError) else Exit.FAILED
 
@@ -50,7 +50,7 @@ def tell_failure(error: BaseException) -> Exit | None:
     return exit_of_error(found)
 
 
-def _describe(error: WanError) -> str:
+def _describe(error: AppError) -> str:
     """Give an error as a person reads it: several bad settings are a list."""
     problems = error.problems if isinstance(error, SettingsError) else ()
     if len(problems) < _SEVERAL:
@@ -69,9 +69,9 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
 
 
-def _find_ours(error: BaseException) -> WanError | None:
+def _find_ours(error: BaseException) -> AppError | None:
     """Find the one error that a task group may have wrapped, unless there are others beside it."""
-    if isinstance(error, WanError):
+    if isinstance(error, AppError):
         return error
     found = [_find_ours(each) for each in _inside(error)]
     return found[0] if found and all(each is not None for each in found) else None

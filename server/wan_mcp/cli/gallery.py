@@ -10,9 +10,9 @@ import click
 
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, pass_shell
-from wan_mcp.transports.listening import listen
-from wan_mcp_tools.shared.errors import SettingsError
+from wan_mcp.cli.shell import OrderService, Shell, env_file_option, pass_shell
+from wan_mcp.mcp_server.listening import listen
+from wan_mcp_tools.domain.errors import SettingsError
 
 _HOST = "127.0.0.1"
 
@@ -34,18 +34,18 @@ def gallery(context: click.Context, shell: Shell, *, port: int, no_open: bool) -
     with _listen(port) as listener:
         browse = not no_open and has_display(shell.environ)
 
-        async def job(studio: WorkingStudio, console: Console) -> Exit:
-            await run_gallery(studio, console, listener, start_browser if browse else None)
+        async def job(service: OrderService, console: Console) -> Exit:
+            await run_gallery(service, console, listener, start_browser if browse else None)
             return Exit.DONE
 
         context.exit(shell.run(settings, job, follow=True))
 
 
 async def run_gallery(
-    studio: WorkingStudio, console: Console, listener: socket.socket, open_browser: Callable[[str], None] | None
+    service: OrderService, console: Console, listener: socket.socket, open_browser: Callable[[str], None] | None
 ) -> None:
     """Serve until a signal; the page's address is the first line on stdout."""
-    from wan_mcp.pages.serving import Addresses, serve_gallery  # noqa: PLC0415 - only this command needs it
+    from wan_mcp.web.serving import Addresses, serve_gallery  # noqa: PLC0415 - only this command needs it
 
     def announce(addresses: Addresses) -> None:
         console.say(addresses.page)
@@ -53,7 +53,7 @@ async def run_gallery(
         if open_browser is not None:
             open_browser(addresses.once)
 
-    await serve_gallery(studio, listener, announce)
+    await serve_gallery(service, listener, announce)
 
 
 def has_display(environ: Mapping[str, str], platform: str = sys.platform) -> bool:

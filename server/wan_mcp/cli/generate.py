@@ -14,14 +14,14 @@ from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit, printable
 from wan_mcp.cli.ordering import Manner, Order, place_orders
 from wan_mcp.cli.prompts import gather_prompts
-from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, json_option, pass_shell, wait_option
+from wan_mcp.cli.shell import OrderService, Shell, env_file_option, json_option, pass_shell, wait_option
 from wan_mcp.cli.showing import draw_task, prepare_screen
-from wan_mcp.gallery.names import check_filename
 from wan_mcp.settings import Settings
-from wan_mcp_tools.shared.errors import RequestRefusedError
-from wan_mcp_tools.shared.ports import Studio
-from wan_mcp_tools.shared.quoting import one_line
-from wan_mcp_tools.shared.requests import ImageRequest
+from wan_mcp.storage.names import check_filename
+from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.service import ImageService
+from wan_mcp_tools.domain.text import one_line
 
 _LABEL = 24
 """Characters of a prompt that stand for it beside its bar."""
@@ -77,12 +77,12 @@ def generate(
         settings, arguments["output_dir"] = allow_folder(settings, arguments["output_dir"])
     manner = Manner(wait_seconds, fresh, as_json, show)
 
-    async def job(studio: WorkingStudio, console: Console) -> Exit:
-        request = partial(studio.offer.request, **arguments)
+    async def job(service: OrderService, console: Console) -> Exit:
+        request = partial(service.catalogue.request, **arguments)
         if prompts is None:
-            return await run_generate(studio, [request(prompt=prompt)], console, manner, environ=shell.environ)
+            return await run_generate(service, [request(prompt=prompt)], console, manner, environ=shell.environ)
         requests = check_prompts(prompts, request, arguments["filename"])
-        return await run_generate(studio, requests, console, manner, environ=shell.environ, is_list=True)
+        return await run_generate(service, requests, console, manner, environ=shell.environ, is_list=True)
 
     context.exit(shell.run(settings, job, follow=True))
 
@@ -124,7 +124,7 @@ def check_prompts(
 
 
 async def run_generate(
-    studio: Studio,
+    service: ImageService,
     requests: Sequence[ImageRequest],
     console: Console,
     manner: Manner,
@@ -136,14 +136,14 @@ async def run_generate(
     Order, wait, show; `is_list` says that the person gave a list, even if it has only one line.
 
     Raises:
-        WanError: the only order was refused or failed.
+        AppError: the only order was refused or failed.
     """
     screen = await prepare_screen(console, environ) if manner.show else None
     orders = [Order(_label(number, requests) if is_list else "", each) for number, each in enumerate(requests, 1)]
-    announce(console, requests, studio.offer.catalogue)
+    announce(console, requests, service.catalogue)
     try:
         with console.board([order.label for order in orders]) as board:
-            await place_orders(studio, orders, board, manner, console.clock)
+            await place_orders(service, orders, board, manner, console.clock)
     except anyio.get_cancelled_exc_class():
         say_goodbye(console, orders, is_list=is_list, as_json=manner.as_json)
         raise
@@ -151,7 +151,7 @@ async def run_generate(
     if screen is not None:
         for number, order in enumerate(orders):
             if order.task is not None:
-                pictures[number] = await draw_task(studio, order.task, screen, console)
+                pictures[number] = await draw_task(service, order.task, screen, console)
     return show_orders(console, orders, manner, pictures, is_list=is_list)
 
 

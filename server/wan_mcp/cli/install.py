@@ -20,7 +20,7 @@ from wan_mcp.cli.person import Person, ask_key, the_person
 from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
 from wan_mcp.cli.table import lay_out
 from wan_mcp.clock import utc
-from wan_mcp_tools.shared.errors import RequestRefusedError
+from wan_mcp_tools.domain.errors import RequestRefusedError
 
 if TYPE_CHECKING:
     from wan_mcp.hosts import Launch, Order, Proposal, Wishes, World
@@ -149,7 +149,7 @@ def run_install(scene: Scene, order: "Order", wishes: "Wishes", manner: Manner) 
     Show what would change, ask, and do it.
 
     Raises:
-        WanError: it cannot be done; then nothing was changed.
+        AppError: it cannot be done; then nothing was changed.
     """
     from wan_mcp.hosts import carry_out, propose, propose_removal  # noqa: PLC0415 - the same
 

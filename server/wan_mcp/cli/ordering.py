@@ -8,10 +8,10 @@ import anyio
 from wan_mcp.cli.board import Board
 from wan_mcp.cli.exits import Exit, exit_of_error, exit_of_task
 from wan_mcp.clock import Clock
-from wan_mcp_tools.shared.errors import WanError
-from wan_mcp_tools.shared.ports import Report, Studio
-from wan_mcp_tools.shared.requests import ImageRequest
-from wan_mcp_tools.shared.tasks import Task
+from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.domain.tasks import Task
 
 _NAMING_SECONDS = 30.0
 """The least time for the service to name an order: leaving sooner would leave the order in doubt."""
@@ -41,7 +41,7 @@ class Order:
     label: str
     request: ImageRequest
     task: Task | None = None
-    error: WanError | None = None
+    error: AppError | None = None
     is_sent: bool = False
     is_over: bool = False
     over: anyio.Event = field(default_factory=anyio.Event)
@@ -54,12 +54,14 @@ class Order:
         return Exit.RUNNING if self.task is None else exit_of_task(self.task)
 
 
-async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, manner: Manner, clock: Clock) -> None:
+async def place_orders(
+    service: ImageService, orders: Sequence[Order], board: Board, manner: Manner, clock: Clock
+) -> None:
     """
     Place the orders and wait for them, all within the same wait.
 
     Two lines of a list that order the same picture are two orders: the second is placed when the first was received,
-    because until then the studio would take it for the first one, asked for again.
+    because until then the service would take it for the first one, asked for again.
     """
     ends = clock.monotonic() + manner.wait_seconds
     entrance = anyio.CapacityLimiter(_AT_ONCE)
@@ -69,7 +71,7 @@ async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, ma
     async def name(request: ImageRequest, report: Report) -> Task:
         while True:
             left = ends - clock.monotonic()
-            task = await _name(studio, request, max(left, 0.0), manner, report)
+            task = await _name(service, request, max(left, 0.0), manner, report)
             if not task.joined or task.local_id not in received or left <= 0:
                 return task
             # It is the twin that was received a moment ago, and the ledger is about to be told so.
@@ -83,8 +85,8 @@ async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, ma
             async with entrance:
                 order.is_sent = True
                 order.task = await name(order.request, report)
-            order.task = await _wait(studio, order.task, ends - clock.monotonic(), report)
-        except WanError as error:
+            order.task = await _wait(service, order.task, ends - clock.monotonic(), report)
+        except AppError as error:
             order.error = error
         if order.task is not None and order.exit is Exit.DONE:
             received.add(order.task.local_id)
@@ -99,9 +101,9 @@ async def place_orders(studio: Studio, orders: Sequence[Order], board: Board, ma
             twins[picture] = order
 
 
-async def _name(studio: Studio, request: ImageRequest, seconds: float, manner: Manner, report: Report) -> Task:
+async def _name(service: ImageService, request: ImageRequest, seconds: float, manner: Manner, report: Report) -> Task:
     """Order, and wait for the name first, so that an interrupted wait can say what to ask for later."""
-    return await studio.order(
+    return await service.order(
         request,
         wait_seconds=max(seconds, _NAMING_SECONDS),
         until_named=True,
@@ -110,11 +112,11 @@ async def _name(studio: Studio, request: ImageRequest, seconds: float, manner: M
     )
 
 
-async def _wait(studio: Studio, ordered: Task, seconds: float, report: Report) -> Task:
+async def _wait(service: ImageService, ordered: Task, seconds: float, report: Report) -> Task:
     """Wait for the end of an order and keep what only the ordering knew."""
     if ordered.settled or seconds <= 0:
         return ordered
-    task = await studio.get(ordered.task_id, wait_seconds=seconds, report=report)
+    task = await service.get(ordered.task_id, wait_seconds=seconds, report=report)
     notes = tuple(dict.fromkeys((*ordered.notes, *task.notes)))
     return replace(task, joined=ordered.joined, elsewhere=ordered.elsewhere, notes=notes)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import click
 
-from wan_mcp_tools.shared.errors import MissingKeyError
+from wan_mcp_tools.domain.errors import MissingKeyError
 
 
 @dataclass(frozen=True, slots=True)

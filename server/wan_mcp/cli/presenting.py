@@ -6,7 +6,7 @@ from types import MappingProxyType
 
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit, exit_of_task
-from wan_mcp_tools.shared.tasks import Task, TaskStatus
+from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 
 def show_task(
@@ -42,7 +42,7 @@ def show_task(
 
 def result_of(task: Task) -> dict[str, object]:
     """Give the tool's result for a task as plain data."""
-    from wan_mcp_tools.shared.results import task_result  # noqa: PLC0415 - only for JSON
+    from wan_mcp_tools.results import task_result  # noqa: PLC0415 - only for JSON
 
     return task_result(task).model_dump(mode="json", exclude_none=True)
 

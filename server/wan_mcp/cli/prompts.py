@@ -5,7 +5,7 @@ from pathlib import Path
 
 import click
 
-from wan_mcp_tools.shared.errors import RequestRefusedError
+from wan_mcp_tools.domain.errors import RequestRefusedError
 
 STDIN = "-"
 """What stands for standard input, as in other programs."""

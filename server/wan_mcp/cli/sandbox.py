@@ -11,7 +11,7 @@ from wan_mcp.cli.console import Console, standard_console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
 from wan_mcp.settings.urls import is_loopback
-from wan_mcp_tools.shared.errors import SettingsError
+from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from wan_mcp.sandbox.options import SandboxOptions

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from wan_mcp import log, stdout
 from wan_mcp.settings import Settings, read_settings
-from wan_mcp_tools.shared.errors import SettingsError
+from wan_mcp_tools.domain.errors import SettingsError
 
 _WAITING = """\
 wan-mcp is waiting for an MCP client to write to its standard input; clients start it themselves.
@@ -29,13 +29,15 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
     gc.disable()
     settings = prepare(environ, env_file)
-    from wan_mcp.transports.stdio import serve_stdio  # noqa: PLC0415 - wrong settings are told without it
+    from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - wrong settings are told without it
+    from wan_mcp.mcp_server.stdio import serve_stdio  # noqa: PLC0415 - the same
 
     _load_protocol()
     if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         sys.stderr.write(_WAITING)
     _settle()
-    serve_stdio(settings, ready=stdout.restore)
+    service = build_service(settings)
+    serve_stdio(build_server(service), ready=stdout.restore, stop=service.stop)
 
 
 def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path | None = None) -> None:
@@ -47,7 +49,7 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
     """
     gc.disable()
     settings = prepare(environ, env_file)
-    from wan_mcp.transports.listening import listen  # noqa: PLC0415 - the same
+    from wan_mcp.mcp_server.listening import listen  # noqa: PLC0415 - the same
 
     try:
         listeners = listen(host, port)
@@ -55,12 +57,13 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
         raise SettingsError(
             f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another --host or --port."
         ) from error
-    from wan_mcp.transports.http import serve_http  # noqa: PLC0415 - a taken port is told without it
+    from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - a taken port is told without it
+    from wan_mcp.mcp_server.http import serve_http  # noqa: PLC0415 - the same
 
     _load_protocol()
     _settle()
     try:
-        serve_http(settings, host, listeners, ready=_announce)
+        serve_http(build_server(build_service(settings)), host, listeners, ready=_announce)
     except SystemExit as error:
         # The HTTP library ends the process so, with a code that means something else here; it has logged why.
         raise SystemExit(1 if error.code else 0) from error
@@ -87,7 +90,7 @@ def _announce(url: str) -> None:
 
 def _load_protocol() -> None:
     # The transports load the protocol's library when they need it; that is too late for `_settle`.
-    import wan_mcp.protocol  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
+    import wan_mcp.mcp_server  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
 
 def _settle() -> None:

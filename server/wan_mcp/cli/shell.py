@@ -1,4 +1,4 @@
-"""What every command needs: settings, a studio, and a loop to run in."""
+"""What every command needs: settings, a service, and a loop to run in."""
 
 import math
 import os
@@ -16,7 +16,7 @@ from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.serving import prepare
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.settings import Settings
-from wan_mcp_tools.shared.ports import Studio
+from wan_mcp_tools.domain.service import ImageService
 
 
 class CollectSummary(Protocol):
@@ -32,8 +32,8 @@ class CollectSummary(Protocol):
     def problems(self) -> tuple[str, ...]: ...  # noqa: D102
 
 
-class WorkingStudio(Studio, Protocol):
-    """The studio as the command line uses it."""
+class OrderService(ImageService, Protocol):
+    """The service as the command line uses it."""
 
     async def collect(
         self, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool = False, keeper: str | None = None
@@ -42,16 +42,16 @@ class WorkingStudio(Studio, Protocol):
         ...
 
 
-OpenStudio = Callable[[Settings, bool], AbstractAsyncContextManager[WorkingStudio]]
+OpenService = Callable[[Settings, bool], AbstractAsyncContextManager[OrderService]]
 """Takes the settings, and whether open orders are followed in the background."""
 
-Job = Callable[[WorkingStudio, Console], Awaitable[Exit]]
+Job = Callable[[OrderService, Console], Awaitable[Exit]]
 
 
-def _open_studio(settings: Settings, follow: bool) -> AbstractAsyncContextManager[WorkingStudio]:
-    from wan_mcp.app import open_studio  # noqa: PLC0415 - a wrong option is answered without it
+def _open_service(settings: Settings, follow: bool) -> AbstractAsyncContextManager[OrderService]:
+    from wan_mcp.app import open_service  # noqa: PLC0415 - a wrong option is answered without it
 
-    return open_studio(settings, follow=follow)
+    return open_service(settings, follow=follow)
 
 
 @dataclass(slots=True)
@@ -59,7 +59,7 @@ class Shell:
     """The world of one command; `env_file` is what the command line named."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
-    open_studio: OpenStudio = _open_studio
+    open_service: OpenService = _open_service
     clock: Clock = field(default_factory=SystemClock)
     env_file: Path | None = None
 
@@ -74,15 +74,15 @@ class Shell:
 
     def run(self, settings: Settings, job: Job, *, follow: bool) -> Exit:
         """
-        Do the job with an open studio.
+        Do the job with an open service.
 
         Raises:
-            WanError: what the studio cannot do.
+            AppError: what the service cannot do.
         """
 
         async def work() -> Exit:
-            async with self.open_studio(settings, follow) as studio:
-                return await job(studio, standard_console(self.clock))
+            async with self.open_service(settings, follow) as service:
+                return await job(service, standard_console(self.clock))
 
         return anyio.run(work)
 

@@ -8,9 +8,9 @@ import anyio.to_thread
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.graphics import Screen, encode_picture
 from wan_mcp.cli.screen import find_screen
-from wan_mcp_tools.shared.errors import WanError
-from wan_mcp_tools.shared.ports import Studio
-from wan_mcp_tools.shared.tasks import Task
+from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.service import ImageService
+from wan_mcp_tools.domain.tasks import Task
 
 
 async def prepare_screen(console: Console, environ: Mapping[str, str]) -> Screen | None:
@@ -22,13 +22,13 @@ async def prepare_screen(console: Console, environ: Mapping[str, str]) -> Screen
     return screen
 
 
-async def draw_task(studio: Studio, task: Task, screen: Screen, console: Console) -> dict[int, str]:
+async def draw_task(service: ImageService, task: Task, screen: Screen, console: Console) -> dict[int, str]:
     """Give the saved images of a task as codes for the terminal, by their index."""
     pictures: dict[int, str] = {}
     for image in task.images:
         try:
-            preview = await studio.preview(task_id=task.task_id, index=image.index, path=None)
-        except WanError as error:
+            preview = await service.preview(task_id=task.task_id, index=image.index, path=None)
+        except AppError as error:
             console.note(f"Image {image.index} cannot be shown: {error}")
             continue
         pictures[image.index] = await anyio.to_thread.run_sync(encode_picture, preview.data, screen)

@@ -6,11 +6,11 @@ from wan_mcp.cli.console import Console
 from wan_mcp.cli.cost_table import show_costs
 from wan_mcp.cli.exits import Exit, exit_of_task
 from wan_mcp.cli.presenting import show_task, to_json
-from wan_mcp.cli.shell import Shell, WorkingStudio, env_file_option, json_option, pass_shell, wait_option
+from wan_mcp.cli.shell import OrderService, Shell, env_file_option, json_option, pass_shell, wait_option
 from wan_mcp.cli.table import lay_out
-from wan_mcp_tools.shared.errors import WanError
-from wan_mcp_tools.shared.ports import Studio, TaskPage
-from wan_mcp_tools.shared.tasks import Task, TaskStatus
+from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.service import ImageService, TaskPage
+from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 _HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
 _PROMPT_WIDTH = 40
@@ -53,12 +53,12 @@ def tasks(
         raise click.UsageError("--days belongs to --costs.")
     settings = shell.read_settings()
 
-    async def job(studio: WorkingStudio, console: Console) -> Exit:
+    async def job(service: OrderService, console: Console) -> Exit:
         if costs:
-            show_costs(console, await studio.costs(days=days or _DAYS), as_json=as_json)
+            show_costs(console, await service.costs(days=days or _DAYS), as_json=as_json)
             return Exit.DONE
         wanted = TaskStatus(status) if status else None
-        page = await studio.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
+        page = await service.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
         show_page(console, page, as_json=as_json)
         return Exit.DONE
 
@@ -79,8 +79,8 @@ def get(
     """Show one task and print its saved paths."""
     settings = shell.read_settings()
 
-    async def job(studio: WorkingStudio, console: Console) -> Exit:
-        return await run_get(studio, task_id, console, wait_seconds=wait_seconds, again=again, as_json=as_json)
+    async def job(service: OrderService, console: Console) -> Exit:
+        return await run_get(service, task_id, console, wait_seconds=wait_seconds, again=again, as_json=as_json)
 
     context.exit(shell.run(settings, job, follow=True))
 
@@ -95,52 +95,52 @@ def cancel(context: click.Context, shell: Shell, *, task_id: str, as_json: bool)
     """Cancel a task that the service has not begun."""
     settings = shell.read_settings()
 
-    async def job(studio: WorkingStudio, console: Console) -> Exit:
-        return await run_cancel(studio, task_id, console, as_json=as_json)
+    async def job(service: OrderService, console: Console) -> Exit:
+        return await run_cancel(service, task_id, console, as_json=as_json)
 
     context.exit(shell.run(settings, job, follow=False))
 
 
 async def run_get(
-    studio: Studio, task_id: str, console: Console, *, wait_seconds: float, again: bool = False, as_json: bool
+    service: ImageService, task_id: str, console: Console, *, wait_seconds: float, again: bool = False, as_json: bool
 ) -> Exit:
     """
     Show one task, after a wait if one was asked for; with `again`, files that are gone are fetched first.
 
     Raises:
-        WanError: the task is not known, or cannot be asked for.
+        AppError: the task is not known, or cannot be asked for.
     """
     with console.progress() as report:
-        task = await studio.get(task_id, wait_seconds=wait_seconds, report=report)
+        task = await service.get(task_id, wait_seconds=wait_seconds, report=report)
     if again:
-        task = await fetch_again(studio, task, console)
+        task = await fetch_again(service, task, console)
     show_task(console, task, as_json=as_json)
     return exit_of_task(task)
 
 
-async def fetch_again(studio: Studio, task: Task, console: Console) -> Task:
+async def fetch_again(service: ImageService, task: Task, console: Console) -> Task:
     """Fetch the images whose files are gone, say what could not be fetched, and give the task as it is then."""
     gone = [image for image in task.failed_images if image.code == "FileGone"]
     for image in gone:
         try:
-            await studio.place_image(
+            await service.place_image(
                 task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
             )
-        except WanError as error:
+        except AppError as error:
             # What the task itself says of the image is not said twice.
             if error.message != image.message:
                 console.note(f"Image {image.index}: {error}")
-    return await studio.get(task.task_id, wait_seconds=0, report=None) if gone else task
+    return await service.get(task.task_id, wait_seconds=0, report=None) if gone else task
 
 
-async def run_cancel(studio: Studio, task_id: str, console: Console, *, as_json: bool) -> Exit:
+async def run_cancel(service: ImageService, task_id: str, console: Console, *, as_json: bool) -> Exit:
     """
     Cancel one task.
 
     Raises:
-        WanError: it is too late, or the task is not known.
+        AppError: it is too late, or the task is not known.
     """
-    task = await studio.cancel(task_id)
+    task = await service.cancel(task_id)
     if as_json:
         show_task(console, task, as_json=True)
     else:

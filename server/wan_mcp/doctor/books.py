@@ -7,7 +7,7 @@ from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.world import World
 from wan_mcp.ledger.examining import LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError
 
 _CHECK = "ledger"
 _NEAR = 4 * 3600.0

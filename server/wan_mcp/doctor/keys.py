@@ -6,8 +6,8 @@ from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.visits import Trial, Visit, host_of
 from wan_mcp.settings import RegionAccess
 from wan_mcp.settings.shapes import describe_key
-from wan_mcp_tools.shared.errors import AnswerLostError, KeyRefusedError, WanError
-from wan_mcp_tools.shared.regions import find_region
+from wan_mcp_tools.catalogue.regions import find_region
+from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError
 
 _CHECK = "key"
 _BASE_URL = "DASHSCOPE_HTTP_BASE_URL"
@@ -105,7 +105,7 @@ def _advise_move(access: RegionAccess, taken: Sequence[Trial], names_set: Collec
     )
 
 
-def _advise(error: WanError) -> str:
+def _advise(error: AppError) -> str:
     if isinstance(error, AnswerLostError):
         return "Run wan-mcp doctor again in a moment."
     return error.advice or "Run wan-mcp doctor again in a moment."

@@ -2,12 +2,12 @@
 
 from collections.abc import Sequence
 
-from wan_mcp.app import build_studio
+from wan_mcp.app import build_service
 from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.visits import Visit
 from wan_mcp.settings import Settings
-from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
-from wan_mcp_tools.shared.regions import find_region
+from wan_mcp_tools.catalogue.regions import find_region
+from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 _CHECK = "model"
 
@@ -16,11 +16,11 @@ def check_model(settings: Settings, visits: Sequence[Visit]) -> list[Finding]:
     """Check the default model against the catalogue, and against what the service shows to the key."""
     looked_at = f"the default model {settings.model}"
     try:
-        offer = build_studio(settings).offer
-        region = offer.request(prompt="A picture").region
+        catalogue = build_service(settings).catalogue
+        region = catalogue.request(prompt="A picture").region
     except (RequestRefusedError, SettingsError) as error:
         return [Finding(_CHECK, looked_at, error.message.rstrip("."), Verdict.PROBLEM, error.advice)]
-    title, model = find_region(region).title, offer.catalogue.find(settings.model)
+    title, model = find_region(region).title, catalogue.find(settings.model)
     shown = next((visit.models for visit in visits if visit.region.name == region), frozenset[str]())
     if shown and model.wire_id(region) not in shown:
         return [

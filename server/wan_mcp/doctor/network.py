@@ -3,9 +3,9 @@
 from collections.abc import Sequence
 from statistics import median
 
+from wan_mcp.dashscope.obstacles import Way
 from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.visits import Visit, host_of
-from wan_mcp.remote.obstacles import Way
 
 _CHECK = "network"
 _CLOCK_NOTE = 60.0

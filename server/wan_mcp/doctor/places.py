@@ -6,8 +6,8 @@ from pathlib import Path
 from wan_mcp.doctor.apart import run_apart
 from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.world import World
-from wan_mcp.gallery.folders import LEAST_FREE_BYTES
-from wan_mcp.gallery.survey import FolderFacts, survey_folder
+from wan_mcp.storage.folders import LEAST_FREE_BYTES
+from wan_mcp.storage.survey import FolderFacts, survey_folder
 
 _CHECK = "folder"
 _STATE = "WAN_MCP_STATE_DIR"

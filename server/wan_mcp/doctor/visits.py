@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import anyio
 
+from wan_mcp.dashscope import DashScope, Timeouts
+from wan_mcp.dashscope.reach import Contact, Scout
 from wan_mcp.doctor.world import World
-from wan_mcp.remote import DashScope, Timeouts
-from wan_mcp.remote.reach import Contact, Scout
 from wan_mcp.settings import RegionAccess, Settings
 from wan_mcp.settings.shapes import PLAN_KEY
 from wan_mcp.settings.urls import region_of_host
-from wan_mcp_tools.shared.errors import AnswerLostError, KeyRefusedError, WanError
-from wan_mcp_tools.shared.regions import REGIONS, SANDBOX, Region, find_region
+from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region, find_region
+from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +29,7 @@ class Trial:
 
     region: Region
     host: str
-    error: WanError | None = None
+    error: AppError | None = None
 
     @property
     def is_taken(self) -> bool:
@@ -143,7 +143,7 @@ class _Traveller:
                 await service.probe(access.region)
         except TimeoutError:
             return Trial(region, host, AnswerLostError(f"No answer came within {seconds:g} seconds.", "Try again."))
-        except WanError as error:
+        except AppError as error:
             return Trial(region, host, error)
         finally:
             with anyio.CancelScope(shield=True):

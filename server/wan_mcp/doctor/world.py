@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.dashscope.addresses import Resolver
+from wan_mcp.dashscope.proxies import ProxyFinder, find_proxy
+from wan_mcp.dashscope.reach import resolve
 from wan_mcp.doctor.apart import run_apart
-from wan_mcp.gallery.disk import Disk
-from wan_mcp.gallery.mounts import find_file_system
-from wan_mcp.gallery.survey import FindFileSystem
-from wan_mcp.remote.addresses import Resolver
-from wan_mcp.remote.proxies import ProxyFinder, find_proxy
-from wan_mcp.remote.reach import resolve
+from wan_mcp.storage.disk import Disk
+from wan_mcp.storage.mounts import find_file_system
+from wan_mcp.storage.survey import FindFileSystem
 
 
 async def _look_up(host: str, port: int) -> list[str]:

@@ -13,8 +13,8 @@ from pathlib import Path
 from wan_mcp.settings import SETTING_ROWS, Settings, expand_name, read_settings
 from wan_mcp.settings.access import BASE_URL, KEY, KEY_FILE, WORKSPACE
 from wan_mcp.settings.values import Values
-from wan_mcp_tools.shared.errors import SettingsError
-from wan_mcp_tools.shared.regions import SANDBOX, find_region
+from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
+from wan_mcp_tools.domain.errors import SettingsError
 
 REGION, OUTPUT_DIR, ENV_FILE = "DASHSCOPE_REGION", "WAN_MCP_OUTPUT_DIR", "WAN_MCP_ENV_FILE"
 SECRETS = frozenset(name for row in SETTING_ROWS if row.secret for name in expand_name(row.name))

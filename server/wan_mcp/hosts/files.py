@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from wan_mcp_tools.shared.errors import StorageError
+from wan_mcp_tools.domain.errors import StorageError
 
 _BOM = "\ufeff"
 _PRIVATE = 0o600

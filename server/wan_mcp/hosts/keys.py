@@ -9,7 +9,7 @@ from wan_mcp.hosts.environment import ENV_FILE, REGION, SECRETS, Wishes, check, 
 from wan_mcp.hosts.files import write_secret
 from wan_mcp.hosts.table import Host
 from wan_mcp.settings.access import KEY, KEY_FILE
-from wan_mcp_tools.shared.regions import SANDBOX, find_region
+from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
 
 AskKey = Callable[[str], str]
 """Takes the title of a region and gives its key; raises where nobody can be asked."""
@@ -54,7 +54,7 @@ def settle(
 
     Raises:
         SettingsError: the variables cannot be used.
-        WanError: what `ask` raises.
+        AppError: what `ask` raises.
     """
     old = read_variables(before)
     path = wishes.key_file.expanduser().absolute() if wishes.key_file is not None else None
@@ -79,7 +79,7 @@ def sample(host: Host, environ: Mapping[str, str], wishes: Wishes) -> dict[str, 
     Give the variables of an entry that is only shown: where a key would stand, something stands for it.
 
     Raises:
-        WanError: the wishes cannot be used.
+        AppError: the wishes cannot be used.
     """
     variables = gather(environ, wishes, {})
     region = _region(variables)

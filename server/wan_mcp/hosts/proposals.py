@@ -15,7 +15,7 @@ from wan_mcp.hosts.launch import Launch, find_program
 from wan_mcp.hosts.places import World
 from wan_mcp.hosts.plans import CannotEditError, Change, is_loose, plan_entry, plan_removal, read_entry
 from wan_mcp.hosts.table import Host
-from wan_mcp_tools.shared.errors import StorageError
+from wan_mcp_tools.domain.errors import StorageError
 
 
 @dataclass(frozen=True, slots=True)

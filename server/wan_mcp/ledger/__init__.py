@@ -2,10 +2,10 @@
 
 from wan_mcp.ledger.port import Dispatch, Ledger, Limit, Slot
 from wan_mcp.ledger.records import (
-    ImageRecord,
     ImageState,
     NewOrder,
-    OrderRecord,
+    Order,
+    OrderImage,
     Origin,
     Placement,
     Stage,
@@ -14,12 +14,12 @@ from wan_mcp.ledger.sqlite import SqliteLedger
 
 __all__ = [
     "Dispatch",
-    "ImageRecord",
     "ImageState",
     "Ledger",
     "Limit",
     "NewOrder",
-    "OrderRecord",
+    "Order",
+    "OrderImage",
     "Origin",
     "Placement",
     "Slot",

@@ -3,10 +3,10 @@
 import sqlite3
 from collections.abc import Mapping, Sequence
 
-from wan_mcp.ledger.records import ImageState, OrderRecord, Stage
+from wan_mcp.ledger.records import ImageState, Order, Stage
 from wan_mcp.ledger.rows import read_orders
-from wan_mcp_tools.shared.album import AlbumQuery, AlbumState, AlbumSurvey
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumState, AlbumSurvey
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 _CLOSED = f"stage = '{Stage.CLOSED}'"
 _LOST_FOR_GOOD = f"status = '{TaskStatus.SUBMIT_UNKNOWN}' AND {_CLOSED}"
@@ -26,7 +26,7 @@ _MOST_WORDS = 20
 
 def album(
     database: sqlite3.Connection, *, query: AlbumQuery, limit: int, before: tuple[float, str] | None
-) -> Sequence[OrderRecord]:
+) -> Sequence[Order]:
     """Read the orders that a query means, newest first."""
     where, values = _condition(database, query)
     if before is not None:

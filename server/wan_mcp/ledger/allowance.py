@@ -5,7 +5,7 @@ import sqlite3
 
 from wan_mcp.clock import utc
 from wan_mcp.ledger.counts import images_since, passed_by
-from wan_mcp_tools.shared.errors import DailyLimitError
+from wan_mcp_tools.domain.errors import DailyLimitError
 
 DAY = 86_400.0
 _RAISE = "let the operator raise WAN_MCP_DAILY_IMAGE_LIMIT."

@@ -5,10 +5,10 @@ from collections.abc import Sequence
 
 from wan_mcp.ledger.orders import adopt
 from wan_mcp.ledger.port import Changes, Slot
-from wan_mcp.ledger.records import ImageRecord, OrderRecord, Origin, Stage
+from wan_mcp.ledger.records import Order, OrderImage, Origin, Stage
 from wan_mcp.ledger.rows import put_back, read_order, the_order, update_order, write_images
 from wan_mcp.ledger.turns import leave_slot
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 _LEARNED = (
     "stage",
@@ -38,10 +38,10 @@ def accept(
     task_id: str | None,
     slot: Slot | None,
     changes: Changes,
-    images: Sequence[ImageRecord],
-    held: OrderRecord | None,
+    images: Sequence[OrderImage],
+    held: Order | None,
     now: float,
-) -> OrderRecord:
+) -> Order:
     """Record the answer to an order, in every situation in which it may arrive."""
     if slot is not None:
         leave_slot(database, name=slot.name, holder=local_id)
@@ -62,9 +62,7 @@ def accept(
     return the_order(database, local_id)
 
 
-def _second_task(
-    database: sqlite3.Connection, row: OrderRecord, task_id: str, changes: Changes, now: float
-) -> OrderRecord:
+def _second_task(database: sqlite3.Connection, row: Order, task_id: str, changes: Changes, now: float) -> Order:
     # The lookup took another task for this order's: the one that answers now is paid for as well.
     inherited = ("region", "account", "model", "wire_model", "protocol", "request", "folder")
     values = {

@@ -8,7 +8,7 @@ from typing import TypeVar
 
 from wan_mcp.ledger.faults import explain, is_momentary, unreachable
 from wan_mcp.ledger.migrations import MIGRATIONS
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError
 
 T = TypeVar("T")
 

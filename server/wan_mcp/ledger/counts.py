@@ -4,9 +4,9 @@ import json
 import sqlite3
 from collections.abc import Sequence
 
-from wan_mcp.ledger.records import OrderRecord, Origin, Stage
+from wan_mcp.ledger.records import Order, Origin, Stage
 from wan_mcp.ledger.rows import read_orders
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 def known(database: sqlite3.Connection, *, task_ids: Sequence[str]) -> frozenset[str]:
@@ -18,7 +18,7 @@ def known(database: sqlite3.Connection, *, task_ids: Sequence[str]) -> frozenset
     return frozenset(row["task_id"] for row in rows)
 
 
-def unanswered(database: sqlite3.Connection, *, region: str, wire_model: str) -> Sequence[OrderRecord]:
+def unanswered(database: sqlite3.Connection, *, region: str, wire_model: str) -> Sequence[Order]:
     """Read the orders that were sent and have no id."""
     return read_orders(
         database,

@@ -14,7 +14,7 @@ from wan_mcp.ledger import counts
 from wan_mcp.ledger.faults import explain, unreachable
 from wan_mcp.ledger.migrations import MIGRATIONS
 from wan_mcp.ledger.records import Stage
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError
 
 SQLITE_VERSION = sqlite3.sqlite_version
 DAY = 86_400.0

@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError
 
 _BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
 _UNREACHABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")

@@ -6,13 +6,11 @@ from collections.abc import Mapping
 from wan_mcp.ledger.answers import take_over
 from wan_mcp.ledger.orders import adopt, advance
 from wan_mcp.ledger.port import Changes
-from wan_mcp.ledger.records import OrderRecord, Origin
+from wan_mcp.ledger.records import Order, Origin
 from wan_mcp.ledger.rows import read_order, the_order
 
 
-def identify(
-    database: sqlite3.Connection, *, order: OrderRecord, task_id: str, changes: Changes
-) -> OrderRecord | None:
+def identify(database: sqlite3.Connection, *, order: Order, task_id: str, changes: Changes) -> Order | None:
     """Give a lost order its task, unless another order has it by now."""
     held = advance(database, order=order, changes={}, images=(), free_slot=None)
     if held is None:
@@ -27,12 +25,12 @@ def identify(
 def offer(
     database: sqlite3.Connection,
     *,
-    order: OrderRecord,
+    order: Order,
     changes: Changes,
     tasks: Mapping[str, str],
     task: Changes,
     now: float,
-) -> OrderRecord | None:
+) -> Order | None:
     """End a lost order and give every task that may be its own a row."""
     held = advance(database, order=order, changes=changes, images=(), free_slot=None)
     if held is None:

@@ -5,13 +5,13 @@ from collections.abc import Sequence
 from itertools import islice
 
 from wan_mcp.ledger.port import Fits
-from wan_mcp.ledger.records import ImageState, OrderRecord, Stage
+from wan_mcp.ledger.records import ImageState, Order, Stage
 from wan_mcp.ledger.rows import read_order, read_orders, the_order
 
 _UNFINISHED = f"stage <> '{Stage.CLOSED}'"
 
 
-def anything(order: OrderRecord) -> bool:
+def anything(order: Order) -> bool:
     """Say yes to every order."""
     del order
     return True
@@ -45,7 +45,7 @@ def claim(
     limit: int,
     longest_lease: float,
     fits: Fits = anything,
-) -> Sequence[OrderRecord]:
+) -> Sequence[Order]:
     """Lease free orders to an owner; the new version fences off whoever had them."""
     claimed = free_ids(database, owner=owner, now=now, limit=limit, longest_lease=longest_lease, fits=fits)
     for local_id in claimed:
@@ -58,7 +58,7 @@ def claim(
 
 def seize(
     database: sqlite3.Connection, *, local_id: str, index: int, owner: str, now: float, lease: float
-) -> OrderRecord | None:
+) -> Order | None:
     """Lease an order to an owner, whoever has it, while nobody is about to give the image a name."""
     row = read_order(database, "local_id = ? AND stage = ?", local_id, Stage.OPEN)
     states = {image.index: image.state for image in row.images} if row else {}
@@ -93,6 +93,6 @@ def next_lease_end(database: sqlite3.Connection, *, owner: str, fits: Fits = any
     return min(ends, default=None)
 
 
-def elsewhere(database: sqlite3.Connection, *, owner: str) -> Sequence[OrderRecord]:
+def elsewhere(database: sqlite3.Connection, *, owner: str) -> Sequence[Order]:
     """Read the unfinished orders that somebody else holds."""
     return read_orders(database, f"{_UNFINISHED} AND owner IS NOT ? ORDER BY created_at", owner)

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from wan_mcp.ledger.allowance import DAY, check_allowance
 from wan_mcp.ledger.liveness import is_gone
 from wan_mcp.ledger.port import Changes, Dispatch
-from wan_mcp.ledger.records import ImageRecord, ImageState, NewOrder, OrderRecord, Origin, Placement, Stage
+from wan_mcp.ledger.records import ImageState, NewOrder, Order, OrderImage, Origin, Placement, Stage
 from wan_mcp.ledger.rows import (
     held_order,
     insert_order,
@@ -19,7 +19,7 @@ from wan_mcp.ledger.rows import (
     write_images,
 )
 from wan_mcp.ledger.turns import begin_sending, leave_slot
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 def place(
@@ -47,7 +47,7 @@ def place(
     insert_order(database, {**_as_row(order), **held, "created_at": now})
     placed = the_order(database, order.local_id)
     begun = begin_sending(database, order=placed, dispatch=dispatch, now=now) if dispatch else None
-    return Placement(begun if isinstance(begun, OrderRecord) else placed, joined=False)
+    return Placement(begun if isinstance(begun, Order) else placed, joined=False)
 
 
 def _as_row(order: NewOrder) -> dict[str, object]:
@@ -56,7 +56,7 @@ def _as_row(order: NewOrder) -> dict[str, object]:
     return {**values, "origin": Origin.ORDERED, "stage": Stage.QUEUED, "status": TaskStatus.PENDING}
 
 
-def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> OrderRecord | None:
+def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> Order | None:
     candidates = read_orders(
         database,
         "fingerprint = ? AND delivered_at IS NULL AND created_at > ? AND status NOT IN (?, ?, ?) "
@@ -75,7 +75,7 @@ def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> OrderRe
     return None
 
 
-def adopt(database: sqlite3.Connection, *, values: Mapping[str, object]) -> OrderRecord:
+def adopt(database: sqlite3.Connection, *, values: Mapping[str, object]) -> Order:
     """Insert a task found at the service, unless its id is known."""
     found = read_order(database, "task_id = ?", values["task_id"])
     if found is not None:
@@ -84,14 +84,14 @@ def adopt(database: sqlite3.Connection, *, values: Mapping[str, object]) -> Orde
     return the_order(database, str(values["local_id"]))
 
 
-def get(database: sqlite3.Connection, *, any_id: str) -> OrderRecord | None:
+def get(database: sqlite3.Connection, *, any_id: str) -> Order | None:
     """Find an order by either id."""
     return read_order(database, "task_id = ? OR local_id = ?", any_id, any_id)
 
 
 def page(
     database: sqlite3.Connection, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
-) -> Sequence[OrderRecord]:
+) -> Sequence[Order]:
     """Read orders, newest first."""
     conditions, values = ["1"], list[object]()
     if status is not None:
@@ -107,11 +107,11 @@ def page(
 def advance(
     database: sqlite3.Connection,
     *,
-    order: OrderRecord,
+    order: Order,
     changes: Changes,
-    images: Sequence[ImageRecord],
+    images: Sequence[OrderImage],
     free_slot: str | None,
-) -> OrderRecord | None:
+) -> Order | None:
     """Change an order whose lease still holds, or whose row is gone."""
     if free_slot is not None:
         leave_slot(database, name=free_slot, holder=order.local_id)
@@ -124,7 +124,7 @@ def advance(
 
 def override(
     database: sqlite3.Connection, *, local_id: str, changes: Changes, stages: Collection[str]
-) -> OrderRecord | None:
+) -> Order | None:
     """Change an order in one of the stages, whoever holds it."""
     row = read_order(database, "local_id = ?", local_id)
     if row is None or row.stage not in stages:
@@ -134,7 +134,7 @@ def override(
     return the_order(database, local_id)
 
 
-def relocate(database: sqlite3.Connection, *, local_id: str, image: ImageRecord) -> None:
+def relocate(database: sqlite3.Connection, *, local_id: str, image: OrderImage) -> None:
     """Record where a saved image lies now."""
     row = read_order(database, "local_id = ?", local_id)
     states = {known.index: known.state for known in row.images} if row else {}

@@ -17,7 +17,7 @@ from wan_mcp.ledger.connection import Connection
 from wan_mcp.ledger.desk import Desk
 from wan_mcp.ledger.migrations import LIMITS
 from wan_mcp.ledger.port import Limit
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError
 
 _STEPS: Mapping[int, Sequence[str]] = {1: (LIMITS,)}
 

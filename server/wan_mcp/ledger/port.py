@@ -1,18 +1,18 @@
-"""What the studio asks of a ledger: small enough for another database to stand in."""
+"""What the service asks of a ledger: small enough for another database to stand in."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
-from wan_mcp_tools.shared.album import AlbumQuery, AlbumSurvey
-from wan_mcp_tools.shared.costs import ImageCount
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger.records import NewOrder, Order, OrderImage, Origin, Placement
+from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumSurvey
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 Changes = Mapping[str, object]
-"""New values by the names of `OrderRecord`'s fields."""
+"""New values by the names of `Order`'s fields."""
 
-Fits = Callable[[OrderRecord], bool]
+Fits = Callable[[Order], bool]
 """Says whether a process can work on an order; it looks at nothing but the order and the time."""
 
 
@@ -97,23 +97,21 @@ class Ledger(Protocol):
         region: str,
         account: str,
         changes: Changes,
-    ) -> OrderRecord:
+    ) -> Order:
         """Write down a task that the service knows and the ledger does not; give the row that is there."""
         ...
 
-    async def get(self, any_id: str) -> OrderRecord | None:
+    async def get(self, any_id: str) -> Order | None:
         """Find an order by its own id or by the service's."""
         ...
 
     async def page(
         self, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
-    ) -> Sequence[OrderRecord]:
+    ) -> Sequence[Order]:
         """Give orders, newest first, older than `before` (creation time and local id of the last one seen)."""
         ...
 
-    async def album(
-        self, query: AlbumQuery, *, limit: int, before: tuple[float, str] | None
-    ) -> Sequence[OrderRecord]:
+    async def album(self, query: AlbumQuery, *, limit: int, before: tuple[float, str] | None) -> Sequence[Order]:
         """Give the orders that a query means, newest first, older than `before`."""
         ...
 
@@ -121,7 +119,7 @@ class Ledger(Protocol):
         """Count the orders that a query means and their saved images; name the models and regions of all."""
         ...
 
-    async def begin_sending(self, order: OrderRecord, dispatch: Dispatch) -> OrderRecord | float | None:
+    async def begin_sending(self, order: Order, dispatch: Dispatch) -> Order | float | None:
         """
         Take the slot and a turn of the limit, and mark the order as being sent: all or nothing.
 
@@ -149,9 +147,9 @@ class Ledger(Protocol):
         *,
         slot: Slot | None,
         changes: Changes,
-        images: Sequence[ImageRecord] = (),
-        held: OrderRecord | None = None,
-    ) -> OrderRecord:
+        images: Sequence[OrderImage] = (),
+        held: Order | None = None,
+    ) -> Order:
         """
         Record the service's answer to an order, whoever holds its lease: such an answer is always good news.
 
@@ -164,12 +162,12 @@ class Ledger(Protocol):
 
     async def advance(
         self,
-        order: OrderRecord,
+        order: Order,
         changes: Changes,
-        images: Sequence[ImageRecord] = (),
+        images: Sequence[OrderImage] = (),
         *,
         free_slot: str | None = None,
-    ) -> OrderRecord | None:
+    ) -> Order | None:
         """
         Change an order and its images if the lease of `order` still holds; give None if it does not.
 
@@ -177,7 +175,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def identify(self, order: OrderRecord, task_id: str, changes: Changes) -> OrderRecord | None:
+    async def identify(self, order: Order, task_id: str, changes: Changes) -> Order | None:
         """
         Give a lost order the task that was found for it, if the lease of `order` still holds.
 
@@ -186,9 +184,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def offer(
-        self, order: OrderRecord, changes: Changes, *, tasks: Mapping[str, str], task: Changes
-    ) -> OrderRecord | None:
+    async def offer(self, order: Order, changes: Changes, *, tasks: Mapping[str, str], task: Changes) -> Order | None:
         """
         Change a lost order and write down every task that may be its own, all or nothing, if its lease still holds.
 
@@ -197,13 +193,13 @@ class Ledger(Protocol):
         """
         ...
 
-    async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
+    async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> Order | None:
         """Change an order that is in one of `stages`, whoever holds it, and end every lease on it."""
         ...
 
     async def claim(
         self, owner: str, *, lease: float, limit: int, longest_lease: float, fits: Fits = ...
-    ) -> Sequence[OrderRecord]:
+    ) -> Sequence[Order]:
         """
         Take unfinished orders that fit and whose lease is over, those nearest to their end first; never one's own.
 
@@ -211,7 +207,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def seize(self, local_id: str, index: int, owner: str, *, lease: float) -> OrderRecord | None:
+    async def seize(self, local_id: str, index: int, owner: str, *, lease: float) -> Order | None:
         """
         Take an order from whoever holds it, to save an image that could not be saved yet.
 
@@ -219,7 +215,7 @@ class Ledger(Protocol):
         """
         ...
 
-    async def relocate(self, local_id: str, image: ImageRecord) -> None:
+    async def relocate(self, local_id: str, image: OrderImage) -> None:
         """Record where a saved image lies now."""
         ...
 
@@ -235,7 +231,7 @@ class Ledger(Protocol):
         """Give the time at which a lease of somebody else on an order that fits ends first, or None."""
         ...
 
-    async def elsewhere(self, owner: str) -> Sequence[OrderRecord]:
+    async def elsewhere(self, owner: str) -> Sequence[Order]:
         """Give the unfinished orders that somebody else holds."""
         ...
 
@@ -259,7 +255,7 @@ class Ledger(Protocol):
         """Say which of the service's ids have a row."""
         ...
 
-    async def unanswered(self, region: str, wire_model: str) -> Sequence[OrderRecord]:
+    async def unanswered(self, region: str, wire_model: str) -> Sequence[Order]:
         """Give the orders of a region and model that were sent and have no id, by the time of sending."""
         ...
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import StrEnum
 
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 class Stage(StrEnum):
@@ -53,7 +53,7 @@ class ImageState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class ImageRecord:
+class OrderImage:
     """One image of an order; `index` counts from 1. `url` is kept only until the image is a file."""
 
     index: int
@@ -85,7 +85,7 @@ class NewOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class OrderRecord:
+class Order:
     """
     One order. Times are seconds since 1970 by the local clock.
 
@@ -127,7 +127,7 @@ class OrderRecord:
     wanted_until: float
     wanted_by: str | None
     delivered_at: float | None
-    images: tuple[ImageRecord, ...] = ()
+    images: tuple[OrderImage, ...] = ()
 
     @property
     def best_id(self) -> str:
@@ -143,6 +143,6 @@ class Placement:
     `elsewhere` says that the earlier one wants its files in another folder or under another name.
     """
 
-    order: OrderRecord
+    order: Order
     joined: bool
     elsewhere: bool = False

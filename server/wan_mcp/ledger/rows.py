@@ -5,33 +5,33 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
 
-from wan_mcp.ledger.records import ImageRecord, ImageState, OrderRecord, Origin, Stage
-from wan_mcp_tools.shared.errors import LedgerError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger.records import ImageState, Order, OrderImage, Origin, Stage
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
-COLUMNS = frozenset(field.name for field in fields(OrderRecord)) - {"images"}
-_IMAGE_COLUMNS = frozenset(field.name for field in fields(ImageRecord))
+COLUMNS = frozenset(field.name for field in fields(Order)) - {"images"}
+_IMAGE_COLUMNS = frozenset(field.name for field in fields(OrderImage))
 
 
-def read_order(database: sqlite3.Connection, where: str, *values: object) -> OrderRecord | None:
+def read_order(database: sqlite3.Connection, where: str, *values: object) -> Order | None:
     """Read the first order that fits a condition, with its images."""
     found = read_orders(database, f"{where} LIMIT 1", *values)
     return found[0] if found else None
 
 
-def read_orders(database: sqlite3.Connection, where: str, *values: object) -> list[OrderRecord]:
+def read_orders(database: sqlite3.Connection, where: str, *values: object) -> list[Order]:
     """Read the orders that fit a condition, with their images."""
     rows = database.execute(f"SELECT * FROM orders WHERE {where}", values).fetchall()  # noqa: S608 - ours alone
     return [replace(_order(row), images=_images(database, row["local_id"])) for row in rows]
 
 
-def held_order(database: sqlite3.Connection, order: OrderRecord) -> OrderRecord | None:
+def held_order(database: sqlite3.Connection, order: Order) -> Order | None:
     """Read an order if the lease of `order` still holds."""
     where = "local_id = ? AND owner = ? AND version = ?"
     return read_order(database, where, order.local_id, order.owner, order.version)
 
 
-def the_order(database: sqlite3.Connection, local_id: str) -> OrderRecord:
+def the_order(database: sqlite3.Connection, local_id: str) -> Order:
     """
     Read an order that must be there.
 
@@ -44,7 +44,7 @@ def the_order(database: sqlite3.Connection, local_id: str) -> OrderRecord:
     return order
 
 
-def put_back(database: sqlite3.Connection, order: OrderRecord) -> bool:
+def put_back(database: sqlite3.Connection, order: Order) -> bool:
     """
     Write an order down again whose row went with its file: deleted, or moved away because it was damaged.
 
@@ -80,7 +80,7 @@ def insert_order(database: sqlite3.Connection, values: Mapping[str, object]) -> 
     )
 
 
-def write_images(database: sqlite3.Connection, local_id: str, images: Sequence[ImageRecord]) -> None:
+def write_images(database: sqlite3.Connection, local_id: str, images: Sequence[OrderImage]) -> None:
     """Write images of an order in the place of those with the same index."""
     for image in images:
         values = {"local_id": local_id, **asdict(image)}
@@ -92,10 +92,10 @@ def write_images(database: sqlite3.Connection, local_id: str, images: Sequence[I
         )
 
 
-def _images(database: sqlite3.Connection, local_id: str) -> tuple[ImageRecord, ...]:
+def _images(database: sqlite3.Connection, local_id: str) -> tuple[OrderImage, ...]:
     rows = database.execute('SELECT * FROM images WHERE local_id = ? ORDER BY "index"', (local_id,)).fetchall()
     return tuple(
-        ImageRecord(
+        OrderImage(
             **{name: row[name] for name in _IMAGE_COLUMNS - {"state"}},
             state=ImageState(row["state"]),
         )
@@ -103,7 +103,7 @@ def _images(database: sqlite3.Connection, local_id: str) -> tuple[ImageRecord, .
     )
 
 
-def _order(row: sqlite3.Row) -> OrderRecord:
+def _order(row: sqlite3.Row) -> Order:
     # A later release may have added columns: only those known here are read.
     values = {name: row[name] for name in COLUMNS}
     try:
@@ -117,7 +117,7 @@ def _order(row: sqlite3.Row) -> OrderRecord:
             "A newer release of wan-mcp wrote it: update this one.",
             code="LedgerTooNew",
         ) from error
-    return OrderRecord(**values)
+    return Order(**values)
 
 
 def _stored(value: object) -> object:

@@ -10,10 +10,10 @@ from wan_mcp.ledger.connection import Connection
 from wan_mcp.ledger.desk import Desk
 from wan_mcp.ledger.pace import PaceBook
 from wan_mcp.ledger.port import Changes, Dispatch, Fits, Limit, Slot
-from wan_mcp.ledger.records import ImageRecord, NewOrder, OrderRecord, Origin, Placement
-from wan_mcp_tools.shared.album import AlbumQuery, AlbumSurvey
-from wan_mcp_tools.shared.costs import ImageCount
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger.records import NewOrder, Order, OrderImage, Origin, Placement
+from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumSurvey
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 class SqliteLedger(Desk):
@@ -69,7 +69,7 @@ class SqliteLedger(Desk):
         region: str,
         account: str,
         changes: Changes,
-    ) -> OrderRecord:
+    ) -> Order:
         """Write down a task that the service knows and the ledger does not."""
         values = {
             "local_id": local_id,
@@ -83,19 +83,17 @@ class SqliteLedger(Desk):
         }
         return await self._write(partial(orders.adopt, values=values))
 
-    async def get(self, any_id: str) -> OrderRecord | None:
+    async def get(self, any_id: str) -> Order | None:
         """Find an order by its own id or by the service's."""
         return await self._read(partial(orders.get, any_id=any_id))
 
     async def page(
         self, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
-    ) -> Sequence[OrderRecord]:
+    ) -> Sequence[Order]:
         """Give orders, newest first."""
         return await self._read(partial(orders.page, status=status, limit=limit, before=before))
 
-    async def album(
-        self, query: AlbumQuery, *, limit: int, before: tuple[float, str] | None
-    ) -> Sequence[OrderRecord]:
+    async def album(self, query: AlbumQuery, *, limit: int, before: tuple[float, str] | None) -> Sequence[Order]:
         """Give the orders that a query means, newest first."""
         return await self._read(partial(albums.album, query=query, limit=limit, before=before))
 
@@ -103,7 +101,7 @@ class SqliteLedger(Desk):
         """Count what a query finds."""
         return await self._read(partial(albums.survey, query=query))
 
-    async def begin_sending(self, order: OrderRecord, dispatch: Dispatch) -> OrderRecord | float | None:
+    async def begin_sending(self, order: Order, dispatch: Dispatch) -> Order | float | None:
         """Take the slot and a turn, and mark the order as being sent."""
         return await self._write_now(partial(turns.begin_sending, order=order, dispatch=dispatch))
 
@@ -126,9 +124,9 @@ class SqliteLedger(Desk):
         *,
         slot: Slot | None,
         changes: Changes,
-        images: Sequence[ImageRecord] = (),
-        held: OrderRecord | None = None,
-    ) -> OrderRecord:
+        images: Sequence[OrderImage] = (),
+        held: Order | None = None,
+    ) -> Order:
         """Record the service's answer to an order, whoever holds its lease."""
         return await self._write_now(
             partial(
@@ -144,34 +142,32 @@ class SqliteLedger(Desk):
 
     async def advance(
         self,
-        order: OrderRecord,
+        order: Order,
         changes: Changes,
-        images: Sequence[ImageRecord] = (),
+        images: Sequence[OrderImage] = (),
         *,
         free_slot: str | None = None,
-    ) -> OrderRecord | None:
+    ) -> Order | None:
         """Change an order if its lease still holds."""
         return await self._write(
             partial(orders.advance, order=order, changes=changes, images=images, free_slot=free_slot)
         )
 
-    async def identify(self, order: OrderRecord, task_id: str, changes: Changes) -> OrderRecord | None:
+    async def identify(self, order: Order, task_id: str, changes: Changes) -> Order | None:
         """Give a lost order its task, if its lease still holds."""
         return await self._write(partial(findings.identify, order=order, task_id=task_id, changes=changes))
 
-    async def offer(
-        self, order: OrderRecord, changes: Changes, *, tasks: Mapping[str, str], task: Changes
-    ) -> OrderRecord | None:
+    async def offer(self, order: Order, changes: Changes, *, tasks: Mapping[str, str], task: Changes) -> Order | None:
         """Change a lost order and write down every task that may be its own, if its lease still holds."""
         return await self._write_now(partial(findings.offer, order=order, changes=changes, tasks=tasks, task=task))
 
-    async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> OrderRecord | None:
+    async def override(self, local_id: str, changes: Changes, *, stages: Collection[str]) -> Order | None:
         """Change an order whoever holds it, and end every lease on it."""
         return await self._write(partial(orders.override, local_id=local_id, changes=changes, stages=stages))
 
     async def claim(
         self, owner: str, *, lease: float, limit: int, longest_lease: float, fits: Fits = leases.anything
-    ) -> Sequence[OrderRecord]:
+    ) -> Sequence[Order]:
         """Take unfinished orders that fit and whose lease is over."""
         free = partial(leases.free_ids, owner=owner, limit=limit, longest_lease=longest_lease, fits=fits)
         # Looked at first without the write lock, so that an idle process never writes.
@@ -181,11 +177,11 @@ class SqliteLedger(Desk):
             partial(leases.claim, owner=owner, lease=lease, limit=limit, longest_lease=longest_lease, fits=fits)
         )
 
-    async def seize(self, local_id: str, index: int, owner: str, *, lease: float) -> OrderRecord | None:
+    async def seize(self, local_id: str, index: int, owner: str, *, lease: float) -> Order | None:
         """Take an order from whoever holds it, to save an image that could not be saved yet."""
         return await self._write_now(partial(leases.seize, local_id=local_id, index=index, owner=owner, lease=lease))
 
-    async def relocate(self, local_id: str, image: ImageRecord) -> None:
+    async def relocate(self, local_id: str, image: OrderImage) -> None:
         """Record where a saved image lies now."""
         await self._write(partial(orders.relocate, local_id=local_id, image=image))
 
@@ -201,7 +197,7 @@ class SqliteLedger(Desk):
         """Give the time at which the first lease of somebody else on an order that fits ends."""
         return await self._read(partial(leases.next_lease_end, owner=owner, fits=fits))
 
-    async def elsewhere(self, owner: str) -> Sequence[OrderRecord]:
+    async def elsewhere(self, owner: str) -> Sequence[Order]:
         """Give the unfinished orders that somebody else holds."""
         return await self._read(partial(leases.elsewhere, owner=owner))
 
@@ -232,7 +228,7 @@ class SqliteLedger(Desk):
         """Say which of the service's ids have a row."""
         return await self._read(partial(counts.known, task_ids=tuple(task_ids)))
 
-    async def unanswered(self, region: str, wire_model: str) -> Sequence[OrderRecord]:
+    async def unanswered(self, region: str, wire_model: str) -> Sequence[Order]:
         """Give the orders that were sent and have no id, by the time of sending."""
         return await self._read(partial(counts.unanswered, region=region, wire_model=wire_model))
 

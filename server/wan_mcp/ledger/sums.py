@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from datetime import date
 
 from wan_mcp.ledger.records import ImageState, Origin, Stage
-from wan_mcp_tools.shared.costs import ImageCount
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 # The service charges the images that it makes, and these have a row with a link or a file. One that it did not make
 # is FAILED with the service's code; one whose link died before it was saved is FAILED with ours, and was charged.

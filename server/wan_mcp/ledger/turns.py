@@ -3,13 +3,13 @@
 import sqlite3
 
 from wan_mcp.ledger.port import Dispatch, Limit, Slot
-from wan_mcp.ledger.records import OrderRecord, Stage
+from wan_mcp.ledger.records import Order, Stage
 from wan_mcp.ledger.rows import held_order, the_order, update_order
 
 
 def begin_sending(
-    database: sqlite3.Connection, *, order: OrderRecord, dispatch: Dispatch, now: float
-) -> OrderRecord | float | None:
+    database: sqlite3.Connection, *, order: Order, dispatch: Dispatch, now: float
+) -> Order | float | None:
     """Take slot and turn and mark the order, or say how long to wait."""
     row = held_order(database, order)
     if row is None or row.stage is not Stage.QUEUED:

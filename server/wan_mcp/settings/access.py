@@ -13,7 +13,7 @@ from wan_mcp.settings.record import RegionAccess
 from wan_mcp.settings.shapes import PLAN_KEY
 from wan_mcp.settings.urls import check_base_url, region_of_host
 from wan_mcp.settings.values import Values
-from wan_mcp_tools.shared.regions import REGIONS, SANDBOX, Region
+from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
 
 KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"

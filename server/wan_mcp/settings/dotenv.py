@@ -10,7 +10,7 @@ over several lines.
 import re
 from pathlib import Path
 
-from wan_mcp_tools.shared.errors import SettingsError
+from wan_mcp_tools.domain.errors import SettingsError
 
 _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)\"""")

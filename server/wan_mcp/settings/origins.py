@@ -10,7 +10,7 @@ from wan_mcp.settings.record import Settings
 from wan_mcp.settings.shapes import describe_key
 from wan_mcp.settings.table import SETTING_ROWS, SettingRow
 from wan_mcp.settings.values import Values
-from wan_mcp_tools.shared.errors import SettingsError
+from wan_mcp_tools.domain.errors import SettingsError
 
 _LONGEST_SHOWN = 80
 _LOGIN = re.compile(r"//[^/@\s]*@")

@@ -11,8 +11,8 @@ from wan_mcp.settings.access import BASE_URL, KEY, WORKSPACE, read_regions
 from wan_mcp.settings.record import Settings
 from wan_mcp.settings.table import SETTING_ROWS
 from wan_mcp.settings.values import Values
-from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
-from wan_mcp_tools.shared.regions import REGIONS, find_region
+from wan_mcp_tools.catalogue.regions import REGIONS, find_region
+from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 ENV_FILE = "WAN_MCP_ENV_FILE"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")

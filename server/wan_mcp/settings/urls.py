@@ -2,7 +2,7 @@
 
 from urllib.parse import urlsplit
 
-from wan_mcp_tools.shared.regions import REGIONS, Region
+from wan_mcp_tools.catalogue.regions import REGIONS, Region
 
 _PATH = "/api/v1"
 _FORM = "Use https://HOST/api/v1, or http only for this machine (localhost, 127.0.0.1, [::1])."

@@ -7,7 +7,7 @@ import httpx
 
 from contract.situations.stage import Situation, Stage
 from fakes.dashscope_service import FakeService
-from wan_mcp.remote import refusal_table as table
+from wan_mcp.dashscope import refusal_table as table
 
 LATER, NO = "yes, after a while", "no"
 

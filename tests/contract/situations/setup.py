@@ -6,8 +6,8 @@ from contextlib import closing
 
 from contract.situations.stage import Situation, Stage
 from fakes.dashscope_service import FakeService
-from wan_mcp.gallery import Gallery
-from wan_mcp.gallery.disk import Disk
+from wan_mcp.storage import LocalStorage
+from wan_mcp.storage.disk import Disk
 
 _KEY = {"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"}
 
@@ -108,7 +108,9 @@ async def _full(stage: Stage):
     with FakeService() as service:
         async with stage.server(
             service,
-            gallery=lambda settings: Gallery(settings.output_dir, disk=Disk(count_free_bytes=lambda _: 1_048_576)),
+            storage=lambda settings: LocalStorage(
+                settings.output_dir, disk=Disk(count_free_bytes=lambda _: 1_048_576)
+            ),
         ) as call:
             return await call.make()
 

@@ -12,9 +12,9 @@ from mcp import Client
 
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
-from wan_mcp.app import build_server, build_studio
-from wan_mcp.protocol.tools import CODE, RETRYABLE
-from wan_mcp.studio import WorkingStudio
+from wan_mcp.app import build_server, build_service
+from wan_mcp.mcp_server.tools import CODE, RETRYABLE
+from wan_mcp.orders import OrderService
 
 KEY = "sk-test-singapore"
 
@@ -29,26 +29,26 @@ class Stage:
     @asynccontextmanager
     async def server(
         self,
-        service: FakeService | None = None,
+        dashscope: FakeService | None = None,
         *,
         transport: httpx.AsyncBaseTransport | None = None,
-        gallery: Any = None,
+        storage: Any = None,
         timings: dict[str, float] | None = None,
         **environ: str,
     ) -> AsyncGenerator["Caller"]:
         """Run a server and talk to it; `timings` are other times than the quick ones."""
-        if service is not None:
-            self.services.append(service)
-        settings = make_settings(self.folder, service, **environ)
-        studio = build_studio(settings, transport=transport, timings=replace(QUICK, **(timings or {})))
-        if gallery is not None:
-            studio = WorkingStudio(replace(studio._parts, gallery=gallery(settings)))
-        async with Client(build_server(studio)) as client:
+        if dashscope is not None:
+            self.services.append(dashscope)
+        settings = make_settings(self.folder, dashscope, **environ)
+        service = build_service(settings, transport=transport, timings=replace(QUICK, **(timings or {})))
+        if storage is not None:
+            service = OrderService(replace(service._parts, storage=storage(settings)))
+        async with Client(build_server(service)) as client:
             yield Caller(client, settings)
 
     def was_charged(self) -> bool:
         """Say whether the service bills the client for an image."""
-        return any(service.paid_images() for service in self.services)
+        return any(dashscope.paid_images() for dashscope in self.services)
 
 
 @dataclass

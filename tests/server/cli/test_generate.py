@@ -1,4 +1,4 @@
-"""`wan-mcp generate`, from the command line to the exit code, over a studio without a service."""
+"""`wan-mcp generate`, from the command line to the exit code, over a service without a service."""
 
 import io
 import json
@@ -11,19 +11,19 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.little_studio import JumpingClock, LittleStudio
+from fakes.little_service import JumpingClock, LittleService
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.generate import run_generate
 from wan_mcp.cli.ordering import Manner
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
-from wan_mcp_tools.shared.errors import MissingKeyError, ServiceDownError
-from wan_mcp_tools.shared.tasks import FailedImage, Problem, TaskStatus
+from wan_mcp_tools.domain.errors import MissingKeyError, ServiceDownError
+from wan_mcp_tools.domain.tasks import FailedImage, Problem, TaskStatus
 
 
-def run(studio: LittleStudio, *arguments: str, environ: dict[str, str] | None = None):
-    shell = Shell(environ=environ or {}, open_studio=studio.open, clock=studio.clock)
+def run(service: LittleService, *arguments: str, environ: dict[str, str] | None = None):
+    shell = Shell(environ=environ or {}, open_service=service.open, clock=service.clock)
     return CliRunner().invoke(root, ["generate", *arguments], obj=shell)
 
 
@@ -32,24 +32,24 @@ def last_line(done) -> str:
 
 
 def test_the_saved_paths_are_all_that_is_on_stdout() -> None:
-    studio = LittleStudio()
-    done = run(studio, "a red fox")
+    service = LittleService()
+    done = run(service, "a red fox")
     assert (done.exit_code, done.stdout) == (0, "/pictures/task-1-1.png\n")
     assert "Sending the order" in done.stderr
-    assert studio.closed == 1
+    assert service.closed == 1
 
 
 def test_the_options_are_the_arguments_of_the_tool() -> None:
-    studio = LittleStudio()
+    service = LittleService()
     done = run(
-        studio,
+        service,
         *("a red fox", "--negative-prompt", "text", "--model", "wan2.6-t2i", "--size", "16:9", "--n", "2"),
         *("--seed", "7", "--no-prompt-extend", "--watermark", "--region", "sandbox", "--filename", "fox", "--fresh"),
     )
     assert done.exit_code == 0
-    ((request, fresh),) = studio.orders
+    ((request, fresh),) = service.orders
     assert fresh is True
-    assert request == studio.offer.request(
+    assert request == service.catalogue.request(
         prompt="a red fox",
         negative_prompt="text",
         model="wan2.6-t2i",
@@ -64,24 +64,24 @@ def test_the_options_are_the_arguments_of_the_tool() -> None:
 
 
 def test_one_image_is_ordered_unless_more_are_asked_for() -> None:
-    studio = LittleStudio()
-    run(studio, "a red fox")
-    ((request, fresh),) = studio.orders
+    service = LittleService()
+    run(service, "a red fox")
+    ((request, fresh),) = service.orders
     assert (request.n, request.watermark, fresh) == (1, False, False)
 
 
 def test_a_person_may_save_in_any_folder_that_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    studio = LittleStudio()
-    run(studio, "a red fox", "--output-dir", "art")
-    ((settings, follow),) = studio.opened
+    service = LittleService()
+    run(service, "a red fox", "--output-dir", "art")
+    ((settings, follow),) = service.opened
     assert settings.allowed_dirs == (tmp_path / "art",)
-    assert studio.orders[0][0].output_dir == str(tmp_path / "art")
+    assert service.orders[0][0].output_dir == str(tmp_path / "art")
     assert follow is True
 
 
 def test_json_is_the_result_of_the_tool() -> None:
-    done = run(LittleStudio(), "a red fox", "--json")
+    done = run(LittleService(), "a red fox", "--json")
     result = json.loads(done.stdout)
     assert result["task_id"] == "task-1"
     assert result["status"] == "SUCCEEDED"
@@ -90,62 +90,62 @@ def test_json_is_the_result_of_the_tool() -> None:
 
 
 def test_a_wait_that_is_over_leaves_the_order_and_says_how_to_fetch_it() -> None:
-    studio = LittleStudio(duration=100)
-    done = run(studio, "a red fox", "--wait-seconds", "20")
+    service = LittleService(duration=100)
+    done = run(service, "a red fox", "--wait-seconds", "20")
     assert (done.exit_code, done.stdout) == (3, "")
     assert "task task-1 is PENDING" in done.stderr
     assert "wan-mcp get task-1" in done.stderr
-    assert studio.clock.monotonic() - studio.born["task-1"] == 20
+    assert service.clock.monotonic() - service.born["task-1"] == 20
 
 
 def test_the_time_that_naming_took_is_part_of_the_wait() -> None:
-    studio = LittleStudio(duration=100, naming=15)
-    run(studio, "a red fox", "--wait-seconds", "20")
-    assert studio.waits == [30, 5]
+    service = LittleService(duration=100, naming=15)
+    run(service, "a red fox", "--wait-seconds", "20")
+    assert service.waits == [30, 5]
 
 
 def test_no_wait_still_leaves_the_service_the_time_to_name_the_order() -> None:
-    studio = LittleStudio()
-    done = run(studio, "a red fox", "--wait-seconds", "0")
+    service = LittleService()
+    done = run(service, "a red fox", "--wait-seconds", "0")
     assert done.exit_code == 3
-    assert studio.waits == [30]
+    assert service.waits == [30]
 
 
 def test_a_task_that_failed_is_told_in_words() -> None:
-    studio = LittleStudio(
+    service = LittleService(
         outcome={
             "status": TaskStatus.FAILED,
             "images": (),
             "problem": Problem("DataInspectionFailed", "The prompt was refused."),
         }
     )
-    done = run(studio, "a red fox")
+    done = run(service, "a red fox")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "wan-mcp: task task-1 is FAILED: The prompt was refused. (DataInspectionFailed)" in done.stderr
 
 
 def test_an_image_that_was_refused_is_told_and_the_others_count() -> None:
     failed = (FailedImage(2, "DataInspectionFailed", "The picture was refused."),)
-    done = run(LittleStudio(outcome={"failed_images": failed}), "a red fox", "--n", "2")
+    done = run(LittleService(outcome={"failed_images": failed}), "a red fox", "--n", "2")
     assert (done.exit_code, done.stdout) == (0, "/pictures/task-1-1.png\n")
     assert "Image 2 is no file: The picture was refused. (DataInspectionFailed)" in done.stderr
 
 
 def test_a_paid_image_that_is_not_saved_is_a_failure() -> None:
     failed = (FailedImage(2, "Storage", "The disk is full.", url="https://images.example.com/2.png"),)
-    assert run(LittleStudio(outcome={"failed_images": failed}), "a red fox", "--n", "2").exit_code == 1
+    assert run(LittleService(outcome={"failed_images": failed}), "a red fox", "--n", "2").exit_code == 1
 
 
 def test_what_the_ordering_knew_is_still_told_at_the_end() -> None:
-    studio = LittleStudio(outcome={"joined": True, "first_notes": ("Ordered in beijing.",)})
-    done = run(studio, "a red fox")
+    service = LittleService(outcome={"joined": True, "first_notes": ("Ordered in beijing.",)})
+    done = run(service, "a red fox")
     assert "An identical order was there already" in done.stderr
     assert "Ordered in beijing." in done.stderr
 
 
 def test_what_is_ordered_is_said_before_with_its_cost() -> None:
     keyed = {"DASHSCOPE_API_KEY_BEIJING": "sk-x"}
-    done = run(LittleStudio(), "x", "--n", "2", "--region", "beijing", environ=keyed)
+    done = run(LittleService(), "x", "--n", "2", "--region", "beijing", environ=keyed)
     words = "Ordering 2 images with wan2.6-t2i in beijing: about 0.40 CNY (indicative, prices of 2026-05)."
     assert done.stderr.splitlines()[0] == words
 
@@ -163,7 +163,7 @@ def test_what_is_ordered_is_said_before_with_its_cost() -> None:
     ],
 )
 def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str], words: str) -> None:
-    done = run(LittleStudio(), *arguments)
+    done = run(LittleService(), *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("wan-mcp: ")
     assert words in done.stderr
@@ -185,30 +185,30 @@ def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str],
     ],
 )
 def test_an_option_that_cannot_be_read_is_wrong_usage(arguments: list[str]) -> None:
-    studio = LittleStudio()
-    assert run(studio, *arguments).exit_code == 2
-    assert studio.opened == []
+    service = LittleService()
+    assert run(service, *arguments).exit_code == 2
+    assert service.opened == []
 
 
 def test_a_wrong_setting_is_told_before_anything_is_opened() -> None:
-    studio = LittleStudio()
-    done = run(studio, "x", environ={"WAN_MCP_PROTOCOL": "smoke"})
+    service = LittleService()
+    done = run(service, "x", environ={"WAN_MCP_PROTOCOL": "smoke"})
     assert done.exit_code == 2
     assert done.stderr.startswith("wan-mcp: WAN_MCP_PROTOCOL is 'smoke'")
-    assert studio.opened == []
+    assert service.opened == []
 
 
 def test_the_named_settings_file_is_read_wherever_the_option_stands(tmp_path: Path) -> None:
     path = tmp_path / "settings"
     path.write_text("WAN_MCP_MODEL=wan2.7-image\n", encoding="utf-8")
     for arguments in (["--env-file", str(path), "generate", "x"], ["generate", "x", "--env-file", str(path)]):
-        studio = LittleStudio()
-        shell = Shell(environ={}, open_studio=studio.open, clock=studio.clock)
+        service = LittleService()
+        shell = Shell(environ={}, open_service=service.open, clock=service.clock)
         assert CliRunner().invoke(root, arguments, obj=shell).exit_code == 0
-        assert studio.opened[0][0].model == "wan2.7-image"
+        assert service.opened[0][0].model == "wan2.7-image"
 
 
-class RefusingStudio(LittleStudio):
+class RefusingService(LittleService):
     """Answers each order with an error, alone or wrapped as a task group wraps it."""
 
     def __init__(self, error: Exception) -> None:
@@ -221,24 +221,24 @@ class RefusingStudio(LittleStudio):
 
 def test_a_missing_key_is_a_wrong_setting() -> None:
     error = MissingKeyError("There is no key for Singapore.", "Set DASHSCOPE_API_KEY.")
-    done = run(RefusingStudio(error), "x")
+    done = run(RefusingService(error), "x")
     assert (done.exit_code, last_line(done)) == (2, "wan-mcp: There is no key for Singapore. Set DASHSCOPE_API_KEY.")
 
 
 def test_an_error_of_the_service_is_failed_work_even_inside_a_group() -> None:
     group = ExceptionGroup("unhandled", [ExceptionGroup("more", [ServiceDownError("It is down.", "Wait.")])])
-    done = run(RefusingStudio(group), "x")
+    done = run(RefusingService(group), "x")
     assert (done.exit_code, last_line(done)) == (1, "wan-mcp: It is down. Wait.")
 
 
 def test_an_error_that_is_not_ours_is_not_hidden() -> None:
-    done = run(RefusingStudio(ExceptionGroup("mixed", [ServiceDownError("down"), KeyError("bug")])), "x")
+    done = run(RefusingService(ExceptionGroup("mixed", [ServiceDownError("down"), KeyError("bug")])), "x")
     assert isinstance(done.exception, ExceptionGroup)
 
 
 def test_a_key_in_a_message_is_not_printed() -> None:
     error = ServiceDownError("It said: key sk-0123456789abcdef is odd.\x1b[2J")
-    done = run(RefusingStudio(error), "x")
+    done = run(RefusingService(error), "x")
     assert last_line(done) == "wan-mcp: It said: key sk-*** is odd. [2J"
     assert "\x1b" not in done.stderr
 
@@ -256,9 +256,9 @@ class Terminal(io.StringIO):
 async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     out, err = io.StringIO(), Terminal()
-    studio = LittleStudio(duration=30)
-    request = studio.offer.request(prompt="a red fox")
-    code = await run_generate(studio, [request], Console(out, err, studio.clock), Manner(), environ={})
+    service = LittleService(duration=30)
+    request = service.catalogue.request(prompt="a red fox")
+    code = await run_generate(service, [request], Console(out, err, service.clock), Manner(), environ={})
     assert (code, out.getvalue()) == (Exit.DONE, "/pictures/task-1-1.png\n")
     assert "RUNNING" in err.getvalue()
     assert "of about 3" in err.getvalue()
@@ -267,9 +267,9 @@ async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: py
 
 async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
     out, err = io.StringIO(), io.StringIO()
-    studio = LittleStudio(duration=60)
-    request = studio.offer.request(prompt="a red fox")
-    await run_generate(studio, [request], Console(out, err, studio.clock), Manner(), environ={})
+    service = LittleService(duration=60)
+    request = service.catalogue.request(prompt="a red fox")
+    await run_generate(service, [request], Console(out, err, service.clock), Manner(), environ={})
     assert err.getvalue().splitlines() == [
         "Ordering 1 image with wan2.6-t2i in sandbox: free.",
         "Sending the order",
@@ -281,17 +281,17 @@ async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
 INTERRUPTED = """
 import sys
 import anyio
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
 
-class EndlessStudio(LittleStudio):
+class EndlessService(LittleService):
     async def {method}(self, *_, report=None, **__):
         print("waiting", file=sys.stderr, flush=True)
         await anyio.sleep(20)
 
-studio = EndlessStudio()
-root.main(["generate", "a red fox"], prog_name="wan-mcp", obj=Shell({{}}, studio.open, studio.clock))
+service = EndlessService()
+root.main(["generate", "a red fox"], prog_name="wan-mcp", obj=Shell({{}}, service.open, service.clock))
 """
 
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.bench import make_settings, running_studio
+from fakes.bench import make_settings, running_service
 from fakes.dashscope_service import FakeService
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.generate import run_generate
@@ -22,20 +22,20 @@ from wan_mcp.cli.ordering import Manner
 from wan_mcp.cli.prompts import split_prompts
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
-from wan_mcp_tools.shared.errors import DailyLimitError, LedgerError, MissingKeyError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError, MissingKeyError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
-def run(studio: LittleStudio, *arguments: str, lines: str | bytes | None = None):
-    shell = Shell(environ={}, open_studio=studio.open, clock=studio.clock)
+def run(service: LittleService, *arguments: str, lines: str | bytes | None = None):
+    shell = Shell(environ={}, open_service=service.open, clock=service.clock)
     return CliRunner().invoke(root, ["generate", *arguments], obj=shell, input=lines)
 
 
-def prompts_of(studio: LittleStudio) -> list[str]:
-    return [request.prompt for request, _ in studio.orders]
+def prompts_of(service: LittleService) -> list[str]:
+    return [request.prompt for request, _ in service.orders]
 
 
-class MoodyStudio(LittleStudio):
+class MoodyService(LittleService):
     """Refuses prompts by their words, and lets some fail or go on for ever."""
 
     def __init__(self, errors=None, **words) -> None:
@@ -60,25 +60,25 @@ class MoodyStudio(LittleStudio):
 
 
 def test_each_line_of_standard_input_is_an_order() -> None:
-    studio = LittleStudio()
-    done = run(studio, "-", lines="a red fox\n\n  # not this\n  an owl  \r\n花店\n")
+    service = LittleService()
+    done = run(service, "-", lines="a red fox\n\n  # not this\n  an owl  \r\n花店\n")
     assert done.exit_code == 0
-    assert sorted(prompts_of(studio)) == ["a red fox", "an owl", "花店"]
+    assert sorted(prompts_of(service)) == ["a red fox", "an owl", "花店"]
     assert done.stdout.splitlines() == [f"/pictures/task-{number}-1.png" for number in (1, 2, 3)]
 
 
 def test_a_file_of_prompts_is_read_with_its_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes("\ufeffa red fox\nan owl".encode())
-    studio = LittleStudio()
-    assert run(studio, "--prompts", str(path)).exit_code == 0
-    assert prompts_of(studio) == ["a red fox", "an owl"]
+    service = LittleService()
+    assert run(service, "--prompts", str(path)).exit_code == 0
+    assert prompts_of(service) == ["a red fox", "an owl"]
 
 
 def test_a_dash_is_standard_input_for_the_option_too() -> None:
-    studio = LittleStudio()
-    assert run(studio, "--prompts", "-", lines="a red fox\n").exit_code == 0
-    assert prompts_of(studio) == ["a red fox"]
+    service = LittleService()
+    assert run(service, "--prompts", "-", lines="a red fox\n").exit_code == 0
+    assert prompts_of(service) == ["a red fox"]
 
 
 def test_only_a_line_feed_ends_a_prompt() -> None:
@@ -90,14 +90,14 @@ def test_only_a_line_feed_ends_a_prompt() -> None:
     [("", "Standard input has no prompts."), ("# a\n \n", "has no prompts."), (b"\x89PNG\xff", "is no UTF-8 text")],
 )
 def test_a_list_without_prompts_is_wrong_usage(lines: str | bytes, words: str) -> None:
-    studio = LittleStudio()
-    done = run(studio, "-", lines=lines)
-    assert (done.exit_code, done.stdout, studio.opened) == (2, "", [])
+    service = LittleService()
+    done = run(service, "-", lines=lines)
+    assert (done.exit_code, done.stdout, service.opened) == (2, "", [])
     assert words in done.stderr
 
 
 def test_a_file_that_is_not_there_is_wrong_usage() -> None:
-    done = run(LittleStudio(), "--prompts", "/nowhere/prompts.txt")
+    done = run(LittleService(), "--prompts", "/nowhere/prompts.txt")
     assert done.exit_code == 2
     assert "cannot be read from /nowhere/prompts.txt: No such file or directory." in done.stderr
 
@@ -106,29 +106,29 @@ def test_a_file_that_is_not_there_is_wrong_usage() -> None:
 
 
 def test_what_is_ordered_is_said_in_all() -> None:
-    done = run(LittleStudio(), "-", "--n", "2", lines="a\nb\nc\n")
+    done = run(LittleService(), "-", "--n", "2", lines="a\nb\nc\n")
     assert "Ordering 6 images of 3 prompts with wan2.6-t2i in sandbox: free." in done.stderr
 
 
 def test_orders_are_worked_on_side_by_side() -> None:
-    studio = LittleStudio(duration=20)
-    run(studio, "-", lines="".join(f"prompt {number}\n" for number in range(12)))
-    begun = sorted(studio.born.values())
+    service = LittleService(duration=20)
+    run(service, "-", lines="".join(f"prompt {number}\n" for number in range(12)))
+    begun = sorted(service.born.values())
     assert len(begun) == 12
     # The twelfth was placed before the first had ended.
     assert begun[-1] < begun[0] + 20
 
 
 def test_nothing_is_ordered_if_one_of_the_prompts_cannot_be() -> None:
-    studio = LittleStudio()
-    done = run(studio, "-", lines=f"a red fox\n{'x' * 2101}\nan owl\n")
-    assert (done.exit_code, done.stdout, studio.orders) == (2, "", [])
+    service = LittleService()
+    done = run(service, "-", lines=f"a red fox\n{'x' * 2101}\nan owl\n")
+    assert (done.exit_code, done.stdout, service.orders) == (2, "", [])
     assert "1 of 3 prompts cannot be ordered, so nothing was ordered." in done.stderr
     assert "Prompt 2: The prompt has 2101 characters" in done.stderr
 
 
 def test_a_wrong_option_is_told_once_and_not_for_each_prompt() -> None:
-    done = run(LittleStudio(), "-", "--n", "9", lines="a\nb\nc\n")
+    done = run(LittleService(), "-", "--n", "9", lines="a\nb\nc\n")
     assert done.exit_code == 2
     assert done.stderr.count("from 1 to 4") == 1
 
@@ -138,25 +138,25 @@ def test_a_wrong_option_is_told_once_and_not_for_each_prompt() -> None:
     [(1, ["fox"]), (2, ["fox-1", "fox-2"]), (10, [*(f"fox-0{number}" for number in range(1, 10)), "fox-10"])],
 )
 def test_a_file_name_gets_the_number_of_its_prompt(count: int, names: list[str]) -> None:
-    studio = LittleStudio()
+    service = LittleService()
     lines = "".join(f"prompt {number}\n" for number in range(count))
-    assert run(studio, "-", "--filename", "fox.png", lines=lines).exit_code == 0
-    ordered = {request.prompt: request.filename for request, _ in studio.orders}
+    assert run(service, "-", "--filename", "fox.png", lines=lines).exit_code == 0
+    ordered = {request.prompt: request.filename for request, _ in service.orders}
     assert [ordered[f"prompt {number}"] for number in range(count)] == names if count > 1 else ["fox.png"]
 
 
 async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> None:
-    with FakeService() as service:
-        async with running_studio(make_settings(tmp_path, service)) as studio:
-            request = studio.offer.request(prompt="a red fox", size="1280*1280")
-            other = studio.offer.request(prompt="an owl", size="1280*1280")
+    with FakeService() as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            request = service.catalogue.request(prompt="a red fox", size="1280*1280")
+            other = service.catalogue.request(prompt="an owl", size="1280*1280")
             out = io.StringIO()
             code = await run_generate(
-                studio, [request, other, request], Console(out, io.StringIO()), Manner(30), environ={}, is_list=True
+                service, [request, other, request], Console(out, io.StringIO()), Manner(30), environ={}, is_list=True
             )
         paths = out.getvalue().splitlines()
         assert (code, len(set(paths)), len(paths)) == (Exit.DONE, 3, 3)
-        assert service.paid_images() == 3
+        assert dashscope.paid_images() == 3
     assert ["a-red-fox" in path for path in paths] == [True, False, True]
     assert all(os.path.isfile(path) for path in paths)  # noqa: ASYNC240, PTH113 - the work is over
 
@@ -165,7 +165,7 @@ async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> N
 
 
 def test_the_paths_stand_in_the_order_of_the_prompts() -> None:
-    class Uneven(LittleStudio):
+    class Uneven(LittleService):
         async def order(self, request, **words):
             if request.prompt == "slow":
                 await self.clock.sleep(5)
@@ -182,7 +182,7 @@ def test_the_paths_stand_in_the_order_of_the_prompts() -> None:
 
 def test_one_prompt_that_fails_does_not_stop_the_others() -> None:
     error = LedgerError("The disk is full.", "Make room.")
-    done = run(MoodyStudio({"b": error}), "-", lines="a\nb\nc\nthis fails\n")
+    done = run(MoodyService({"b": error}), "-", lines="a\nb\nc\nthis fails\n")
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 2
     assert "wan-mcp: The disk is full. Make room.\n  2/4 b\n" in done.stderr
@@ -191,7 +191,7 @@ def test_one_prompt_that_fails_does_not_stop_the_others() -> None:
 
 def test_the_daily_limit_refuses_the_rest_with_words_said_once() -> None:
     error = DailyLimitError("100 images were ordered in the last 24 hours.", "Wait.")
-    done = run(MoodyStudio({"c": error, "d": error}), "-", lines="a\nb\nc\nd\n")
+    done = run(MoodyService({"c": error, "d": error}), "-", lines="a\nb\nc\nd\n")
     assert (done.exit_code, len(done.stdout.splitlines())) == (1, 2)
     assert done.stderr.count("100 images were ordered") == 1
     assert done.stderr.endswith("wan-mcp: 100 images were ordered in the last 24 hours. Wait.\n  3/4 c\n  4/4 d\n")
@@ -199,34 +199,34 @@ def test_the_daily_limit_refuses_the_rest_with_words_said_once() -> None:
 
 def test_what_stops_all_of_them_is_a_wrong_setting() -> None:
     error = MissingKeyError("There is no key.", "Set one.")
-    done = run(MoodyStudio({"a": error, "b": error}), "-", lines="a\nb\n")
+    done = run(MoodyService({"a": error, "b": error}), "-", lines="a\nb\n")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.endswith("wan-mcp: There is no key. Set one.\n")
 
 
 def test_a_prompt_that_still_runs_is_told_and_has_its_own_code() -> None:
-    done = run(MoodyStudio(), "-", "--wait-seconds", "40", lines="a\nendless\n")
+    done = run(MoodyService(), "-", "--wait-seconds", "40", lines="a\nendless\n")
     assert (done.exit_code, len(done.stdout.splitlines())) == (3, 1)
     assert "see it with: wan-mcp get task-2" in done.stderr
 
 
 def test_a_failure_comes_before_what_still_runs() -> None:
-    done = run(MoodyStudio(), "-", "--wait-seconds", "40", lines="endless\nthis fails\n")
+    done = run(MoodyService(), "-", "--wait-seconds", "40", lines="endless\nthis fails\n")
     assert done.exit_code == 1
 
 
 def test_the_wait_is_one_for_all_of_them() -> None:
-    studio = MoodyStudio()
-    started = studio.clock.monotonic()
-    run(studio, "-", "--wait-seconds", "60", lines="".join(f"endless {number}\n" for number in range(10)))
+    service = MoodyService()
+    started = service.clock.monotonic()
+    run(service, "-", "--wait-seconds", "60", lines="".join(f"endless {number}\n" for number in range(10)))
     # A clock that jumps for every sleeper runs ahead; what matters is what each call was given.
-    assert max(studio.waits) <= 60
-    assert studio.clock.monotonic() > started
+    assert max(service.waits) <= 60
+    assert service.clock.monotonic() > started
 
 
 def test_json_is_a_list_of_the_tools_results_in_the_order_of_the_prompts() -> None:
     error = LedgerError("The disk is full.", "Make room.")
-    done = run(MoodyStudio({"b": error}), "-", "--json", lines="a\nb\nc\n")
+    done = run(MoodyService({"b": error}), "-", "--json", lines="a\nb\nc\n")
     results = json.loads(done.stdout)
     assert [result["prompt"] for result in results] == ["a", "b", "c"]
     assert results[0]["images"][0]["path"] == "/pictures/task-1-1.png"
@@ -236,14 +236,14 @@ def test_json_is_a_list_of_the_tools_results_in_the_order_of_the_prompts() -> No
 
 
 def test_json_of_a_list_with_one_line_is_a_list() -> None:
-    assert len(json.loads(run(LittleStudio(), "-", "--json", lines="a\n").stdout)) == 1
+    assert len(json.loads(run(LittleService(), "-", "--json", lines="a\n").stdout)) == 1
 
 
 # --- progress and interruption ------------------------------------------------------------------------------
 
 
 def test_where_nobody_watches_each_change_is_a_line() -> None:
-    done = run(LittleStudio(duration=30), "-", lines="a red fox in the deep snow\nb\n")
+    done = run(LittleService(duration=30), "-", lines="a red fox in the deep snow\nb\n")
     lines = [line for line in done.stderr.splitlines() if line.startswith("1/2")]
     assert lines == [
         "1/2 a red fox in the deep s…: Sending the order",
@@ -256,11 +256,11 @@ def test_where_nobody_watches_each_change_is_a_line() -> None:
 INTERRUPTED = """
 import sys
 import anyio
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
 
-class EndlessStudio(LittleStudio):
+class EndlessService(LittleService):
     async def order(self, request, **words):
         if "unnamed" in request.prompt:
             await self.endlessly()
@@ -278,8 +278,8 @@ class EndlessStudio(LittleStudio):
             print("waiting", file=sys.stderr, flush=True)
         await anyio.sleep(30)
 
-studio = EndlessStudio()
-root.main(["generate", "-", *sys.argv[1:]], prog_name="wan-mcp", obj=Shell({}, studio.open, studio.clock))
+service = EndlessService()
+root.main(["generate", "-", *sys.argv[1:]], prog_name="wan-mcp", obj=Shell({}, service.open, service.clock))
 """
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.install import _CLIENTS, Manner, Scene, install, run_install
@@ -28,8 +28,8 @@ KEY = "sk-0123456789abcdef"
 
 
 def run(home: Path, *arguments: str, **environ: str):
-    studio = LittleStudio()
-    shell = Shell({"HOME": str(home), "USERPROFILE": str(home), **environ}, studio.open, studio.clock)
+    service = LittleService()
+    shell = Shell({"HOME": str(home), "USERPROFILE": str(home), **environ}, service.open, service.clock)
     return CliRunner().invoke(root, ["install", *arguments], obj=shell)
 
 
@@ -193,13 +193,13 @@ def scene_of(home: Path, answer: bool = True, **environ: str) -> tuple[Scene, io
     return Scene(Console(io.StringIO(), said), person, environ, datetime(2026, 11, 22, tzinfo=UTC)), said
 
 
-def offer(scene: Scene, host_id: str, region: str | None = "sandbox", **manner: bool) -> Exit:
+def catalogue(scene: Scene, host_id: str, region: str | None = "sandbox", **manner: bool) -> Exit:
     return run_install(scene, Order(find_host(host_id)), Wishes(region=region), Manner(**manner))
 
 
 def test_a_person_is_asked_for_the_key_and_for_leave(tmp_path: Path) -> None:
     scene, said = scene_of(tmp_path)
-    assert offer(scene, "windsurf", region=None) is Exit.DONE
+    assert catalogue(scene, "windsurf", region=None) is Exit.DONE
     assert KEY in (tmp_path / ".codeium" / "windsurf" / "mcp_config.json").read_text(encoding="utf-8")
     assert "The key will stand in that file" in said.getvalue()
     assert "No trace of Windsurf was found" in said.getvalue()
@@ -208,7 +208,7 @@ def test_a_person_is_asked_for_the_key_and_for_leave(tmp_path: Path) -> None:
 
 def test_a_person_who_refuses_is_obeyed(tmp_path: Path) -> None:
     scene, said = scene_of(tmp_path, answer=False)
-    assert offer(scene, "windsurf") is Exit.FAILED
+    assert catalogue(scene, "windsurf") is Exit.FAILED
     assert said.getvalue().endswith("Nothing was changed.\n")
     assert not list(tmp_path.iterdir())
 
@@ -219,7 +219,7 @@ def test_a_file_that_its_program_may_refuse_or_others_may_read_is_pointed_out(tm
     path.parent.mkdir(parents=True)
     path.write_text("{} // mine", encoding="utf-8")
     path.chmod(0o644)
-    offer(scene, "windsurf", region=None)
+    catalogue(scene, "windsurf", region=None)
     assert "which its program may refuse" in said.getvalue()
     if os.name == "posix":
         assert f"chmod 600 {path}" in said.getvalue()
@@ -231,7 +231,7 @@ def test_a_clients_own_command_is_shown_and_its_failure_told(tmp_path: Path) -> 
     program.write_text("#!/bin/sh\necho 'not signed in' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     scene, said = scene_of(tmp_path, PATH=str(tmp_path))
-    assert offer(scene, "claude-code", yes=True) is Exit.DONE
+    assert catalogue(scene, "claude-code", yes=True) is Exit.DONE
     assert f"By its own command: {program} mcp add --scope user wan --env DASHSCOPE_REGION=sandbox" in said.getvalue()
     assert "the file was edited. It said: not signed in" in said.getvalue()
     assert "wan" in json.loads((tmp_path / ".claude.json").read_text(encoding="utf-8"))["mcpServers"]

@@ -12,15 +12,15 @@ import pytest
 from click.testing import CliRunner
 
 import wan_mcp
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.root import root
 from wan_mcp.cli.sandbox import make_options
 from wan_mcp.cli.shell import Shell
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None):
-    studio = LittleStudio()
-    return CliRunner().invoke(root, arguments, obj=Shell(environ or {}, studio.open, studio.clock))
+    service = LittleService()
+    return CliRunner().invoke(root, arguments, obj=Shell(environ or {}, service.open, service.clock))
 
 
 def test_the_version_is_printed() -> None:

@@ -69,12 +69,12 @@ print(find_screen(sys.stderr, {"TERM": sys.argv[1]}, SystemClock()))
 
 SHOW = """
 import sys
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
 
-studio = LittleStudio()
-shell = Shell({"TERM": sys.argv[1]}, studio.open, studio.clock)
+service = LittleService()
+shell = Shell({"TERM": sys.argv[1]}, service.open, service.clock)
 root.main(["generate", "a red fox", "--show"], prog_name="wan-mcp", obj=shell)
 """
 

@@ -1,4 +1,4 @@
-"""`wan-mcp tasks`, `get`, `cancel` and `collect` over a studio without a service."""
+"""`wan-mcp tasks`, `get`, `cancel` and `collect` over a service without a service."""
 
 import io
 import json
@@ -12,40 +12,40 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
-from fakes.bench import make_settings, order, running_studio
+from fakes.bench import make_settings, order, running_service
 from fakes.dashscope_service import FakeService
-from fakes.little_studio import LittleStudio, Summary
+from fakes.little_service import LittleService, Summary
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
 from wan_mcp.cli.tasks import run_get
+from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.domain.errors import NotConnectedError
 from wan_mcp_tools.list_tasks import list_tasks
-from wan_mcp_tools.shared.costs import ImageCount
-from wan_mcp_tools.shared.errors import NotConnectedError
 
 
-def run(studio: LittleStudio, *arguments: str):
-    return CliRunner().invoke(root, arguments, obj=Shell({}, studio.open, studio.clock))
+def run(service: LittleService, *arguments: str):
+    return CliRunner().invoke(root, arguments, obj=Shell({}, service.open, service.clock))
 
 
-def studio_with(*prompts: str, **options) -> LittleStudio:
-    studio = LittleStudio(**options)
+def service_with(*prompts: str, **options) -> LittleService:
+    service = LittleService(**options)
 
     async def silence(*_):
         pass
 
     async def fill() -> None:
         for prompt in prompts:
-            request = studio.offer.request(prompt=prompt)
-            await studio.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
+            request = service.catalogue.request(prompt=prompt)
+            await service.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
 
     anyio.run(fill)
-    return studio
+    return service
 
 
 def test_tasks_are_listed_newest_first_as_a_table() -> None:
-    done = run(studio_with("a red fox", "a blue\nwhale\x1b[2J that is long enough to be cut off"), "tasks")
+    done = run(service_with("a red fox", "a blue\nwhale\x1b[2J that is long enough to be cut off"), "tasks")
     assert done.exit_code == 0
     assert done.stdout.splitlines() == [
         "TASK    STATUS   REGION   MODEL       CREATED (UTC)     FILES  PROMPT",
@@ -56,21 +56,21 @@ def test_tasks_are_listed_newest_first_as_a_table() -> None:
 
 LISTING = """
 import anyio
-from fakes.little_studio import LittleStudio
+from fakes.little_service import LittleService
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
 
-studio = LittleStudio()
+service = LittleService()
 
 async def silence(*_):
     pass
 
 async def fill():
-    request = studio.offer.request(prompt="a red fox")
-    await studio.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
+    request = service.catalogue.request(prompt="a red fox")
+    await service.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
 
 anyio.run(fill)
-root.main(["tasks"], prog_name="wan-mcp", obj=Shell({}, studio.open, studio.clock))
+root.main(["tasks"], prog_name="wan-mcp", obj=Shell({}, service.open, service.clock))
 """
 
 
@@ -93,22 +93,22 @@ def test_a_reader_that_goes_away_ends_a_listing_without_a_traceback() -> None:
 
 
 def test_an_empty_ledger_is_told_on_stderr() -> None:
-    done = run(LittleStudio(), "tasks")
+    done = run(LittleService(), "tasks")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "No tasks.\n")
 
 
 def test_tasks_come_by_state_and_in_pages() -> None:
-    studio = studio_with("a", "b", "c")
-    first = run(studio, "tasks", "--limit", "2")
+    service = service_with("a", "b", "c")
+    first = run(service, "tasks", "--limit", "2")
     assert [line.split()[0] for line in first.stdout.splitlines()] == ["TASK", "task-3", "task-2"]
     assert first.stderr == "There are more: wan-mcp tasks --cursor 2\n"
-    assert "task-1" in run(studio, "tasks", "--cursor", "2").stdout
-    assert run(studio, "tasks", "--status", "failed").stderr == "No tasks.\n"
-    assert "task-1" in run(studio, "tasks", "--status", "pending").stdout
+    assert "task-1" in run(service, "tasks", "--cursor", "2").stdout
+    assert run(service, "tasks", "--status", "failed").stderr == "No tasks.\n"
+    assert "task-1" in run(service, "tasks", "--status", "pending").stdout
 
 
 def test_tasks_as_json_are_results_of_the_tool() -> None:
-    page = json.loads(run(studio_with("a", "b"), "tasks", "--json", "--limit", "1", "--remote").stdout)
+    page = json.loads(run(service_with("a", "b"), "tasks", "--json", "--limit", "1", "--remote").stdout)
     assert [task["task_id"] for task in page["tasks"]] == ["task-2"]
     assert page["cursor"] == "1"
     assert page["message"] == "Asked the service too."
@@ -118,21 +118,21 @@ def test_tasks_as_json_are_results_of_the_tool() -> None:
 
 @pytest.mark.parametrize("arguments", [["--status", "lost"], ["--limit", "0"], ["--limit", "101"]])
 def test_a_wrong_filter_is_wrong_usage(arguments: list[str]) -> None:
-    assert run(LittleStudio(), "tasks", *arguments).exit_code == 2
+    assert run(LittleService(), "tasks", *arguments).exit_code == 2
 
 
 def test_a_list_follows_nothing_in_the_background() -> None:
-    studio = LittleStudio()
-    run(studio, "tasks")
-    assert [follow for _, follow in studio.opened] == [False]
+    service = LittleService()
+    run(service, "tasks")
+    assert [follow for _, follow in service.opened] == [False]
 
 
 def test_the_shape_of_tasks_as_json_is_the_tools() -> None:
-    studio = studio_with("a", "b")
-    printed = json.loads(run(studio, "tasks", "--json", "--remote").stdout)
+    service = service_with("a", "b")
+    printed = json.loads(run(service, "tasks", "--json", "--remote").stdout)
 
     async def ask() -> dict[str, object]:
-        tool = list_tasks(studio)
+        tool = list_tasks(service)
         answer = await tool.run(tool.arguments(limit=20, remote=True), None)
         return answer.result.model_dump(mode="json", exclude_none=True)
 
@@ -144,21 +144,21 @@ def test_the_shape_of_tasks_as_json_is_the_tools() -> None:
 DAY = date(2026, 1, 2)
 
 
-def studio_that_counts(*counts: ImageCount) -> LittleStudio:
-    studio = LittleStudio()
-    studio.counts = list(counts)
-    return studio
+def service_that_counts(*counts: ImageCount) -> LittleService:
+    service = LittleService()
+    service.counts = list(counts)
+    return service
 
 
 def test_costs_are_told_by_day_region_and_model_and_summed_for_each_currency() -> None:
-    studio = studio_that_counts(
+    service = service_that_counts(
         ImageCount(DAY, "beijing", "wan2.6-t2i", charged=2),
         ImageCount(DAY, "singapore", "wan2.7-image-pro", charged=3, open=1, unclear=2),
         ImageCount(date(2026, 1, 1), "frankfurt", "wan2.6-t2i", charged=1, found=4),
         ImageCount(date(2026, 1, 1), "sandbox", "wan2.6-t2i", open=1),
     )
-    done = run(studio, "tasks", "--costs")
-    assert (done.exit_code, done.stderr, studio.cost_days) == (0, "", [30])
+    done = run(service, "tasks", "--costs")
+    assert (done.exit_code, done.stderr, service.cost_days) == (0, "", [30])
     money = "about 0.40 CNY and 0.225 USD and 1 image of unknown price"
     assert done.stdout.splitlines() == [
         "DAY         REGION     MODEL             IMAGES  COST       OPEN",
@@ -175,17 +175,17 @@ def test_costs_are_told_by_day_region_and_model_and_summed_for_each_currency() -
 
 
 def test_costs_as_json_have_every_count() -> None:
-    studio = studio_that_counts(ImageCount(DAY, "singapore", "wan2.6-t2i", charged=3))
-    done = run(studio, "tasks", "--costs", "--days", "7", "--json")
+    service = service_that_counts(ImageCount(DAY, "singapore", "wan2.6-t2i", charged=3))
+    done = run(service, "tasks", "--costs", "--days", "7", "--json")
     facts = json.loads(done.stdout)
-    assert studio.cost_days == [7]
+    assert service.cost_days == [7]
     assert (facts["since"], facts["until"]) == ("2025-12-27", "2026-01-02")
     assert facts["charged"] == {"images": 3, "cost": {"USD": "0.09"}}
     assert facts["lines"][0]["model"] == "wan2.6-t2i"
 
 
 def test_no_images_cost_nothing_and_that_is_said() -> None:
-    done = run(LittleStudio(), "tasks", "--costs", "--days", "1")
+    done = run(LittleService(), "tasks", "--costs", "--days", "1")
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == "No images were ordered from 2026-01-02 to 2026-01-02.\n"
 
@@ -195,19 +195,19 @@ def test_no_images_cost_nothing_and_that_is_said() -> None:
     [["--costs", "--status", "failed"], ["--costs", "--remote"], ["--days", "3"], ["--costs", "--days", "0"]],
 )
 def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
-    studio = LittleStudio()
-    assert run(studio, "tasks", *arguments).exit_code == 2
-    assert studio.opened == []
+    service = LittleService()
+    assert run(service, "tasks", *arguments).exit_code == 2
+    assert service.opened == []
 
 
 async def test_the_costs_of_a_real_ledger_are_those_of_what_was_ordered(tmp_path: Path) -> None:
-    with FakeService() as service:
-        async with running_studio(make_settings(tmp_path, service)) as studio:
-            before = await studio.costs(days=1)
+    with FakeService() as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            before = await service.costs(days=1)
             assert (before.lines, (tmp_path / "state").exists()) == ((), False)
-            assert (await order(studio, "a red fox", n=2)).settled
-            report = await studio.costs(days=1)
-        assert service.paid_images() == 2
+            assert (await order(service, "a red fox", n=2)).settled
+            report = await service.costs(days=1)
+        assert dashscope.paid_images() == 2
     assert (report.charged.images, report.charged.free, report.open.images) == (2, 0, 0)
     assert [str(money) for money in report.charged.amounts] == ["0.06 USD"]
     assert report.since == report.until
@@ -217,41 +217,41 @@ async def test_the_costs_of_a_real_ledger_are_those_of_what_was_ordered(tmp_path
 
 
 def test_get_answers_at_once_unless_it_is_told_to_wait() -> None:
-    studio = studio_with("a red fox", duration=20)
-    now = run(studio, "get", "task-1")
-    assert (now.exit_code, now.stdout, studio.waits[-1]) == (3, "", 0)
-    later = run(studio, "get", "task-1", "--wait-seconds", "60")
+    service = service_with("a red fox", duration=20)
+    now = run(service, "get", "task-1")
+    assert (now.exit_code, now.stdout, service.waits[-1]) == (3, "", 0)
+    later = run(service, "get", "task-1", "--wait-seconds", "60")
     assert (later.exit_code, later.stdout) == (0, "/pictures/task-1-1.png\n")
 
 
 def test_get_as_json_is_the_result_of_the_tool() -> None:
-    done = run(studio_with("a red fox"), "get", "task-1", "--json")
+    done = run(service_with("a red fox"), "get", "task-1", "--json")
     assert done.exit_code == 3
     assert json.loads(done.stdout)["status"] == "PENDING"
 
 
 def test_a_task_that_nobody_knows_is_failed_work() -> None:
-    done = run(LittleStudio(), "get", "task-9")
+    done = run(LittleService(), "get", "task-9")
     assert (done.exit_code, done.stderr) == (1, "wan-mcp: There is no task task-9. See wan-mcp tasks.\n")
 
 
 def test_a_waiting_task_can_be_canceled() -> None:
-    studio = studio_with("a red fox")
-    done = run(studio, "cancel", "task-1")
+    service = service_with("a red fox")
+    done = run(service, "cancel", "task-1")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "Task task-1 is CANCELED.\n")
-    assert run(studio, "get", "task-1").exit_code == 1
+    assert run(service, "get", "task-1").exit_code == 1
 
 
 def test_a_cancel_that_comes_too_late_is_failed_work() -> None:
-    studio = studio_with("a red fox")
-    run(studio, "get", "task-1", "--wait-seconds", "60")
-    done = run(studio, "cancel", "task-1", "--json")
+    service = service_with("a red fox")
+    run(service, "get", "task-1", "--wait-seconds", "60")
+    done = run(service, "cancel", "task-1", "--json")
     assert (done.exit_code, done.stdout) == (1, "")
     assert "Task task-1 is SUCCEEDED. Let it end." in done.stderr
 
 
 def test_a_cancel_as_json_is_the_result_of_the_tool() -> None:
-    done = run(studio_with("a red fox"), "cancel", "task-1", "--json")
+    done = run(service_with("a red fox"), "cancel", "task-1", "--json")
     assert (done.exit_code, json.loads(done.stdout)["status"]) == (0, "CANCELED")
 
 
@@ -266,45 +266,45 @@ def test_a_cancel_as_json_is_the_result_of_the_tool() -> None:
     ],
 )
 def test_collect_tells_what_it_came_to(summary: Summary, code: int) -> None:
-    done = run(LittleStudio(summary=summary), "collect")
+    done = run(LittleService(summary=summary), "collect")
     assert done.exit_code == code
     assert done.stdout == f"{summary.finished} finished, {summary.saved} images saved, {summary.open} still open\n"
     assert ("wan-mcp: The disk is full." in done.stderr) is bool(summary.problems)
 
 
 def test_collect_as_json_gives_the_counts() -> None:
-    done = run(LittleStudio(summary=Summary(finished=1, saved=2)), "collect", "--json", "--until-idle")
+    done = run(LittleService(summary=Summary(finished=1, saved=2)), "collect", "--json", "--until-idle")
     assert json.loads(done.stdout) == {"finished": 1, "saved": 2, "open": 0, "problems": []}
     assert done.stderr == "Looking after 0 tasks to the end\n"
 
 
 @pytest.fixture
 async def saved(tmp_path: Path):
-    """A real studio, and an order of two images that are saved."""
-    with FakeService() as service:
-        async with running_studio(make_settings(tmp_path, service)) as studio:
-            yield studio, await order(studio, "a red fox", n=2)
+    """A real service, and an order of two images that are saved."""
+    with FakeService() as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            yield service, await order(service, "a red fox", n=2)
 
 
 async def test_files_that_are_gone_are_fetched_again_on_request(saved) -> None:
-    studio, task = saved
+    service, task = saved
     first, second = (Path(image.path) for image in task.images)
     before = first.read_bytes()
     first.unlink()
 
     console = Console(io.StringIO(), io.StringIO())
-    assert await run_get(studio, task.task_id, console, wait_seconds=0, as_json=False) is Exit.FAILED
+    assert await run_get(service, task.task_id, console, wait_seconds=0, as_json=False) is Exit.FAILED
     assert f"wan-mcp get {task.task_id} --again fetches it again, free of charge" in console.err.getvalue()
     assert not first.exists()
 
     console = Console(io.StringIO(), io.StringIO())
-    assert await run_get(studio, task.task_id, console, wait_seconds=0, again=True, as_json=False) is Exit.DONE
+    assert await run_get(service, task.task_id, console, wait_seconds=0, again=True, as_json=False) is Exit.DONE
     assert console.out.getvalue().split() == [str(first), str(second)]
     assert first.read_bytes() == before
 
 
 async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fetched(saved) -> None:
-    studio, task = saved
+    service, task = saved
     first, second = (Path(image.path) for image in task.images)
     first.unlink()
     second.unlink()
@@ -313,10 +313,10 @@ async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fe
         async def place_image(self, *, index, **words):
             if index == 1:
                 raise NotConnectedError("The image host gives no answer.", "Try again.")
-            return await studio.place_image(index=index, **words)
+            return await service.place_image(index=index, **words)
 
         def __getattr__(self, name):
-            return getattr(studio, name)
+            return getattr(service, name)
 
     console = Console(io.StringIO(), io.StringIO())
     code = await run_get(Refusing(), task.task_id, console, wait_seconds=0, again=True, as_json=False)
@@ -327,6 +327,6 @@ async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fe
 
 
 def test_nothing_is_fetched_again_unless_something_is_gone() -> None:
-    done = run(studio_with("a red fox", duration=0.0), "get", "task-1", "--again")
+    done = run(service_with("a red fox", duration=0.0), "get", "task-1", "--again")
     assert done.exit_code in (0, 3)
     assert "task-1" in done.stdout + done.stderr

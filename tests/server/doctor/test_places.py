@@ -6,7 +6,7 @@ import os
 import pytest
 
 from wan_mcp.doctor import Verdict
-from wan_mcp.gallery.disk import Disk
+from wan_mcp.storage.disk import Disk
 
 GIB = 1 << 30
 

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from wan_mcp.doctor.apart import run_apart
-from wan_mcp.gallery.disk import Disk
+from wan_mcp.storage.disk import Disk
 
 
 @pytest.fixture

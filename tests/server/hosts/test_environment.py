@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from wan_mcp.hosts.environment import Wishes, gather, lacks_key
-from wan_mcp_tools.shared.errors import RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 KEY = "DASHSCOPE_API_KEY"
 NONE = Wishes()

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from wan_mcp.hosts.files import read_config, replace_config, write_secret
-from wan_mcp_tools.shared.errors import StorageError
+from wan_mcp_tools.domain.errors import StorageError
 
 NOW = datetime(2026, 11, 22, 12, 30, 45, tzinfo=UTC)
 posix = pytest.mark.skipif(os.name != "posix", reason="permission bits and links are as on POSIX")

@@ -23,7 +23,7 @@ from wan_mcp.hosts import (
     propose,
     propose_removal,
 )
-from wan_mcp_tools.shared.errors import MissingKeyError, SettingsError, StorageError
+from wan_mcp_tools.domain.errors import MissingKeyError, SettingsError, StorageError
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)
 NO_WISH = Wishes()

@@ -3,9 +3,9 @@
 import pytest
 
 from fakes.orders import LEASE, LONGEST, OPEN, accepted, claim, placed, sent
-from wan_mcp.ledger import ImageRecord, ImageState, Origin, Slot, Stage
-from wan_mcp_tools.shared.errors import LedgerError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import ImageState, OrderImage, Origin, Slot, Stage
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 LOST = {"stage": Stage.LOST, "status": TaskStatus.SUBMIT_UNKNOWN, "error_code": "AnswerLost", "lost_at": 2.0}
 GIVEN_UP = {"stage": Stage.CLOSED, "status": TaskStatus.SUBMIT_UNKNOWN, "error_code": "AnswerLost"}
@@ -102,7 +102,7 @@ async def test_an_id_that_another_row_has_moves_to_its_order_with_all_that_is_kn
     order = await sent(ledger)
     adopted = await adopt(ledger)
     [adopted] = await ledger.claim("other", lease=LEASE, limit=1, longest_lease=LONGEST)
-    staged = ImageRecord(1, ImageState.STAGED, url="http://image", path="/pictures/a.png", sha256="00", bytes=5)
+    staged = OrderImage(1, ImageState.STAGED, url="http://image", path="/pictures/a.png", sha256="00", bytes=5)
     await ledger.advance(
         adopted,
         {"status": TaskStatus.SUCCEEDED, "duration": 9.5, "actual_prompt": "a shop", "finished_at": 7.0},
@@ -170,7 +170,7 @@ async def test_a_second_id_that_has_a_row_keeps_it(ledger):
 
 async def test_an_answer_without_an_id_brings_its_images(ledger):
     order = await sent(ledger, protocol="sync", images=2)
-    images = [ImageRecord(index, ImageState.WAITING, url=f"http://image/{index}") for index in (1, 2)]
+    images = [OrderImage(index, ImageState.WAITING, url=f"http://image/{index}") for index in (1, 2)]
     named = await answer(ledger, order, None, images=images)
 
     assert (named.task_id, named.best_id, named.stage) == (None, order.local_id, Stage.OPEN)
@@ -183,7 +183,7 @@ async def test_a_late_answer_without_an_id_opens_an_order_that_was_given_up(ledg
     clock.advance(LEASE)
     [taken] = await ledger.claim("other", lease=LEASE, limit=1, longest_lease=LONGEST)
     await ledger.advance(taken, GIVEN_UP)
-    image = ImageRecord(1, ImageState.WAITING, url="http://image/1")
+    image = OrderImage(1, ImageState.WAITING, url="http://image/1")
     await answer(ledger, order, None, images=[image])
 
     [again] = await ledger.claim("third", lease=LEASE, limit=1, longest_lease=LONGEST)

@@ -5,9 +5,9 @@ import itertools
 import pytest
 
 from fakes.orders import accepted, placed
-from wan_mcp.ledger import ImageRecord, ImageState, Stage
-from wan_mcp_tools.shared.album import AlbumQuery, AlbumState
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import ImageState, OrderImage, Stage
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumState
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 KINDS = (AlbumState.OPEN, AlbumState.SAVED, AlbumState.FAILED, AlbumState.CANCELED)
 
@@ -69,7 +69,7 @@ async def test_pages_of_orders_of_one_moment_lose_and_repeat_nothing(ledger):
 
 async def test_a_survey_counts_orders_and_saved_images_and_names_what_there_is(ledger):
     order = await accepted(ledger, "one", region="beijing", model="wan2.7-image")
-    images = [ImageRecord(1, ImageState.SAVED, path="/a.png"), ImageRecord(2, ImageState.FAILED, code="x")]
+    images = [OrderImage(1, ImageState.SAVED, path="/a.png"), OrderImage(2, ImageState.FAILED, code="x")]
     await ledger.advance(order, {"status": TaskStatus.SUCCEEDED, "stage": Stage.CLOSED}, images)
     await placed(ledger)
 

@@ -7,8 +7,8 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.orders import place, placed
 from wan_mcp.ledger import SqliteLedger, Stage
-from wan_mcp_tools.shared.errors import DailyLimitError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.errors import DailyLimitError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 HOUR, DAY = 3600.0, 86_400.0
 

@@ -16,9 +16,9 @@ import pytest
 from fakes.orders import OPEN, accepted, claim, new_order, place, placed, sent
 from fakes.rivals import Rivals
 from wan_mcp.clock import SystemClock
-from wan_mcp.ledger import ImageRecord, ImageState, Limit, SqliteLedger, Stage
-from wan_mcp_tools.shared.errors import LedgerError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import ImageState, Limit, OrderImage, SqliteLedger, Stage
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 posix = pytest.mark.skipif(os.name == "nt", reason="needs POSIX")
 
@@ -230,13 +230,13 @@ async def test_an_answer_is_recorded_even_when_its_orders_row_went_with_the_file
 
 async def test_an_order_under_way_is_written_down_again_with_its_images_when_the_folder_is_gone(ledger, path):
     order = await accepted(ledger, "task")
-    waiting = [ImageRecord(index, ImageState.WAITING, url=f"http://image/{index}") for index in (1, 2)]
+    waiting = [OrderImage(index, ImageState.WAITING, url=f"http://image/{index}") for index in (1, 2)]
     order = await ledger.advance(order, {"status": TaskStatus.SUCCEEDED, "notes": ("kept",)}, waiting)
     for entry in path.parent.iterdir():
         entry.unlink()
     path.parent.rmdir()
 
-    saved = ImageRecord(2, ImageState.SAVED, path="/pictures/2.png")
+    saved = OrderImage(2, ImageState.SAVED, path="/pictures/2.png")
     again = await ledger.advance(order, {}, [saved])
     assert (again.task_id, again.notes, again.images) == ("task", ("kept",), (waiting[0], saved))
 

@@ -15,7 +15,7 @@ import pytest
 from fakes.orders import place, sent
 from wan_mcp.ledger import Stage
 from wan_mcp.ledger.examining import examine_ledger
-from wan_mcp_tools.shared.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError
 
 
 async def look(path, clock, **words):

@@ -3,8 +3,8 @@
 import pytest
 
 from fakes.orders import OPEN, accepted, placed, sent
-from wan_mcp.ledger import ImageRecord, ImageState, Stage
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import ImageState, OrderImage, Stage
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 DONE = {"stage": Stage.CLOSED, "status": TaskStatus.SUCCEEDED}
 
@@ -12,8 +12,8 @@ DONE = {"stage": Stage.CLOSED, "status": TaskStatus.SUCCEEDED}
 async def test_an_order_comes_back_as_it_was_written(ledger):
     order = await accepted(ledger, "task")
     images = (
-        ImageRecord(1, ImageState.SAVED, path="/pictures/花.png", width=1280, height=720, bytes=5, sha256="ab"),
-        ImageRecord(2, ImageState.UNSAVED, url="http://image/2", code="Storage", message="The disk is full."),
+        OrderImage(1, ImageState.SAVED, path="/pictures/花.png", width=1280, height=720, bytes=5, sha256="ab"),
+        OrderImage(2, ImageState.UNSAVED, url="http://image/2", code="Storage", message="The disk is full."),
     )
     written = await ledger.advance(order, {"notes": ("one", "zwei — 三"), "expires_at": 5.5}, images)
 
@@ -24,10 +24,10 @@ async def test_an_order_comes_back_as_it_was_written(ledger):
 
 async def test_an_image_is_written_in_the_place_of_the_one_with_its_number(ledger):
     order = await accepted(ledger, "task")
-    order = await ledger.advance(order, {}, [ImageRecord(1, ImageState.WAITING, url="http://image/1")])
-    order = await ledger.advance(order, {}, [ImageRecord(1, ImageState.SAVED, path="/pictures/a.png")])
+    order = await ledger.advance(order, {}, [OrderImage(1, ImageState.WAITING, url="http://image/1")])
+    order = await ledger.advance(order, {}, [OrderImage(1, ImageState.SAVED, path="/pictures/a.png")])
 
-    assert order.images == (ImageRecord(1, ImageState.SAVED, path="/pictures/a.png"),)
+    assert order.images == (OrderImage(1, ImageState.SAVED, path="/pictures/a.png"),)
 
 
 async def test_a_column_that_does_not_exist_is_a_mistake_of_the_caller(ledger):

@@ -1,11 +1,11 @@
 """What a search finds may be wrong: it never takes a task from another order, and never does half of its work."""
 
 from fakes.orders import LEASE, LONGEST, OPEN, accepted, claim, sent
-from wan_mcp.ledger import ImageRecord, ImageState, Origin, Stage
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import ImageState, OrderImage, Origin, Stage
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 LOST = {"stage": Stage.LOST, "status": TaskStatus.SUBMIT_UNKNOWN, "lost_at": 2.0}
-SAVED = ImageRecord(1, ImageState.SAVED, path="/pictures/a.png", sha256="00")
+SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png", sha256="00")
 
 
 async def lost(ledger, **words):

@@ -3,8 +3,8 @@
 from fakes.orders import EASY, LEASE, LONGEST, OPEN, accepted, claim, placed, sent
 from fakes.rivals import Rivals
 from wan_mcp.clock import SystemClock
-from wan_mcp.ledger import Dispatch, ImageRecord, ImageState, SqliteLedger, Stage
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import Dispatch, ImageState, OrderImage, SqliteLedger, Stage
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 async def test_only_an_order_whose_lease_is_over_is_claimed(ledger, clock):
@@ -39,7 +39,7 @@ async def test_a_former_owner_can_write_nothing_more(ledger, clock):
     order = await accepted(ledger, "task", owner="me")
     clock.advance(LEASE)
     [taken] = await ledger.claim("other", lease=LEASE, limit=10, longest_lease=LONGEST)
-    image = ImageRecord(1, ImageState.SAVED, path="/pictures/late.png")
+    image = OrderImage(1, ImageState.SAVED, path="/pictures/late.png")
 
     assert await ledger.advance(order, {"status": TaskStatus.FAILED}, [image]) is None
     assert await ledger.get(order.local_id) == taken

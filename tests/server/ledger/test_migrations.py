@@ -7,11 +7,11 @@ import pytest
 
 from fakes.orders import OPEN, accepted, claim, place, sent
 from fakes.rivals import Rivals
-from wan_mcp.ledger import ImageRecord, ImageState, SqliteLedger
+from wan_mcp.ledger import ImageState, OrderImage, SqliteLedger
 from wan_mcp.ledger.connection import Connection
 from wan_mcp.ledger.migrations import MIGRATIONS
-from wan_mcp_tools.shared.errors import LedgerError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 NEWEST = max(MIGRATIONS)
 NEXT = (
@@ -103,11 +103,11 @@ async def test_a_file_of_a_newer_release_is_refused_politely_and_left_alone(ledg
 
 async def test_a_window_of_an_older_release_goes_on_beside_a_newer_one(ledger, path, clock):
     order = await accepted(ledger, "task")
-    await ledger.advance(order, {}, [ImageRecord(1, ImageState.WAITING, url="http://image")])
+    await ledger.advance(order, {}, [OrderImage(1, ImageState.WAITING, url="http://image")])
     run(path, *NEXT, f"PRAGMA user_version = {NEWEST + 1}")
     run(path, "UPDATE orders SET colour = 'blue'")
 
-    later = await ledger.advance(order, {"status": TaskStatus.SUCCEEDED}, [ImageRecord(2, ImageState.WAITING)])
+    later = await ledger.advance(order, {"status": TaskStatus.SUCCEEDED}, [OrderImage(2, ImageState.WAITING)])
     assert [image.index for image in later.images] == [1, 2]
     assert not (await place(ledger)).joined
     assert len(await ledger.page(status=None, limit=9, before=None)) == 2

@@ -8,8 +8,8 @@ import pytest
 from fakes.orders import OPEN, claim, new_order, place, placed, sent
 from fakes.rivals import Rivals
 from wan_mcp.ledger import Stage
-from wan_mcp_tools.shared.errors import DailyLimitError
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.errors import DailyLimitError
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 DAY = 86_400.0
 REFUSED = {"stage": Stage.CLOSED, "status": TaskStatus.FAILED, "error_code": "InvalidParameter"}

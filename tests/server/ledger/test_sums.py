@@ -7,12 +7,12 @@ import pytest
 
 from fakes.clock import FakeClock
 from fakes.orders import accepted, placed, sent
-from wan_mcp.ledger import ImageRecord, ImageState, Origin, Stage
-from wan_mcp_tools.shared.costs import ImageCount
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp.ledger import ImageState, OrderImage, Origin, Stage
+from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 DONE = {"stage": Stage.CLOSED, "status": TaskStatus.SUCCEEDED}
-SAVED = ImageRecord(1, ImageState.SAVED, path="/pictures/a.png")
+SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png")
 
 
 def day_of(clock: FakeClock) -> date:
@@ -36,21 +36,21 @@ async def test_an_empty_ledger_has_none(ledger) -> None:
 )
 async def test_an_image_that_the_service_made_is_charged_whether_it_is_saved_or_not(ledger, clock, state) -> None:
     order = await accepted(ledger, "task", images=1)
-    await ledger.advance(order, {"status": TaskStatus.SUCCEEDED}, [ImageRecord(1, state, url="https://x")])
+    await ledger.advance(order, {"status": TaskStatus.SUCCEEDED}, [OrderImage(1, state, url="https://x")])
     assert await counts(ledger, clock) == [(1, 0, 0, 0)]
 
 
 async def test_an_image_that_the_service_did_not_make_is_not_charged(ledger, clock) -> None:
     order = await accepted(ledger, "task", images=3)
-    failed = ImageRecord(2, ImageState.FAILED, code="DataInspectionFailed", message="No.")
-    missing = ImageRecord(3, ImageState.FAILED, code="NotDelivered", message="No.")
+    failed = OrderImage(2, ImageState.FAILED, code="DataInspectionFailed", message="No.")
+    missing = OrderImage(3, ImageState.FAILED, code="NotDelivered", message="No.")
     await ledger.advance(order, DONE, [SAVED, failed, missing])
     assert await counts(ledger, clock) == [(1, 0, 0, 0)]
 
 
 async def test_an_image_whose_link_died_was_charged(ledger, clock) -> None:
     order = await accepted(ledger, "task")
-    gone = ImageRecord(1, ImageState.FAILED, code="Expired", message="The link is over.")
+    gone = OrderImage(1, ImageState.FAILED, code="Expired", message="The link is over.")
     await ledger.advance(order, {"stage": Stage.CLOSED, "status": TaskStatus.EXPIRED}, [gone])
     assert await counts(ledger, clock) == [(1, 0, 0, 0)]
 
@@ -91,7 +91,7 @@ async def test_what_was_found_at_the_service_is_counted_apart(ledger, clock, ori
     order = await ledger.adopt(
         local_id="local-a", task_id="theirs", origin=origin, region="singapore", account="account", changes=changes
     )
-    await ledger.advance(order, DONE, [SAVED, ImageRecord(2, ImageState.SAVED, path="/pictures/b.png")])
+    await ledger.advance(order, DONE, [SAVED, OrderImage(2, ImageState.SAVED, path="/pictures/b.png")])
     assert await counts(ledger, clock) == [(0, 0, 0, 2)]
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from fakes.orders import EASY, LEASE, placed, sent
 from fakes.rivals import Rivals
-from wan_mcp.ledger import Dispatch, Limit, OrderRecord, Slot, SqliteLedger, Stage
+from wan_mcp.ledger import Dispatch, Limit, Order, Slot, SqliteLedger, Stage
 
 SLOT = Slot("create/singapore/account/wan2.6-t2i", 6.0)
 ONE = Limit("create/singapore/wan2.6-t2i", 1.0)
@@ -76,7 +76,7 @@ async def test_beginning_to_send_marks_the_order_and_takes_slot_and_turn(ledger,
     order = await placed(ledger)
     begun = await ledger.begin_sending(order, Dispatch(SLOT, ONE, -1.25))
 
-    assert isinstance(begun, OrderRecord)
+    assert isinstance(begun, Order)
     assert (begun.stage, begun.sent_at, begun.clock_offset) == (Stage.SENDING, clock.now(), -1.25)
     assert not await ledger.take_slot(SLOT, "somebody else")
     assert await ledger.turn(ONE) == near(1.0)
@@ -102,7 +102,7 @@ async def test_who_waits_for_a_turn_takes_no_slot(ledger, clock):
 
     await ledger.leave_slot(SLOT, "somebody else")
     clock.advance(0.75)
-    assert isinstance(await begin(ledger, second, limit=ONE), OrderRecord)
+    assert isinstance(await begin(ledger, second, limit=ONE), Order)
 
 
 async def test_an_order_is_sent_once(ledger):
@@ -201,7 +201,7 @@ async def test_a_clock_that_was_set_back_an_hour_does_not_hold_anybody_up(ledger
     assert await ledger.turn(ONE) == 0
     assert await ledger.turn(ONE) == near(1.0)
     assert await ledger.turn(QUERIES) == 0
-    assert isinstance(await begin(ledger, order), OrderRecord)
+    assert isinstance(await begin(ledger, order), Order)
 
 
 async def test_the_service_is_still_heard_after_the_clock_was_set_back(ledger, clock):

@@ -8,7 +8,7 @@ import pytest
 from fakes.orders import accepted, place, placed
 from wan_mcp.ledger import Stage
 from wan_mcp.ledger.liveness import is_gone, new_owner
-from wan_mcp_tools.shared.tasks import TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 SAME = {"fingerprint": "the same"}
 DAY = 86_400.0

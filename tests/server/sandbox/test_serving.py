@@ -125,7 +125,15 @@ def test_the_sandbox_stands_alone_and_loads_nothing_heavy():
     )
     loaded = set(result.stdout.split())
     assert "wan_mcp.sandbox.service" in loaded
-    for name in ("httpx", "PIL", "uvicorn", "mcp", "sqlite3", "wan_mcp.remote", "wan_mcp_tools.shared.catalogue"):
+    for name in (
+        "httpx",
+        "PIL",
+        "uvicorn",
+        "mcp",
+        "sqlite3",
+        "wan_mcp.dashscope",
+        "wan_mcp_tools.catalogue.catalogue",
+    ):
         assert not [module for module in loaded if module == name or module.startswith(name + ".")]
 
 

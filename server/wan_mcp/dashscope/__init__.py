@@ -1,0 +1,25 @@
+"""The service's client. It knows the wire and nothing of the ledger, the image files or the tools."""
+
+from wan_mcp.dashscope.client import DashScope
+from wan_mcp.dashscope.retries import next_delay
+from wan_mcp.dashscope.values import (
+    CreateOrder,
+    ListedTask,
+    RemoteImage,
+    Sink,
+    TaskAnswer,
+    TaskListing,
+    Timeouts,
+)
+
+__all__ = [
+    "CreateOrder",
+    "DashScope",
+    "ListedTask",
+    "RemoteImage",
+    "Sink",
+    "TaskAnswer",
+    "TaskListing",
+    "Timeouts",
+    "next_delay",
+]

@@ -1,0 +1,158 @@
+"""Where a region's calls go, and what every call carries."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta, timezone
+from typing import TYPE_CHECKING
+from urllib.parse import quote, urlencode
+
+from pydantic import SecretStr
+
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import MissingKeyError, RequestRefusedError, SettingsError
+
+if TYPE_CHECKING:
+    from wan_mcp.settings import RegionAccess
+
+SANDBOX_HOST = "sandbox.invalid"
+SANDBOX_BASE_URL = f"http://{SANDBOX_HOST}/api/v1"
+PROBE_TASK_ID = "00000000-0000-0000-0000-000000000000"
+"""No task has this id. Asking for it costs nothing and tells whether the region takes the key."""
+
+# Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference
+_PATHS: Mapping[WireProtocol, str] = {
+    WireProtocol.SYNC: "services/aigc/multimodal-generation/generation",
+    WireProtocol.ASYNC: "services/aigc/image-generation/generation",
+    WireProtocol.LEGACY: "services/aigc/text2image/image-synthesis",
+}
+# The list's times carry no zone; the service's own samples are on Chinese time.
+_LIST_ZONE = timezone(timedelta(hours=8))
+_TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
+_KEY = re.compile(r"[\x21-\x7e]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """
+    One region, ready to be called.
+
+    `base_url` ends in `/api/v1`. `workspace_id` is set only where the host does not name the workspace already.
+    """
+
+    region: str
+    base_url: str
+    key: SecretStr
+    key_setting: str
+    workspace_id: str | None = None
+    in_process: bool = False
+
+
+def find_endpoint(access: "Mapping[str, RegionAccess]", region: str) -> Endpoint:
+    """
+    Find how a region is reached.
+
+    Raises:
+        SettingsError: the region is not set up, or has no address without a workspace.
+        MissingKeyError: the region has no key.
+    """
+    entry = access.get(region)
+    if entry is None:
+        names = ", ".join(access) or "none"
+        raise SettingsError(f"The region {region} is not set up.", f"Regions that are: {names}.")
+    if entry.problem is not None:
+        raise SettingsError(entry.problem)
+    if entry.in_process:
+        base_url, key = entry.base_url or SANDBOX_BASE_URL, entry.api_key or SecretStr("sk-sandbox")
+    else:
+        base_url, key = _base_url(entry), _key(entry)
+    base_url = base_url.rstrip("/")
+    return Endpoint(region, base_url, key, entry.key_setting, _workspace(entry, base_url), entry.in_process)
+
+
+def _base_url(entry: "RegionAccess") -> str:
+    if entry.base_url is None:
+        raise SettingsError(
+            f"The region {entry.region} has no address that all accounts share.",
+            f"Set DASHSCOPE_WORKSPACE_ID_{entry.region.upper()} to the id of your workspace there.",
+        )
+    return entry.base_url
+
+
+def _key(entry: "RegionAccess") -> SecretStr:
+    if entry.api_key is None or not entry.api_key.get_secret_value():
+        raise MissingKeyError(
+            f"There is no key for the region {entry.region}.",
+            f"Set {entry.key_setting} to a key of that region; region sandbox needs none, but draws placeholders.",
+        )
+    if not _KEY.fullmatch(entry.api_key.get_secret_value()):
+        raise SettingsError(
+            f"The key in {entry.key_setting} has characters that no key has (a blank, a line break).",
+            f"Copy the key again into {entry.key_setting}.",
+        )
+    return entry.api_key
+
+
+def _workspace(entry: "RegionAccess", base_url: str) -> str | None:
+    workspace = entry.workspace_id
+    named_by_host = bool(workspace) and f"//{workspace}.".lower() in base_url.lower()
+    return None if named_by_host else workspace or None
+
+
+def make_headers(endpoint: Endpoint, protocol: WireProtocol | None = None) -> dict[str, str]:
+    """Give the headers of a call, without the key; `protocol` is that of an order and None for other calls."""
+    headers = {"Accept": "application/json"}
+    if endpoint.workspace_id:
+        headers["X-DashScope-WorkSpace"] = endpoint.workspace_id
+    if protocol is not None:
+        headers["Content-Type"] = "application/json"
+    if protocol in (WireProtocol.ASYNC, WireProtocol.LEGACY):
+        headers["X-DashScope-Async"] = "enable"
+    return headers
+
+
+def create_url(endpoint: Endpoint, protocol: WireProtocol) -> str:
+    """Give the address that takes orders by this protocol."""
+    return f"{endpoint.base_url}/{_PATHS[protocol]}"
+
+
+def task_url(endpoint: Endpoint, task_id: str, action: str = "") -> str:
+    """
+    Give the address of a task, or of an action on it.
+
+    Raises:
+        RequestRefusedError: the id cannot be a task's, so that it must not become part of an address.
+    """
+    if not _TASK_ID.fullmatch(task_id):
+        raise RequestRefusedError(f"{task_id[:80]!r} is not a task id.", "Use a task id as it was answered.")
+    return f"{endpoint.base_url}/tasks/{quote(task_id, safe='')}{action}"
+
+
+def is_task_id(text: str) -> bool:
+    """Tell whether a text can be a task's id."""
+    return _TASK_ID.fullmatch(text) is not None
+
+
+def list_url(
+    endpoint: Endpoint,
+    *,
+    start: float | None,
+    end: float | None,
+    filters: Mapping[str, str | None],
+    page_no: int,
+    page_size: int,
+) -> str:
+    """Give the address of one page of the service's list; `start` and `end` are seconds since 1970."""
+    query: dict[str, str] = {}
+    if start is not None:
+        query["start_time"] = _stamp(math.floor(start))
+    if end is not None:
+        query["end_time"] = _stamp(math.ceil(end))
+    query |= {name: value for name, value in filters.items() if value is not None}
+    query |= {"page_no": str(page_no), "page_size": str(page_size)}
+    return f"{endpoint.base_url}/tasks/?{urlencode(query)}"
+
+
+def _stamp(seconds: int) -> str:
+    return datetime.fromtimestamp(seconds, _LIST_ZONE).strftime("%Y%m%d%H%M%S")

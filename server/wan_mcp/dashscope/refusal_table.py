@@ -1,0 +1,255 @@
+"""
+What the service's codes mean, in our words.
+
+`{region}`, `{model}` and `{setting}` stand for the region's name, the model's id and the variable that holds the key.
+Codes are compared in lower case without punctuation, because the service spells one code in several ways.
+Source: https://help.aliyun.com/zh/model-studio/error-code
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from wan_mcp_tools.domain.errors import (
+    AccessDeniedError,
+    BillingError,
+    ContentRefusedError,
+    KeyRefusedError,
+    ModelNotFoundError,
+    NotCancelableError,
+    ParameterRefusedError,
+    QuotaError,
+    ServiceDownError,
+    ServiceError,
+    ThrottledError,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """
+    One meaning: the class that is raised, what happened, and what to do.
+
+    `quotes` adds the service's own sentence, where the code alone does not say what is wrong.
+    """
+
+    kind: type[ServiceError]
+    message: str
+    advice: str
+    quotes: bool = False
+
+
+def normalize(code: str) -> str:
+    """Bring the spellings of one code together: `InvalidApiKey` and `invalid_api_key` are the same."""
+    return "".join(sign for sign in code.lower() if sign not in "._- ")
+
+
+_KEY = Refusal(
+    KeyRefusedError,
+    "The key in {setting} is refused in the region {region}: it is a wrong key, or a key of another region.",
+    "A key works in one region only. Put a key of {region} into {setting}, or choose the region that the key is of.",
+)
+_WORKSPACE_KEY = Refusal(
+    KeyRefusedError,
+    "The key in {setting} is refused in the region {region}: it does not belong to the workspace that was addressed.",
+    "Use a key of that workspace, or correct DASHSCOPE_WORKSPACE_ID.",
+)
+_ACCESS = Refusal(
+    AccessDeniedError,
+    "The key in {setting} may not use {model} in the region {region}.",
+    "Allow it in the Model Studio console of that region, or choose another model.",
+)
+_WORKSPACE = Refusal(
+    AccessDeniedError,
+    "The key in {setting} has no access to the workspace that was addressed in the region {region}.",
+    "Correct DASHSCOPE_WORKSPACE_ID, or use a key of that workspace.",
+)
+_UNPURCHASED = Refusal(
+    AccessDeniedError,
+    "The account has not activated Model Studio in the region {region}.",
+    "Activate it in the Model Studio console, then order again.",
+)
+_QUOTA = Refusal(
+    QuotaError,
+    "The quota of {model} is used up for this account in the region {region}.",
+    "Raise the quota in the Model Studio console, or choose another model. Trying again soon does not help.",
+)
+_FREE_TIER = Refusal(
+    QuotaError,
+    "The free quota of {model} is used up, and the account is set to use nothing but free quota.",
+    'Switch off "free tier only" in the console of {region} to go on for money, or choose another model.',
+)
+_ARREARS = Refusal(
+    BillingError,
+    "The account is in arrears, and the service refuses it.",
+    "Stop ordering until the account's bill is paid.",
+)
+_PURCHASE = Refusal(
+    BillingError,
+    "The account has not bought what {model} needs in the region {region}.",
+    "Buy or activate it in the Model Studio console; until then orders are refused.",
+)
+_INSPECTION = Refusal(
+    ContentRefusedError,
+    "The service's content inspection refused the words of the order.",
+    "Rephrase the prompt. The same words will be refused again.",
+)
+PICTURE_INSPECTION = Refusal(
+    ContentRefusedError,
+    "The service's content inspection refused the finished picture.",
+    "Rephrase the prompt, or order again with another seed.",
+)
+_PROPERTY = Refusal(
+    ContentRefusedError,
+    "The service suspects that the order touches somebody's rights (a brand, a character, a work).",
+    "The suspicion may come from the rewritten prompt: order again with prompt_extend=false, or rephrase.",
+)
+_OWN_RULES = Refusal(
+    ContentRefusedError,
+    "A content rule that the account itself has set refused the words of the order.",
+    "Rephrase the prompt, or change the rule in the Model Studio console.",
+)
+MODEL = Refusal(
+    ModelNotFoundError,
+    "The region {region} does not offer {model} to the key in {setting}.",
+    "The model does not exist there, or the key has no access to it: choose another model or another region.",
+)
+_NOWHERE = Refusal(
+    ServiceError,
+    "The region {region} knows nothing at the address that was called.",
+    "If DASHSCOPE_HTTP_BASE_URL is set, check it: it must end in /api/v1.",
+)
+PAIRING = Refusal(
+    AccessDeniedError,
+    "The region {region} does not take orders for {model} by this protocol.",
+    "Switch WAN_MCP_PROTOCOL between async and sync, or choose another model or region.",
+)
+WRONG_ENDPOINT = Refusal(
+    ParameterRefusedError,
+    "The region {region} does not take {model} at this address: model and protocol do not fit together.",
+    "Choose another model; for one of WAN_MCP_EXTRA_MODELS correct its protocol.",
+)
+_PARAMETER = Refusal(
+    ParameterRefusedError, "The service refused a parameter of the order.", "Correct it and order again.", quotes=True
+)
+_BODY = Refusal(
+    ParameterRefusedError,
+    "The service could not use the order as it was sent.",
+    "Shorten or simplify the order and try again.",
+    quotes=True,
+)
+_INPUT_ADDRESS = Refusal(
+    ParameterRefusedError,
+    "The service could not fetch a file that the order points to.",
+    "Make it reachable and order again.",
+)
+_RUSH = Refusal(
+    ThrottledError,
+    "The account sends requests to the region {region} faster than the service allows.",
+    "Wait a little and try again.",
+)
+_NOT_PENDING = Refusal(
+    NotCancelableError,
+    "The task is no longer waiting, so it cannot be cancelled.",
+    "Ask for its state; a task that runs will end and be collected.",
+)
+_TROUBLE = Refusal(ServiceDownError, "The service in the region {region} had trouble of its own.", "")
+_TOO_SLOW = Refusal(ServiceDownError, "The service in the region {region} ran out of time.", "")
+_CAPACITY = Refusal(ServiceDownError, "There is no capacity left for {model} in the region {region} just now.", "")
+_REWRITE = Refusal(
+    ServiceDownError,
+    "The service failed to rewrite the prompt.",
+    "With prompt_extend=false it is not rewritten.",
+)
+
+_MEANINGS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
+    (_KEY, ("InvalidApiKey", "IncorrectApiKey", "Unauthorized", "authentication_error")),
+    (_WORKSPACE_KEY, ("NotAuthorized",)),
+    (_ACCESS, ("AccessDenied", "Model.AccessDenied", "App.AccessDenied", "permission_denied")),
+    (_WORKSPACE, ("Workspace.AccessDenied", "Endpoint.AccessDenied", "WorkSpaceNotFound")),
+    (_UNPURCHASED, ("AccessDenied.Unpurchased",)),
+    (_QUOTA, ("Throttling.AllocationQuota", "insufficient_quota", "AllocationQuota")),
+    (_FREE_TIER, ("AllocationQuota.FreeTierOnly",)),
+    (_ARREARS, ("Arrearage", "PrepaidBillOverdue", "PostpaidBillOverdue")),
+    (_PURCHASE, ("CommodityNotPurchased",)),
+    (_INSPECTION, ("DataInspectionFailed", "InvalidParameter.DataInspection", "DataInspection")),
+    (_PROPERTY, ("IPInfringementSuspect",)),
+    (_OWN_RULES, ("FaqRuleBlocked", "CustomRoleBlocked")),
+    (MODEL, ("ModelNotFound", "model_not_supported", "ModelNotExist")),
+    (_NOWHERE, ("NotFound",)),
+    (_PARAMETER, ("InvalidParameter", "invalid_parameter_error", "invalid_request_error", "InvalidSize")),
+    (
+        _BODY,
+        (
+            "BadRequest",
+            "BadRequest.EmptyInput",
+            "BadRequest.EmptyModel",
+            "BadRequest.EmptyParameters",
+            "BadRequest.IllegalInput",
+            "BadRequest.TooLarge",
+        ),
+    ),
+    (
+        _INPUT_ADDRESS,
+        ("InvalidURL", "InvalidURL.ConnectionRefused", "InvalidURL.Timeout", "BadRequest.InputDownloadFailed"),
+    ),
+    (
+        _RUSH,
+        (
+            "Throttling",
+            "Throttling.RateQuota",
+            "Throttling.BurstRate",
+            "Throttling.Concurrency",
+            "LimitRequests",
+            "limit_burst_rate",
+            "rate_limit_exceeded",
+            "TooManyRequests",
+        ),
+    ),
+    (_NOT_PENDING, ("UnsupportedOperation",)),
+    (
+        _TROUBLE,
+        (
+            "InternalError",
+            "InternalError.Algo",
+            "InternalError.Upload",
+            "InternalError.FileUpload",
+            "internal_server_error",
+            "SystemError",
+            "ModelServiceFailed",
+        ),
+    ),
+    (_TOO_SLOW, ("InternalError.Timeout", "RequestTimeOut", "ResponseTimeout")),
+    (_CAPACITY, ("ModelServingError", "ModelUnavailable", "ServiceUnavailable")),
+    (_REWRITE, ("RewriteFailed",)),
+)
+
+BY_CODE: Mapping[str, Refusal] = {normalize(code): refusal for refusal, codes in _MEANINGS for code in codes}
+
+_LONGEST_CODE = 64
+
+
+def is_known(code: str) -> bool:
+    """Say whether a code is one of the table's, in any of its spellings."""
+    return len(code) <= _LONGEST_CODE and normalize(code.strip()) in BY_CODE
+
+
+UNKNOWN = Refusal(
+    ServiceError,
+    "The service refused and named no reason.",
+    "Rephrase or simplify the order, or choose another model.",
+    quotes=True,
+)
+TROUBLE = _TROUBLE
+QUOTA = _QUOTA
+
+BY_STATUS: Mapping[int, Refusal] = {
+    400: _BODY,
+    401: _KEY,
+    402: _ARREARS,
+    403: _ACCESS,
+    404: _NOWHERE,
+    413: _BODY,
+    415: _BODY,
+    422: _BODY,
+    429: _RUSH,
+}

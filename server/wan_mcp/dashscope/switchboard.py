@@ -1,0 +1,73 @@
+"""Opens connections when they are first needed, off the event loop, and closes them."""
+
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import anyio.to_thread
+
+from wan_mcp_tools.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    import httpx
+
+    from wan_mcp.dashscope.connections import Connections
+    from wan_mcp.dashscope.proxies import Proxies
+
+
+class Switchboard:
+    """
+    The connections of one client: to the network, and to the sandbox inside this process.
+
+    `transport` takes the place of both.
+    """
+
+    def __init__(
+        self,
+        *,
+        sandbox: Callable[[], Any] | None,
+        transport: "httpx.AsyncBaseTransport | None",
+        proxies: "Proxies",
+    ) -> None:
+        self._sandbox = sandbox
+        self._transport = transport
+        self._proxies = proxies
+        self._lock = anyio.Lock()
+        self._opened: dict[bool, Connections] = {}
+
+    async def connect(self, *, in_process: bool) -> "Connections":
+        """
+        Give the connections to the network, or to the sandbox inside this process.
+
+        Raises:
+            SettingsError: there is no sandbox inside this process.
+        """
+        async with self._lock:
+            if in_process not in self._opened:
+                self._opened[in_process] = await anyio.to_thread.run_sync(self._open, in_process)
+            return self._opened[in_process]
+
+    async def aclose(self) -> None:
+        """Close every connection; the next call opens new ones."""
+        async with self._lock:
+            opened = list(self._opened.values())
+            self._opened.clear()
+        for connections in opened:
+            await connections.aclose()
+
+    def _open(self, in_process: bool) -> "Connections":
+        from wan_mcp.dashscope import connections  # noqa: PLC0415 - brings httpx, after start-up
+
+        for name in ("exchange", "images"):
+            # Loaded here, in a thread, so that the first call does not do it on the event loop.
+            importlib.import_module(f"wan_mcp.dashscope.{name}")
+
+        if self._transport is not None:
+            connections.quiet_loggers()
+            return connections.open_through(self._transport)
+        if not in_process:
+            return connections.open_network(self._proxies)
+        if self._sandbox is None:
+            raise SettingsError("There is no sandbox inside this process.", "Choose another region.")
+        return connections.open_inside(self._sandbox())

@@ -1,0 +1,134 @@
+"""What goes to the service and what comes back, as data."""
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.tasks import Problem, TaskStatus
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """
+    How long each phase of a call may take, in seconds.
+
+    `order` waits for the answer to an order by task, `sync_order` for one whose answer is the picture itself,
+    `call` for everything else. `image` is the longest silence between two pieces of an image, `image_total` the
+    longest single transfer of one; what came by then is kept and continued.
+    """
+
+    connect: float = 10.0
+    write: float = 30.0
+    pool: float = 10.0
+    order: float = 60.0
+    sync_order: float = 620.0
+    call: float = 30.0
+    image: float = 30.0
+    image_total: float = 900.0
+
+
+@dataclass(frozen=True, slots=True)
+class CreateOrder:
+    """
+    One order as the wire needs it: `model_id` is the id that this region knows the model by.
+
+    `size` is `W*H` in pixels, or `1K`, `2K`, `4K`; `n` counts images. None leaves a parameter out.
+    """
+
+    region: str
+    protocol: WireProtocol
+    model_id: str
+    prompt: str
+    size: str
+    n: int
+    negative_prompt: str | None = None
+    seed: int | None = None
+    prompt_extend: bool | None = None
+    watermark: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteImage:
+    """
+    One image of a task, `index` from 1.
+
+    With `url` it exists at the service. Without, it failed: `code` is the service's, `message` in our words. The
+    address is not shown when the object is printed, because it carries a signature.
+    """
+
+    index: int
+    url: str | None = field(default=None, repr=False)
+    code: str | None = None
+    message: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskAnswer:
+    """
+    What the service says of one task.
+
+    `task_id` is None for an order of the synchronous protocol, whose answer is already the picture. `problem` and
+    `error` tell why a task did not succeed, the latter with its class. `size` is `W*H`, `total` the images ordered,
+    `image_count` those that are billed, `duration` seconds from order to end, `served_at` the service's own clock
+    in seconds since 1970.
+    """
+
+    task_id: str | None
+    status: TaskStatus
+    images: tuple[RemoteImage, ...] = ()
+    problem: Problem | None = None
+    error: AppError | None = None
+    actual_prompt: str | None = None
+    orig_prompt: str | None = None
+    size: str | None = None
+    image_count: int | None = None
+    total: int | None = None
+    duration: float | None = None
+    request_id: str | None = None
+    served_at: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ListedTask:
+    """
+    One row of the service's list; times are seconds since 1970.
+
+    The list tells neither the prompt nor the images. `region` is the region that was asked.
+    """
+
+    task_id: str
+    status: TaskStatus
+    region: str
+    model_id: str | None = None
+    created_at: float | None = None
+    ended_at: float | None = None
+    request_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskListing:
+    """One page of the service's list; pages count from 1."""
+
+    tasks: tuple[ListedTask, ...]
+    page_no: int
+    total_pages: int
+    total: int | None = None
+    served_at: float | None = None
+
+
+class Sink(Protocol):
+    """Where the bytes of one image go. It outlives a transfer that broke off, so that the next one continues."""
+
+    @property
+    def size(self) -> int:
+        """How many bytes have been written."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """Append bytes."""
+        ...
+
+    async def restart(self) -> None:
+        """Forget what was written: back to zero bytes."""
+        ...

@@ -1,0 +1,177 @@
+"""Telling a caller how its call is doing, beside the work itself."""
+
+import logging
+import statistics
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import anyio
+
+from wan_mcp.ledger import Order
+from wan_mcp.orders.news import wait_first
+from wan_mcp.orders.parts import Parts
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.service import Report
+from wan_mcp_tools.domain.tasks import Problem, TaskStatus
+from wan_mcp_tools.domain.text import one_line
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_FIRST = 0.5
+"""Seconds from the call to the first report."""
+_LONGEST = 400
+"""Characters of a sentence."""
+_GUESS, _SANDBOX_GUESS = 60.0, 3.0
+"""
+Seconds that a task takes, as long as none was seen.
+
+Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference, which says one to two minutes.
+"""
+
+
+class Progress:
+    """
+    The progress of one call: seconds since it began, seconds expected in all, and a sentence.
+
+    The first report comes at once, further ones when something has changed, else every few seconds. They are sent by
+    a task of their own, so that neither a client that reads slowly nor a ledger that is locked holds up the work, nor
+    the work a report. Nothing is sent after the work has ended.
+    """
+
+    def __init__(self, parts: Parts, report: Report | None, first: str) -> None:
+        self._parts = parts
+        self._report = report
+        self._first = first
+        self._order: Order | None = None
+        self._shown = anyio.Event()
+        self._changed = anyio.Event()
+        self._started = parts.clock.monotonic()
+        self._told_at = 0.0
+        self._usual: Usual | None = None
+
+    async def beside(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do the work and tell of it meanwhile."""
+        if self._report is None:
+            return await work()
+        outcomes: list[T] = []
+        errors: list[Exception] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._learn)
+            group.start_soon(self._tell, self._report)
+            try:
+                outcomes.append(await work())
+            except Exception as error:  # noqa: BLE001 - raised again below, without the group around it
+                errors.append(error)
+            group.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
+        return outcomes[0]
+
+    def show(self, order: Order) -> None:
+        """Take the newest state of the order that the call is about."""
+        self._order = order
+        self._shown.set()
+        self._changed.set()
+
+    async def _tell(self, report: Report) -> None:
+        """Report until cancelled. A caller who cannot be told anything is no reason to end the work."""
+        due, told = _FIRST, ""
+        try:
+            while True:
+                await wait_first(self._parts.clock, self._changed.wait, due - self._gone())
+                self._changed = anyio.Event()
+                state = self._state()
+                # Before the first report there is nothing that a change could make wrong.
+                if self._gone() < due and (not told or state == told):
+                    continue
+                await self._send(report)
+                due, told = self._gone() + self._parts.timings.progress, state
+        except Exception:  # noqa: BLE001 - whatever a transport raises when its client has gone
+            _log.info("a caller could not be told of the progress", exc_info=True)
+
+    async def _send(self, report: Report) -> None:
+        order, gone = self._order, self._gone()
+        if gone <= self._told_at:
+            return
+        self._told_at = gone
+        if order is None:
+            await report(gone, None, self._first)
+            return
+        usual = self._usual or self._guess(order)
+        elapsed = max(0.0, self._parts.clock.now() - (order.accepted_at or order.created_at))
+        trouble = self._parts.news.trouble_of(order.local_id)
+        # What takes longer than usual still has a little before it.
+        left = max(usual.seconds - elapsed, self._parts.timings.progress)
+        await report(gone, gone + left, describe(order, elapsed, usual, trouble))
+
+    def _gone(self) -> float:
+        return self._parts.clock.monotonic() - self._started
+
+    def _state(self) -> str:
+        if self._order is None:
+            return self._first
+        trouble = self._parts.news.trouble_of(self._order.local_id)
+        named = self._order.task_id is not None
+        return f"{self._order.status} {named} {trouble.code if trouble else ''}"
+
+    async def _learn(self) -> None:
+        """Learn from earlier tasks of the kind. A report never waits for this: the ledger may be locked."""
+        await self._shown.wait()
+        order = self._order
+        if order is None:
+            return
+        try:
+            found = await self._parts.ledger.durations(order.region, order.model or "", order.images_ordered)
+        except LedgerError:
+            return
+        if found:
+            self._usual = Usual(statistics.median(found), is_known=True)
+
+    def _guess(self, order: Order) -> "Usual":
+        access = self._parts.settings.regions.get(order.region)
+        return Usual(_SANDBOX_GUESS if access is not None and access.in_process else _GUESS, is_known=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """How many seconds a task of the kind takes; `is_known` if that was seen here and is no guess."""
+
+    seconds: float
+    is_known: bool
+
+
+def describe(order: Order, elapsed: float, usual: Usual, trouble: Problem | None) -> str:
+    """Say in a sentence how an order is doing, `elapsed` seconds after it was placed or accepted."""
+    sentence = _describe_state(order, elapsed)
+    if order.status in (TaskStatus.PENDING, TaskStatus.RUNNING):
+        if elapsed > usual.seconds:
+            sentence += f", longer than the usual {usual.seconds:.0f} s" if usual.is_known else ""
+        else:
+            sentence += f", {'usually' if usual.is_known else 'perhaps'} about {usual.seconds:.0f} s in all"
+    if trouble is not None:
+        sentence += f". {trouble.message}"
+    return one_line(sentence, _LONGEST)
+
+
+def _describe_state(order: Order, elapsed: float) -> str:
+    several = order.images_ordered > 1
+    match order.status:
+        case TaskStatus.PENDING if order.task_id is None:
+            return f"Sending the order, {elapsed:.0f} s so far"
+        case TaskStatus.PENDING:
+            return f"In the queue of the service, {elapsed:.0f} s since the order"
+        case TaskStatus.RUNNING:
+            return f"The service draws, {elapsed:.0f} s since the order"
+        case TaskStatus.SUCCEEDED:
+            return (
+                "The pictures are drawn and are being saved" if several else "The picture is drawn and is being saved"
+            )
+        case TaskStatus.SUBMIT_UNKNOWN:
+            return f"The answer to the order was lost; looking for its task, {elapsed:.0f} s since the order"
+        case TaskStatus.UNKNOWN:
+            return "The service does not know the task at the moment; asking again"
+        case TaskStatus.FAILED | TaskStatus.CANCELED | TaskStatus.EXPIRED:
+            return "The task has ended"

@@ -1,0 +1,171 @@
+"""
+File names that Windows, macOS and Linux accept, from words in any script. Pure.
+
+Source of the Windows rules: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
+"""
+
+import re
+import unicodedata
+from datetime import UTC, datetime
+from hashlib import sha256
+from pathlib import PurePath
+
+from wan_mcp.storage.picture import EXTENSIONS
+from wan_mcp_tools.domain.errors import RequestRefusedError
+
+_SLUG_CHARACTERS = 40
+_SLUG_BYTES = 100
+_FILENAME_BYTES = 200
+"""File systems allow 255: the rest is for an index, a counter and an extension."""
+
+_SHORTEST_STEM = 8
+
+_FORBIDDEN = frozenset('<>:"/\\|?*')
+_DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
+_JOINERS = frozenset("\u200c\u200d")
+"""Format characters that spelling needs: Persian and Indic scripts, composed emoji."""
+
+_INVISIBLE_LETTERS = frozenset("\u115f\u1160\u3164\uffa0")
+_ALLOWED = (
+    f"Give a plain name of at most {_FILENAME_BYTES} bytes without folders: letters, digits, spaces, '-', '_' "
+    "and inner dots. The extension is added to fit the picture."
+)
+
+
+def check_filename(filename: str | None) -> str | None:
+    """
+    Give the name that a caller wants for a file, without an image extension; None for none.
+
+    Raises:
+        RequestRefusedError: the name is not legal on all three systems, or is no plain name.
+    """
+    if filename is None or not filename.strip():
+        return None
+    name = _drop_extensions(unicodedata.normalize("NFC", filename))
+    reason = _find_fault(name)
+    if reason:
+        raise RequestRefusedError(f"The filename {_shown(filename)} {reason}.", _ALLOWED)
+    return name
+
+
+def make_stem(
+    *, prompt: str, created_at: datetime, order_id: str, index: int, count: int, filename: str | None
+) -> str:
+    """
+    Name an image, without its extension.
+
+    Without `filename` the name is the UTC day, the prompt's first words, eight characters of the order's id and
+    the index: `20261122-a-flower-shop-0385dc79-1`. With it the name is `filename`, and `filename-1`, `filename-2`
+    where the order has several images.
+
+    Raises:
+        RequestRefusedError: `filename` is not legal.
+    """
+    wanted = check_filename(filename)
+    if wanted is not None:
+        return wanted if count == 1 else f"{wanted}-{index}"
+    return f"{created_at.astimezone(UTC):%Y%m%d}-{make_slug(prompt)}-{_shorten_id(order_id)}-{index}"
+
+
+def make_slug(text: str) -> str:
+    """Join the first words of a text with hyphens: letters and digits of any script, at most 40 characters."""
+    kept: list[str] = []
+    for character in unicodedata.normalize("NFC", unicodedata.normalize("NFC", text).lower()):
+        category = unicodedata.category(character)
+        if category[0] in "LN" and character not in _INVISIBLE_LETTERS:
+            kept.append(character)
+        elif category in ("Mn", "Mc"):
+            # A mark belongs to the letter before it and is nothing without one.
+            if kept and kept[-1] != "-" and not _selects_variant(character):
+                kept.append(character)
+        elif category[0] != "C" or category == "Cc":
+            # Joiners and marks of direction have no width and vanish; all other characters part words.
+            kept.append("-")
+    words = re.sub(r"-+", "-", "".join(kept)).strip("-")
+    return _cut(words) or "image"
+
+
+def fit_stem(stem: str, folder: PurePath, extension: str, longest_path: int | None) -> str | None:
+    """
+    Cut a name so that its whole path has at most `longest_path` UTF-16 units; None if there is no room.
+
+    Room for the longer ending `.json` and a counter is kept.
+    """
+    if longest_path is None:
+        return stem
+    room = longest_path - _count_units(str(folder)) - 1 - max(len(extension), len(".json")) - len("-9999")
+    if _count_units(stem) <= room:
+        return stem
+    while _count_units(stem) > max(room, 0):
+        stem = stem[:-1]
+    stem = stem.rstrip(" .-")
+    return stem if room >= _SHORTEST_STEM and stem and not _is_device(stem) else None
+
+
+def _count_units(text: str) -> int:
+    """Count as Windows does: in UTF-16."""
+    return len(text.encode("utf-16-le")) // 2
+
+
+def _drop_extensions(name: str) -> str:
+    name = name.strip()
+    for extension in EXTENSIONS:
+        if name.lower().endswith(extension):
+            return _drop_extensions(name[: -len(extension)])
+    return name
+
+
+def _find_fault(name: str) -> str | None:
+    """Say why a name is no file name everywhere, or None."""
+    if not name:
+        return "has nothing before its extension"
+    if any(character in _FORBIDDEN for character in name):
+        return 'has one of the characters / \\ < > : " | ? *'
+    if any(not is_plain(character) for character in name):
+        return "has a control character or an invisible one"
+    if name.startswith(".") or name.endswith("."):
+        return "starts or ends with a dot"
+    if _is_device(name):
+        return "is the name of a device on Windows"
+    if len(name.encode()) > _FILENAME_BYTES:
+        return f"is {len(name.encode())} bytes long"
+    return None
+
+
+def _is_device(name: str) -> bool:
+    """Whether Windows would open a device instead of a file, whatever the extension."""
+    return _DEVICES.fullmatch(name.partition(".")[0].rstrip()) is not None
+
+
+def is_plain(character: str) -> bool:
+    """Whether a character may stand in a name: neither control nor invisible nor outside Unicode text."""
+    if character in _JOINERS:
+        return True
+    if unicodedata.category(character) in ("Cc", "Cf", "Cs", "Co", "Zl", "Zp"):
+        return False
+    point = ord(character)
+    return not (point & 0xFFFE == 0xFFFE or 0xFDD0 <= point <= 0xFDEF)  # noqa: PLR2004 - noncharacters
+
+
+def _selects_variant(character: str) -> bool:
+    """Whether it only chooses a look, or glues: invisible by itself."""
+    return character == "\u034f" or "\ufe00" <= character <= "\ufe0f" or character >= "\U000e0100"
+
+
+def _cut(words: str) -> str:
+    short = words[:_SLUG_CHARACTERS].encode()[:_SLUG_BYTES].decode("utf-8", "ignore")
+    if short != words and words[len(short)] != "-":
+        whole_words, _, _ = short.rpartition("-")
+        # Scripts without spaces have no word to end with; there the cut falls where it falls.
+        short = whole_words if len(whole_words) * 2 >= len(short) else short
+    return short.strip("-")
+
+
+def _shorten_id(order_id: str) -> str:
+    short = re.sub(r"[^0-9a-z]", "", order_id.lower().removeprefix("local-"))[:8]
+    return short or sha256(order_id.encode("utf-8", "replace")).hexdigest()[:8]
+
+
+def _shown(filename: str) -> str:
+    """Quote a caller's text for a message: short, and with its invisible characters made visible."""
+    return repr(filename[:60])

@@ -1,1 +1,0 @@
-"""How clients reach the server: stdio, and Streamable HTTP on the loopback interface."""

@@ -1,0 +1,157 @@
+"""A service without a service: one order becomes one task that ends after a while, and nothing is painted."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
+
+import anyio
+
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, make_report
+from wan_mcp_tools.domain.errors import NotCancelableError, NotFoundError
+from wan_mcp_tools.domain.service import Preview, TaskPage
+from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
+
+
+class JumpingClock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.time = 1_000.0
+
+    def now(self) -> float:
+        return self.time
+
+    def monotonic(self) -> float:
+        return self.time
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.time += seconds
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a round of collecting came to."""
+
+    finished: int = 0
+    saved: int = 0
+    open: int = 0
+    problems: tuple[str, ...] = ()
+
+
+class LittleService:
+    """
+    Keeps its tasks in memory and lives by a clock.
+
+    A task ends `duration` seconds after its order as `outcome` says, `naming` of which pass before it has a name.
+    """
+
+    default_wait_seconds = 45.0
+
+    def __init__(self, clock=None, *, duration=10.0, naming=1.0, outcome=None, summary=None) -> None:
+        self.clock = clock or JumpingClock()
+        self.duration = duration
+        self.naming = naming
+        self.outcome = outcome or {}
+        self.summary = summary or Summary()
+        self.catalogue = Catalogue(default_region="sandbox", keyed_regions=frozenset({"sandbox"}))
+        self.tasks: dict[str, Task] = {}
+        self.born: dict[str, float] = {}
+        self.orders = []
+        self.waits: list[float] = []
+        self.opened: list[tuple[object, bool]] = []
+        self.closed = 0
+        self.counts: list[ImageCount] = []
+        self.cost_days: list[int] = []
+
+    @asynccontextmanager
+    async def open(self, settings, follow) -> AsyncIterator["LittleService"]:
+        self.opened.append((settings, follow))
+        # As in the real one, whatever goes wrong inside comes out in a group.
+        async with anyio.create_task_group():
+            try:
+                yield self
+            finally:
+                self.closed += 1
+
+    async def order(self, request, *, wait_seconds, until_named, fresh, report) -> Task:
+        self.orders.append((request, fresh))
+        self.waits.append(wait_seconds)
+        name = f"task-{len(self.tasks) + 1}"
+        self.born[name] = self.clock.monotonic()
+        self.tasks[name] = Task(
+            task_id=name,
+            local_id=f"local-{name}",
+            status=TaskStatus.PENDING,
+            region=request.region,
+            settled=False,
+            created_at=datetime(2026, 1, 2, 3, 4, tzinfo=UTC),
+            model=request.model,
+            request=request,
+            open=True,
+        )
+        await report(0.0, None, "Sending the order")
+        await self.clock.sleep(self.naming)
+        first = self._look(name)
+        return replace(
+            first, joined=not fresh and bool(self.outcome.get("joined")), notes=self.outcome.get("first_notes", ())
+        )
+
+    async def get(self, task_id, *, wait_seconds, report) -> Task:
+        if task_id not in self.tasks:
+            raise NotFoundError(f"There is no task {task_id}.", "See wan-mcp tasks.")
+        self.waits.append(wait_seconds)
+        started = self.clock.monotonic()
+        while (gone := self.clock.monotonic() - started) < wait_seconds and not self._look(task_id).settled:
+            await report(gone, self.duration, f"{self._look(task_id).status}, usually about {self.duration:.0f} s")
+            await self.clock.sleep(min(3.0, wait_seconds - gone))
+        return self._look(task_id)
+
+    async def cancel(self, task_id) -> Task:
+        task = self._look(task_id)
+        if task.status is not TaskStatus.PENDING:
+            raise NotCancelableError(f"Task {task_id} is {task.status}.", "Let it end.")
+        self.tasks[task_id] = replace(task, status=TaskStatus.CANCELED, settled=True, open=False)
+        return self.tasks[task_id]
+
+    async def list_tasks(self, *, status, limit, cursor, remote) -> TaskPage:
+        found = [self._look(name) for name in reversed(self.tasks)]
+        start = int(cursor or 0)
+        kept = [task for task in found if status in (None, task.status)]
+        more = str(start + limit) if len(kept) > start + limit else None
+        return TaskPage(kept[start : start + limit], more, ("Asked the service too.",) if remote else ())
+
+    async def preview(self, *, task_id, index, path) -> Preview:
+        import PIL.Image
+
+        encoded = BytesIO()
+        PIL.Image.new("RGB", (640, 320), (200, 30, 30)).save(encoded, "JPEG")
+        return Preview(encoded.getvalue(), "image/jpeg")
+
+    async def costs(self, *, days) -> CostReport:
+        today = date(2026, 1, 2)
+        self.cost_days.append(days)
+        return make_report(self.counts, self.catalogue, since=today - timedelta(days=days - 1), until=today)
+
+    async def collect(self, report, *, until_idle=False, keeper=None) -> Summary:
+        await report(f"Looking after {len(self.tasks)} tasks{' to the end' if until_idle else ''}")
+        return self.summary
+
+    def _look(self, name: str) -> Task:
+        task = self.tasks[name]
+        if task.settled:
+            return task
+        age = self.clock.monotonic() - self.born[name]
+        if age >= self.duration:
+            ended = {
+                "status": TaskStatus.SUCCEEDED,
+                "images": (SavedImage(1, f"/pictures/{name}-1.png", 1280, 1280, 2345),),
+                **{key: value for key, value in self.outcome.items() if key not in ("joined", "first_notes")},
+            }
+            self.tasks[name] = replace(task, settled=True, open=False, **ended)
+        elif age >= self.duration / 2:
+            self.tasks[name] = replace(task, status=TaskStatus.RUNNING)
+        return self.tasks[name]

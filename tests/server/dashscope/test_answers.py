@@ -1,0 +1,358 @@
+"""Whatever shape an answer has, what it says of a task and its images is read."""
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from wan_mcp.dashscope.answers import read_creation, read_listing, read_query
+from wan_mcp.dashscope.refusals import Circumstance, Moment
+from wan_mcp.dashscope.replies import Reply
+from wan_mcp_tools.domain.errors import (
+    AppError,
+    ContentRefusedError,
+    NotCancelableError,
+    ParameterRefusedError,
+    RequestRefusedError,
+    ServiceDownError,
+    ServiceError,
+    ThrottledError,
+)
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+TASK_ID = "0385dc79-5ff8-4d82-bcb6-000000000001"
+
+
+def choice(*parts):
+    return {"finish_reason": "stop", "message": {"role": "assistant", "content": list(parts)}}
+
+
+async def ask(kit, output, **more):
+    client, network = kit.client(kit.json({"request_id": "r-1", "output": output, **more}))
+    answer = await client.query("singapore", TASK_ID)
+    assert network.last.url == f"https://dashscope-intl.aliyuncs.com/api/v1/tasks/{TASK_ID}"
+    assert (network.last.method, network.last.content) == ("GET", b"")
+    assert "x-dashscope-async" not in network.last.headers
+    return answer
+
+
+async def test_every_part_of_every_choice_is_an_image(kit):
+    answer = await ask(
+        kit,
+        {
+            "task_id": TASK_ID,
+            "task_status": "SUCCEEDED",
+            "choices": [
+                choice(
+                    {"image": "https://h/1.png"}, {"text": "words"}, {"image": "https://h/2.png", "type": "image"}
+                ),
+                choice({"image": "https://h/3.png"}),
+                {"message": {"content": None}},
+                "nonsense",
+            ],
+        },
+        usage={"image_count": 3, "width": 1104, "height": 1472},
+    )
+    assert [(image.index, image.url) for image in answer.images] == [
+        (1, "https://h/1.png"),
+        (2, "https://h/2.png"),
+        (3, "https://h/3.png"),
+    ]
+    assert (answer.size, answer.image_count, answer.total) == ("1104*1472", 3, None)
+    assert answer.error is None
+    assert answer.problem is None
+
+
+async def test_a_legacy_answer_tells_prompts_failed_slots_and_duration(kit):
+    answer = await ask(
+        kit,
+        {
+            "task_id": TASK_ID,
+            "task_status": "SUCCEEDED",
+            "submit_time": "2025-01-08 19:36:01.521",
+            "scheduled_time": "2025-01-08 19:36:01.542",
+            "end_time": "2025-01-08 19:36:13.270",
+            "results": [
+                {"orig_prompt": "a flower", "actual_prompt": "a red flower", "url": "https://h/1.png?Expires=1"},
+                {"code": "InternalError.Timeout", "message": "An internal timeout error"},
+                {"code": "DataInspectionFailed", "message": "Output data may contain inappropriate content."},
+            ],
+            "task_metrics": {"TOTAL": 3, "SUCCEEDED": 1, "FAILED": 2},
+        },
+        usage={"image_count": 1},
+    )
+    assert answer.status is TaskStatus.SUCCEEDED
+    assert (answer.orig_prompt, answer.actual_prompt) == ("a flower", "a red flower")
+    assert [(image.index, image.url, image.code) for image in answer.images] == [
+        (1, "https://h/1.png?Expires=1", None),
+        (2, None, "InternalError.Timeout"),
+        (3, None, "DataInspectionFailed"),
+    ]
+    assert "ran out of time" in answer.images[1].message
+    assert "finished picture" in answer.images[2].message
+    assert answer.duration == pytest.approx(11.749)
+    assert (answer.total, answer.image_count) == (3, 1)
+
+
+@pytest.mark.parametrize(
+    ("word", "status"),
+    [
+        ("PENDING", TaskStatus.PENDING),
+        ("RUNNING", TaskStatus.RUNNING),
+        ("CANCELED", TaskStatus.CANCELED),
+        ("CANCELLED", TaskStatus.CANCELED),
+        ("UNKNOWN", TaskStatus.UNKNOWN),
+        ("SUSPENDED", TaskStatus.RUNNING),
+        ("succeeded?", TaskStatus.RUNNING),
+        ("EXPIRED", TaskStatus.RUNNING),
+    ],
+)
+async def test_a_state_nobody_documented_means_that_the_task_goes_on(kit, word, status):
+    answer = await ask(kit, {"task_id": TASK_ID, "task_status": word, "results": [], "task_metrics": {"TOTAL": 0}})
+    assert (answer.status, answer.images, answer.error) == (status, (), None)
+
+
+@pytest.mark.parametrize(
+    ("output", "top"),
+    [
+        ({"code": "InvalidParameter", "message": "Field required: input.prompt"}, {}),
+        ({}, {"code": "InvalidParameter", "message": "Field required: input.prompt"}),
+        ({"results": [{"code": "InvalidParameter", "message": "Field required: input.prompt"}]}, {}),
+    ],
+)
+async def test_a_failed_task_tells_why_wherever_the_code_stands(kit, output, top):
+    answer = await ask(kit, {"task_id": TASK_ID, "task_status": "FAILED", **output}, **top)
+    assert answer.status is TaskStatus.FAILED
+    assert isinstance(answer.error, ParameterRefusedError)
+    assert "Field required: input.prompt" in answer.problem.message
+    assert answer.problem.code == "InvalidParameter"
+    assert answer.error.http_status == 200
+    assert not answer.error.nothing_created
+
+
+async def test_a_failed_task_without_a_reason_still_has_a_problem(kit):
+    answer = await ask(kit, {"task_id": TASK_ID, "task_status": "FAILED"})
+    assert isinstance(answer.error, ServiceError)
+    assert answer.problem.message
+
+
+async def test_a_refused_prompt_inside_a_task_is_a_refusal_of_its_content(kit):
+    answer = await ask(
+        kit,
+        {
+            "task_status": "FAILED",
+            "code": "DataInspectionFailed",
+            "message": "Input data may contain inappropriate content.",
+        },
+    )
+    assert isinstance(answer.error, ContentRefusedError)
+    assert "Rephrase" in answer.problem.message
+    assert answer.task_id == TASK_ID
+
+
+async def test_success_without_an_image_is_reported(kit):
+    answer = await ask(kit, {"task_status": "SUCCEEDED", "choices": []})
+    assert (answer.status, answer.images) == (TaskStatus.SUCCEEDED, ())
+    assert answer.problem.code == "NoImages"
+    assert answer.error.retryable
+
+
+async def test_an_image_with_no_usable_address_is_a_failed_slot(kit):
+    answer = await ask(kit, {"task_status": "SUCCEEDED", "choices": [choice({"image": "oss://bucket/1.png"})]})
+    assert answer.images[0].url is None
+    assert answer.images[0].code == "UnreadableAddress"
+
+
+@pytest.mark.parametrize("output", [None, [], {}, {"task_id": TASK_ID}, {"task_status": None}, {"task_status": 5}])
+async def test_an_answer_that_tells_no_state_is_not_believed(kit, output):
+    client, _ = kit.client(kit.json({"request_id": "r", "output": output}))
+    with pytest.raises(ServiceDownError):
+        await client.query("singapore", TASK_ID)
+
+
+@pytest.mark.parametrize("task_id", ["", "..", "../x", "a/b", "a?b", "a b", "ä", "x" * 200])
+async def test_what_cannot_be_a_task_id_never_becomes_an_address(kit, task_id):
+    client, network = kit.client(kit.json({}))
+    with pytest.raises(RequestRefusedError):
+        await client.query("singapore", task_id)
+    assert network.requests == []
+
+
+async def test_cancelling_is_a_post_without_a_body(kit):
+    client, network = kit.client(kit.json({"request_id": "r-1"}))
+    await client.cancel("singapore", TASK_ID)
+    assert network.last.method == "POST"
+    assert network.last.url.path == f"/api/v1/tasks/{TASK_ID}/cancel"
+    assert network.last.content == b""
+
+
+async def test_cancelling_too_late_says_so(kit):
+    refusal = {
+        "code": "UnsupportedOperation",
+        "message": "Failed to cancel the task, please confirm if the task is in PENDING status.",
+    }
+    client, _ = kit.client(kit.json(refusal, status=400))
+    with pytest.raises(NotCancelableError, match="no longer waiting"):
+        await client.cancel("singapore", TASK_ID)
+
+
+async def test_the_list_is_read_with_its_times_in_seconds(kit):
+    listing = {
+        "request_id": "r",
+        "total": 41,
+        "total_page": 5,
+        "page_no": 2,
+        "page_size": 10,
+        "data": [
+            {
+                "gmt_create": 1736335000000,
+                "start_time": 1736335001000,
+                "end_time": 1736335012500,
+                "model_name": "wan2.5-t2i-preview",
+                "region": "cn-beijing",
+                "request_id": "r-9",
+                "status": "SUCCEEDED",
+                "task_id": TASK_ID,
+            },
+            {"status": "RUNNING", "model_name": "wan2.6-t2i"},
+            {"task_id": "t-2", "status": "BREWING", "gmt_create": "1736335000000"},
+        ],
+    }
+    client, network = kit.client(kit.json(listing, date="Wed, 21 Oct 2026 07:28:00 GMT"))
+    page = await client.list_tasks(
+        "singapore",
+        start=1736335000.2,
+        end=1736335000.2,
+        model_id="wan2.6-t2i",
+        status=TaskStatus.SUCCEEDED,
+        page_no=2,
+        page_size=10,
+    )
+    assert network.last.url.path == "/api/v1/tasks/"
+    assert dict(network.last.url.params) == {
+        "start_time": "20250108191640",
+        "end_time": "20250108191641",
+        "model_name": "wan2.6-t2i",
+        "status": "SUCCEEDED",
+        "page_no": "2",
+        "page_size": "10",
+    }
+    first, second = page.tasks
+    assert (first.task_id, first.created_at, first.ended_at) == (TASK_ID, 1736335000.0, 1736335012.5)
+    assert (first.model_id, first.request_id, first.region) == ("wan2.5-t2i-preview", "r-9", "singapore")
+    assert (second.status, second.created_at, second.ended_at) == (TaskStatus.RUNNING, 1736335000.0, None)
+    assert (page.total, page.page_no, page.total_pages, page.served_at) == (41, 2, 5, 1792567680.0)
+
+
+async def test_an_empty_list_is_empty(kit):
+    client, network = kit.client(kit.json({"total": 0, "total_page": 0, "page_no": 1, "page_size": 100, "data": []}))
+    page = await client.list_tasks("singapore")
+    assert (page.tasks, page.total, page.total_pages) == ((), 0, 0)
+    assert dict(network.last.url.params) == {"page_no": "1", "page_size": "100"}
+
+
+@pytest.mark.parametrize("payload", [{}, {"total": 3}, {"tasks": []}, {"data": None, "total": 2}])
+async def test_an_answer_without_a_list_never_passes_for_an_empty_one(kit, payload):
+    client, _ = kit.client(kit.json(payload))
+    with pytest.raises(ServiceDownError):
+        await client.list_tasks("singapore")
+
+
+async def test_a_refused_list_is_an_error(kit):
+    client, _ = kit.client(kit.json({"code": "Throttling"}, status=429))
+    with pytest.raises(ThrottledError):
+        await client.list_tasks("singapore")
+
+
+@pytest.mark.parametrize(
+    ("numbers", "pages"), [({"total": 21, "page_size": 10}, 3), ({"total": 2}, 2), ({"total": True}, 4), ({}, 4)]
+)
+async def test_where_the_list_does_not_count_its_pages_they_are_counted(kit, numbers, pages):
+    client, _ = kit.client(kit.json({"data": [{"task_id": "t-1"}], **numbers}))
+    assert (await client.list_tasks("singapore", page_no=4)).total_pages == pages
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2025-01-08 19:36:13.270", "2025-01-08 19:36:01.521"),
+        ("2025-01-08T19:36:13Z", "2025-01-08 19:36:15"),
+        ("yesterday", "today"),
+        (1736335000000, 1736335012000),
+        (None, None),
+    ],
+)
+async def test_times_that_make_no_sense_give_no_duration(kit, start, end):
+    answer = await ask(kit, {"task_status": "CANCELED", "submit_time": start, "end_time": end})
+    assert answer.duration is None
+
+
+async def test_numbers_are_read_in_every_form_and_nonsense_is_left(kit):
+    usage = {"image_count": 2.0, "output_width": "1024", "output_height": 768}
+    metrics = {"TOTAL": True}
+    answer = await ask(kit, {"task_status": "CANCELED", "task_metrics": metrics}, usage=usage)
+    assert (answer.image_count, answer.size, answer.total) == (2, "1024*768", None)
+
+
+NAMES = [
+    "output",
+    "task_id",
+    "task_status",
+    "code",
+    "message",
+    "results",
+    "url",
+    "choices",
+    "content",
+    "image",
+    "usage",
+    "size",
+    "width",
+    "height",
+    "image_count",
+    "task_metrics",
+    "TOTAL",
+    "submit_time",
+    "end_time",
+    "data",
+    "total",
+    "total_page",
+    "page_no",
+    "page_size",
+    "gmt_create",
+    "status",
+    "request_id",
+    "error",
+]
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=8) | st.sampled_from(["FAILED", "t-1"])
+)
+JSON = st.recursive(
+    LEAVES,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from(NAMES), inner, max_size=6),
+    max_leaves=25,
+)
+
+
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(payload=JSON, status=st.sampled_from([200, 400, 429, 500]), huge=st.sampled_from([0, 10**400]))
+def test_no_answer_whatever_it_holds_raises_anything_but_our_errors(payload, status, huge):
+    shapes = [payload, {"output": payload, "usage": {"size": payload, "image_count": huge}}, {"data": payload}]
+    where = Circumstance("singapore", "DASHSCOPE_API_KEY", Moment.ORDER)
+    for shape in shapes:
+        reply = Reply(status, shape if isinstance(shape, dict) else None)
+        for read in (
+            lambda reply: read_creation(reply, where),
+            lambda reply: read_query(reply, where, "t-1"),
+            lambda reply: read_listing(reply, where, page_no=1),
+        ):
+            try:
+                result = read(reply)
+            except AppError as error:
+                result = error.message
+            assert result
+
+
+async def test_the_probe_asks_for_a_task_that_cannot_exist(kit):
+    client, network = kit.client(kit.json({"output": {"task_status": "UNKNOWN"}}))
+    await client.probe("singapore")
+    assert network.last.url.path == "/api/v1/tasks/00000000-0000-0000-0000-000000000000"

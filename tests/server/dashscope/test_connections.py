@@ -1,0 +1,207 @@
+"""What is opened, when, and by which way."""
+
+import ssl
+import subprocess
+import sys
+
+import anyio
+import pytest
+import truststore
+
+from wan_mcp.dashscope import DashScope
+from wan_mcp.dashscope.addresses import look_up
+from wan_mcp.dashscope.connections import make_trust
+from wan_mcp.dashscope.proxies import Proxies, find_proxy
+from wan_mcp_tools.domain.errors import HostNotAllowedError, ServiceDownError, SettingsError
+
+
+def test_httpx_is_not_loaded_before_the_first_call():
+    program = (
+        "import sys, wan_mcp.dashscope as r\n"
+        "class C: now = monotonic = lambda self: 0.0\n"
+        "r.DashScope({}, clock=C(), max_image_bytes=1)\n"
+        "print([name for name in ('httpx', 'httpcore', 'truststore', 'ssl') if name in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30, env=_path_only()
+    )
+    loaded = done.stdout.strip()
+    assert "httpx" not in loaded
+    assert "httpcore" not in loaded
+    assert "truststore" not in loaded
+
+
+def _path_only():
+    return {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
+
+
+class App:
+    """A tiny application in this process; notes what it was asked."""
+
+    def __init__(self):
+        self.asked = []
+
+    async def __call__(self, scope, receive, send):
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.asked.append((scope["method"], headers["host"], scope["path"], headers.get("authorization")))
+        if scope["path"] == "/broken":
+            raise RuntimeError("a mistake of the application")
+        image = scope["path"].endswith(".png")
+        kind = b"image/png" if image else b"application/json"
+        body = b"PNG" if image else b'{"output": {"task_id": "t-1", "task_status": "PENDING"}}'
+        await send({"type": "http.response.start", "status": 200, "headers": [(b"content-type", kind)]})
+        await send({"type": "http.response.body", "body": body})
+
+
+@pytest.fixture
+def sandbox_access(kit):
+    return kit.access(
+        region="sandbox", base_url=None, api_key=None, key_setting="DASHSCOPE_API_KEY_SANDBOX", in_process=True
+    )
+
+
+async def test_the_sandbox_inside_this_process_needs_no_key_and_is_made_once(kit, clock, sandbox_access):
+    made = []
+
+    def make():
+        made.append(App())
+        return made[-1]
+
+    async with DashScope(sandbox_access, clock=clock, max_image_bytes=1000, sandbox=make) as client:
+        assert made == []
+        sink = kit.sink()
+        await client.create(kit.order(region="sandbox"))
+        await client.query("sandbox", "t-1")
+        await client.download("sandbox", "http://sandbox.invalid/files/1.png?Signature=a%2Fb", sink)
+    assert sink.content == b"PNG"
+    [app] = made
+    assert app.asked == [
+        ("POST", "sandbox.invalid", "/api/v1/services/aigc/image-generation/generation", "Bearer sk-sandbox"),
+        ("GET", "sandbox.invalid", "/api/v1/tasks/t-1", "Bearer sk-sandbox"),
+        ("GET", "sandbox.invalid", "/files/1.png", None),
+    ]
+
+
+async def test_a_mistake_of_the_sandbox_is_trouble_of_the_service(kit, clock, sandbox_access):
+    async def broken(scope, receive, send):
+        raise RuntimeError("a mistake of the application")
+
+    async with DashScope(sandbox_access, clock=clock, max_image_bytes=1000, sandbox=lambda: broken) as client:
+        with pytest.raises(ServiceDownError):
+            await client.query("sandbox", "t-1")
+
+
+async def test_only_the_sandbox_region_reaches_the_sandbox(kit, clock, sandbox_access):
+    access = {**sandbox_access, **kit.access()}
+    app = App()
+    async with DashScope(access, clock=clock, max_image_bytes=1000, sandbox=lambda: app) as client:
+        with pytest.raises(HostNotAllowedError):
+            await client.download("singapore", "http://sandbox.invalid/1.png", kit.sink())
+    assert app.asked == []
+
+
+async def test_without_a_sandbox_its_region_is_a_matter_of_settings(kit, clock, sandbox_access):
+    async with DashScope(sandbox_access, clock=clock, max_image_bytes=1000) as client:
+        with pytest.raises(SettingsError, match="no sandbox"):
+            await client.query("sandbox", "t-1")
+
+
+async def test_a_closed_client_opens_anew(kit, clock, sandbox_access):
+    made = []
+
+    def make():
+        made.append(App())
+        return made[-1]
+
+    client = DashScope(sandbox_access, clock=clock, max_image_bytes=1000, sandbox=make)
+    for _ in range(2):
+        await client.download("sandbox", "http://sandbox.invalid/1.png", kit.sink())
+        await client.aclose()
+    assert len(made) == 2
+
+
+async def test_many_first_calls_at_once_open_once(kit, clock, sandbox_access):
+    made = []
+
+    def make():
+        made.append(App())
+        return made[-1]
+
+    async with (
+        DashScope(sandbox_access, clock=clock, max_image_bytes=1000, sandbox=make) as client,
+        anyio.create_task_group() as group,
+    ):
+        for _ in range(10):
+            group.start_soon(client.query, "sandbox", "t-1")
+    assert len(made) == 1
+    assert len(made[0].asked) == 10
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+def test_certificates_are_always_checked(platform):
+    trust = make_trust(platform)
+    assert trust.verify_mode is ssl.VerifyMode.CERT_REQUIRED
+    assert trust.check_hostname
+
+
+def test_where_openssl_finds_no_certificates_others_of_the_system_are_looked_for(monkeypatch, tmp_path):
+    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
+    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+    assert isinstance(make_trust("linux"), truststore.SSLContext)
+
+
+@pytest.mark.parametrize("content", ["", "no certificate"])
+def test_a_certificate_file_without_certificates_is_a_matter_of_settings(monkeypatch, tmp_path, content):
+    file = tmp_path / "mine.pem"
+    file.write_text(content)
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    with pytest.raises(SettingsError, match="SSL_CERT_FILE"):
+        make_trust("darwin")
+
+
+async def test_the_name_service_of_the_system_is_asked():
+    assert set(await look_up("localhost", 80)) <= {"127.0.0.1", "::1"}
+
+
+@pytest.fixture
+def no_proxies(monkeypatch):
+    for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "REQUEST_METHOD"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    return monkeypatch
+
+
+@pytest.mark.parametrize(
+    ("environment", "address", "expected"),
+    [
+        ({}, ("https", "h.example", 443), None),
+        ({"https_proxy": "http://p:1"}, ("https", "h.example", 443), "http://p:1"),
+        ({"HTTPS_PROXY": "p:1"}, ("https", "h.example", 443), "http://p:1"),
+        ({"https_proxy": "http://p:1"}, ("http", "h.example", 80), None),
+        ({"all_proxy": "socks5://p:1"}, ("http", "h.example", 80), "socks5://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "h.example"}, ("https", "h.example", 443), None),
+        ({"https_proxy": "http://p:1", "no_proxy": ".aliyuncs.com"}, ("https", "a.aliyuncs.com", 443), None),
+        ({"https_proxy": "http://p:1", "no_proxy": "*"}, ("https", "h.example", 443), None),
+        ({"https_proxy": "http://p:1", "no_proxy": "other.example"}, ("https", "h.example", 443), "http://p:1"),
+        ({"all_proxy": "http://p:1"}, ("http", "127.0.0.1", 8000), None),
+        ({"all_proxy": "http://p:1"}, ("http", "::1", 8000), None),
+        ({"all_proxy": "http://p:1"}, ("http", "localhost", 8000), None),
+        ({"all_proxy": "http://p:1"}, ("http", "2400:3200::1", 80), "http://p:1"),
+    ],
+)
+def test_the_environment_names_the_proxy(no_proxies, environment, address, expected):
+    for name, value in environment.items():
+        no_proxies.setenv(name, value)
+    assert find_proxy(*address) == expected
+
+
+async def test_the_proxy_of_an_address_is_asked_for_once():
+    asked = []
+
+    def find(scheme, host, port):
+        asked.append(host)
+
+    proxies = Proxies(find)
+    for host in ("a.example", "a.example", "b.example"):
+        assert await proxies.find("https", host, 443) is None
+    assert asked == ["a.example", "b.example"]

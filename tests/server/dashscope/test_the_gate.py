@@ -1,0 +1,340 @@
+"""What goes wrong on the way becomes ours, says what is certain, and never carries the key."""
+
+import logging
+import socket
+import ssl
+import traceback
+from contextlib import suppress
+
+import anyio
+import httpx
+import pytest
+
+from wan_mcp.dashscope import DashScope, Timeouts
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError, NotConnectedError, SettingsError
+
+NEVER_SENT = [
+    httpx.ConnectError("x"),
+    httpx.ConnectTimeout("x"),
+    httpx.PoolTimeout("x"),
+    httpx.ProxyError("x"),
+    httpx.UnsupportedProtocol("x"),
+]
+PERHAPS_SENT = [
+    httpx.ReadError("x"),
+    httpx.ReadTimeout("x"),
+    httpx.WriteError("x"),
+    httpx.WriteTimeout("x"),
+    httpx.CloseError("x"),
+    httpx.RemoteProtocolError("x"),
+    httpx.LocalProtocolError("x"),
+    httpx.DecodingError("x"),
+    httpx.TooManyRedirects("x"),
+    OSError("x"),
+]
+
+
+@pytest.mark.parametrize("trouble", NEVER_SENT, ids=lambda error: type(error).__name__)
+async def test_where_no_connection_opened_it_is_certain_that_nothing_was_sent(kit, trouble):
+    client, network = kit.client(trouble)
+    with pytest.raises(NotConnectedError, match="Nothing was sent") as caught:
+        await client.create(kit.order())
+    assert caught.value.nothing_created
+    assert caught.value.retryable
+    assert len(network.requests) == 1
+
+
+@pytest.mark.parametrize("trouble", PERHAPS_SENT, ids=lambda error: type(error).__name__)
+async def test_any_other_break_leaves_open_whether_an_order_was_taken(kit, trouble):
+    client, network = kit.client(trouble)
+    with pytest.raises(AnswerLostError) as caught:
+        await client.create(kit.order())
+    assert not caught.value.nothing_created
+    assert "before ordering again" in caught.value.advice
+    assert len(network.requests) == 1
+
+
+@pytest.mark.parametrize("protocol", list(WireProtocol))
+async def test_an_order_is_sent_once_whatever_happens(kit, protocol):
+    client, network = kit.client(httpx.ConnectError("x"), kit.json({"output": {"task_id": "t-1"}}))
+    with pytest.raises(NotConnectedError):
+        await client.create(kit.order(protocol=protocol))
+    assert len(network.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [
+        (ssl.SSLCertVerificationError(1, "self-signed certificate"), "SSL_CERT_FILE"),
+        (socket.gaierror(-2, "Name or service not known"), "cannot be resolved"),
+        (ExceptionGroup("all failed", [socket.gaierror(-2, "x")]), "cannot be resolved"),
+        (OSError("refused"), "could not be opened"),
+    ],
+)
+async def test_why_no_connection_opened_is_said(kit, cause, words):
+    trouble = httpx.ConnectError("x")
+    trouble.__cause__ = cause
+    cause.__context__ = trouble
+    client, _ = kit.client(trouble)
+    with pytest.raises(NotConnectedError, match=words):
+        await client.create(kit.order())
+
+
+async def test_an_address_that_is_none_is_a_matter_of_settings(kit):
+    client, _ = kit.client(kit.json({}), access=kit.access(base_url="https://host:port/api/v1"))
+    with pytest.raises(SettingsError, match="address of the region"):
+        await client.query("singapore", "t-1")
+
+
+async def test_an_answer_larger_than_any_of_the_services_is_not_kept(kit):
+    client, _ = kit.client(lambda request: httpx.Response(200, content=b" " * (9 * 1024 * 1024)))
+    with pytest.raises(AppError) as caught:
+        await client.create(kit.order())
+    assert not caught.value.nothing_created
+
+
+async def test_an_answer_that_trickles_ends_in_time(kit):
+    async def trickle():
+        while True:
+            yield b" "
+            await anyio.sleep(0.01)
+
+    quick = Timeouts(connect=0.1, write=0.1, pool=0.1, order=0.1)
+    client, _ = kit.client(lambda request: httpx.Response(200, content=trickle()), timeouts=quick)
+    with anyio.fail_after(5):
+        with pytest.raises(AnswerLostError):
+            await client.create(kit.order())
+
+
+def everything_said(error):
+    """Give all that a log or a debugger would show of an error, its causes and its context."""
+    said = []
+    while error is not None:
+        said += [str(error), repr(error), repr(error.args), repr(vars(error))]
+        request = getattr(error, "_request", None)
+        if request is not None:
+            said += [repr(dict(request.headers)), repr(request.headers.raw)]
+        error = error.__cause__ or error.__context__
+    return "\n".join(said)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        lambda request: httpx.ConnectError(str(request.headers.raw), request=request),
+        lambda request: httpx.LocalProtocolError(str(request.headers.raw), request=request),
+        lambda request: httpx.ReadError(str(request.headers.raw), request=request),
+        lambda request: httpx.Response(401, json={"code": "InvalidApiKey", "message": str(request.headers.raw)}),
+        lambda request: httpx.Response(400, json={"code": "New", "message": str(request.headers.raw)}),
+        lambda request: httpx.Response(400, json={"code": request.headers["authorization"][7:]}),
+        lambda request: httpx.Response(
+            400, json={"code": "New", "message": "x", "request_id": request.headers["authorization"][7:]}
+        ),
+        lambda request: httpx.Response(302, headers={"location": request.headers["authorization"][7:]}),
+        lambda request: httpx.Response(200, text=str(request.headers.raw)),
+    ],
+)
+async def test_the_key_is_in_no_error_whatever_the_answer_holds(kit, answer, caplog):
+    caplog.set_level(logging.DEBUG)
+    client, network = kit.client(answer)
+    with pytest.raises(AppError) as caught:
+        await client.create(kit.order())
+    assert kit.key in str(network.last.headers.raw)
+    assert kit.key not in everything_said(caught.value)
+    assert kit.key not in "".join(traceback.format_exception(caught.value))
+    assert kit.key not in caplog.text
+    assert kit.key not in repr(client)
+    assert kit.key not in repr(kit.access())
+
+
+async def test_addresses_and_signatures_are_in_no_log(kit, caplog):
+    caplog.set_level(logging.DEBUG)
+    client, _ = kit.client(lambda request: httpx.Response(200, content=b"x"))
+    await client.download("singapore", kit.image_url, kit.sink())
+    assert "Signature" not in caplog.text
+    assert "a%2Fb" not in caplog.text
+
+
+async def serve(listener, behave, seen):
+    """Take connections one after another; note what each sends until its body is complete, then behave."""
+    async with listener:
+
+        async def handle(stream):
+            async with stream:
+                received = b""
+                while b"\r\n\r\n" not in received or not _complete(received):
+                    received += await stream.receive()
+                seen.append(received)
+                await behave(stream)
+
+        await listener.serve(handle)
+
+
+def _complete(received):
+    head, _, body = received.partition(b"\r\n\r\n")
+    lengths = [line.split(b":")[1] for line in head.lower().split(b"\r\n") if line.startswith(b"content-length:")]
+    return len(body) >= int(lengths[0] if lengths else 0)
+
+
+class Loopback:
+    """A real listener on this machine, and a client that is pointed at it."""
+
+    def __init__(self, kit, clock, behave, **options):
+        self.kit, self.clock, self.behave, self.options = kit, clock, behave, options
+        self.seen = []
+
+    async def __aenter__(self):
+        self.listener = await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0)
+        self.port = self.listener.extra(anyio.abc.SocketAttribute.local_port)
+        self.group = anyio.create_task_group()
+        await self.group.__aenter__()
+        self.group.start_soon(serve, self.listener, self.behave, self.seen)
+        access = self.kit.access(base_url=f"http://127.0.0.1:{self.port}/api/v1")
+        self.options.setdefault("find_proxy", lambda scheme, host, port: None)
+        self.client = DashScope(access, clock=self.clock, max_image_bytes=1000, **self.options)
+        return self
+
+    async def __aexit__(self, *trouble):
+        await self.client.aclose()
+        self.group.cancel_scope.cancel()
+        return await self.group.__aexit__(*trouble)
+
+
+async def hang_up(stream):
+    pass
+
+
+def answer_with(status, body, *headers):
+    head = [f"HTTP/1.1 {status} X", f"Content-Length: {len(body)}", "Content-Type: application/json", *headers]
+
+    async def behave(stream):
+        await stream.send("\r\n".join([*head, "", ""]).encode() + body)
+
+    return behave
+
+
+async def test_a_connection_dropped_after_the_order_was_read_is_a_lost_answer(kit, clock):
+    with anyio.fail_after(10):
+        async with Loopback(kit, clock, hang_up) as loopback:
+            with pytest.raises(AnswerLostError):
+                await loopback.client.create(kit.order())
+            assert len(loopback.seen) == 1
+            assert b'"wan2.6-t2i"' in loopback.seen[0]
+
+
+async def test_a_silent_service_is_a_lost_answer(kit, clock):
+    async def stay_silent(stream):
+        await anyio.sleep(30)
+
+    with anyio.fail_after(10):
+        async with Loopback(kit, clock, stay_silent, timeouts=Timeouts(order=0.2)) as loopback:
+            with pytest.raises(AnswerLostError, match="too long"):
+                await loopback.client.create(kit.order())
+            assert len(loopback.seen) == 1
+
+
+async def test_half_an_answer_is_a_lost_answer(kit, clock):
+    async def stop_halfway(stream):
+        await stream.send(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"output": {"task_id": "t-1"')
+
+    with anyio.fail_after(10):
+        async with Loopback(kit, clock, stop_halfway) as loopback:
+            with pytest.raises(AnswerLostError):
+                await loopback.client.create(kit.order())
+
+
+async def test_where_nothing_listens_nothing_was_sent(kit, clock):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    access = kit.access(base_url=f"http://127.0.0.1:{port}/api/v1")
+    async with DashScope(access, clock=clock, max_image_bytes=1000) as client:
+        with anyio.fail_after(10):
+            with pytest.raises(NotConnectedError) as caught:
+                await client.create(kit.order())
+    assert caught.value.nothing_created
+    assert "127.0.0.1" in caught.value.message
+
+
+async def test_a_host_that_does_not_speak_tls_was_sent_nothing(kit, clock):
+    async with await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener:
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+
+        async def talk_nonsense(stream):
+            async with stream:
+                await stream.receive()
+                await stream.send(b"220 mail.example ESMTP\r\n")
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(listener.serve, talk_nonsense)
+            access = kit.access(base_url=f"https://127.0.0.1:{port}/api/v1")
+            async with DashScope(access, clock=clock, max_image_bytes=1000) as client:
+                with anyio.fail_after(10):
+                    with pytest.raises(NotConnectedError):
+                        await client.create(kit.order())
+            group.cancel_scope.cancel()
+
+
+async def test_orders_use_a_fresh_connection_each_and_questions_share_one(kit, clock):
+    body = b'{"output": {"task_id": "t-1", "task_status": "RUNNING"}}'
+    with anyio.fail_after(10):
+        connections = []
+
+        async def answer_twice(stream):
+            connections.append(stream)
+            for turn in range(2):
+                if turn:
+                    received = b""
+                    with suppress(anyio.EndOfStream):
+                        while b"\r\n\r\n" not in received:
+                            received += await stream.receive()
+                    if not received:
+                        return
+                await answer_with(200, body)(stream)
+
+        async with Loopback(kit, clock, answer_twice) as loopback:
+            for _ in range(2):
+                assert (await loopback.client.query("singapore", "t-1")).task_id == "t-1"
+            assert len(connections) == 1
+        connections.clear()
+        async with Loopback(kit, clock, answer_twice) as loopback:
+            for _ in range(2):
+                assert (await loopback.client.create(kit.order())).task_id == "t-1"
+            assert len(connections) == 2
+            assert len(loopback.seen) == 2
+
+
+async def test_a_proxy_that_refuses_was_sent_nothing_of_the_order(kit, clock):
+    with anyio.fail_after(10):
+        async with Loopback(kit, clock, answer_with(403, b"{}")) as proxy:
+            asked = []
+
+            def find_proxy(scheme, host, port):
+                asked.append((scheme, host, port))
+                return f"http://user:pass-word@127.0.0.1:{proxy.port}"
+
+            async with DashScope(kit.access(), clock=clock, max_image_bytes=1000, find_proxy=find_proxy) as client:
+                with pytest.raises(NotConnectedError, match="the proxy refused it") as caught:
+                    await client.create(kit.order())
+            assert asked == [("https", "dashscope-intl.aliyuncs.com", 443)]
+            assert proxy.seen[0].startswith(b"CONNECT dashscope-intl.aliyuncs.com:443 ")
+            assert kit.key.encode() not in proxy.seen[0]
+            assert "pass-word" not in everything_said(caught.value)
+
+
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1", "http://user:pass-word@host:port", "socks5://127.0.0.1:1"])
+async def test_a_proxy_that_cannot_be_used_is_a_matter_of_settings(kit, clock, proxy):
+    async with DashScope(
+        kit.access(), clock=clock, max_image_bytes=1000, find_proxy=lambda scheme, host, port: proxy
+    ) as client:
+        with pytest.raises(SettingsError, match="proxy") as caught:
+            await client.create(kit.order())
+    assert "pass-word" not in everything_said(caught.value)
+
+
+async def test_a_refused_key_over_a_real_connection(kit, clock):
+    body = b'{"code":"InvalidApiKey","message":"Invalid API-key provided.","request_id":"r"}'
+    with anyio.fail_after(10):
+        async with Loopback(kit, clock, answer_with(401, body)) as loopback:
+            with pytest.raises(KeyRefusedError):
+                await loopback.client.probe("singapore")

@@ -1,0 +1,203 @@
+"""The server over HTTP: who may ask, where it listens, and how it ends."""
+
+import errno
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from http.client import IncompleteRead
+from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import ProxyHandler, Request, build_opener
+
+import anyio
+import pytest
+from mcp import Client
+
+from fakes.talk import environment
+from wan_mcp.mcp_server.calls import Calls
+from wan_mcp.mcp_server.listening import listen
+
+MODERN = "2026-07-28"
+_opener = build_opener(ProxyHandler({}))
+
+
+@contextmanager
+def serving(folder: Path, *options: str) -> Generator[tuple[subprocess.Popen[str], str]]:
+    """Start a server at a free port, and give it and its address."""
+    with subprocess.Popen(
+        [sys.executable, "-m", "wan_mcp", "serve", "--transport", "http", "--port", "0", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(folder),
+    ) as process:
+        try:
+            line = process.stderr.readline()
+            yield process, re.search(r"serves at (\S+) ", line)[1]
+        finally:
+            process.kill()
+
+
+def ask(url: str, method: str, modern: bool = True, headers: dict[str, str] | None = None, **params):
+    """Send one request and give the answer as it is, once its headers are there."""
+    sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    params["_meta"] = {"progressToken": 1}
+    if modern:
+        names = "io.modelcontextprotocol/"
+        params["_meta"] |= {f"{names}protocolVersion": MODERN, f"{names}clientCapabilities": {}}
+        sent |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
+        sent |= {"Mcp-Name": params["name"]} if "name" in params else {}
+    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+    return _opener.open(Request(url, json.dumps(body).encode(), sent | (headers or {})), timeout=20)
+
+
+def status(url: str, **headers: str) -> int:
+    """Give the status of a question that anyone may ask, with some headers replaced."""
+    try:
+        with ask(url, "tools/list", headers=headers) as answer:
+            return answer.status
+    except HTTPError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "LocalHost"])
+async def test_clients_of_both_eras_are_answered_where_the_server_says_it_listens(tmp_path, host):
+    with serving(tmp_path, "--host", host) as (_, url):
+        for era in ("auto", "legacy"):
+            async with Client(url, mode=era) as client:
+                assert len((await client.list_tools()).tools) == 7
+
+
+@pytest.mark.skipif(sys.platform == "darwin", reason="a Mac has no other loopback address unless one is added")
+def test_only_requests_for_this_machine_from_pages_of_this_machine_are_answered(tmp_path):
+    with serving(tmp_path, "--host", "127.0.0.9") as (_, url):
+        port = urlsplit(url).port
+
+        assert status(url) == 200
+        assert status(url, Host=f"localhost:{port}") == 200
+        assert status(url, Host="127.0.0.9") == 200
+        assert status(url, Host=f"pictures.example.com:{port}") == 421
+        assert status(url, Host="127.0.0.9.example.com") == 421
+        assert status(url, Origin="http://localhost:3000") == 200
+        assert status(url, Origin="https://pictures.example.com") == 403
+        assert status(url, Origin="null") == 403
+
+
+def test_a_taken_port_is_told_before_anything_is_promised(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        done = subprocess.run(
+            [sys.executable, "-m", "wan_mcp", "serve", "--transport", "http", "--port", str(port)],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+            env=environment(tmp_path),
+        )
+
+    assert done.returncode == 2
+    assert done.stderr == (
+        f"wan-mcp: The server cannot listen at 127.0.0.1, port {port}. {os.strerror(errno.EADDRINUSE)}: choose another --host or"
+        " --port.\n"
+    )
+
+
+def test_one_free_port_is_found_for_every_address_of_a_name():
+    listeners = listen("localhost", 0)
+    try:
+        assert len({listener.getsockname()[1] for listener in listeners}) == 1
+        assert {listener.getsockname()[0] for listener in listeners} <= {"127.0.0.1", "::1"}
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _read(answer) -> bytes:
+    try:
+        return answer.read()
+    except IncompleteRead as error:
+        return error.partial
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+@pytest.mark.parametrize(("name", "code"), [("SIGTERM", -signal.SIGTERM), ("SIGINT", 130)])
+@pytest.mark.parametrize("modern", [True, False])
+def test_a_signal_ends_the_server_though_a_call_waits_and_the_order_is_kept(tmp_path, name, code, modern):
+    with serving(tmp_path) as (process, url):
+        order = {"prompt": "sandbox:slow harbour", "wait_seconds": 50}
+        with ask(url, "tools/call", modern, name="generate_image", arguments=order) as answer:
+            # The first report says that the order is on its way.
+            first = answer.readline()
+            rest: list[bytes] = []
+            reader = threading.Thread(target=lambda: rest.append(_read(answer)))
+            reader.start()
+            started = time.monotonic()
+            process.send_signal(getattr(signal, name))
+            assert process.wait(8) == code
+            assert time.monotonic() - started < 4
+            reader.join(5)
+        errors = process.stderr.read()
+
+    assert first
+    assert rest
+    assert b"SUCCEEDED" not in rest[0]
+    assert errors == ""
+    told = subprocess.run(
+        [sys.executable, "-m", "wan_mcp", "tasks", "--json"],
+        capture_output=True,
+        timeout=20,
+        check=True,
+        env=environment(tmp_path),
+    )
+    assert [task["status"] for task in json.loads(told.stdout)["tasks"]] in (["PENDING"], ["RUNNING"])
+
+
+async def test_an_ended_call_that_has_no_answer_yet_gets_one_that_says_why():
+    sent = []
+
+    async def silent(scope, receive, send) -> None:
+        await anyio.sleep_forever()
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    calls = Calls(silent)
+    async with anyio.create_task_group() as group:
+        group.start_soon(calls, {"type": "http"}, None, send)
+        await anyio.wait_all_tasks_blocked()
+        await calls.end(0)
+
+    assert sent[0]["status"] == 503
+    assert b"ask again" in sent[1]["body"]
+    assert not sent[1]["more_body"]
+
+
+async def test_a_call_that_is_nearly_done_is_let_finish():
+    sent = []
+    go_on = anyio.Event()
+
+    async def slow(scope, receive, send) -> None:
+        await go_on.wait()
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"done"})
+
+    async def send(message) -> None:
+        sent.append(message)
+
+    calls = Calls(slow)
+    async with anyio.create_task_group() as group:
+        group.start_soon(calls, {"type": "http"}, None, send)
+        await anyio.wait_all_tasks_blocked()
+        group.start_soon(calls.end, 20)
+        await anyio.wait_all_tasks_blocked()
+        go_on.set()
+
+    assert [message.get("status") or message["body"] for message in sent] == [200, b"done"]

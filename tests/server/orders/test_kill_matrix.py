@@ -1,0 +1,143 @@
+"""
+A process is killed at one exact point, and another finds what it left behind.
+
+Whatever the point: at most one order at the service, one file for each paid image, and the truth about the rest.
+"""
+
+import signal
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from dataclasses import dataclass, field
+
+import anyio
+import pytest
+
+from campaigns.report import Report
+from campaigns.scene import (
+    LEGACY,
+    NEW,
+    a_crew,
+    account,
+    an_order,
+    another_process,
+    is_idle,
+    the_row,
+    until,
+    until_killed,
+)
+from fakes.dashscope_service import FakeService
+from wan_mcp.storage.parts import PROBE, make_part_path
+
+SLOW = {"kind": "slow-after", "seconds": 30}
+
+
+@dataclass(frozen=True)
+class Point:
+    """
+    Where the first process dies, and what the second one then finds.
+
+    `die` names the call of the ledger that is the last one; without it the process is killed when `when` holds for
+    the service. `tasks` are created, `status` and `code` end the order. `leaves` puts temporary files
+    into the folder that a kill leaves too seldom, by the order they are named after; an empty name means this one.
+    """
+
+    die: str | None = None
+    when: Callable[[FakeService], bool] | None = None
+    faults: dict[str, object] = field(default_factory=dict)
+    duration: float = 0.1
+    tasks: int = 1
+    status: str = "SUCCEEDED"
+    code: str | None = None
+    is_lost: bool = False
+    leaves: tuple[str, ...] = ()
+
+
+POINTS = {
+    "while it stands in line to be sent": Point("begin_sending", tasks=0, status="FAILED", code="NotSent"),
+    "when it has stood in line and is written down as being sent": Point(
+        "begin_sending/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
+    ),
+    "when it is written down as being sent at once": Point(
+        "place/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
+    ),
+    "during the request": Point(when=lambda service: bool(service.tasks), faults={"create": SLOW}, is_lost=True),
+    "between the answer and its record": Point("accept", is_lost=True),
+    "after the record of the answer": Point("accept/after"),
+    "while trying whether the folder can be written": Point("accept/after", leaves=(PROBE,)),
+    "while asking for the task": Point(when=lambda service: bool(service.count_queries()), duration=0.8),
+    "in mid-download": Point(
+        when=lambda service: any(each.sent for each in service.images_served),
+        faults={"image": {"kind": "slow", "seconds": 5}},
+    ),
+    "before the name of the file is written down": Point("advance/STAGED"),
+    "between the name in the ledger and the file": Point("advance/STAGED/after"),
+    "between the file and the ledger": Point("advance/SAVED"),
+    "while writing the note beside the file": Point("advance/SAVED", leaves=("",)),
+}
+
+
+@dataclass(frozen=True)
+class Played:
+    """What was found in the end."""
+
+    report: Report
+    row: dict[str, object]
+    paid: int
+
+
+def the_id(folder):
+    """Read as a writer: the killed process may have left a transaction that must be undone first."""
+    with closing(sqlite3.connect(folder / "state" / "ledger.sqlite3")) as ledger:
+        return ledger.execute("SELECT local_id FROM orders").fetchone()[0]
+
+
+async def play(point, model, folder):
+    folder.mkdir()
+    with FakeService(duration=point.duration, image_padding=600_000) as service:
+        for place, fault in point.faults.items():
+            service.script(place, fault)
+        with a_crew(folder, service) as crew:
+            worker = crew.start(*(["--die", point.die] if point.die else []))
+            crew.tell(worker, an_order(model))
+            if point.when is not None:
+                await until(lambda: point.when(service))
+                worker.process.send_signal(signal.SIGKILL)
+            await until_killed(crew, worker)
+        service.faults.clear()
+        for order_id in point.leaves:
+            named = order_id or the_id(folder)
+            make_part_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
+        async with another_process(folder, service):
+            await until(is_idle(folder))
+        return Played(account(service, folder), the_row(folder), service.paid_images())
+
+
+@pytest.fixture(scope="module")
+def plays(request, tmp_path_factory):
+    """Play the chosen cases side by side: each of them mostly waits for a lease to end."""
+    items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
+    cases = {(item.callspec.params.get("point"), item.callspec.params.get("model")) for item in items}
+    with ThreadPoolExecutor(5) as pool:
+        yield {
+            (point, model): pool.submit(
+                anyio.run, play, POINTS[point], model, tmp_path_factory.mktemp("matrix") / "case"
+            )
+            for point, model in cases
+            if point in POINTS
+        }
+
+
+@pytest.mark.parametrize("model", [NEW, LEGACY])
+@pytest.mark.parametrize("point", POINTS)
+def test_a_process_killed(plays, point, model):
+    played, expected = plays[point, model].result(timeout=50), POINTS[point]
+
+    assert not played.report.broken, str(played.report)
+    assert played.report.creates == played.report.tasks == expected.tasks
+    assert played.report.files == played.paid == 2 * expected.tasks
+    assert (played.row["status"], played.row["error_code"]) == (expected.status, expected.code)
+    assert played.report.recovered == expected.is_lost
+    if expected.code == "NotSent":
+        assert "Nothing was ordered" in played.row["error_message"]

@@ -1,0 +1,231 @@
+"""What one process leaves, another finishes: at its start, by `collect`, and by the keeper."""
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import pytest
+
+from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
+from fakes.dashscope_service import FakeService
+from fakes.talk import environment
+from wan_mcp.clock import SystemClock
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+
+def _wait_for(condition, seconds: float = 20.0) -> None:
+    pause = threading.Event()
+    for _ in range(int(seconds / 0.05)):
+        if condition():
+            return
+        pause.wait(0.05)
+    raise AssertionError("it did not happen in time")
+
+
+async def test_what_an_earlier_run_left_is_saved_at_the_next_start_without_being_asked(tmp_path):
+    with FakeService(duration=0.6) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service:
+            await submit(service, n=2)
+        assert not saved_files(settings)
+        async with running_service(settings):
+            with anyio.fail_after(8):
+                while len(saved_files(settings)) < 2:
+                    await anyio.sleep(0.05)
+
+    assert len(dashscope.creates) == 1
+
+
+async def test_a_caller_in_one_process_sees_a_task_that_another_follows_end(tmp_path):
+    with FakeService(duration=0.8) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as one, running_service(settings) as other:
+            task = await submit(one)
+            seen = await get(other, task.task_id)
+
+            assert seen.status is TaskStatus.SUCCEEDED
+            assert len(seen.images) == 1
+    assert len(saved_files(settings)) == 1
+    assert not leftovers(settings)
+    assert dashscope.count_served().total() == 1
+
+
+async def test_collecting_finishes_what_is_open_and_says_so(tmp_path):
+    with FakeService(duration=0.4) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service:
+            for number in range(3):
+                await submit(service, f"picture {number}")
+        async with running_service(settings, watch=False) as service:
+            summary = await service.collect(None)
+
+    assert (summary.finished, summary.saved, summary.open, summary.problems) == (3, 3, 0, ())
+    assert len(saved_files(settings)) == 3
+
+
+async def test_collecting_tries_again_what_could_not_be_saved_before(tmp_path):
+    with FakeService(duration=0.2) as dashscope:
+        dashscope.script("image", "redirect-private")
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings, save_again=60.0) as service:
+            left = await order(service)
+        async with running_service(settings, watch=False, save_again=60.0) as service:
+            summary = await service.collect(None)
+
+    assert left.images == ()
+    assert (summary.finished, summary.saved, summary.open, summary.problems) == (1, 1, 0, ())
+    assert len(saved_files(settings)) == 1
+
+
+@dataclass(frozen=True)
+class LaterClock(SystemClock):
+    """The system's clock, some time later."""
+
+    ahead: float = 0.0
+
+    def now(self):
+        return super().now() + self.ahead
+
+
+@pytest.mark.parametrize(("ahead", "status"), [(0.0, TaskStatus.UNKNOWN), (90_000.0, TaskStatus.EXPIRED)])
+async def test_a_task_that_the_service_has_forgotten_is_given_up_only_after_its_day(tmp_path, ahead, status):
+    with FakeService(duration=0.2) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service:
+            task = await submit(service)
+        dashscope.advance(90_000)
+        dashscope.configure(record_seconds=3600)
+        async with running_service(settings, clock=LaterClock(ahead)) as service:
+            seen = await get(service, task.task_id)
+
+    assert seen.status is status
+    assert seen.open is (status is TaskStatus.UNKNOWN)
+    assert not saved_files(settings)
+
+
+async def test_an_unknown_task_is_asked_for_in_every_region_and_its_image_saved(tmp_path):
+    with FakeService(duration=0.2) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        foreign = dashscope.create_foreign(model="wan2.6-t2i", n=2)
+        async with running_service(settings) as service:
+            task = await get(service, foreign.id)
+
+    assert task.status is TaskStatus.SUCCEEDED
+    assert task.model == "wan2.6-t2i"
+    assert len(saved_files(settings)) == 2
+    assert not dashscope.creates
+
+
+async def test_listing_with_the_service_takes_in_what_the_ledger_lacks(tmp_path):
+    with FakeService(duration=0.2) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        foreign = dashscope.create_foreign(model="wan2.6-t2i", n=1)
+        async with running_service(settings) as service:
+            ours = await order(service)
+            page = await service.list_tasks(status=None, limit=10, cursor=None, remote=True)
+            await get(service, foreign.id)
+
+    assert {task.task_id for task in page.tasks} == {ours.task_id, foreign.id}
+    assert len(saved_files(settings)) == 2
+
+
+async def test_pages_of_the_list_follow_one_another_without_gap_or_repeat(tmp_path):
+    with FakeService(duration=0.0, pending=0.0) as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            made = [(await order(service, f"p{number}")).task_id for number in range(5)]
+            seen: list[str] = []
+            cursor = None
+            while True:
+                page = await service.list_tasks(status=None, limit=2, cursor=cursor, remote=False)
+                seen.extend(task.task_id for task in page.tasks)
+                cursor = page.cursor
+                if cursor is None:
+                    break
+
+    assert seen == made[::-1]
+
+
+@pytest.mark.timeout(90)
+def test_the_keeper_outlives_its_server_and_goes_when_nothing_is_open(tmp_path):
+    with FakeService(duration=4.0) as dashscope:
+        variables = environment(tmp_path, dashscope, WAN_MCP_KEEPER="1")
+        script = (
+            "import anyio, os, sys; from wan_mcp.app import open_service; from wan_mcp.settings import read_settings\n"
+            "async def main():\n"
+            "    async with open_service(read_settings(os.environ)) as service:\n"
+            "        request = service.catalogue.request(prompt='kept')\n"
+            "        await service.order(request, wait_seconds=10, until_named=True, fresh=False, report=None)\n"
+            "anyio.run(main)\n"
+        )
+        with subprocess.Popen([sys.executable, "-c", script], env=variables, start_new_session=True) as process:
+            assert process.wait(20) == 0
+            with contextlib.suppress(ProcessLookupError):
+                # As hosts do to what is left of a server.
+                os.killpg(process.pid, signal.SIGKILL)
+        assert _keepers(tmp_path)
+        _wait_for(lambda: list((tmp_path / "pictures").glob("*kept*.png")), 20)
+        _wait_for(lambda: not _keepers(tmp_path), 15)
+
+    assert len(dashscope.creates) == 1
+
+
+def _keepers(folder: Path) -> list[str]:
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            line = (process / "cmdline").read_bytes()
+            state = f"HOME={folder}".encode() in (process / "environ").read_bytes()
+        except OSError:
+            continue
+        if b"--keeper" in line and state:
+            found.append(process.name)
+    return found
+
+
+@pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads what Linux counts")
+def test_an_idle_server_uses_no_processor_and_does_not_touch_the_disk(tmp_path):
+    variables = environment(tmp_path)
+    made = subprocess.run(
+        [sys.executable, "-m", "wan_mcp", "generate", "x"], env=variables, capture_output=True, timeout=60, check=True
+    )
+    assert made.stdout
+    with subprocess.Popen(
+        [sys.executable, "-m", "wan_mcp"], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    ) as process:
+        client = {"name": "test", "version": "1"}
+        hello = {"protocolVersion": "2025-11-25", "capabilities": {}, "clientInfo": client}
+        request = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "initialize", "params": hello})
+        process.stdin.write(request.encode() + b"\n")
+        process.stdin.flush()
+        process.stdout.readline()
+        pause = threading.Event()
+        pause.wait(2.0)
+        before, files = _cost(process.pid), _files(tmp_path)
+        pause.wait(4.0)
+        after, files_after = _cost(process.pid), _files(tmp_path)
+        process.stdin.close()
+        process.wait(5)
+
+    assert after["ticks"] - before["ticks"] <= 2
+    assert files_after == files
+    # A look at the ledger can make the file system note the time of it, on one page of its own.
+    assert after["write_bytes"] - before["write_bytes"] <= 4096
+    assert after["read_bytes"] == before["read_bytes"]
+
+
+def _files(folder):
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
+def _cost(number: int) -> dict[str, int]:
+    fields = Path(f"/proc/{number}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    lines = Path(f"/proc/{number}/io").read_text(encoding="ascii").splitlines()
+    counts = {name: int(count) for name, _, count in (line.partition(": ") for line in lines)}
+    return {**counts, "ticks": int(fields[11]) + int(fields[12])}

@@ -1,0 +1,64 @@
+"""Ordering, following, collecting: on the fake service over real HTTP."""
+
+import pytest
+
+from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
+from fakes.dashscope_service import FakeService
+from wan_mcp_tools.domain.errors import MissingKeyError
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+
+@pytest.mark.parametrize("model", ["wan2.6-t2i", "wan2.7-image", "wan2.5-t2i-preview", "wan2.2-t2i-flash"])
+async def test_an_order_ends_as_one_verified_file(tmp_path, model):
+    with FakeService(duration=0.1) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service:
+            task = await order(service, model=model)
+
+    assert task.status is TaskStatus.SUCCEEDED
+    assert [image.path for image in task.images] == [str(path) for path in saved_files(settings)]
+    assert len(dashscope.creates) == 1
+    assert not leftovers(settings)
+    assert not dashscope.authorization_at_image_host
+
+
+async def test_the_synchronous_protocol_gives_a_file_under_a_local_id(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        settings = make_settings(tmp_path, dashscope, WAN_MCP_PROTOCOL="sync")
+        async with running_service(settings) as service:
+            task = await order(service, n=2)
+
+            assert task.task_id.startswith("local-")
+            assert (await get(service, task.task_id)).images == task.images
+    assert len(saved_files(settings)) == 2
+    assert len(dashscope.creates) == 1
+
+
+async def test_submitting_answers_with_the_services_id_before_the_picture_is_done(tmp_path):
+    with FakeService(duration=1.0) as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            task = await submit(service)
+
+            assert not task.task_id.startswith("local-")
+            assert not task.settled
+            assert (await get(service, task.task_id)).status is TaskStatus.SUCCEEDED
+
+
+async def test_an_expired_wait_answers_with_the_id_and_the_file_comes_all_the_same(tmp_path):
+    with FakeService(duration=1.0) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service:
+            task = await order(service, wait=0.3)
+            assert task.status in (TaskStatus.PENDING, TaskStatus.RUNNING)
+
+            done = await get(service, task.local_id)
+    assert done.status is TaskStatus.SUCCEEDED
+    assert len(saved_files(settings)) == 1
+
+
+async def test_without_a_key_the_answer_names_the_setting_and_nothing_is_written_down(tmp_path):
+    settings = make_settings(tmp_path, DASHSCOPE_REGION="beijing")
+    async with running_service(settings) as service:
+        with pytest.raises(MissingKeyError, match="DASHSCOPE_API_KEY"):
+            await order(service)
+    assert not (settings.state_dir / "ledger.sqlite3").exists()

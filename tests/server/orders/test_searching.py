@@ -1,0 +1,216 @@
+"""The search for a lost order among tasks that look like it: nothing paid is left out, and nothing is guessed."""
+
+from dataclasses import replace
+
+import anyio
+import pytest
+
+from campaigns.outsider import Outsider
+from campaigns.scene import (
+    LEGACY,
+    NEW,
+    TIMINGS,
+    a_crew,
+    account,
+    an_order,
+    another_process,
+    is_idle,
+    until,
+    until_killed,
+)
+from fakes.bench import make_settings, order, running_service, submit
+from fakes.dashscope_service import FakeService
+from wan_mcp.app import build_service
+from wan_mcp.orders import OrderService
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+
+class Between:
+    """Stands before a part of the service and lets something happen after one of its calls."""
+
+    def __init__(self, part, call, event):
+        self._part, self._call, self._event = part, call, event
+
+    def __getattr__(self, name):
+        method = getattr(self._part, name)
+        if name != self._call:
+            return method
+
+        async def call(*values, **named):
+            return await self._event(await method(*values, **named))
+
+        return call
+
+    async def __aenter__(self):
+        await self._part.__aenter__()
+        return self
+
+    async def __aexit__(self, *reason):
+        await self._part.__aexit__(*reason)
+
+
+def a_studio(settings, part, call, event, **times):
+    """Build a service in which something happens after a call of one of its parts, `ledger` or `service`."""
+    parts = build_service(settings, timings=replace(TIMINGS, **times))._parts
+    return OrderService(replace(parts, **{part: Between(getattr(parts, part), call, event)}))
+
+
+async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_counts_once(tmp_path):
+    async def twice(listing):
+        return replace(listing, tasks=(*listing.tasks, *listing.tasks))
+
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", "drop-after")
+        service = a_studio(make_settings(tmp_path, dashscope), "dashscope", "list_tasks", twice)
+        async with service.running():
+            task = await order(service, model=NEW)
+
+    assert task.status is TaskStatus.SUCCEEDED
+    assert task.task_id == dashscope.creates[0].task_id
+
+
+@pytest.mark.parametrize("zone", [8.0, 0.0])
+async def test_a_lost_order_is_found_on_a_busy_account_whatever_the_zone_of_the_lists_filter(tmp_path, zone):
+    with FakeService(duration=0.1, list_zone=zone) as dashscope:
+        for number in range(620):
+            dashscope.create_foreign(model=NEW, n=1, age=200.0 + number)
+        dashscope.script("create", "drop-after")
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            task = await order(service, model=NEW, wait=15)
+
+    assert task.status is TaskStatus.SUCCEEDED
+    assert task.task_id == dashscope.creates[0].task_id
+
+
+@pytest.mark.parametrize(("part", "call"), [("ledger", "unanswered"), ("dashscope", "list_tasks")])
+async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, part, call):
+    """Whatever the search has just read, the other order begins then, is made at once and answered late."""
+    looks = []
+
+    with FakeService(duration=0.0) as dashscope:
+
+        async def send_another(found):
+            looks.append(dashscope.now())
+            is_ripe = looks[-1] > looks[0] + TIMINGS.settle + 1.2
+            if is_ripe and len(dashscope.creates) == 1:
+                dashscope.script("create", {"kind": "slow-after", "seconds": 0.6})
+                group.start_soon(lambda: submit(service, "another", model=NEW))
+                await until(lambda: dashscope.tasks)
+            return found
+
+        dashscope.script("create", "drop-before")
+        service = a_studio(make_settings(tmp_path, dashscope), part, call, send_another, grace=2.2)
+        async with service.running(), anyio.create_task_group() as group:
+            task = await order(service, "a lost one", model=NEW, wait=12)
+            await until(is_idle(tmp_path))
+
+        report = account(dashscope, tmp_path)
+    assert report.creates == 2
+    assert task.status is TaskStatus.SUBMIT_UNKNOWN
+    assert not report.broken, str(report)
+    assert report.recovered == 0
+
+
+async def test_a_lost_order_with_a_failed_image_is_not_given_up_with_the_good_one(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", "drop-after")
+        dashscope.script_endings("partial")
+        async with another_process(tmp_path, dashscope) as service:
+            task = await order(service, model=NEW, n=2)
+            assert task.status is TaskStatus.SUBMIT_UNKNOWN
+            assert task.problem is not None
+            assert dashscope.creates[0].task_id in task.problem.message
+            await until(is_idle(tmp_path))
+
+    assert dashscope.paid_images() == len(list(Outsider(tmp_path).pictures())) == 1
+
+
+async def test_a_lost_order_waits_for_its_rival_that_may_have_the_same_task(tmp_path):
+    """The first task is made after the second order was sent, so by time alone it could be the second's."""
+    with FakeService(duration=1.8) as dashscope, a_crew(tmp_path, dashscope) as crew:
+        dashscope.script("create", {"kind": "slow-before", "seconds": 1.0}, "drop-after")
+        worker = crew.start()
+        crew.tell(worker, an_order(NEW, n=1))
+        await until(lambda: dashscope.creates)
+        crew.kill(worker)
+        async with another_process(tmp_path, dashscope) as service:
+            await submit(service, "the second", model=NEW, n=2)
+            await until(is_idle(tmp_path))
+
+        report = account(dashscope, tmp_path)
+    assert not report.broken, str(report)
+    assert report.recovered == 2
+    assert report.files == 3
+
+
+@pytest.mark.parametrize("place", ["list", "query"])
+async def test_a_refusal_that_passes_does_not_end_the_search(tmp_path, place):
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", "drop-after")
+        refused = {"kind": "error-403", "code": "AccessDenied", "message": "no"}
+        dashscope.script(place, refused, refused)
+        async with another_process(tmp_path, dashscope) as service:
+            task = await order(service, model=NEW)
+
+    assert task.status is TaskStatus.SUCCEEDED
+
+
+async def test_a_refusal_that_stays_ends_the_search_when_its_time_is_over(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", "drop-after")
+        dashscope.set_chance("list", 1.0, {"kind": "error-403", "code": "AccessDenied", "message": "no"})
+        async with another_process(tmp_path, dashscope) as service:
+            task = await order(service, model=NEW)
+
+    assert task.status is TaskStatus.SUBMIT_UNKNOWN
+
+
+async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at(tmp_path):
+    with FakeService(duration=0.1, echo=False) as dashscope:
+        dashscope.script("create", "drop-after")
+        async with another_process(tmp_path, dashscope) as service:
+            foreign = dashscope.create_foreign(model=LEGACY, n=1, size="1280*1280", prompt="somebody else's")
+            task = await order(service, model=LEGACY)
+
+            assert task.status is TaskStatus.SUBMIT_UNKNOWN
+            assert task.problem is not None
+            assert foreign.id in task.problem.message
+            await until(is_idle(tmp_path))
+    assert len(list(Outsider(tmp_path).pictures())) == 2
+
+
+async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
+    with FakeService(duration=0.1) as dashscope, a_crew(tmp_path, dashscope) as crew:
+        dashscope.script("create", "drop-after", "drop-after", "drop-after")
+        async with another_process(tmp_path, dashscope, slot=0.05) as service, anyio.create_task_group() as group:
+            for _ in range(3):
+                group.start_soon(lambda: order(service, model=LEGACY, fresh=True, wait=10))
+        assert not crew.workers
+        report = account(dashscope, tmp_path)
+
+    # Equal on purpose, so here a prompt may be ordered more than once.
+    report.duplicates.clear()
+    assert not report.broken, str(report)
+    assert (report.creates, report.recovered, report.files) == (3, 3, 3)
+    assert report.ends == {"SUCCEEDED": 3}
+
+
+@pytest.mark.parametrize("point", ["offer", "offer/after"])
+async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_guess(tmp_path, point):
+    with FakeService(duration=0.1) as dashscope, a_crew(tmp_path, dashscope) as crew:
+        dashscope.script("create", "drop-after")
+        worker = crew.start("--die", point)
+        crew.tell(worker, an_order(NEW))
+        await until(lambda: dashscope.creates)
+        foreign = dashscope.create_foreign(model=NEW, n=2, size="1280*1280")
+        await until_killed(crew, worker)
+        async with another_process(tmp_path, dashscope):
+            await until(is_idle(tmp_path))
+
+        report = account(dashscope, tmp_path)
+    assert not report.broken, str(report)
+    assert report.ends == {"SUBMIT_UNKNOWN/AnswerAmbiguous": 1}
+    assert (report.recovered, report.unclear, report.files) == (0, 2, 4)
+    (ours,) = (row for row in Outsider(tmp_path).orders().values() if row["origin"] == "ordered")
+    assert foreign.id in ours["error_message"]
+    assert str(dashscope.creates[0].task_id) in ours["error_message"]

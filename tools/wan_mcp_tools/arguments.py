@@ -1,0 +1,186 @@
+"""
+The arguments that the tools share: type, words and schema of each.
+
+The bounds in a schema are for the client to see. They are checked by `Catalogue`, whose answer says what to do
+instead; a bound checked here would answer in the validator's words. They suit the models of this release: an
+operator's own model may read a longer prompt, and a region may also be given by its id.
+
+Each argument that is no choice has one example, in its words: some clients drop the keyword `examples`. An optional
+argument may also be null, because some clients fill in every argument; its schema does not say so, because others
+cannot read `anyOf`.
+"""
+
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, Field
+from pydantic.config import JsonDict, JsonValue
+from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
+
+from wan_mcp_tools.catalogue.catalogue import MAX_SEED, Catalogue
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.tool import Arguments
+
+_BRITISH = "CANCELLED"
+_LONGEST_WAIT = 3600
+
+
+def _field(description: str, **bounds: JsonValue) -> Any:  # noqa: ANN401 - what pydantic's Field gives, too
+    """Describe an argument, and show bounds that are checked elsewhere."""
+
+    def show(schema: JsonDict) -> None:
+        schema.update(bounds)
+        if schema.get("default", "") is None:
+            del schema["default"]
+
+    return Field(description=description, json_schema_extra=show)
+
+
+def _refuse_switch(value: object) -> object:
+    if isinstance(value, bool):
+        raise ValueError("true and false are no numbers")  # noqa: TRY004 - pydantic reads ValueError only
+    return value
+
+
+def _fall_back(default: object) -> BeforeValidator:
+    """Read null as the default."""
+
+    def replace_null(value: object) -> object:
+        return default if value is None else value
+
+    return BeforeValidator(replace_null)
+
+
+def _read_status(value: object) -> object:
+    if isinstance(value, str):
+        status = value.strip().upper()
+        return TaskStatus.CANCELED if status == _BRITISH else status or None
+    return value
+
+
+_NO_SWITCH = BeforeValidator(_refuse_switch)
+
+Prompt = Annotated[
+    str,
+    _field(
+        "What the picture shows, in any language, e.g. a flower shop in spring, morning light.",
+        minLength=1,
+        maxLength=5000,
+    ),
+]
+NegativePrompt = Annotated[
+    str | SkipJsonSchema[None], _field("What to keep out, e.g. text, people; not for wan2.7.", maxLength=500)
+]
+ModelId = Annotated[
+    str | SkipJsonSchema[None],
+    _field(
+        "e.g. wan2.6-t2i (usual default) or wan2.7-image, 0.03 USD an image; wan2.7-image-pro (to 4K) 0.075. "
+        "Cheapest: wan2.2-t2i-flash 0.025; only in region beijing wanx2.0-t2i-turbo, 0.04 CNY."
+    ),
+]
+Size = Annotated[
+    str | SkipJsonSchema[None],
+    _field("1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K (square)."),
+]
+Count = Annotated[
+    int,
+    _NO_SWITCH,
+    _fall_back(1),
+    _field("How many images, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=4),
+]
+Seed = Annotated[
+    int | SkipJsonSchema[None],
+    _NO_SWITCH,
+    _field("e.g. 42; repeated, it gives similar images.", minimum=0, maximum=MAX_SEED),
+]
+PromptExtend = Annotated[
+    bool | SkipJsonSchema[None], _field("Let the service enrich the prompt; default true; not for wan2.7.")
+]
+Watermark = Annotated[bool, _fall_back(default=False), _field("Put an AI mark at the lower right.")]
+RegionName = Annotated[
+    str | SkipJsonSchema[None],
+    _field(
+        "Default: the operator's. sandbox: offline, free, for tests only: placeholder pictures.",
+        enum=["singapore", "beijing", "virginia", "frankfurt", "sandbox"],
+    ),
+]
+OutputDir = Annotated[
+    str | SkipJsonSchema[None],
+    _field(
+        "Absolute and allowed, e.g. /home/me/site/assets; relative ones are in the image folder, not your project."
+    ),
+]
+Filename = Annotated[str | SkipJsonSchema[None], _field("Without a folder, e.g. flower-shop.")]
+_Seconds = Annotated[float, Field(allow_inf_nan=False)] | SkipJsonSchema[None]
+WaitSeconds = Annotated[
+    _Seconds,
+    _NO_SWITCH,
+    _field("e.g. 45; then the answer is the task as it is.", minimum=0, maximum=_LONGEST_WAIT),
+]
+OrderWaitSeconds = Annotated[
+    _Seconds,
+    _NO_SWITCH,
+    _field("e.g. 45, the default unless the operator set another.", minimum=0, maximum=_LONGEST_WAIT),
+]
+TaskId = Annotated[str, _field("From an earlier answer, e.g. 0385dc79-5ff8-...", minLength=1)]
+OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...")]
+Index = Annotated[
+    int, _NO_SWITCH, _fall_back(1), _field("Which image of the task, e.g. 2; counted from 1.", minimum=1)
+]
+Url = Annotated[str | SkipJsonSchema[None], _field("A result URL, e.g. https://...png?..., in place of task_id.")]
+ImagePath = Annotated[
+    str | SkipJsonSchema[None],
+    _field("A saved image, e.g. /home/me/fox-1.png, in place of task_id."),
+]
+Status = Annotated[
+    TaskStatus | SkipJsonSchema[None],
+    BeforeValidator(_read_status),
+    WithJsonSchema({"type": "string", "enum": [status.value for status in TaskStatus]}),
+    _field("Only tasks in this state."),
+]
+Limit = Annotated[int, _NO_SWITCH, _fall_back(10), _field("How many tasks at most.", minimum=1, maximum=100)]
+Cursor = Annotated[str | SkipJsonSchema[None], _field("The cursor of the page before.")]
+Remote = Annotated[bool, _fall_back(default=False), _field("Also ask the service.")]
+Fresh = Annotated[
+    bool,
+    _fall_back(default=False),
+    Field(description="Order and pay anew, e.g. when asked for a new one."),
+]
+
+
+class OrderArguments(Arguments):
+    """What can be said of a picture that is wanted."""
+
+    prompt: Prompt
+    negative_prompt: NegativePrompt = None
+    model: ModelId = None
+    size: Size = None
+    n: Count = 1
+    seed: Seed = None
+    prompt_extend: PromptExtend = None
+    watermark: Watermark = False
+    region: RegionName = None
+    output_dir: OutputDir = None
+    filename: Filename = None
+    fresh: Fresh = False
+
+    def request(self, catalogue: Catalogue) -> ImageRequest:
+        """
+        Check the order against what is offered.
+
+        Raises:
+            RequestRefusedError: an argument is not one that the model or the region takes.
+        """
+        return catalogue.request(
+            prompt=self.prompt,
+            negative_prompt=self.negative_prompt,
+            model=self.model,
+            size=self.size,
+            n=self.n,
+            seed=self.seed,
+            prompt_extend=self.prompt_extend,
+            watermark=self.watermark,
+            region=self.region,
+            output_dir=self.output_dir,
+            filename=self.filename,
+        )

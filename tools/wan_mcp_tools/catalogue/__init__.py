@@ -1,0 +1,1 @@
+"""What can be ordered: models, regions, sizes and prices, as data."""

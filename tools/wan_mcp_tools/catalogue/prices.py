@@ -1,0 +1,199 @@
+"""
+What images cost: an estimate before they are ordered, sums afterwards.
+
+All of it is indicative: the catalogue's prices have a month, and the service's bill is the only truth. Currencies are
+never added to one another, and an image whose price is not known is counted as such.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from typing import Any
+
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.model import Price, tell_amount
+from wan_mcp_tools.catalogue.regions import SANDBOX
+from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.requests import ImageRequest
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCount:
+    """
+    The images of one day, region and model.
+
+    `day` is of this machine's calendar and of the order, not of the picture. `charged` are images that the service
+    made, saved or not. `open` were ordered and are not made yet. `unclear` were ordered and nobody knows what became
+    of them. `found` were made by tasks that were found at the service and not ordered here: they are in no sum.
+    """
+
+    day: date
+    region: str
+    model: str | None
+    charged: int = 0
+    open: int = 0
+    unclear: int = 0
+    found: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Money:
+    """An amount in one currency."""
+
+    amount: Decimal
+    currency: str
+
+    def __str__(self) -> str:
+        return f"{tell_amount(self.amount)} {self.currency}"
+
+
+@dataclass(frozen=True, slots=True)
+class Sum:
+    """
+    What a number of images costs: one amount for each currency, in the order of their names.
+
+    `unpriced` of the images have no known price and `free` cost nothing; neither is in `amounts`. `as_of` are the
+    months (year-month) of the prices.
+    """
+
+    images: int = 0
+    amounts: tuple[Money, ...] = ()
+    unpriced: int = 0
+    free: int = 0
+    as_of: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CostLine:
+    """The images of one day, region and model, with what the charged and the open ones cost."""
+
+    count: ImageCount
+    charged: Sum
+    open: Sum
+
+
+@dataclass(frozen=True, slots=True)
+class CostReport:
+    """
+    The images of some days and what they cost; `since` and `until` are the first and the last day.
+
+    `lines` are in the order of days, newest first. `unclear` and `found` count images that are in no sum.
+    """
+
+    since: date
+    until: date
+    lines: tuple[CostLine, ...]
+    charged: Sum
+    open: Sum
+    unclear: int
+    found: int
+
+
+Batch = tuple[int, Price | None, bool]
+"""Some images of one kind: how many, the price of one, and whether the region is free."""
+
+
+def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Sum:
+    """Give what orders will cost if every image of them is made."""
+    return _add_up([_batch(request.n, request.region, request.model, catalogue) for request in requests])
+
+
+def make_report(counts: Sequence[ImageCount], catalogue: Catalogue, *, since: date, until: date) -> CostReport:
+    """Give what the images of a ledger cost."""
+    charged = [_batch(each.charged, each.region, each.model, catalogue) for each in counts]
+    expected = [_batch(each.open, each.region, each.model, catalogue) for each in counts]
+    return CostReport(
+        since=since,
+        until=until,
+        lines=tuple(
+            CostLine(count, _add_up([made]), _add_up([to_come]))
+            for count, made, to_come in zip(counts, charged, expected, strict=True)
+        ),
+        charged=_add_up(charged),
+        open=_add_up(expected),
+        unclear=sum(each.unclear for each in counts),
+        found=sum(each.found for each in counts),
+    )
+
+
+def tell_sum(total: Sum) -> str:
+    """Say what images cost, in words: `about 0.36 USD (indicative, prices of 2026-05)`."""
+    parts = [str(money) for money in total.amounts]
+    if total.unpriced:
+        unpriced = "1 image" if total.unpriced == 1 else f"{total.unpriced} images"
+        parts.append(f"{unpriced} of unknown price" if parts else "price not known")
+    if not parts:
+        return "free"
+    words = " and ".join(parts)
+    return f"about {words} (indicative, prices of {' and '.join(total.as_of)})" if total.amounts else words
+
+
+def report_facts(report: CostReport) -> dict[str, Any]:
+    """Give a report as plain data; amounts are text, so that nothing is rounded."""
+    return {
+        "since": report.since.isoformat(),
+        "until": report.until.isoformat(),
+        **_tell_dates(report),
+        "charged": _sum_facts(report.charged),
+        "open": _sum_facts(report.open),
+        "unclear_images": report.unclear,
+        "found_images": report.found,
+        "lines": [
+            {
+                "day": line.count.day.isoformat(),
+                "region": line.count.region,
+                "model": line.count.model,
+                "charged": _sum_facts(line.charged),
+                "open": _sum_facts(line.open),
+                "unclear_images": line.count.unclear,
+                "found_images": line.count.found,
+            }
+            for line in report.lines
+        ],
+    }
+
+
+def _batch(images: int, region: str, model: str | None, catalogue: Catalogue) -> Batch:
+    return images, _find_price(region, model, catalogue), region == SANDBOX.name
+
+
+def _find_price(region: str, model: str | None, catalogue: Catalogue) -> Price | None:
+    try:
+        return catalogue.find(model).price(region) if model else None
+    except RequestRefusedError:
+        # A task found at the service, or one of an earlier setting, may be of a model that is not known here.
+        return None
+
+
+def _add_up(batches: Iterable[Batch]) -> Sum:
+    amounts: dict[str, Decimal] = {}
+    months: set[str] = set()
+    images = unpriced = free = 0
+    for count, price, is_free in batches:
+        if not count:
+            continue
+        images += count
+        if is_free:
+            free += count
+        elif price is None:
+            unpriced += count
+        else:
+            amounts[price.currency] = amounts.get(price.currency, Decimal()) + count * price.amount
+            months.add(price.as_of)
+    money = tuple(Money(amounts[currency], currency) for currency in sorted(amounts))
+    return Sum(images, money, unpriced, free, tuple(sorted(months)))
+
+
+def _sum_facts(total: Sum) -> dict[str, Any]:
+    facts: dict[str, Any] = {
+        "images": total.images,
+        "cost": {money.currency: tell_amount(money.amount) for money in total.amounts},
+    }
+    counts = {"free_images": total.free, "images_of_unknown_price": total.unpriced}
+    return facts | {name: count for name, count in counts.items() if count}
+
+
+def _tell_dates(report: CostReport) -> dict[str, str]:
+    months = sorted({*report.charged.as_of, *report.open.as_of})
+    return {"prices": f"indicative, of {' and '.join(months)}"} if months else {}

@@ -1,0 +1,54 @@
+"""The service's regions. A key, a task and a model belong to one region."""
+
+from dataclasses import dataclass
+
+from wan_mcp_tools.domain.errors import RequestRefusedError
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """
+    One region: the name that callers use, the service's id, and its hosts.
+
+    `workspace_host` has the place `{workspace}`; a region without `shared_host` answers only there.
+    Source: https://www.alibabacloud.com/help/en/model-studio/base-url
+    """
+
+    name: str
+    id: str
+    title: str
+    shared_host: str | None
+    workspace_host: str | None
+
+
+def _region(name: str, region_id: str, title: str, shared_host: str | None) -> Region:
+    return Region(name, region_id, title, shared_host, f"{{workspace}}.{region_id}.maas.aliyuncs.com")
+
+
+SANDBOX = Region("sandbox", "sandbox", "Sandbox (offline, free)", None, None)
+"""Our own look-alike of the service: needs no key and no network."""
+
+REGIONS: tuple[Region, ...] = (
+    _region("singapore", "ap-southeast-1", "Singapore", "dashscope-intl.aliyuncs.com"),
+    _region("beijing", "cn-beijing", "China (Beijing)", "dashscope.aliyuncs.com"),
+    _region("virginia", "us-east-1", "US (Virginia)", "dashscope-us.aliyuncs.com"),
+    _region("frankfurt", "eu-central-1", "Germany (Frankfurt)", None),
+    _region("tokyo", "ap-northeast-1", "Japan (Tokyo)", None),
+    _region("hongkong", "cn-hongkong", "China (Hong Kong)", "cn-hongkong.dashscope.aliyuncs.com"),
+    SANDBOX,
+)
+
+
+def find_region(text: str) -> Region:
+    """
+    Find a region by its name or its id, in any case.
+
+    Raises:
+        RequestRefusedError: no region has this name; the message lists those that exist.
+    """
+    wanted = text.strip().lower()
+    for region in REGIONS:
+        if wanted in (region.name, region.id):
+            return region
+    names = ", ".join(region.name for region in REGIONS)
+    raise RequestRefusedError(f"There is no region {text!r}.", f"Use one of: {names}.")

@@ -1,0 +1,190 @@
+"""What the tools need of the server: one port."""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Protocol
+
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.prices import CostReport
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
+
+Report = Callable[[float, float | None, str], Awaitable[None]]
+"""Takes the progress of a wait: seconds gone, seconds expected in all (or None), and a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """A small picture: encoded bytes and their MIME type."""
+
+    data: bytes
+    mime_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """
+    A saved image to hand over: encoded bytes, their MIME type, and the file they stand for.
+
+    `reduced` says that the file was too large and the bytes are a small picture of it.
+    """
+
+    data: bytes
+    mime_type: str
+    file: SavedImage
+    reduced: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskPage:
+    """Some tasks, newest first; `cursor` opens the next page and is None at the end."""
+
+    tasks: Sequence[Task]
+    cursor: str | None = None
+    notes: tuple[str, ...] = ()
+
+
+class AlbumState(StrEnum):
+    """How an order stands, in the words of a person who looks through them."""
+
+    OPEN = "open"
+    """It goes on, or its images are not all saved yet."""
+    ENDED = "ended"
+    """Any of the following three."""
+    SAVED = "saved"
+    FAILED = "failed"
+    """It failed, was refused, or nobody knows what became of it."""
+    CANCELED = "canceled"
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumQuery:
+    """
+    Which orders are meant; what is None does not matter.
+
+    Every word of `text` stands in the prompt or in an id, in whatever case. `since` and `until` bound the time of
+    the order, in seconds since 1970; the second is the first moment that is too late.
+    """
+
+    text: str | None = None
+    state: AlbumState | None = None
+    model: str | None = None
+    region: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class AlbumSurvey:
+    """
+    What a query finds, in numbers: orders, and saved images.
+
+    `models` and `regions` are those of the whole ledger, to choose from.
+    """
+
+    orders: int = 0
+    images: int = 0
+    models: tuple[str, ...] = ()
+    regions: tuple[str, ...] = ()
+
+
+class Album(Protocol):
+    """The ledger as an album. Looking at it asks nobody, and notes nothing as received."""
+
+    async def page(self, query: AlbumQuery, *, limit: int, cursor: str | None) -> TaskPage:
+        """Give the orders that a query means, newest first; a saved file that is gone is told as such."""
+        ...
+
+    async def survey(self, query: AlbumQuery) -> AlbumSurvey:
+        """Count what a query finds."""
+        ...
+
+    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
+        """Give a tiny picture of a saved image, its longest side at most `side` pixels."""
+        ...
+
+
+class ImageService(Protocol):
+    """
+    The server's side of every tool.
+
+    Every method raises `AppError` where the caller can act on the trouble. A method that waits answers within
+    its `wait_seconds` plus two seconds, with the task as it is by then.
+    """
+
+    @property
+    def catalogue(self) -> Catalogue:
+        """What can be ordered, and with which defaults."""
+        ...
+
+    @property
+    def album(self) -> Album:
+        """Everything that was ordered, to look through."""
+        ...
+
+    @property
+    def default_wait_seconds(self) -> float:
+        """How long a waiting call waits if it does not say."""
+        ...
+
+    async def order(
+        self, request: ImageRequest, *, wait_seconds: float, until_named: bool, fresh: bool, report: Report | None
+    ) -> Task:
+        """
+        Write the order down, send it, and wait.
+
+        `until_named` ends the wait as soon as the service has named the task; otherwise the wait is for the saved
+        images. `fresh` orders anew even if an identical order is open or was never collected.
+        """
+        ...
+
+    async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
+        """Give the task, after waiting for its end at most `wait_seconds`."""
+        ...
+
+    async def peek(self, task_id: str) -> Task | None:
+        """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
+        ...
+
+    async def seconds_left(self, task: Task) -> float | None:
+        """
+        Give the seconds until such a task usually ends, by what was learned of earlier ones.
+
+        Less than nought if this one is late, None if nothing was learned yet.
+        """
+        ...
+
+    async def cancel(self, task_id: str) -> Task:
+        """Cancel a task that is still PENDING."""
+        ...
+
+    async def list_tasks(
+        self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
+    ) -> TaskPage:
+        """Give the ledger's tasks, newest first; `remote` also asks the service and adopts what is missing."""
+        ...
+
+    async def costs(self, *, days: int) -> CostReport:
+        """Give the images of today and the days before it, `days` in all, and what they cost by the catalogue."""
+        ...
+
+    async def place_image(
+        self,
+        *,
+        task_id: str | None,
+        index: int,
+        url: str | None,
+        output_dir: str | None,
+        filename: str | None,
+    ) -> tuple[SavedImage, Task | None]:
+        """Put an image of a task, or of a result URL, into a folder under a name."""
+        ...
+
+    async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
+        """Give a small picture of a saved image: longest side 1024 pixels at most, 500 kB at most."""
+        ...
+
+    async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
+        """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
+        ...

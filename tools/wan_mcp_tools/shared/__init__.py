@@ -1,1 +1,0 @@
-"""The words that every tool shares: tasks, images, regions, models, requests, results, errors."""
