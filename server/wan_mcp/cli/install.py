@@ -23,7 +23,7 @@ from wan_mcp.clock import utc
 from wan_mcp_tools.domain.errors import RequestRefusedError
 
 if TYPE_CHECKING:
-    from wan_mcp.hosts import Launch, Order, Proposal, Wishes, World
+    from wan_mcp.clients import InstallPlan, InstallTarget, LaunchCommand, Machine, RequestedVariables
 
 _CLIENTS = ("claude-desktop", "claude-code", "cursor", "vscode", "windsurf", "codex", "gemini", "zed")
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,62}")
@@ -48,18 +48,18 @@ class Scene:
     environ: Mapping[str, str]
     now: datetime
 
-    def world(self) -> "World":
+    def machine(self) -> "Machine":
         """Give what the places of files depend on."""
-        from wan_mcp.hosts import World  # noqa: PLC0415 - only this command needs it
+        from wan_mcp.clients import Machine  # noqa: PLC0415 - only this command needs it
 
         home = self.environ.get("USERPROFILE" if os.name == "nt" else "HOME", "")
-        return World(sys.platform, self.environ, home or str(Path.home()))
+        return Machine(sys.platform, self.environ, home or str(Path.home()))
 
-    def launch(self) -> "Launch":
+    def launch(self) -> "LaunchCommand":
         """Give the command that starts this wan-mcp."""
-        from wan_mcp.hosts import describe_this_process, find_launch  # noqa: PLC0415 - the same
+        from wan_mcp.clients import describe_this_process, find_launch_command  # noqa: PLC0415 - the same
 
-        return find_launch(describe_this_process(), self.environ)
+        return find_launch_command(describe_this_process(), self.environ)
 
 
 @click.command()
@@ -97,116 +97,127 @@ def install(
     CLIENT is claude-desktop, claude-code, cursor, vscode, windsurf, codex, gemini or zed. Settings come from the
     environment; a missing key is asked for without being shown. Without CLIENT, lists which were found here.
     """
-    from wan_mcp.hosts import Order, Wishes, find_host  # noqa: PLC0415 - only this command needs them
+    from wan_mcp.clients import (  # noqa: PLC0415 - only this command needs them
+        InstallTarget,
+        RequestedVariables,
+        find_client,
+    )
 
     if not _NAME.fullmatch(name):
         raise RequestRefusedError(f"{name!r} is no name for a server.", "Use letters, digits, - and _.")
     shell.read_settings()
     scene = Scene(standard_console(), the_person(), shell.environ, utc(shell.clock.now()))
     manner = Manner(options["yes"], options["dry_run"], options["remove"])
-    wishes = Wishes(
+    requested = RequestedVariables(
         options["region"], options["workspace_id"], options["output_dir"], options["key_file"], shell.env_file
     )
     if print_only:
-        context.exit(run_print(scene, client, name, wishes))
+        context.exit(run_print(scene, client, name, requested))
     if client is None:
         if file is not None or any(options.values()):
             raise click.UsageError("Name a CLIENT, or use --print for one that is not listed.")
         context.exit(run_list(scene, name))
-    context.exit(run_install(scene, Order(find_host(client), name, file), wishes, manner))
+    context.exit(run_install(scene, InstallTarget(find_client(client), name, file), requested, manner))
 
 
 def run_list(scene: Scene, name: str) -> Exit:
     """List the clients: which are on this machine, and which know the server."""
-    from wan_mcp.hosts import HOSTS, look_around  # noqa: PLC0415 - the same
+    from wan_mcp.clients import CLIENTS, detect_clients  # noqa: PLC0415 - the same
 
     said = {True: "yes", False: "no", None: "unreadable"}
-    seen = look_around(HOSTS, scene.world(), name)
+    seen = detect_clients(CLIENTS, scene.machine(), name)
     rows = [("CLIENT", "FOUND", "CONFIGURED", "FILE")]
-    rows += [(each.host.id, said[each.found], said[each.configured], str(each.file)) for each in seen]
+    rows += [(each.client.id, said[each.found], said[each.configured], str(each.file)) for each in seen]
     for line in lay_out(rows):
         scene.console.say(line)
     scene.console.note("Configure one with: wan-mcp install CLIENT. For any other: wan-mcp install --print")
     return Exit.DONE
 
 
-def run_print(scene: Scene, client: str | None, name: str, wishes: "Wishes") -> Exit:
+def run_print(scene: Scene, client: str | None, name: str, requested: "RequestedVariables") -> Exit:
     """Print what to add to a client's file; a key is never printed."""
-    from wan_mcp.hosts import ANY_OTHER, SAMPLE_KEY, find_host, locate, sample, snippet  # noqa: PLC0415 - the same
+    from wan_mcp.clients import (  # noqa: PLC0415 - the same
+        ANY_OTHER,
+        EXAMPLE_KEY,
+        example_variables,
+        find_client,
+        find_config_path,
+        render_snippet,
+    )
 
-    host = ANY_OTHER if client is None else find_host(client)
-    variables = sample(host, scene.environ, wishes)
-    scene.console.say(snippet(host, name, scene.launch(), variables).rstrip("\n"))
+    chosen = ANY_OTHER if client is None else find_client(client)
+    variables = example_variables(chosen, scene.environ, requested)
+    scene.console.say(render_snippet(chosen, name, scene.launch(), variables).rstrip("\n"))
     if client is not None:
-        scene.console.note(f"This belongs into {locate(host, scene.world())}")
-    if SAMPLE_KEY in variables.values():
+        scene.console.note(f"This belongs into {find_config_path(chosen, scene.machine())}")
+    if EXAMPLE_KEY in variables.values():
         scene.console.note("Write your key in place of the sample.")
     return Exit.DONE
 
 
-def run_install(scene: Scene, order: "Order", wishes: "Wishes", manner: Manner) -> Exit:
+def run_install(scene: Scene, target: "InstallTarget", requested: "RequestedVariables", manner: Manner) -> Exit:
     """
     Show what would change, ask, and do it.
 
     Raises:
         AppError: it cannot be done; then nothing was changed.
     """
-    from wan_mcp.hosts import carry_out, propose, propose_removal  # noqa: PLC0415 - the same
+    from wan_mcp.clients import apply_plan, plan_install, plan_removal  # noqa: PLC0415 - the same
 
     def ask(region: str) -> str:
-        return ask_key(scene.person, order.host.title, region)
+        return ask_key(scene.person, target.client.title, region)
 
-    console, title = scene.console, order.host.title
+    console, title = scene.console, target.client.title
     if manner.remove:
-        proposal = propose_removal(order, scene.world())
+        plan = plan_removal(target, scene.machine())
     else:
-        proposal = propose(order, scene.world(), wishes, scene.launch(), ask)
-    if proposal.changes_nothing:
-        state = f"there is no {order.name}" if manner.remove else f"{order.name} is set up already"
-        console.say(f"{title}: {state} in {proposal.file.path}")
+        plan = plan_install(target, scene.machine(), requested, scene.launch(), ask)
+    if plan.changes_nothing:
+        state = f"there is no {target.name}" if manner.remove else f"{target.name} is set up already"
+        console.say(f"{title}: {state} in {plan.file.path}")
         return Exit.DONE
-    show(console, proposal)
+    show(console, plan)
     if manner.dry_run:
         return Exit.DONE
     if not manner.yes and not _ask_leave(scene):
         return Exit.FAILED
-    outcome = carry_out(proposal, scene.now)
-    if outcome.complaint is not None:
-        console.note(f"{title}'s own command did not do it, so the file was edited. It said: {outcome.complaint}")
-    if outcome.backup is not None:
-        console.note(f"The file as it was: {outcome.backup}")
-    console.say(f"{title}: {order.name} is {'out of' if manner.remove else 'set up in'} {proposal.file.path}")
-    console.note(order.host.then)
+    result = apply_plan(plan, scene.now)
+    if result.command_error is not None:
+        console.note(f"{title}'s own command did not do it, so the file was edited. It said: {result.command_error}")
+    if result.backup is not None:
+        console.note(f"The file as it was: {result.backup}")
+    console.say(f"{title}: {target.name} is {'out of' if manner.remove else 'set up in'} {plan.file.path}")
+    console.note(target.client.reload_advice)
     if not manner.remove:
         console.note("To check key, region and folders: wan-mcp doctor")
     return Exit.DONE
 
 
-def show(console: Console, proposal: "Proposal") -> None:
+def show(console: Console, plan: "InstallPlan") -> None:
     """Show what would change, with secrets hidden; nothing of other servers is shown at all."""
-    from wan_mcp.hosts import hide_secrets  # noqa: PLC0415 - the same
+    from wan_mcp.clients import hide_secrets  # noqa: PLC0415 - the same
 
-    order, change, path = proposal.order, proposal.change, proposal.file.path
-    console.note(f"{order.host.title}, {path}, {'.'.join((*order.host.servers, order.name))}:")
-    old, new = (_lines(hide_secrets(each)) if each is not None else [] for each in (change.before, change.after))
+    target, edit, path = plan.target, plan.edit, plan.file.path
+    console.note(f"{target.client.title}, {path}, {'.'.join((*target.client.servers, target.name))}:")
+    old, new = (_lines(hide_secrets(each)) if each is not None else [] for each in (edit.before, edit.after))
     for line in list(difflib.unified_diff(old, new, n=1000, lineterm=""))[3:]:
         console.note(f"  {line}")
-    if old == new and change.text != proposal.file.text:
+    if old == new and edit.text != plan.file.text:
         console.note("  Only what is hidden here changes.")
-    if proposal.without_a_trace:
-        console.note(f"No trace of {order.host.title} was found on this machine; the file is made all the same.")
-    if proposal.elsewhere:
-        title = order.host.title
+    if plan.client_not_found:
+        console.note(f"No trace of {target.client.title} was found on this machine; the file is made all the same.")
+    if plan.may_run_on_windows:
+        title = target.client.title
         console.note(f"This is Linux inside Windows. If {title} runs on Windows, use wan-mcp install there.")
-    if proposal.command is not None:
-        console.note("By its own command: " + shlex.join(proposal.command.line))
-    if proposal.new_key_file is not None:
-        console.note(f"The key goes into a new file that only you can read: {proposal.new_key_file.path}")
-    elif proposal.secret:
+    if plan.command is not None:
+        console.note("By its own command: " + shlex.join(plan.command.line))
+    if plan.new_key_file is not None:
+        console.note(f"The key goes into a new file that only you can read: {plan.new_key_file.path}")
+    elif plan.holds_key:
         console.note("The key will stand in that file; --key-file PATH keeps it in a file of its own.")
-    if proposal.exposes:
+    if plan.exposes_key:
         console.note(f"Others on this machine may read that file. To end that: chmod 600 {path}")
-    if proposal.loose:
+    if plan.may_be_refused:
         console.note("The file has comments or trailing commas, which its program may refuse. They stay as they are.")
 
 

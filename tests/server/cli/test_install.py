@@ -22,7 +22,7 @@ from wan_mcp.cli.install import _CLIENTS, Manner, Scene, install, run_install
 from wan_mcp.cli.person import Person
 from wan_mcp.cli.root import root
 from wan_mcp.cli.shell import Shell
-from wan_mcp.hosts import HOSTS, Order, Wishes, find_host
+from wan_mcp.clients import CLIENTS, InstallTarget, RequestedVariables, find_client
 
 KEY = "sk-0123456789abcdef"
 
@@ -38,7 +38,7 @@ def files_below(home: Path) -> list[str]:
 
 
 def test_the_clients_of_the_command_are_those_of_the_table() -> None:
-    assert list(_CLIENTS) == [host.id for host in HOSTS]
+    assert list(_CLIENTS) == [client.id for client in CLIENTS]
     assert all(client in install.help for client in _CLIENTS)
 
 
@@ -193,13 +193,15 @@ def scene_of(home: Path, answer: bool = True, **environ: str) -> tuple[Scene, io
     return Scene(Console(io.StringIO(), said), person, environ, datetime(2026, 11, 22, tzinfo=UTC)), said
 
 
-def catalogue(scene: Scene, host_id: str, region: str | None = "sandbox", **manner: bool) -> Exit:
-    return run_install(scene, Order(find_host(host_id)), Wishes(region=region), Manner(**manner))
+def offer(scene: Scene, client_id: str, region: str | None = "sandbox", **manner: bool) -> Exit:
+    return run_install(
+        scene, InstallTarget(find_client(client_id)), RequestedVariables(region=region), Manner(**manner)
+    )
 
 
 def test_a_person_is_asked_for_the_key_and_for_leave(tmp_path: Path) -> None:
     scene, said = scene_of(tmp_path)
-    assert catalogue(scene, "windsurf", region=None) is Exit.DONE
+    assert offer(scene, "windsurf", region=None) is Exit.DONE
     assert KEY in (tmp_path / ".codeium" / "windsurf" / "mcp_config.json").read_text(encoding="utf-8")
     assert "The key will stand in that file" in said.getvalue()
     assert "No trace of Windsurf was found" in said.getvalue()
@@ -208,7 +210,7 @@ def test_a_person_is_asked_for_the_key_and_for_leave(tmp_path: Path) -> None:
 
 def test_a_person_who_refuses_is_obeyed(tmp_path: Path) -> None:
     scene, said = scene_of(tmp_path, answer=False)
-    assert catalogue(scene, "windsurf") is Exit.FAILED
+    assert offer(scene, "windsurf") is Exit.FAILED
     assert said.getvalue().endswith("Nothing was changed.\n")
     assert not list(tmp_path.iterdir())
 
@@ -219,7 +221,7 @@ def test_a_file_that_its_program_may_refuse_or_others_may_read_is_pointed_out(tm
     path.parent.mkdir(parents=True)
     path.write_text("{} // mine", encoding="utf-8")
     path.chmod(0o644)
-    catalogue(scene, "windsurf", region=None)
+    offer(scene, "windsurf", region=None)
     assert "which its program may refuse" in said.getvalue()
     if os.name == "posix":
         assert f"chmod 600 {path}" in said.getvalue()
@@ -231,7 +233,7 @@ def test_a_clients_own_command_is_shown_and_its_failure_told(tmp_path: Path) -> 
     program.write_text("#!/bin/sh\necho 'not signed in' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
     scene, said = scene_of(tmp_path, PATH=str(tmp_path))
-    assert catalogue(scene, "claude-code", yes=True) is Exit.DONE
+    assert offer(scene, "claude-code", yes=True) is Exit.DONE
     assert f"By its own command: {program} mcp add --scope user wan --env DASHSCOPE_REGION=sandbox" in said.getvalue()
     assert "the file was edited. It said: not signed in" in said.getvalue()
     assert "wan" in json.loads((tmp_path / ".claude.json").read_text(encoding="utf-8"))["mcpServers"]

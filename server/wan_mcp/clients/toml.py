@@ -1,5 +1,5 @@
 """
-Edits of TOML: a new table goes to the end of the file, a known one is changed where it stands.
+TOML, read and edited: a new table goes to the end of the file, a known one is changed where it stands.
 
 Source: https://toml.io/en/v1.0.0
 """
@@ -12,14 +12,10 @@ from typing import Any, cast
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
-from wan_mcp.hosts.values import MISSING, Path, as_mapping, nest, overlay, prune, without
+from wan_mcp.clients.formats import MISSING, InvalidConfigError, KeyPath, as_mapping, nest, overlay, prune, without
 
 _LONE_NEWLINE = re.compile(r"(?<!\r)\n")
 _HEADER = re.compile(r"\s*\[")
-
-
-class NotTomlError(ValueError):
-    """Raised when a text is no TOML, or has a form in which it cannot be edited safely."""
 
 
 def load(text: str) -> dict[str, object]:
@@ -27,22 +23,22 @@ def load(text: str) -> dict[str, object]:
     Read a text.
 
     Raises:
-        NotTomlError: it is no TOML.
+        InvalidConfigError: it is no TOML.
     """
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise NotTomlError(str(error)) from error
+        raise InvalidConfigError(str(error)) from error
     except RecursionError as error:
-        raise NotTomlError("it is nested too deep") from error
+        raise InvalidConfigError("it is nested too deep") from error
 
 
-def find(text: str, path: Path) -> object:
+def find(text: str, path: KeyPath) -> object:
     """
     Give the value at a path, or MISSING.
 
     Raises:
-        NotTomlError: the text is no TOML.
+        InvalidConfigError: the text is no TOML.
     """
     value: object = load(text)
     for name in path:
@@ -53,40 +49,40 @@ def find(text: str, path: Path) -> object:
     return value
 
 
-def put(text: str, path: Path, value: Mapping[str, object]) -> str:
+def put(text: str, path: KeyPath, value: Mapping[str, object]) -> str:
     """
     Set the table at a path; it is filled name by name, and what it holds besides stays.
 
     Raises:
-        NotTomlError: the text is no TOML, or its form allows no safe edit.
+        InvalidConfigError: the text is no TOML, or its form allows no safe edit.
     """
     wanted = overlay(load(text), nest(path, value))
     if wanted == load(text):
         return text
     if find(text, path) is MISSING:
-        longer = _at_the_end(text, path, value)
-        if _means(longer, wanted):
+        longer = _append(text, path, value)
+        if _holds(longer, wanted):
             return longer
-    edited = _edited(text, path, lambda box: _fill(box, {path[-1]: value}))
-    return _checked(text, path, edited, wanted)
+    edited = _edit(text, path, lambda container: _fill(container, {path[-1]: value}))
+    return _check(text, path, edited, wanted)
 
 
-def drop(text: str, path: Path) -> str:
+def drop(text: str, path: KeyPath) -> str:
     """
     Remove what stands at a path, if anything does.
 
     Raises:
-        NotTomlError: the text is no TOML, or its form allows no safe edit.
+        InvalidConfigError: the text is no TOML, or its form allows no safe edit.
     """
     if find(text, path) is MISSING:
         return text
     wanted = without(load(text), path)
-    edited = _edited(text, path, lambda box: box.pop(path[-1]))
+    edited = _edit(text, path, lambda container: container.pop(path[-1]))
     # A list of servers that was never written by itself goes with its last server.
-    return _checked(text, path, edited, wanted if _means(edited, wanted) else prune(wanted, path[:-1]))
+    return _check(text, path, edited, wanted if _holds(edited, wanted) else prune(wanted, path[:-1]))
 
 
-def _at_the_end(text: str, path: Path, value: Mapping[str, object]) -> str:
+def _append(text: str, path: KeyPath, value: Mapping[str, object]) -> str:
     newline = "\r\n" if "\r\n" in text else "\n"
     document = tomlkit.document()
     outer: Any = document
@@ -106,54 +102,54 @@ def _table(value: Mapping[str, object]) -> Any:  # noqa: ANN401 - the library's 
     return table
 
 
-def _edited(text: str, path: Path, edit: Callable[[MutableMapping[str, Any]], object]) -> str:
+def _edit(text: str, path: KeyPath, change: Callable[[MutableMapping[str, Any]], object]) -> str:
     """Edit the table that holds the last name of the path."""
     try:
         document = tomlkit.parse(text)
-        edit(_walk(document, path[:-1]))
-        return _same_newlines(text, tomlkit.dumps(document))
+        change(_walk(document, path[:-1]))
+        return _keep_newlines(text, tomlkit.dumps(document))
     except (TOMLKitError, TypeError, ValueError, KeyError) as error:
-        raise NotTomlError(f"{'.'.join(path)} cannot be edited in the form it has there") from error
+        raise InvalidConfigError(f"{'.'.join(path)} cannot be edited in the form it has there") from error
 
 
-def _walk(document: Any, path: Path) -> MutableMapping[str, Any]:  # noqa: ANN401 - the library's own loose types
+def _walk(document: Any, path: KeyPath) -> MutableMapping[str, Any]:  # noqa: ANN401 - the library's own loose types
     for name in path:
         document = document[name]
     return cast("MutableMapping[str, Any]", document)
 
 
-def _fill(box: MutableMapping[str, Any], value: Mapping[str, object]) -> None:
+def _fill(container: MutableMapping[str, Any], value: Mapping[str, object]) -> None:
     for name, member in value.items():
         mapping = as_mapping(member)
-        if name not in box:
-            box[name] = member if mapping is None else dict(mapping)
-        elif mapping is not None and isinstance(box[name], MutableMapping):
-            _fill(box[name], mapping)
-        elif box[name] != member:
-            box[name] = member
+        if name not in container:
+            container[name] = member if mapping is None else dict(mapping)
+        elif mapping is not None and isinstance(container[name], MutableMapping):
+            _fill(container[name], mapping)
+        elif container[name] != member:
+            container[name] = member
 
 
-def _same_newlines(text: str, edited: str) -> str:
+def _keep_newlines(text: str, edited: str) -> str:
     return _LONE_NEWLINE.sub("\r\n", edited) if "\r\n" in text and not _LONE_NEWLINE.search(text) else edited
 
 
-def _means(text: str, wanted: object) -> bool:
+def _holds(text: str, wanted: object) -> bool:
     try:
         return load(text) == wanted
-    except NotTomlError:
+    except InvalidConfigError:
         return False
 
 
-def _checked(text: str, path: Path, edited: str, wanted: object) -> str:
+def _check(text: str, path: KeyPath, edited: str, wanted: object) -> str:
     """Give the edited text if it means what it should and every line of others is still there, in order."""
     rest = iter(edited.splitlines())
     kept = all(line in rest for line in _lines_of_others(text, path))
-    if not kept or not _means(edited, wanted):
-        raise NotTomlError(f"{'.'.join(path)} cannot be edited there without touching what others wrote")
+    if not kept or not _holds(edited, wanted):
+        raise InvalidConfigError(f"{'.'.join(path)} cannot be edited there without touching what others wrote")
     return edited
 
 
-def _lines_of_others(text: str, path: Path) -> list[str]:
+def _lines_of_others(text: str, path: KeyPath) -> list[str]:
     """Give the lines outside of the table at the path; a line that names it, or holds the whole list, may change."""
     whole_list = re.compile(rf"""\s*["']?{re.escape(path[0])}["']?\s*=""")
     lines: list[str] = []

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.hosts import HOSTS, World, find_host, locate
+from wan_mcp.clients import CLIENTS, Client, Machine, find_client, find_config_path
 
 MAC, LINUX, WINDOWS = "/Users/me", "/home/me", "C:\\Users\\me"
 ROAMING = "C:\\Users\\me\\AppData\\Roaming"
 
-PLACES = {
+CONFIG_PATHS = {
     "claude-desktop": (
         f"{MAC}/Library/Application Support/Claude/claude_desktop_config.json",
         f"{LINUX}/.config/Claude/claude_desktop_config.json",
@@ -41,23 +41,23 @@ PLACES = {
 }
 
 
-def places_of(host_id: str, platform: str, home: str, environ: dict[str, str] | None = None) -> list[str]:
-    return [str(each) for each in find_host(host_id).places(World(platform, environ or {}, home))]
+def paths_of(client_id: str, platform: str, home: str, environ: dict[str, str] | None = None) -> list[str]:
+    return [str(each) for each in find_client(client_id).config_paths(Machine(platform, environ or {}, home))]
 
 
-def test_every_client_has_its_places_written_down_here() -> None:
-    assert list(PLACES) == [host.id for host in HOSTS]
+def test_every_client_has_its_paths_written_down_here() -> None:
+    assert list(CONFIG_PATHS) == [client.id for client in CLIENTS]
 
 
-@pytest.mark.parametrize(("host_id", "expected"), PLACES.items())
-def test_each_platform_has_its_own_place(host_id: str, expected: tuple[str, str, str]) -> None:
-    assert places_of(host_id, "darwin", MAC)[-1] == expected[0]
-    assert places_of(host_id, "linux", LINUX)[-1] == expected[1]
-    assert places_of(host_id, "win32", WINDOWS)[-1] == expected[2]
+@pytest.mark.parametrize(("client_id", "expected"), CONFIG_PATHS.items())
+def test_each_platform_has_its_own_path(client_id: str, expected: tuple[str, str, str]) -> None:
+    assert paths_of(client_id, "darwin", MAC)[-1] == expected[0]
+    assert paths_of(client_id, "linux", LINUX)[-1] == expected[1]
+    assert paths_of(client_id, "win32", WINDOWS)[-1] == expected[2]
 
 
 @pytest.mark.parametrize(
-    ("host_id", "platform", "variable", "folder", "expected"),
+    ("client_id", "platform", "variable", "folder", "expected"),
     [
         ("claude-code", "linux", "CLAUDE_CONFIG_DIR", "/x", "/x/.claude.json"),
         ("codex", "darwin", "CODEX_HOME", "/x", "/x/config.toml"),
@@ -66,36 +66,35 @@ def test_each_platform_has_its_own_place(host_id: str, expected: tuple[str, str,
         ("zed", "linux", "FLATPAK_XDG_CONFIG_HOME", "/f", "/f/zed/settings.json"),
         ("vscode", "linux", "XDG_CONFIG_HOME", "/x", "/x/Code/User/mcp.json"),
         ("vscode", "win32", "APPDATA", "D:\\Data", "D:\\Data\\Code\\User\\mcp.json"),
-        ("claude-desktop", "darwin", "XDG_CONFIG_HOME", "/x", PLACES["claude-desktop"][0]),
-        ("zed", "darwin", "XDG_CONFIG_HOME", "/x", PLACES["zed"][0]),
-        ("codex", "linux", "CODEX_HOME", "  ", PLACES["codex"][1]),
+        ("claude-desktop", "darwin", "XDG_CONFIG_HOME", "/x", CONFIG_PATHS["claude-desktop"][0]),
+        ("zed", "darwin", "XDG_CONFIG_HOME", "/x", CONFIG_PATHS["zed"][0]),
+        ("codex", "linux", "CODEX_HOME", "  ", CONFIG_PATHS["codex"][1]),
     ],
 )
 def test_a_variable_moves_the_files_of_the_clients_that_read_it(
-    host_id, platform, variable, folder, expected
+    client_id, platform, variable, folder, expected
 ) -> None:
     home = {"darwin": MAC, "linux": LINUX, "win32": WINDOWS}[platform]
-    assert places_of(host_id, platform, home, {variable: folder})[-1] == expected
+    assert paths_of(client_id, platform, home, {variable: folder})[-1] == expected
 
 
 def test_the_packaged_claude_desktop_of_windows_has_a_folder_of_its_own() -> None:
-    first = places_of("claude-desktop", "win32", WINDOWS)[0]
+    first = paths_of("claude-desktop", "win32", WINDOWS)[0]
     assert first == (
         "C:\\Users\\me\\AppData\\Local\\Packages\\Claude_pzs8sxrjxfjjc\\LocalCache\\Roaming\\Claude"
         "\\claude_desktop_config.json"
     )
 
 
-def test_of_several_places_the_one_in_use_is_taken(tmp_path: Path) -> None:
+def test_of_several_paths_the_one_in_use_is_taken(tmp_path: Path) -> None:
     packaged, plain = tmp_path / "packaged" / "f.json", tmp_path / "plain" / "f.json"
-    host = find_host("claude-desktop")
-    either = type(host)("x", "X", host.format, host.servers, lambda _: (packaged, plain))
-    world = World("linux", {}, str(tmp_path))
-    assert locate(either, world) == plain
+    either = Client("x", "X", "JSON", ("mcpServers",), lambda _: (packaged, plain))
+    machine = Machine("linux", {}, str(tmp_path))
+    assert find_config_path(either, machine) == plain
     packaged.parent.mkdir()
-    assert locate(either, world) == packaged
+    assert find_config_path(either, machine) == packaged
     plain.parent.mkdir()
     plain.touch()
-    assert locate(either, world) == plain
+    assert find_config_path(either, machine) == plain
     packaged.touch()
-    assert locate(either, world) == packaged
+    assert find_config_path(either, machine) == packaged

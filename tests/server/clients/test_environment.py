@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.hosts.environment import Wishes, gather, lacks_key
+from wan_mcp.clients.environment import RequestedVariables, merge_variables, region_without_key
 from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 KEY = "DASHSCOPE_API_KEY"
-NONE = Wishes()
+NOTHING = RequestedVariables()
 
 
 def test_settings_are_taken_from_the_environment_and_nothing_else() -> None:
@@ -19,67 +19,72 @@ def test_settings_are_taken_from_the_environment_and_nothing_else() -> None:
         "OTHER_KEY": "x",
         "WAN_MCP_KEEPER": " ",
     }
-    assert gather(environ, NONE, {}) == {KEY: "sk-abcdef1", "WAN_MCP_MODEL": "wan2.7-image"}
+    assert merge_variables(environ, NOTHING, {}) == {KEY: "sk-abcdef1", "WAN_MCP_MODEL": "wan2.7-image"}
 
 
 @pytest.mark.parametrize("text", ["${DASHSCOPE_API_KEY}", "YOUR_API_KEY", "<your key>", ""])
 def test_a_placeholder_is_no_key(text: str) -> None:
-    assert gather({KEY: text}, NONE, {}) == {}
+    assert merge_variables({KEY: text}, NOTHING, {}) == {}
 
 
 def test_what_stood_there_stays_unless_something_newer_is_known() -> None:
     before = {KEY: "sk-old", "WAN_MCP_WAIT_SECONDS": "30", "MINE": "x"}
-    assert gather({}, NONE, before) == before
-    assert gather({KEY: "sk-new123"}, NONE, before) == {**before, KEY: "sk-new123"}
+    assert merge_variables({}, NOTHING, before) == before
+    assert merge_variables({KEY: "sk-new123"}, NOTHING, before) == {**before, KEY: "sk-new123"}
 
 
-def test_wishes_win(tmp_path: Path) -> None:
-    wishes = Wishes(region="CN-Beijing", workspace_id="llm-1", output_dir=tmp_path / "o")
-    assert gather({"DASHSCOPE_WORKSPACE_ID": "llm-0"}, wishes, {}) == {
+def test_what_is_asked_for_wins(tmp_path: Path) -> None:
+    requested = RequestedVariables(region="CN-Beijing", workspace_id="llm-1", output_dir=tmp_path / "o")
+    assert merge_variables({"DASHSCOPE_WORKSPACE_ID": "llm-0"}, requested, {}) == {
         "DASHSCOPE_REGION": "beijing",
         "DASHSCOPE_WORKSPACE_ID": "llm-1",
         "WAN_MCP_OUTPUT_DIR": str(tmp_path / "o"),
     }
 
 
-def test_a_path_that_depends_on_the_folder_is_made_whole(tmp_path: Path, monkeypatch) -> None:
+def test_a_path_that_depends_on_the_folder_is_made_absolute(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "env").write_text("DASHSCOPE_API_KEY=sk-abcdef1\n", encoding="utf-8")
-    assert gather({"DASHSCOPE_API_KEY_FILE_PATH": "key"}, NONE, {}) == {
+    assert merge_variables({"DASHSCOPE_API_KEY_FILE_PATH": "key"}, NOTHING, {}) == {
         "DASHSCOPE_API_KEY_FILE_PATH": str(tmp_path / "key")
     }
-    assert gather({}, Wishes(env_file=Path("env")), {}) == {"WAN_MCP_ENV_FILE": str(tmp_path / "env")}
+    assert merge_variables({}, RequestedVariables(env_file=Path("env")), {}) == {
+        "WAN_MCP_ENV_FILE": str(tmp_path / "env")
+    }
 
 
 def test_a_key_file_takes_the_place_of_a_key_and_the_other_way_round(tmp_path: Path) -> None:
     path = tmp_path / "key"
     named = {"DASHSCOPE_API_KEY_FILE_PATH": str(path)}
-    assert gather({KEY: "sk-abcdef1"}, Wishes(key_file=path), {KEY: "sk-old"}) == named
-    assert gather(named, NONE, {KEY: "sk-old"}) == named
-    assert gather({KEY: "sk-abcdef1"}, NONE, named) == {KEY: "sk-abcdef1"}
+    assert merge_variables({KEY: "sk-abcdef1"}, RequestedVariables(key_file=path), {KEY: "sk-old"}) == named
+    assert merge_variables(named, NOTHING, {KEY: "sk-old"}) == named
+    assert merge_variables({KEY: "sk-abcdef1"}, NOTHING, named) == {KEY: "sk-abcdef1"}
 
 
 def test_a_settings_file_with_a_key_takes_the_place_of_an_older_key(tmp_path: Path) -> None:
     path = tmp_path / "env"
     path.write_text(f"{KEY}=sk-abcdef1\n", encoding="utf-8")
-    assert gather({}, Wishes(env_file=path), {KEY: "sk-old"}) == {"WAN_MCP_ENV_FILE": str(path)}
+    assert merge_variables({}, RequestedVariables(env_file=path), {KEY: "sk-old"}) == {"WAN_MCP_ENV_FILE": str(path)}
     path.write_text("WAN_MCP_MODEL=x\n", encoding="utf-8")
-    assert gather({}, Wishes(env_file=path), {KEY: "sk-old"}) == {KEY: "sk-old", "WAN_MCP_ENV_FILE": str(path)}
+    assert merge_variables({}, RequestedVariables(env_file=path), {KEY: "sk-old"}) == {
+        KEY: "sk-old",
+        "WAN_MCP_ENV_FILE": str(path),
+    }
 
 
 def test_a_key_keeps_its_region_when_another_one_becomes_the_default() -> None:
-    beijing = Wishes(region="beijing")
-    assert gather({}, beijing, {KEY: "sk-sg", "DASHSCOPE_WORKSPACE_ID": "llm-1"}) == {
+    beijing = RequestedVariables(region="beijing")
+    assert merge_variables({}, beijing, {KEY: "sk-sg", "DASHSCOPE_WORKSPACE_ID": "llm-1"}) == {
         "DASHSCOPE_REGION": "beijing",
         f"{KEY}_SINGAPORE": "sk-sg",
         "DASHSCOPE_WORKSPACE_ID_SINGAPORE": "llm-1",
     }
     set_here = {KEY: "sk-virgin", "DASHSCOPE_REGION": "virginia"}
-    assert gather(set_here, beijing, {}) == {"DASHSCOPE_REGION": "beijing", f"{KEY}_VIRGINIA": "sk-virgin"}
+    assert merge_variables(set_here, beijing, {}) == {"DASHSCOPE_REGION": "beijing", f"{KEY}_VIRGINIA": "sk-virgin"}
 
 
 def test_a_key_without_a_region_belongs_to_the_region_that_is_asked_for() -> None:
-    assert gather({KEY: "sk-abcdef1"}, Wishes(region="beijing"), {}) == {
+    assert merge_variables({KEY: "sk-abcdef1"}, RequestedVariables(region="beijing"), {}) == {
         KEY: "sk-abcdef1",
         "DASHSCOPE_REGION": "beijing",
     }
@@ -87,12 +92,12 @@ def test_a_key_without_a_region_belongs_to_the_region_that_is_asked_for() -> Non
 
 def test_the_sandbox_is_given_no_keys_of_the_service(tmp_path: Path) -> None:
     environ = {KEY: "sk-abcdef1", f"{KEY}_BEIJING": "sk-two", "DASHSCOPE_API_KEY_FILE_PATH": str(tmp_path)}
-    assert gather(environ, Wishes(region="sandbox"), {}) == {"DASHSCOPE_REGION": "sandbox"}
+    assert merge_variables(environ, RequestedVariables(region="sandbox"), {}) == {"DASHSCOPE_REGION": "sandbox"}
 
 
 def test_a_region_that_does_not_exist_is_refused() -> None:
     with pytest.raises(RequestRefusedError):
-        gather({}, Wishes(region="mars"), {})
+        merge_variables({}, RequestedVariables(region="mars"), {})
 
 
 @pytest.mark.parametrize(
@@ -108,7 +113,7 @@ def test_a_region_that_does_not_exist_is_refused() -> None:
     ],
 )
 def test_it_is_known_whether_a_key_is_missing(variables: dict[str, str], region: str | None) -> None:
-    assert lacks_key(variables) == region
+    assert region_without_key(variables) == region
 
 
 @pytest.mark.parametrize(
@@ -123,4 +128,4 @@ def test_it_is_known_whether_a_key_is_missing(variables: dict[str, str], region:
 )
 def test_variables_that_no_server_could_use_are_refused(variables: dict[str, str]) -> None:
     with pytest.raises(SettingsError):
-        lacks_key(variables)
+        region_without_key(variables)

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wan_mcp.clients.formats import as_mapping
 from wan_mcp.settings import SETTING_ROWS, Settings, expand_name, read_settings
 from wan_mcp.settings.access import BASE_URL, KEY, KEY_FILE, WORKSPACE
 from wan_mcp.settings.values import Values
@@ -25,8 +26,8 @@ _REFERENCE = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*")
 
 
 @dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the person asked for beside the environment; None is no wish."""
+class RequestedVariables:
+    """What the person asked for on the command line; None where nothing was asked for."""
 
     region: str | None = None
     workspace_id: str | None = None
@@ -35,41 +36,50 @@ class Wishes:
     env_file: Path | None = None
 
 
-def gather(environ: Mapping[str, str], wishes: Wishes, before: Mapping[str, str]) -> dict[str, str]:
+def read_variables(entry: Mapping[str, object] | None) -> dict[str, str]:
+    """Give the variables of an entry that are texts."""
+    found = as_mapping((entry or {}).get("env")) or {}
+    return {name: text for name, text in found.items() if isinstance(text, str)}
+
+
+def merge_variables(
+    environ: Mapping[str, str], requested: RequestedVariables, previous: Mapping[str, str]
+) -> dict[str, str]:
     """
     Give the variables of an entry.
 
-    `before` is what the entry held; it stays where nothing newer is known. The order is that of the settings'
+    `previous` is what the entry held; it stays where nothing newer is known. The order is that of the settings'
     table.
 
     Raises:
         RequestRefusedError: there is no such region.
     """
-    here = _carry(environ)
-    region = wishes.region or here.get(REGION) or before.get(REGION)
-    there = dict(before)
+    current = _read_environment(environ)
+    region = requested.region or current.get(REGION) or previous.get(REGION)
+    kept = dict(previous)
     if region is not None:
         region = find_region(region).name
-        there = _keep_region(there, there.get(REGION) or "singapore", region)
-        here = _keep_region(here, here.get(REGION) or region, region)
+        kept = _change_default_region(kept, kept.get(REGION) or "singapore", region)
+        current = _change_default_region(current, current.get(REGION) or region, region)
     if region == SANDBOX.name:
-        here = {name: text for name, text in here.items() if name not in (SECRETS - {f"{KEY}_SANDBOX"}) | {KEY_FILE}}
-    asked = _ask_for(wishes, region)
-    if KEY in here or _file_has_key(asked | here, region):
-        there.pop(KEY_FILE, None)
-        there.pop(KEY, None)
-    if KEY in here:
-        here.pop(KEY_FILE, None)
+        refused = (SECRETS - {f"{KEY}_SANDBOX"}) | {KEY_FILE}
+        current = {name: text for name, text in current.items() if name not in refused}
+    asked = _name_variables(requested, region)
+    if KEY in current or _env_file_has_key(asked | current, region):
+        kept.pop(KEY_FILE, None)
+        kept.pop(KEY, None)
+    if KEY in current:
+        current.pop(KEY_FILE, None)
     if KEY_FILE in asked:
-        here.pop(KEY, None)
-    if KEY_FILE in asked or KEY_FILE in here:
-        there.pop(KEY, None)
-    found = {**there, **here, **asked}
+        current.pop(KEY, None)
+    if KEY_FILE in asked or KEY_FILE in current:
+        kept.pop(KEY, None)
+    found = {**kept, **current, **asked}
     known = {name: found[name] for name in _ALL if name in found}
     return {**known, **{name: text for name, text in found.items() if name not in known}}
 
 
-def lacks_key(variables: Mapping[str, str]) -> str | None:
+def region_without_key(variables: Mapping[str, str]) -> str | None:
     """
     Give the region that these variables leave without a key, or None if a server could order with them.
 
@@ -78,7 +88,7 @@ def lacks_key(variables: Mapping[str, str]) -> str | None:
     Raises:
         SettingsError: a server could not start with them, or not use its region.
     """
-    settings = check(variables)
+    settings = read_as_settings(variables)
     access = settings.regions[settings.default_region]
     if access.problem is not None:
         raise SettingsError(access.problem)
@@ -87,7 +97,7 @@ def lacks_key(variables: Mapping[str, str]) -> str | None:
     return None if access.api_key is not None or referred else access.region
 
 
-def check(variables: Mapping[str, str]) -> Settings:
+def read_as_settings(variables: Mapping[str, str]) -> Settings:
     """
     Read the variables as the server will.
 
@@ -102,8 +112,8 @@ def is_reference(text: str) -> bool:
     return _REFERENCE.fullmatch(text.strip()) is not None
 
 
-def _carry(environ: Mapping[str, str]) -> dict[str, str]:
-    """Give the settings of this environment, with the paths that depend on the folder made whole."""
+def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
+    """Give the settings of this environment, with the paths that depend on the folder made absolute."""
     values = Values(environ, {})
     found = {name: text for name in _ALL if (text := values.text(name)) is not None}
     for name in SECRETS & set(found):
@@ -111,39 +121,40 @@ def _carry(environ: Mapping[str, str]) -> dict[str, str]:
             del found[name]
     for name in (KEY_FILE, ENV_FILE):
         if name in found:
-            found[name] = _whole(Path(found[name]))
+            found[name] = _absolute(Path(found[name]))
     return found
 
 
-def _ask_for(wishes: Wishes, region: str | None) -> dict[str, str]:
-    asked: dict[str, str] = {}
-    if wishes.region is not None and region is not None:
-        asked[REGION] = region
-    if wishes.workspace_id is not None:
-        asked[WORKSPACE] = wishes.workspace_id
-    for name, path in ((OUTPUT_DIR, wishes.output_dir), (KEY_FILE, wishes.key_file), (ENV_FILE, wishes.env_file)):
+def _name_variables(requested: RequestedVariables, region: str | None) -> dict[str, str]:
+    named: dict[str, str] = {}
+    if requested.region is not None and region is not None:
+        named[REGION] = region
+    if requested.workspace_id is not None:
+        named[WORKSPACE] = requested.workspace_id
+    paths = ((OUTPUT_DIR, requested.output_dir), (KEY_FILE, requested.key_file), (ENV_FILE, requested.env_file))
+    for name, path in paths:
         if path is not None:
-            asked[name] = _whole(path)
-    return asked
+            named[name] = _absolute(path)
+    return named
 
 
-def _whole(path: Path) -> str:
+def _absolute(path: Path) -> str:
     return str(path.expanduser().absolute())
 
 
-def _keep_region(variables: dict[str, str], own: str, region: str) -> dict[str, str]:
+def _change_default_region(variables: dict[str, str], old: str, new: str) -> dict[str, str]:
     """Rename what belongs to the region that was the default, if another one takes its place."""
-    own = find_region(own).name
-    if own == region:
+    old = find_region(old).name
+    if old == new:
         return variables
-    moved = {name: f"{name}_{own.upper()}" for name in _OF_ONE_REGION}
-    kept = {moved.get(name, name): text for name, text in variables.items() if name not in (KEY_FILE, REGION)}
+    renamed = {name: f"{name}_{old.upper()}" for name in _OF_ONE_REGION}
+    result = {renamed.get(name, name): text for name, text in variables.items() if name not in (KEY_FILE, REGION)}
     # What already had the long name is the stronger one.
-    kept |= {name: variables[name] for name in moved.values() if name in variables}
-    return {**kept, REGION: region}
+    result |= {name: variables[name] for name in renamed.values() if name in variables}
+    return {**result, REGION: new}
 
 
-def _file_has_key(variables: Mapping[str, str], region: str | None) -> bool:
+def _env_file_has_key(variables: Mapping[str, str], region: str | None) -> bool:
     """Tell whether the settings file that is named holds the key of the region."""
     path = variables.get(ENV_FILE)
     if path is None:

@@ -17,7 +17,7 @@ from wan_mcp_tools.domain.errors import StorageError
 
 _BOM = "\ufeff"
 _PRIVATE = 0o600
-_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
+_CREATE_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _UNTOUCHED = "Nothing was changed."
 
 
@@ -82,12 +82,12 @@ def replace_config(
     try:
         file.target.parent.mkdir(parents=True, exist_ok=True)
         backup = None if file.data is None else _back_up(file.path, file.data, now)
-        part = _write_part(file, data)
+        temp = _write_temp(file, data)
         try:
             _check_unchanged(file)
-            replace(part, file.target)
+            replace(temp, file.target)
         except BaseException:
-            part.unlink(missing_ok=True)
+            temp.unlink(missing_ok=True)
             raise
     except OSError as error:
         raise StorageError(f"{file.path} cannot be written: {error.strerror}.", _UNTOUCHED) from error
@@ -104,7 +104,7 @@ def write_secret(path: Path, secret: str) -> None:
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        _fill(os.open(path, _NEW, _PRIVATE), f"{secret}\n".encode())
+        _write_synced(os.open(path, _CREATE_NEW, _PRIVATE), f"{secret}\n".encode())
     except OSError as error:
         raise StorageError(f"{path} cannot be written: {error.strerror}.", _UNTOUCHED) from error
 
@@ -115,36 +115,36 @@ def _back_up(path: Path, data: bytes, now: datetime) -> Path:
         backup = path.with_name(f"{path.name}.bak-{stamp}" + (f"-{count}" if count > 1 else ""))
         with suppress(FileExistsError):
             # The copy may hold other servers' keys.
-            _fill(os.open(backup, _NEW, _PRIVATE), data)
+            _write_synced(os.open(backup, _CREATE_NEW, _PRIVATE), data)
             return backup
     raise StorageError(f"There are a hundred copies of {path} already.", _UNTOUCHED)
 
 
-def _write_part(file: ConfigFile, data: bytes) -> Path:
+def _write_temp(file: ConfigFile, data: bytes) -> Path:
     descriptor, name = tempfile.mkstemp(prefix=f".{file.target.name}.", suffix=".tmp", dir=file.target.parent)
-    part = Path(name)
+    temp = Path(name)
     try:
-        _fill(descriptor, data)
+        _write_synced(descriptor, data)
         if file.data is not None:
-            part.chmod(file.mode)
-            _keep_owner(part, file.target)
+            temp.chmod(file.mode)
+            _keep_owner(temp, file.target)
     except BaseException:
-        part.unlink(missing_ok=True)
+        temp.unlink(missing_ok=True)
         raise
-    return part
+    return temp
 
 
-def _keep_owner(part: Path, target: Path) -> None:
+def _keep_owner(temp: Path, target: Path) -> None:
     if os.name != "posix":
         return
-    old, new = target.stat(), part.stat()
+    old, new = target.stat(), temp.stat()
     if (old.st_uid, old.st_gid) != (new.st_uid, new.st_gid):
         with suppress(PermissionError):
             # Only root may give files away; anybody else keeps what is theirs.
-            os.chown(part, old.st_uid, old.st_gid)
+            os.chown(temp, old.st_uid, old.st_gid)
 
 
-def _fill(descriptor: int, data: bytes) -> None:
+def _write_synced(descriptor: int, data: bytes) -> None:
     with os.fdopen(descriptor, "wb") as file:
         file.write(data)
         file.flush()

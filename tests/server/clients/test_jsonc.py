@@ -6,20 +6,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_mcp.hosts.jsonc import NotJsonError, decode, parse
-from wan_mcp.hosts.jsonc_edits import append, drop, drop_element, find, put
-from wan_mcp.hosts.values import MISSING
+from wan_mcp.clients.formats import MISSING, InvalidConfigError
+from wan_mcp.clients.jsonc import append, drop, drop_element, find, load, look_up, parse, put
 
 OURS = {"command": "/bin/wan-mcp", "args": [], "env": {"A": "1"}}
 PATH = ("mcpServers", "wan")
 
 
-def load(text: str) -> object:
-    document = parse(text)
-    return None if document.root is None else decode(text, document.root)
-
-
-NASTY = """\
+DIFFICULT = """\
 // settings of mine
 {
 \t"theme": "dark", // "mcpServers": {
@@ -36,7 +30,7 @@ NASTY = """\
 }
 """
 
-NASTY_AFTER = """\
+DIFFICULT_AFTER = """\
 // settings of mine
 {
 \t"theme": "dark", // "mcpServers": {
@@ -61,13 +55,10 @@ NASTY_AFTER = """\
 """
 
 
-def test_a_nasty_file_gains_our_entry_and_nothing_else() -> None:
-    assert put(NASTY, PATH, OURS) == NASTY_AFTER
-    assert drop(NASTY_AFTER, PATH) == NASTY
-
-
-def test_the_second_time_nothing_changes() -> None:
-    assert put(NASTY_AFTER, PATH, OURS) == NASTY_AFTER
+def test_a_difficult_file_gains_our_entry_once_and_nothing_else() -> None:
+    assert put(DIFFICULT, PATH, OURS) == DIFFICULT_AFTER
+    assert put(DIFFICULT_AFTER, PATH, OURS) == DIFFICULT_AFTER
+    assert drop(DIFFICULT_AFTER, PATH) == DIFFICULT
 
 
 @pytest.mark.parametrize(
@@ -92,7 +83,7 @@ def test_the_second_time_nothing_changes() -> None:
         ('{\n  "s": {}\n}', '{\n  "s": {\n    "w": 1\n  }\n}'),
     ],
 )
-def test_a_new_entry_takes_the_manner_of_its_file(before: str, after: str) -> None:
+def test_a_new_entry_is_laid_out_as_its_file_is(before: str, after: str) -> None:
     done = put(before, ("s", "w"), 1)
     assert done == after
     assert find(done, ("s", "w")) == 1
@@ -180,7 +171,7 @@ def test_elements_come_and_go_in_arrays() -> None:
     ],
 )
 def test_what_is_no_json_is_refused_with_the_place(text: str) -> None:
-    with pytest.raises(NotJsonError, match=r"^line \d+, column \d+: "):
+    with pytest.raises(InvalidConfigError, match=r"^line \d+, column \d+: "):
         put(text, PATH, OURS)
 
 
@@ -195,7 +186,7 @@ def test_what_is_no_json_is_refused_with_the_place(text: str) -> None:
     ],
 )
 def test_what_has_no_place_for_us_is_refused(text: str, reason: str) -> None:
-    with pytest.raises(NotJsonError, match=reason):
+    with pytest.raises(InvalidConfigError, match=reason):
         put(text, PATH, OURS)
 
 
@@ -293,8 +284,6 @@ def test_an_entry_of_ours_changes_inside_its_own_bounds(file, older) -> None:
 
 
 def span_of(text: str) -> tuple[int, int]:
-    from wan_mcp.hosts.jsonc import look_up
-
     node = look_up(parse(text).root, PATH)
     return node.start, node.end
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.hosts.files import read_config, replace_config, write_secret
+from wan_mcp.clients.files import read_config, replace_config, write_secret
 from wan_mcp_tools.domain.errors import StorageError
 
 NOW = datetime(2026, 11, 22, 12, 30, 45, tzinfo=UTC)
@@ -129,7 +129,7 @@ KILLED = """
 import os, signal, sys
 from datetime import UTC, datetime
 from pathlib import Path
-from wan_mcp.hosts.files import read_config, replace_config
+from wan_mcp.clients.files import read_config, replace_config
 
 def replace(part, target):
     assert part.read_text() == "new" * 100_000

@@ -18,7 +18,7 @@ _UV_CACHE = frozenset({"archive-v0", "environments-v1", "environments-v2", "buil
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
+class LaunchCommand:
     """A command with its arguments."""
 
     command: str
@@ -26,7 +26,7 @@ class Launch:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningProgram:
     """What this process knows of itself: how it was called, its interpreter, its environment's folders."""
 
     argv0: str
@@ -34,39 +34,39 @@ class Running:
     prefix: str
     scripts: str
     windows: bool
-    origin: str | None = None
+    install_source: str | None = None
 
 
-def describe_this_process() -> Running:
+def describe_this_process() -> RunningProgram:
     """Look at this process."""
-    return Running(
+    return RunningProgram(
         argv0=sys.argv[0],
         executable=sys.executable,
         prefix=sys.prefix,
         scripts=sysconfig.get_path("scripts"),
         windows=sys.platform == "win32",
-        origin=_read_origin(),
+        install_source=_read_install_source(),
     )
 
 
-def find_launch(running: Running, environ: Mapping[str, str]) -> Launch:
+def find_launch_command(running: RunningProgram, environ: Mapping[str, str]) -> LaunchCommand:
     """Find the command that starts the same program again, tomorrow as well."""
     parts = Path(running.prefix).parts
     if _UV_CACHE & set(parts):
         # The environment is uv's and goes away; the runner finds or makes it again.
-        source = ("--from", running.origin) if running.origin else ()
-        return Launch(find_program("uvx", environ) or "uvx", (*source, "wan-mcp"))
+        source = ("--from", running.install_source) if running.install_source else ()
+        return LaunchCommand(find_program("uvx", environ) or "uvx", (*source, "wan-mcp"))
     if "pipx" in parts and "venvs" not in parts:
-        source = ("--spec", running.origin) if running.origin else ()
-        return Launch(find_program("pipx", environ) or "pipx", ("run", *source, "wan-mcp"))
+        source = ("--spec", running.install_source) if running.install_source else ()
+        return LaunchCommand(find_program("pipx", environ) or "pipx", ("run", *source, "wan-mcp"))
     name = "wan-mcp.exe" if running.windows else "wan-mcp"
     called = Path(running.argv0)
     if running.windows and called.suffix.lower() != ".exe":
         called = called.with_name(called.name + ".exe")
     for script in (called.absolute(), Path(running.scripts) / name):
         if script.name.lower() == name and script.is_file():
-            return Launch(str(script))
-    return Launch(running.executable, ("-m", "wan_mcp"))
+            return LaunchCommand(str(script))
+    return LaunchCommand(running.executable, ("-m", "wan_mcp"))
 
 
 def find_program(name: str, environ: Mapping[str, str]) -> str | None:
@@ -80,7 +80,7 @@ def find_program(name: str, environ: Mapping[str, str]) -> str | None:
     return found if found is not None and Path(found).is_absolute() else None
 
 
-def parse_origin(text: str | None) -> str | None:
+def parse_install_source(text: str | None) -> str | None:
     """
     Read where a package was installed from; None where that was an index.
 
@@ -96,10 +96,10 @@ def parse_origin(text: str | None) -> str | None:
     return url or None
 
 
-def _read_origin() -> str | None:
+def _read_install_source() -> str | None:
     from importlib.metadata import PackageNotFoundError, distribution  # noqa: PLC0415 - slow to load
 
     try:
-        return parse_origin(distribution("wan-mcp").read_text("direct_url.json"))
+        return parse_install_source(distribution("wan-mcp").read_text("direct_url.json"))
     except PackageNotFoundError:
         return None

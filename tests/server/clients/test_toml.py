@@ -4,13 +4,13 @@ import tomllib
 
 import pytest
 
-from wan_mcp.hosts.toml_edits import NotTomlError, drop, find, put
-from wan_mcp.hosts.values import MISSING
+from wan_mcp.clients.formats import MISSING, InvalidConfigError
+from wan_mcp.clients.toml import drop, find, put
 
 OURS = {"command": "/bin/wan-mcp", "args": [], "env": {"A": "1"}}
 PATH = ("mcp_servers", "wan")
 
-NASTY = """\
+DIFFICULT = """\
 # mine
 model = "o3"   # the model
 
@@ -38,8 +38,8 @@ A = "1"
 
 
 def test_a_new_table_goes_to_the_end_and_nothing_else_changes() -> None:
-    assert put(NASTY, PATH, OURS) == NASTY + TABLE
-    assert put(NASTY + TABLE, PATH, OURS) == NASTY + TABLE
+    assert put(DIFFICULT, PATH, OURS) == DIFFICULT + TABLE
+    assert put(DIFFICULT + TABLE, PATH, OURS) == DIFFICULT + TABLE
 
 
 @pytest.mark.parametrize(
@@ -50,9 +50,9 @@ def test_a_new_table_is_set_off_by_an_empty_line(before: str, gap: str) -> None:
 
 
 def test_a_file_with_windows_line_ends_keeps_them() -> None:
-    text = NASTY.replace("\n", "\r\n")
+    text = DIFFICULT.replace("\n", "\r\n")
     done = put(text, PATH, OURS)
-    assert done == (NASTY + TABLE).replace("\n", "\r\n")
+    assert done == (DIFFICULT + TABLE).replace("\n", "\r\n")
     changed = put(done, PATH, {**OURS, "command": "/new", "env": {"A": "1", "B": "2"}})
     assert "\n" not in changed.replace("\r\n", "")
     assert changed.startswith(text)
@@ -93,26 +93,26 @@ def test_the_last_table_may_be_removed() -> None:
 
 
 def test_a_removed_table_leaves_everything_else() -> None:
-    assert drop(NASTY + TABLE, PATH) == NASTY + "\n"
-    middle = NASTY.replace("[projects", TABLE + "\n[projects")
-    assert drop(middle, PATH).replace("\n", "") == NASTY.replace("\n", "")
-    assert drop(NASTY, PATH) == NASTY
+    assert drop(DIFFICULT + TABLE, PATH) == DIFFICULT + "\n"
+    middle = DIFFICULT.replace("[projects", TABLE + "\n[projects")
+    assert drop(middle, PATH).replace("\n", "") == DIFFICULT.replace("\n", "")
+    assert drop(DIFFICULT, PATH) == DIFFICULT
 
 
 def test_a_missing_table_is_missing() -> None:
-    assert find(NASTY, PATH) is MISSING
-    assert find(NASTY, ("model", "x")) is MISSING
-    assert find(NASTY, ("mcp_servers", "last")) == {"command": "x"}
+    assert find(DIFFICULT, PATH) is MISSING
+    assert find(DIFFICULT, ("model", "x")) is MISSING
+    assert find(DIFFICULT, ("mcp_servers", "last")) == {"command": "x"}
 
 
 @pytest.mark.parametrize("text", ["[", "a = ", "a = 1\na = 2\n", '"'])
 def test_what_is_no_toml_is_refused(text: str) -> None:
-    with pytest.raises(NotTomlError):
+    with pytest.raises(InvalidConfigError):
         put(text, PATH, OURS)
 
 
 def test_what_has_no_place_for_us_is_refused() -> None:
-    with pytest.raises(NotTomlError):
+    with pytest.raises(InvalidConfigError):
         put("mcp_servers = 3\n", PATH, OURS)
-    with pytest.raises(NotTomlError):
+    with pytest.raises(InvalidConfigError):
         put("[[mcp_servers]]\na = 1\n", PATH, OURS)
