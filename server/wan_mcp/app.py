@@ -80,8 +80,8 @@ def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncCon
 def build_server(service: OrderService) -> "MCPServer[None]":
     """Build the MCP server on a service that runs as long as the server does."""
     # Commands that serve nothing start faster without these.
-    from wan_mcp.mcp_server import OrdersAsTasks, WanServer, bind, make_apps  # noqa: PLC0415
-    from wan_mcp.mcp_server.tasks_extension import TasksExtension, guard_listening  # noqa: PLC0415
+    from wan_mcp.mcp_server import OrderTaskStore, WanServer, bind_tool, make_apps  # noqa: PLC0415
+    from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions  # noqa: PLC0415
 
     @asynccontextmanager
     async def lifespan(_: "MCPServer[None]") -> AsyncGenerator[None]:
@@ -94,9 +94,9 @@ def build_server(service: OrderService) -> "MCPServer[None]":
         title="Wan text-to-image",
         version=__version__,
         instructions=INSTRUCTIONS,
-        tools=[bind(make(service)) for make in TOOLS],
-        extensions=[make_apps(), TasksExtension(OrdersAsTasks(service))],
-        middleware=[guard_listening],
+        tools=[bind_tool(make(service)) for make in TOOLS],
+        extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
+        middleware=[refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )

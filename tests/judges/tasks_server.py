@@ -1,5 +1,5 @@
 """
-A server for the public conformance suite's scenarios about tasks: the real extension, and a keeper in memory.
+A server for the public conformance suite's scenarios about tasks: the real extension, and a store in memory.
 
     python tests/judges/tasks_server.py [PORT]
 
@@ -32,8 +32,8 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
     _TESTS = Path(__file__).resolve().parents[1]
     sys.path[:0] = [str(_TESTS), str(_TESTS.parent / "server"), str(_TESTS.parent / "tools")]
 
-from fakes.task_keeper import Desk, MemoryKeeper
-from wan_mcp.mcp_server.tasks_extension import TasksExtension, guard_listening
+from fakes.memory_task_store import Job, MemoryTaskStore
+from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions
 
 
 def _say(text: str, *, is_error: bool = False) -> CallToolResult:
@@ -45,31 +45,31 @@ def _ask(message: str, name: str, kind: str) -> ElicitRequest:
     return ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=schema))
 
 
-async def _slow_compute(desk: Desk) -> CallToolResult:
-    arguments = desk.call.arguments or {}
+async def _slow_compute(job: Job) -> CallToolResult:
+    arguments = job.call.arguments or {}
     await anyio.sleep(float(arguments.get("seconds", 0)))
     return _say(f"{arguments.get('label', 'it')} is computed")
 
 
-async def _failing_job(desk: Desk) -> CallToolResult:
+async def _failing_job(job: Job) -> CallToolResult:
     await anyio.sleep(0.5)
     return _say("the job has failed, as it always does", is_error=True)
 
 
-async def _protocol_error_job(desk: Desk) -> CallToolResult:
+async def _protocol_error_job(job: Job) -> CallToolResult:
     await anyio.sleep(0.2)
     raise MCPError(INTERNAL_ERROR, "the job has broken")
 
 
-async def _confirm_delete(desk: Desk) -> CallToolResult:
-    filename = (desk.call.arguments or {}).get("filename", "the file")
-    answers = await desk.ask(confirm=_ask(f"Delete {filename}?", "confirm", "boolean"))
+async def _confirm_delete(job: Job) -> CallToolResult:
+    filename = (job.call.arguments or {}).get("filename", "the file")
+    answers = await job.ask(confirm=_ask(f"Delete {filename}?", "confirm", "boolean"))
     sure = answers["confirm"].get("content", {}).get("confirm")
     return _say(f"{filename} is {'deleted' if sure else 'kept'}")
 
 
-async def _multi_input(desk: Desk) -> CallToolResult:
-    answers = await desk.ask(
+async def _multi_input(job: Job) -> CallToolResult:
+    answers = await job.ask(
         first=_ask("What is the first name?", "name", "string"), second=_ask("And the second?", "name", "string")
     )
     return _say(" and ".join(answers[key].get("content", {}).get("name", "?") for key in ("first", "second")))
@@ -81,14 +81,14 @@ def _ask_for_name(call: CallToolRequestParams) -> InputRequiredResult | None:
     return InputRequiredResult(input_requests={"user_name": _ask("What is your name?", "name", "string")})
 
 
-async def _test_tool_with_task(desk: Desk) -> CallToolResult:
-    answer: Any = (desk.call.input_responses or {})["user_name"]
+async def _test_tool_with_task(job: Job) -> CallToolResult:
+    answer: Any = (job.call.input_responses or {})["user_name"]
     await anyio.sleep(0.2)
     return _say(f"Hello, {answer.content['name']}!")
 
 
-def _build() -> tuple[MCPServer[None], MemoryKeeper]:
-    keeper = MemoryKeeper(
+def _build() -> tuple[MCPServer[None], MemoryTaskStore]:
+    store = MemoryTaskStore(
         {
             "slow_compute": _slow_compute,
             "failing_job": _failing_job,
@@ -97,13 +97,13 @@ def _build() -> tuple[MCPServer[None], MemoryKeeper]:
             "multi_input": _multi_input,
             "test_tool_with_task": _test_tool_with_task,
         },
-        openings={"test_tool_with_task": _ask_for_name},
+        immediate_answers={"test_tool_with_task": _ask_for_name},
     )
     only_tasks = ("failing_job", "protocol_error_job", "confirm_delete", "multi_input", "test_tool_with_task")
 
     @asynccontextmanager
     async def lifespan(_):
-        async with keeper.running():
+        async with store.running():
             yield
 
     server = MCPServer(
@@ -111,8 +111,8 @@ def _build() -> tuple[MCPServer[None], MemoryKeeper]:
         version="1",
         log_level="WARNING",
         lifespan=lifespan,
-        extensions=[TasksExtension(keeper, requiring=only_tasks)],
-        middleware=[guard_listening],
+        extensions=[TasksExtension(store, requiring=only_tasks)],
+        middleware=[refuse_undeclared_subscriptions],
     )
 
     @server.tool(description="Greet somebody at once.")
@@ -125,9 +125,9 @@ def _build() -> tuple[MCPServer[None], MemoryKeeper]:
         return _say(f"{label} is computed")
 
     for name in only_tasks:
-        # The extension begins or refuses these before any of them is run.
+        # The extension creates a task or refuses these before any of them is run.
         server.add_tool(_unreachable, name=name, description="Runs as a task only.")
-    return server, keeper
+    return server, store
 
 
 async def _unreachable() -> CallToolResult:

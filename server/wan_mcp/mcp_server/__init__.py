@@ -1,8 +1,8 @@
-"""Where tools, resources and prompts meet MCP."""
+"""Where tools, resources, prompts and tasks meet MCP."""
 
-from wan_mcp.mcp_server.apps import make_apps
-from wan_mcp.mcp_server.orders_as_tasks import OrdersAsTasks
+from wan_mcp.mcp_server.resources import make_apps
 from wan_mcp.mcp_server.server import WanServer
-from wan_mcp.mcp_server.tools import bind
+from wan_mcp.mcp_server.tasks import OrderTaskStore
+from wan_mcp.mcp_server.tools import bind_tool
 
-__all__ = ["OrdersAsTasks", "WanServer", "bind", "make_apps"]
+__all__ = ["OrderTaskStore", "WanServer", "bind_tool", "make_apps"]

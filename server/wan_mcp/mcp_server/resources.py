@@ -1,16 +1,20 @@
-"""What hosts can read beside the tools: models, tasks and images."""
+"""What hosts can read beside the tools: models, tasks, images, and the view that MCP Apps show beside an order."""
 
 import json
+from functools import partial
 from typing import Any
 from urllib.parse import unquote
 
+from mcp.server.apps import APP_MIME_TYPE, Apps
 from mcp.server.lowlevel.helper_types import ReadResourceContents
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.server.mcpserver.resources import FunctionResource
 from mcp.types import Resource, ResourceTemplate
 
-from wan_mcp.mcp_server.faults import as_resource_error
+from wan_mcp.web import assemble
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import describe_model, list_models
-from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
+from wan_mcp_tools.domain.errors import AppError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.results import task_result
@@ -18,11 +22,16 @@ from wan_mcp_tools.results import task_result
 SCHEME = "wan://"
 MODELS, MODEL = "wan://models", "wan://models/{id}"
 TASK, IMAGE = "wan://tasks/{task_id}", "wan://images/{id}"
+VIEW_URI = "ui://wan/view.html"
 
 MOST_IMAGE_BYTES = 750_000
 """In base64 a million characters: some hosts refuse what has more than 1 MiB, others end the connection at 10."""
 
+CALLER_ERRORS = (NotFoundError, RequestRefusedError)
+"""What the caller can correct; the rest is a failure of ours or of the service."""
+
 _JSON = "application/json"
+_NOTHING: list[str] = []
 
 RESOURCES = (
     Resource(
@@ -67,69 +76,65 @@ TEMPLATES = (
 """What can be read by an id."""
 
 
-class Shelf:
-    """Reads these resources. That costs nothing; only a task that is new here is asked for at the service."""
+async def read_resource(service: ImageService, uri: str) -> ReadResourceContents | None:
+    """
+    Read one of these resources; None if the URI is none of theirs.
 
-    def __init__(self, service: ImageService) -> None:
-        self._service = service
+    That costs nothing; only a task that is new here is asked for at the service.
 
-    async def read(self, uri: str) -> ReadResourceContents | None:
-        """
-        Read a resource; None if it is none of these.
+    Raises:
+        ResourceError: there is no such model, task or image, or it cannot be read; in our words.
+    """
+    if not uri.startswith(SCHEME):
+        return None
+    kind, _, rest = uri.removeprefix(SCHEME).partition("/")
+    try:
+        return await _read(service, kind, unquote(rest).strip())
+    except AppError as error:
+        # The SDK adds the URI and the code, -32602 for what does not exist.
+        # Source: https://modelcontextprotocol.io/specification/2026-07-28/server/resources
+        kind_of_error = ResourceNotFoundError if isinstance(error, CALLER_ERRORS) else ResourceError
+        raise kind_of_error(str(error)) from error
 
-        Raises:
-            ResourceError: there is no such model, task or image, or it cannot be read; in our words.
-        """
-        if not uri.startswith(SCHEME):
+
+async def _read(service: ImageService, kind: str, name: str) -> ReadResourceContents | None:
+    catalogue = service.catalogue
+    match kind, name:
+        case "models", "":
+            return _as_json(list_models(catalogue))
+        case "models", _:
+            return _as_json(describe_model(catalogue.find(name), catalogue))
+        case "tasks", _ if name:
+            return await _read_task(service, name)
+        case "images", _ if name:
+            return await _read_image(service, name)
+        case _:
             return None
-        kind, _, rest = uri.removeprefix(SCHEME).partition("/")
-        try:
-            return await self._read(kind, unquote(rest).strip())
-        except AppError as error:
-            raise as_resource_error(error) from error
 
-    async def _read(self, kind: str, name: str) -> ReadResourceContents | None:
-        match kind, name:
-            case "models", "":
-                return self._list_models()
-            case "models", _:
-                return self._read_model(name)
-            case "tasks", _ if name:
-                return await self._read_task(name)
-            case "images", _ if name:
-                return await self._read_image(name)
-            case _:
-                return None
 
-    def _list_models(self) -> ReadResourceContents:
-        return _as_json(list_models(self._service.catalogue))
+async def _read_task(service: ImageService, name: str) -> ReadResourceContents:
+    task = await service.get(name, wait_seconds=0, report=None)
+    facts = task_result(task).model_dump(mode="json", exclude_none=True)
+    return _as_json(facts | {"order": _describe_order(task, service.catalogue)})
 
-    def _read_model(self, name: str) -> ReadResourceContents:
-        catalogue = self._service.catalogue
-        return _as_json(describe_model(catalogue.find(name), catalogue))
 
-    async def _read_task(self, name: str) -> ReadResourceContents:
-        task = await self._service.get(name, wait_seconds=0, report=None)
-        facts = task_result(task).model_dump(mode="json", exclude_none=True)
-        return _as_json(facts | {"order": _describe_order(task, self._service.catalogue)})
-
-    async def _read_image(self, name: str) -> ReadResourceContents:
-        task_id, _, index = name.rpartition("-")
-        if not task_id or not (index.isascii() and index.isdigit() and len(index) < 4):  # noqa: PLR2004 - far more than one task has
-            raise RequestRefusedError(
-                f"{name[:80]!r} is not the id of an image.",
-                "Write the task_id, a hyphen and the number of the image, as in wan://images/TASK_ID-1.",
-            )
-        picture = await self._service.picture(task_id=task_id, index=int(index), most_bytes=MOST_IMAGE_BYTES)
-        file = picture.file
-        about = {
-            "path": file.path,
-            "width": file.width,
-            "height": file.height,
-            "bytes": file.bytes,
-            "reduced": picture.reduced,
-        }
-        return ReadResourceContents(picture.data, picture.mime_type, about)
+async def _read_image(service: ImageService, name: str) -> ReadResourceContents:
+    task_id, _, index = name.rpartition("-")
+    if not task_id or not (index.isascii() and index.isdigit() and len(index) < 4):  # noqa: PLR2004 - far more than one task has
+        raise RequestRefusedError(
+            f"{name[:80]!r} is not the id of an image.",
+            "Write the task_id, a hyphen and the number of the image, as in wan://images/TASK_ID-1.",
+        )
+    picture = await service.picture(task_id=task_id, index=int(index), most_bytes=MOST_IMAGE_BYTES)
+    file = picture.file
+    about = {
+        "path": file.path,
+        "width": file.width,
+        "height": file.height,
+        "bytes": file.bytes,
+        "reduced": picture.reduced,
+    }
+    return ReadResourceContents(picture.data, picture.mime_type, about)
 
 
 def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
@@ -148,3 +153,32 @@ def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
 
 def _as_json(facts: dict[str, Any]) -> ReadResourceContents:
     return ReadResourceContents(json.dumps(facts, ensure_ascii=False, separators=(",", ":")), _JSON)
+
+
+def make_apps() -> Apps:
+    """
+    Make the MCP Apps extension with our view. The page is read from its files when a host asks for it, not before.
+
+    Source: https://github.com/modelcontextprotocol/ext-apps/blob/main/specification/2026-01-26/apps.mdx
+    """
+    apps = Apps()
+    apps.add_resource(
+        FunctionResource(
+            uri=VIEW_URI,
+            name="view",
+            title="Pictures in the conversation",
+            description="Shows an order and its images. Made for hosts that support MCP Apps.",
+            mime_type=APP_MIME_TYPE,
+            meta={
+                "ui": {
+                    "csp": dict.fromkeys(
+                        ("connectDomains", "resourceDomains", "frameDomains", "baseUriDomains"), _NOTHING
+                    ),
+                    "permissions": {"clipboardWrite": {}},
+                    "prefersBorder": True,
+                }
+            },
+            fn=partial(assemble, "view.html"),
+        )
+    )
+    return apps

@@ -24,11 +24,11 @@ from mcp.types import (
 )
 from pydantic import AnyUrl
 
-from wan_mcp.mcp_server.resources import RESOURCES, TEMPLATES, Shelf
+from wan_mcp.mcp_server.resources import RESOURCES, TEMPLATES, read_resource
 from wan_mcp_tools.domain.service import ImageService
 
 if TYPE_CHECKING:
-    from wan_mcp.mcp_server.completions import Completer
+    from wan_mcp_tools.prompts import Prompt as OurPrompt
 
 
 class WanServer(MCPServer[None]):
@@ -43,8 +43,7 @@ class WanServer(MCPServer[None]):
         with _without_rich():
             super().__init__(name, **options)
         self._service = service
-        self._shelf = Shelf(service)
-        self._completer: Completer | None = None
+        self._prompts: list[OurPrompt] = []
         self.completion()(self._complete)
 
     async def list_resources(self) -> list[Resource]:
@@ -64,7 +63,7 @@ class WanServer(MCPServer[None]):
         Raises:
             ResourceError: there is none of this URI, or it cannot be read; in our words.
         """
-        contents = await self._shelf.read(str(uri))
+        contents = await read_resource(self._service, str(uri))
         if contents is not None:
             return [contents]
         try:
@@ -76,7 +75,7 @@ class WanServer(MCPServer[None]):
 
     async def list_prompts(self) -> list[Prompt]:
         """List the prompts in the order of the menu."""
-        self._open_menu()
+        self._register_prompts()
         return await super().list_prompts()
 
     async def get_prompt(
@@ -99,21 +98,20 @@ class WanServer(MCPServer[None]):
         argument: CompletionArgument,
         context: CompletionContext | None,
     ) -> Completion:
-        chosen = (context.arguments if context else None) or {}
-        return await self._open_menu().complete(ref, argument.name, argument.value, chosen)
+        from wan_mcp.mcp_server.prompts import complete  # noqa: PLC0415 - a start does not need this
 
-    def _open_menu(self) -> "Completer":
-        """Make the prompts and what completes their arguments, once."""
-        from wan_mcp.mcp_server.completions import Completer  # noqa: PLC0415 - a start does not need these
-        from wan_mcp.mcp_server.prompts import bind_prompt  # noqa: PLC0415 - the same
+        return await complete(self._service, self._register_prompts(), ref, argument, context)
+
+    def _register_prompts(self) -> "list[OurPrompt]":
+        """Make the prompts, once."""
+        from wan_mcp.mcp_server.prompts import bind_prompt  # noqa: PLC0415 - a start does not need these
         from wan_mcp_tools.prompts import PROMPTS  # noqa: PLC0415 - the same
 
-        if self._completer is None:
-            prompts = [make(self._service) for make in PROMPTS]
-            for prompt in prompts:
+        if not self._prompts:
+            self._prompts = [make(self._service) for make in PROMPTS]
+            for prompt in self._prompts:
                 self.add_prompt(bind_prompt(prompt))
-            self._completer = Completer(self._service, prompts)
-        return self._completer
+        return self._prompts
 
 
 @contextmanager

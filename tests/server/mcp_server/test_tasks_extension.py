@@ -12,10 +12,17 @@ from mcp.server.mcpserver import MCPServer
 from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequest, ElicitRequestFormParams, TextContent
 
-from fakes.task_keeper import MemoryKeeper
+from fakes.memory_task_store import MemoryTaskStore
 from fakes.task_talk import IDENTIFIER, TaskHandle, Tasks, ask, call, end_of, listen
-from wan_mcp.mcp_server.tasks_extension import Completed, KeeperError, TasksExtension, Working, guard_listening
-from wan_mcp.mcp_server.tasks_extension.wire import created, detailed
+from wan_mcp.mcp_server.tasks_extension import (
+    Completed,
+    TasksExtension,
+    TaskStoreError,
+    Working,
+    dump_created,
+    dump_detailed,
+    refuse_undeclared_subscriptions,
+)
 
 ERAS = ("auto", "legacy")
 
@@ -29,42 +36,42 @@ def _question(name):
     return ElicitRequest(params=ElicitRequestFormParams(message=f"{name}?", requested_schema=schema))
 
 
-async def _never(desk):
+async def _never(job):
     await anyio.sleep_forever()
 
 
-async def _echo(desk):
-    return _said(desk.call.arguments["word"], structured_content={"word": desk.call.arguments["word"]})
+async def _echo(job):
+    return _said(job.call.arguments["word"], structured_content={"word": job.call.arguments["word"]})
 
 
-async def _fail(desk):
+async def _fail(job):
     return _said("it went wrong", is_error=True)
 
 
-async def _break(desk):
+async def _break(job):
     raise MCPError(-32603, "it broke", {"where": "inside"})
 
 
-async def _interview(desk):
-    answers = await desk.ask(name=_question("name"), town=_question("town"))
+async def _interview(job):
+    answers = await job.ask(name=_question("name"), town=_question("town"))
     return _said(f"{answers['name']['content']['name']} of {answers['town']['content']['town']}")
 
 
 JOBS = {"never": _never, "echo": _echo, "fail": _fail, "break": _break, "interview": _interview}
 
 
-def _server(keeper, **options):
+def _server(store, **options):
     @asynccontextmanager
     async def lifespan(_):
-        async with keeper.running():
+        async with store.running():
             yield
 
     server = MCPServer(
         "tasks",
         log_level="ERROR",
         lifespan=lifespan,
-        extensions=[TasksExtension(keeper, **options)],
-        middleware=[guard_listening],
+        extensions=[TasksExtension(store, **options)],
+        middleware=[refuse_undeclared_subscriptions],
     )
 
     async def run(word: str = "") -> CallToolResult:
@@ -76,8 +83,8 @@ def _server(keeper, **options):
 
 
 @asynccontextmanager
-async def _talk(*, declares=True, era="auto", keeper=None, **options):
-    server = _server(keeper or MemoryKeeper(JOBS), **options)
+async def _talk(*, declares=True, era="auto", store=None, **options):
+    server = _server(store or MemoryTaskStore(JOBS), **options)
     async with Client(server, mode=era, extensions=[Tasks()] if declares else []) as client:
         yield client
 
@@ -192,7 +199,7 @@ async def test_a_client_that_declares_nothing_never_sees_a_task(era):
 
 
 async def test_an_old_client_that_declares_tasks_all_the_same_never_sees_one():
-    server = _server(MemoryKeeper(JOBS))
+    server = _server(MemoryTaskStore(JOBS))
     async with Client(server, mode="legacy", extensions=[advertise(IDENTIFIER)]) as client:
         answer = await client.call_tool("echo", {"word": "hello"})
         with pytest.raises(MCPError) as refusal:
@@ -223,7 +230,7 @@ async def test_a_tool_that_can_only_be_a_task_is_refused_to_a_client_that_declar
     assert other.content[0].text == "at once: hello"
 
 
-async def test_a_call_that_the_keeper_leaves_alone_is_the_tools_own():
+async def test_a_call_that_the_store_leaves_alone_is_the_tools_own():
     async with _talk() as client:
         answer = await call(client, "plain", {"word": "hello"})
 
@@ -231,28 +238,28 @@ async def test_a_call_that_the_keeper_leaves_alone_is_the_tools_own():
 
 
 async def test_an_answer_before_there_is_a_task_is_an_ordinary_answer():
-    keeper = MemoryKeeper(JOBS, openings={"echo": lambda _: _said("no", is_error=True)})
-    async with _talk(keeper=keeper) as client:
+    store = MemoryTaskStore(JOBS, immediate_answers={"echo": lambda _: _said("no", is_error=True)})
+    async with _talk(store=store) as client:
         answer = await call(client, "echo", {"word": "hello"})
 
     assert answer.is_error
-    assert not keeper.desks
+    assert not store.jobs
 
 
-async def test_trouble_of_the_keeper_is_told_in_its_words():
-    class TroubledKeeper(MemoryKeeper):
+async def test_an_error_of_the_store_is_told_in_its_words():
+    class BrokenStore(MemoryTaskStore):
         async def get(self, task_id):
-            raise KeeperError("the shelf is locked")
+            raise TaskStoreError("the disk is full")
 
-    async with _talk(keeper=TroubledKeeper(JOBS)) as client:
+    async with _talk(store=BrokenStore(JOBS)) as client:
         with pytest.raises(MCPError) as refusal:
             await ask(client, "tasks/get", "any")
 
     assert refusal.value.error.code == -32603
-    assert "the shelf is locked" in refusal.value.error.message
+    assert "the disk is full" in refusal.value.error.message
 
 
-async def test_news_of_tasks_are_refused_to_a_client_that_declares_nothing():
+async def test_notifications_about_tasks_are_refused_to_a_client_that_declares_nothing():
     async with _talk(declares=False) as client:
         with pytest.raises(MCPError) as refusal:
             await listen(client, "any")
@@ -278,7 +285,7 @@ def _body(method, **parameters):
 
 
 async def test_over_http_the_header_that_routes_must_name_the_task():
-    server = _server(MemoryKeeper(JOBS))
+    server = _server(MemoryTaskStore(JOBS))
     app = server.streamable_http_app(stateless_http=True)
     transport = httpx.ASGITransport(app)
     async with (
@@ -300,19 +307,19 @@ async def test_over_http_the_header_that_routes_must_name_the_task():
         assert (refused.status_code, refused.json()["error"]["code"]) == (400, -32020)
 
 
-_BORN = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=timezone(timedelta(hours=8)))
+_CREATED = datetime(2026, 1, 2, 3, 4, 5, 678_901, tzinfo=timezone(timedelta(hours=8)))
 
 
 def _task(kind=Working, **more):
-    return kind(**{"task_id": "t", "created_at": _BORN, "updated_at": _BORN, "lifetime": None} | more)
+    return kind(**{"task_id": "t", "created_at": _CREATED, "updated_at": _CREATED, "lifetime": None} | more)
 
 
 def test_a_task_that_is_kept_for_ever_says_so():
-    assert created(_task())["ttlMs"] is None
+    assert dump_created(_task())["ttlMs"] is None
 
 
-def test_a_task_without_a_pace_or_a_message_leaves_them_out():
-    assert not {"pollIntervalMs", "statusMessage"} & created(_task()).keys()
+def test_a_task_without_a_poll_interval_or_a_message_leaves_them_out():
+    assert not {"pollIntervalMs", "statusMessage"} & dump_created(_task()).keys()
 
 
 @pytest.mark.parametrize(
@@ -320,7 +327,7 @@ def test_a_task_without_a_pace_or_a_message_leaves_them_out():
     [(timedelta(milliseconds=1.6), 2), (timedelta(microseconds=1), 1), (timedelta(seconds=-5), 1)],
 )
 def test_spans_are_whole_milliseconds_and_never_less_than_one(span, told):
-    answer = created(_task(lifetime=span, poll_interval=span))
+    answer = dump_created(_task(lifetime=span, poll_interval=span))
 
     assert (answer["ttlMs"], answer["pollIntervalMs"]) == (told, told)
     assert type(answer["ttlMs"]) is type(answer["pollIntervalMs"]) is int
@@ -328,7 +335,7 @@ def test_spans_are_whole_milliseconds_and_never_less_than_one(span, told):
 
 def test_times_are_utc():
     later = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
-    answer = created(_task(updated_at=later))
+    answer = dump_created(_task(updated_at=later))
 
     assert answer["createdAt"] == "2026-01-01T19:04:05.678Z"
     assert answer["lastUpdatedAt"] == "2026-01-02T03:04:05.000Z"
@@ -337,7 +344,7 @@ def test_times_are_utc():
 def test_what_a_task_holds_comes_with_the_question_for_it_and_not_before():
     task = _task(Completed, result=_said("done"))
 
-    assert "result" not in created(task)
-    assert created(task)["resultType"] == "task"
-    assert detailed(task)["result"]["content"][0]["text"] == "done"
-    assert detailed(task)["resultType"] == "complete"
+    assert "result" not in dump_created(task)
+    assert dump_created(task)["resultType"] == "task"
+    assert dump_detailed(task)["result"]["content"][0]["text"] == "done"
+    assert dump_detailed(task)["resultType"] == "complete"

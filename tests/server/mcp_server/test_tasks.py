@@ -5,19 +5,18 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from mcp.types import CallToolRequestParams
 
-from wan_mcp.mcp_server import OrdersAsTasks
-from wan_mcp.mcp_server.orders_as_tasks import poll_interval
-from wan_mcp.mcp_server.tasks_extension import Cancelled, Completed, KeeperError, UnknownTaskError, Working
+from wan_mcp.mcp_server.tasks import OrderTaskStore, poll_interval
+from wan_mcp.mcp_server.tasks_extension import Cancelled, Completed, TaskStoreError, UnknownTaskError, Working
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, Task, TaskStatus
 
-BORN = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
+CREATED = datetime(2026, 1, 2, 3, 4, tzinfo=UTC)
 
 
 def _order(status, **facts):
     known = {"task_id": "t", "local_id": "local-1", "region": "sandbox", "settled": False, "open": True}
-    return Task(status=status, created_at=BORN, **known | facts)
+    return Task(status=status, created_at=CREATED, **known | facts)
 
 
 class OneTaskService:
@@ -53,7 +52,7 @@ class OneTaskService:
 
 
 async def _get(task, **how):
-    return await OrdersAsTasks(OneTaskService(task, **how)).get("t")
+    return await OrderTaskStore(OneTaskService(task, **how)).get("t")
 
 
 @pytest.mark.parametrize(
@@ -102,7 +101,7 @@ async def test_a_cancelled_order_is_a_cancelled_task():
 
 async def test_images_that_cannot_be_saved_yet_are_told_as_the_tool_tells_them():
     unsaved = (FailedImage(1, "Storage", "The disk is full.", "https://example.com/1.png"),)
-    end = BORN + timedelta(hours=20)
+    end = CREATED + timedelta(hours=20)
     told = await _get(_order(TaskStatus.SUCCEEDED, settled=True, open=True, failed_images=unsaved, expires_at=end))
 
     assert isinstance(told, Completed)
@@ -111,10 +110,10 @@ async def test_images_that_cannot_be_saved_yet_are_told_as_the_tool_tells_them()
 
 
 async def test_a_task_answers_under_the_id_it_was_asked_for():
-    keeper = OrdersAsTasks(OneTaskService(_order(TaskStatus.RUNNING)))
+    store = OrderTaskStore(OneTaskService(_order(TaskStatus.RUNNING)))
 
-    assert (await keeper.get("local-1")).task_id == "local-1"
-    assert (await keeper.get("t")).task_id == "t"
+    assert (await store.get("local-1")).task_id == "local-1"
+    assert (await store.get("t")).task_id == "t"
 
 
 @pytest.mark.parametrize(
@@ -134,7 +133,7 @@ async def test_what_is_left_is_told_to_people_too():
 
 async def test_the_service_gets_less_than_a_second_before_the_client_is_told():
     service = OneTaskService(_order(TaskStatus.PENDING))
-    await OrdersAsTasks(service).begin(
+    await OrderTaskStore(service).create(
         CallToolRequestParams(name="generate_image", arguments={"prompt": "x", "wait_seconds": 300, "fresh": True})
     )
 
@@ -145,7 +144,7 @@ async def test_the_service_gets_less_than_a_second_before_the_client_is_told():
 async def test_only_the_tool_that_waits_for_an_order_becomes_a_task():
     service = OneTaskService(_order(TaskStatus.PENDING))
 
-    assert await OrdersAsTasks(service).begin(CallToolRequestParams(name="submit_task", arguments={})) is None
+    assert await OrderTaskStore(service).create(CallToolRequestParams(name="submit_task", arguments={})) is None
     assert not service.orders
 
 
@@ -153,14 +152,14 @@ async def test_only_the_tool_that_waits_for_an_order_becomes_a_task():
     ("error", "told"),
     [
         (NotFoundError("Nobody knows it.", "Look."), UnknownTaskError),
-        (NotConnectedError("There is no way there.", "Wait."), KeeperError),
-        (LedgerError("It is locked.", "Wait."), KeeperError),
+        (NotConnectedError("There is no way there.", "Wait."), TaskStoreError),
+        (LedgerError("It is locked.", "Wait."), TaskStoreError),
     ],
 )
-async def test_trouble_is_told_in_our_words(error, told):
-    keeper = OrdersAsTasks(OneTaskService(error=error))
-    for attempt in (keeper.get("t"), keeper.cancel("t"), keeper.update("t", {})):
-        with pytest.raises(KeeperError) as trouble:
+async def test_an_error_is_told_in_our_words(error, told):
+    store = OrderTaskStore(OneTaskService(error=error))
+    for attempt in (store.get("t"), store.cancel("t"), store.update("t", {})):
+        with pytest.raises(TaskStoreError) as raised:
             await attempt
-        assert type(trouble.value) is told
-        assert str(trouble.value) == str(error)
+        assert type(raised.value) is told
+        assert str(raised.value) == str(error)

@@ -7,8 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.little_service import LittleService
-from wan_mcp.mcp_server.arguments import read_arguments
-from wan_mcp.mcp_server.schemas import plain_schema
+from wan_mcp.mcp_server.tools import plain_schema, read_arguments
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.domain.errors import RequestRefusedError
 

@@ -2,14 +2,14 @@
 
 import pytest
 from mcp import Client, MCPError
-from mcp.types import PromptReference, ResourceTemplateReference
+from mcp.types import CompletionArgument, PromptReference, ResourceTemplateReference
 
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
 from fakes.little_service import LittleService
 from fakes.talk import ERAS, facts
 from wan_mcp.app import build_server, build_service
-from wan_mcp.mcp_server.completions import Completer
+from wan_mcp.mcp_server.prompts import complete
 from wan_mcp_tools.catalogue.catalogue import MODELS
 from wan_mcp_tools.prompts import PROMPTS
 
@@ -20,8 +20,8 @@ def _server(settings):
     return build_server(build_service(settings, timings=QUICK))
 
 
-async def _values(client, ref, name, typed="", **chosen):
-    completion = (await client.complete(ref, {"name": name, "value": typed}, chosen or None)).completion
+async def _values(client, ref, name, typed="", **filled_in):
+    completion = (await client.complete(ref, {"name": name, "value": typed}, filled_in or None)).completion
     assert completion.total == len(completion.values)
     assert completion.has_more is False
     return completion.values
@@ -125,12 +125,13 @@ async def test_no_more_than_a_hundred_values_are_sent_and_more_is_said():
         request = service.catalogue.request(prompt=str(number))
         await service.order(request, wait_seconds=1, until_named=True, fresh=True, report=_ignore)
     service.outcome = {}
-    completer = Completer(service, [make(service) for make in PROMPTS])
-    few = await completer.complete(ResourceTemplateReference(uri="wan://images/{id}"), "id", "", {})
+    prompts = [make(service) for make in PROMPTS]
+    images, tasks = (ResourceTemplateReference(uri=uri) for uri in ("wan://images/{id}", "wan://tasks/{task_id}"))
+    few = await complete(service, prompts, images, CompletionArgument(name="id", value=""), None)
     for number in range(80, 130):
         request = service.catalogue.request(prompt=str(number))
         await service.order(request, wait_seconds=1, until_named=True, fresh=True, report=_ignore)
-    many = await completer.complete(ResourceTemplateReference(uri="wan://tasks/{task_id}"), "task_id", "", {})
+    many = await complete(service, prompts, tasks, CompletionArgument(name="task_id", value=""), None)
 
     assert (len(few.values), few.has_more) == (80, False)
     assert len(many.values) == 100

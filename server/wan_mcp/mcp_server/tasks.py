@@ -11,33 +11,32 @@ from typing import Any, cast
 
 from mcp.types import CallToolRequestParams
 
-from wan_mcp.mcp_server.arguments import read_arguments
 from wan_mcp.mcp_server.tasks_extension import (
-    Begun,
+    CallOutcome,
     Cancelled,
     Completed,
-    KeeperError,
     TaskState,
+    TaskStoreError,
     UnknownTaskError,
     Working,
 )
-from wan_mcp.mcp_server.tools import as_refusal, as_result
+from wan_mcp.mcp_server.tools import as_error_result, as_result, read_arguments
 from wan_mcp_tools.domain.errors import AppError, NotCancelableError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 from wan_mcp_tools.generate_image import GenerateImageArguments, generate_image
 from wan_mcp_tools.results import check_wait, task_answer, task_result
 
-_NAMING = 0.75
-"""Seconds that the service gets to name, or to refuse, an order before the client is told of the task."""
-_DAY = timedelta(hours=24)
+_NAMING_SECONDS = 0.75
+"""What the service gets to name, or to refuse, an order before the client is told of the task."""
+_LIFETIME = timedelta(hours=24)
 """How long the service keeps a task: the life of one that has not ended, until its own end is known."""
-_SOON, _LATE = 1.0, 30.0
-"""Seconds between two questions, at least and at most."""
-_UNLEARNED, _OVERDUE = 3.0, 2.0
+_SHORTEST_POLL, _LONGEST_POLL = 1.0, 30.0
+"""Seconds between two questions."""
+_UNLEARNED_POLL, _OVERDUE_POLL = 3.0, 2.0
 """Seconds between questions while nothing was learned of such orders, and once one should be done."""
 
-_WORDS = {
+_STATUS_TEXTS = {
     TaskStatus.PENDING: "Waiting at the service",
     TaskStatus.RUNNING: "Running at the service",
     TaskStatus.SUCCEEDED: "Done; the images are being saved",
@@ -45,14 +44,14 @@ _WORDS = {
 }
 
 
-class OrdersAsTasks:
-    """Keeps the tasks of `TasksExtension` in the service's ledger."""
+class OrderTaskStore:
+    """Keeps the tasks of `TasksExtension` in the service's ledger: a `TaskStore`."""
 
     def __init__(self, service: ImageService) -> None:
         self._service = service
         self._tool = generate_image(service)
 
-    async def begin(self, call: CallToolRequestParams) -> Begun:
+    async def create(self, call: CallToolRequestParams) -> CallOutcome:
         """
         Order what the call asks for, and give the task once its row is written.
 
@@ -63,7 +62,7 @@ class OrdersAsTasks:
         try:
             task = await self._order(call.arguments or {})
         except AppError as error:
-            return as_refusal(error)
+            return as_error_result(error)
         if task.settled:
             return as_result(task_answer(task))
         return await self._working(task, task.task_id)
@@ -76,17 +75,17 @@ class OrdersAsTasks:
 
         Raises:
             UnknownTaskError: nobody knows the id.
-            KeeperError: the order could not be read now.
+            TaskStoreError: the order could not be read now.
         """
         try:
             task = await self._service.get(task_id, wait_seconds=0, report=None)
         except AppError as error:
-            raise _trouble(error) from error
+            raise _as_store_error(error) from error
         if not task.settled:
             return await self._working(task, task_id)
         if task.status is TaskStatus.CANCELED:
-            return Cancelled(**_outline(task, task_id), message=task_result(task).message)
-        return Completed(**_outline(task, task_id), result=as_result(task_answer(task)))
+            return Cancelled(**_common_fields(task, task_id), message=task_result(task).message)
+        return Completed(**_common_fields(task, task_id), result=as_result(task_answer(task)))
 
     async def cancel(self, task_id: str) -> None:
         """
@@ -94,7 +93,7 @@ class OrdersAsTasks:
 
         Raises:
             UnknownTaskError: nobody knows the id.
-            KeeperError: it could not be tried.
+            TaskStoreError: it could not be tried.
         """
         try:
             await self._service.cancel(task_id)
@@ -102,7 +101,7 @@ class OrdersAsTasks:
             # Too late. The extension knows no refusal here: the client sees what becomes of the task.
             return
         except AppError as error:
-            raise _trouble(error) from error
+            raise _as_store_error(error) from error
 
     async def update(self, task_id: str, responses: Mapping[str, Any]) -> None:
         """
@@ -110,13 +109,13 @@ class OrdersAsTasks:
 
         Raises:
             UnknownTaskError: nobody knows the id.
-            KeeperError: the ledger cannot be read now.
+            TaskStoreError: the ledger cannot be read now.
         """
         del responses
         try:
             task = await self._service.peek(task_id)
         except AppError as error:
-            raise _trouble(error) from error
+            raise _as_store_error(error) from error
         if task is None:
             raise UnknownTaskError(f"No order {task_id} is in this ledger.")
 
@@ -132,7 +131,7 @@ class OrdersAsTasks:
         check_wait(arguments.wait_seconds, self._service.default_wait_seconds)
         return await self._service.order(
             arguments.request(self._service.catalogue),
-            wait_seconds=_NAMING,
+            wait_seconds=_NAMING_SECONDS,
             until_named=True,
             fresh=arguments.fresh,
             report=None,
@@ -140,27 +139,29 @@ class OrdersAsTasks:
 
     async def _working(self, task: Task, task_id: str) -> Working:
         left = await self._service.seconds_left(task)
-        return Working(**_outline(task, task_id), poll_interval=poll_interval(left), message=_how_it_goes(task, left))
+        return Working(
+            **_common_fields(task, task_id), poll_interval=poll_interval(left), message=_progress_message(task, left)
+        )
 
 
 def poll_interval(left: float | None) -> timedelta:
     """Give the time to the next question: about when the task should be done, then every few seconds."""
     if left is None:
-        seconds = _UNLEARNED
+        seconds = _UNLEARNED_POLL
     elif left > 0:
         seconds = left
     else:
-        seconds = max(_OVERDUE, -left / 4)
-    return timedelta(seconds=min(max(seconds, _SOON), _LATE))
+        seconds = max(_OVERDUE_POLL, -left / 4)
+    return timedelta(seconds=min(max(seconds, _SHORTEST_POLL), _LONGEST_POLL))
 
 
-def _outline(task: Task, task_id: str) -> dict[str, Any]:
+def _common_fields(task: Task, task_id: str) -> dict[str, Any]:
     """
     Give what all states of a task tell, under the id that the client knows.
 
     What is open may come to nothing when the service forgets it; what has ended stays in the ledger for good.
     """
-    until = task.expires_at or task.created_at + _DAY
+    until = task.expires_at or task.created_at + _LIFETIME
     return {
         "task_id": task_id,
         "created_at": task.created_at,
@@ -169,17 +170,17 @@ def _outline(task: Task, task_id: str) -> dict[str, Any]:
     }
 
 
-def _how_it_goes(task: Task, left: float | None) -> str:
+def _progress_message(task: Task, left: float | None) -> str:
     is_named = task.task_id != task.local_id
-    words = _WORDS.get(task.status, task.status.capitalize())
+    text = _STATUS_TEXTS.get(task.status, task.status.capitalize())
     if task.status is TaskStatus.PENDING and not is_named:
-        words = "Being sent"
+        text = "Being sent"
     if left is not None and left > 1:
-        words += f", usually done in about {left:.0f} s"
-    return f"{words}. {task_result(task).message or ''}".strip()
+        text += f", usually done in about {left:.0f} s"
+    return f"{text}. {task_result(task).message or ''}".strip()
 
 
-def _trouble(error: AppError) -> KeeperError:
+def _as_store_error(error: AppError) -> TaskStoreError:
     if isinstance(error, NotFoundError | RequestRefusedError):
         return UnknownTaskError(str(error))
-    return KeeperError(str(error))
+    return TaskStoreError(str(error))
