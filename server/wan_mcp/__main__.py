@@ -22,25 +22,25 @@ def main() -> None:
 
 
 def _serve() -> None:
-    from wan_mcp.cli.exits import tell_failure  # noqa: PLC0415 - nothing may be loaded before stdout is diverted
-    from wan_mcp.cli.serving import start_stdio  # noqa: PLC0415 - the same
+    from wan_mcp.cli.output import write_error  # noqa: PLC0415 - nothing may be loaded before stdout is diverted
+    from wan_mcp.cli.start import start_stdio  # noqa: PLC0415 - the same
 
     try:
         start_stdio(os.environ)
     except Exception as error:
-        code = tell_failure(error)
+        code = write_error(error)
         if code is None:
             raise
         sys.exit(code)
 
 
 def _run_command() -> None:
-    from wan_mcp.cli.root import root  # noqa: PLC0415 - the same
+    from wan_mcp.cli.main import cli  # noqa: PLC0415 - the same
 
     # The commands write their results to stdout; `serve` diverts it again.
     gc.enable()
     stdout.restore()
-    root.main(prog_name="wan-mcp")
+    cli.main(prog_name="wan-mcp")
 
 
 if __name__ == "__main__":

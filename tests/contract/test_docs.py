@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import pytest
 
-from wan_mcp.cli.root import root as commands
+from wan_mcp.cli.main import cli as commands
 from wan_mcp.settings import SETTING_ROWS, expand_name, read_settings
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -50,11 +50,11 @@ def test_a_table_says_what_the_code_does(page, name, make):
 
 
 def test_every_command_of_the_readme_exists():
-    from wan_mcp.cli.root import root
+    from wan_mcp.cli.main import cli
 
     named = set(re.findall(r"^wan-mcp (\w+)", README.read_text(encoding="utf-8"), re.MULTILINE))
 
-    assert named == set(root.commands)
+    assert named == set(cli.commands)
 
 
 def test_the_readme_has_the_two_commands_that_do_all_the_set_up():

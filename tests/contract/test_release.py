@@ -11,7 +11,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import pytest
 
 from wan_mcp import __version__
-from wan_mcp.cli.root import root as commands
+from wan_mcp.cli.main import cli as commands
 from wan_mcp.settings import SETTING_ROWS, expand_name
 
 ROOT = Path(__file__).resolve().parents[2]

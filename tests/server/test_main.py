@@ -69,7 +69,7 @@ def test_the_plain_server_loads_no_command_line_and_no_picture_library(tmp_path:
     assert line.startswith("{")
     loaded = {row.rpartition("|")[2].strip() for row in errors.splitlines() if row.startswith("import time:")}
     assert {"wan_mcp.mcp_server", "wan_mcp.settings"} <= loaded
-    heavy = {"wan_mcp.cli.root", "wan_mcp.cli.shell", "PIL", "httpx", "rich.logging", "platformdirs.windows"}
+    heavy = {"wan_mcp.cli.main", "wan_mcp.cli.command", "PIL", "httpx", "rich.logging", "platformdirs.windows"}
     assert loaded & heavy == set()
 
 

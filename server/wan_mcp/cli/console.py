@@ -1,16 +1,21 @@
-"""The two streams of a command: results on stdout, everything said to a person on stderr."""
+"""The streams of a command: results on stdout, everything said to a person on stderr, questions at the terminal."""
 
+import getpass
 import sys
+import warnings
 from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
-from wan_mcp.cli.board import Board, show_board
-from wan_mcp.cli.exits import printable
+import click
+
+from wan_mcp.cli.output import printable
+from wan_mcp.cli.progress import ProgressDisplay, show_progress
 from wan_mcp.cli.wording import in_commands
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.log import mask
+from wan_mcp_tools.domain.errors import MissingKeyError
 from wan_mcp_tools.domain.service import Report
 
 
@@ -22,7 +27,7 @@ class Console:
     err: TextIO
     clock: Clock = field(default_factory=SystemClock)
 
-    def say(self, text: str) -> None:
+    def print(self, text: str) -> None:
         """Write a result."""
         self.out.write(text + "\n")
         self.out.flush()
@@ -37,15 +42,15 @@ class Console:
         self.err.write(codes + "\n")
         self.err.flush()
 
-    def board(self, labels: Sequence[str]) -> AbstractContextManager[Board]:
+    def progress_of(self, labels: Sequence[str]) -> AbstractContextManager[ProgressDisplay]:
         """Show several waits, or a single one without a label."""
-        return show_board(self.err, self.clock, labels)
+        return show_progress(self.err, self.clock, labels)
 
     @contextmanager
     def progress(self) -> Generator[Report]:
         """Show a wait: one moving line on a terminal, a line now and then elsewhere."""
-        with self.board(("",)) as board:
-            yield board.report(0)
+        with self.progress_of(("",)) as display:
+            yield display.reporter(0)
 
 
 def standard_console(clock: Clock | None = None) -> Console:
@@ -55,3 +60,32 @@ def standard_console(clock: Clock | None = None) -> Console:
         # A prompt in Chinese must not end a listing on a terminal that has no such letters.
         reconfigure(errors="backslashreplace")
     return Console(sys.stdout, sys.stderr, clock or SystemClock())
+
+
+def can_ask() -> bool:
+    """Tell whether anybody sits at this terminal who could answer."""
+    return all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def confirm(question: str) -> bool:
+    """Ask a question whose usual answer is yes."""
+    return click.confirm(question, default=True, err=True)
+
+
+def ask_secret(question: str) -> str:
+    """
+    Ask for what must not be shown while it is typed.
+
+    Raises:
+        MissingKeyError: the terminal would show it.
+    """
+    with warnings.catch_warnings():
+        # Where the echo cannot be switched off, the library would read the key in the open.
+        warnings.simplefilter("error", getpass.GetPassWarning)
+        try:
+            return getpass.getpass(question, stream=sys.stderr)
+        except getpass.GetPassWarning as error:
+            raise MissingKeyError(
+                "This terminal would show the key while it is typed.",
+                "Set DASHSCOPE_API_KEY, or use --key-file PATH.",
+            ) from error

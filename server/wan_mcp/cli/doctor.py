@@ -10,25 +10,23 @@ import anyio
 import click
 
 from wan_mcp import __version__, log
+from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.exits import Exit, printable
-from wan_mcp.cli.presenting import to_json
-from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
+from wan_mcp.cli.output import ExitCode, printable, to_json
 
 if TYPE_CHECKING:
     from wan_mcp.doctor import Finding, World
 
 _COLOURS = {"problem": "red", "note": "yellow", "ok": "green"}
-_MARGIN = 9
-_NARROWEST = 40
+_INDENT_WIDTH = 9
+_MIN_WIDTH = 40
 
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="Print the findings as JSON.")
 @env_file_option
-@pass_shell
-@click.pass_context
-def doctor(context: click.Context, shell: Shell, *, as_json: bool) -> None:
+@pass_context
+def doctor(context: CommandContext, *, as_json: bool) -> ExitCode:
     """
     Look for what is wrong, free of charge.
 
@@ -38,12 +36,12 @@ def doctor(context: click.Context, shell: Shell, *, as_json: bool) -> None:
     from wan_mcp.doctor import World  # noqa: PLC0415 - only this command needs it, and it brings the HTTP library
 
     log.configure("WARNING")
-    world = World(shell.environ, shell.env_file, shell.clock)
+    world = World(context.environ, context.env_file, context.clock)
     console = standard_console()
-    context.exit(anyio.run(run_doctor, world, console, as_json))
+    return anyio.run(run_doctor, world, console, as_json)
 
 
-async def run_doctor(world: "World", console: Console, as_json: bool) -> Exit:
+async def run_doctor(world: "World", console: Console, as_json: bool) -> ExitCode:
     """Make every check and tell what was found."""
     from wan_mcp.doctor import Verdict, examine  # noqa: PLC0415 - the same
 
@@ -51,16 +49,16 @@ async def run_doctor(world: "World", console: Console, as_json: bool) -> Exit:
     problems = sum(1 for finding in findings if finding.verdict is Verdict.PROBLEM)
     if as_json:
         rows = [asdict(finding) for finding in findings]
-        console.say(to_json({"version": __version__, "problems": problems, "findings": rows}))
+        console.print(to_json({"version": __version__, "problems": problems, "findings": rows}))
     else:
         coloured = console.out.isatty() and not world.environ.get("NO_COLOR")
-        width = max(_NARROWEST, get_terminal_size().columns) if console.out.isatty() else None
-        for line in lay_out(findings, width=width, coloured=coloured):
-            console.say(line)
-    return Exit.FAILED if problems else Exit.DONE
+        width = max(_MIN_WIDTH, get_terminal_size().columns) if console.out.isatty() else None
+        for line in format_findings(findings, width=width, coloured=coloured):
+            console.print(line)
+    return ExitCode.FAILED if problems else ExitCode.DONE
 
 
-def lay_out(findings: Sequence["Finding"], *, width: int | None, coloured: bool) -> list[str]:
+def format_findings(findings: Sequence["Finding"], *, width: int | None, coloured: bool) -> list[str]:
     """Write findings for a person; without a width, each on one line and its remedy on another."""
     lines = [_summarize(findings)]
     spaced = True
@@ -68,26 +66,26 @@ def lay_out(findings: Sequence["Finding"], *, width: int | None, coloured: bool)
         if spaced or finding.remedy:
             lines.append("")
         spaced = bool(finding.remedy)
-        lines += _lay_out_one(finding, width, coloured=coloured)
+        lines += _format_finding(finding, width, coloured=coloured)
     return lines
 
 
-def _lay_out_one(finding: "Finding", width: int | None, *, coloured: bool) -> list[str]:
+def _format_finding(finding: "Finding", width: int | None, *, coloured: bool) -> list[str]:
     word = finding.verdict.value
-    mark = (word.upper() if word == "problem" else word).ljust(_MARGIN)
+    mark = (word.upper() if word == "problem" else word).ljust(_INDENT_WIDTH)
     if coloured:
         mark = click.style(mark, fg=_COLOURS[word], bold=True if word == "problem" else None)
     text = _wrap(f"{finding.check}: {finding.looked_at}: {finding.found}", width)
     if finding.remedy:
         text += _wrap(f"-> {finding.remedy}", width)
-    return [f"{mark}{text[0]}", *(f"{'':{_MARGIN}}{line}" for line in text[1:])]
+    return [f"{mark}{text[0]}", *(f"{'':{_INDENT_WIDTH}}{line}" for line in text[1:])]
 
 
 def _wrap(text: str, width: int | None) -> list[str]:
     text = printable(text)
     if width is None:
         return [text]
-    return textwrap.wrap(text, width - _MARGIN, break_long_words=False, break_on_hyphens=False)
+    return textwrap.wrap(text, width - _INDENT_WIDTH, break_long_words=False, break_on_hyphens=False)
 
 
 def _summarize(findings: Sequence["Finding"]) -> str:

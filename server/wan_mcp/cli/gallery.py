@@ -5,14 +5,18 @@ import sys
 import threading
 import webbrowser
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import click
 
+from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.shell import OrderService, Shell, env_file_option, pass_shell
+from wan_mcp.cli.output import ExitCode
 from wan_mcp.mcp_server.listening import listen
 from wan_mcp_tools.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from wan_mcp.orders import OrderService
 
 _HOST = "127.0.0.1"
 
@@ -21,34 +25,33 @@ _HOST = "127.0.0.1"
 @click.option("--port", type=click.IntRange(0, 65535), default=0, help="The port; a free one unless it is given.")
 @click.option("--no-open", is_flag=True, help="Only print the address; start no browser.")
 @env_file_option
-@pass_shell
-@click.pass_context
-def gallery(context: click.Context, shell: Shell, *, port: int, no_open: bool) -> None:
+@pass_context
+def gallery(context: CommandContext, *, port: int, no_open: bool) -> ExitCode:
     """
     Show everything that was ordered on a page in the browser.
 
     Prints the page's address, which is secret and works on this machine until Ctrl-C. Meanwhile open orders are
     followed, as by a server.
     """
-    settings = shell.read_settings()
+    settings = context.read_settings()
     with _listen(port) as listener:
-        browse = not no_open and has_display(shell.environ)
+        browse = not no_open and has_display(context.environ)
 
-        async def job(service: OrderService, console: Console) -> Exit:
+        async def work(service: "OrderService", console: Console) -> ExitCode:
             await run_gallery(service, console, listener, start_browser if browse else None)
-            return Exit.DONE
+            return ExitCode.DONE
 
-        context.exit(shell.run(settings, job, follow=True))
+        return context.run(settings, work, follow=True)
 
 
 async def run_gallery(
-    service: OrderService, console: Console, listener: socket.socket, open_browser: Callable[[str], None] | None
+    service: "OrderService", console: Console, listener: socket.socket, open_browser: Callable[[str], None] | None
 ) -> None:
     """Serve until a signal; the page's address is the first line on stdout."""
     from wan_mcp.web.serving import Addresses, serve_gallery  # noqa: PLC0415 - only this command needs it
 
     def announce(addresses: Addresses) -> None:
-        console.say(addresses.page)
+        console.print(addresses.page)
         console.note("Whoever knows this address sees the gallery and can order. Ctrl-C ends it.")
         if open_browser is not None:
             open_browser(addresses.once)

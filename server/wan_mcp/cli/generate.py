@@ -1,21 +1,20 @@
 """`wan-mcp generate`: a prompt goes in, paths come out; or many prompts."""
 
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
-from wan_mcp.cli.announcing import announce, say_goodbye, show_orders
+from wan_mcp.cli.batch import BatchItem, announce_order, order_batch, show_interruption, show_results
+from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.exits import Exit, printable
-from wan_mcp.cli.ordering import Manner, Order, place_orders
-from wan_mcp.cli.prompts import gather_prompts
-from wan_mcp.cli.shell import OrderService, Shell, env_file_option, json_option, pass_shell, wait_option
-from wan_mcp.cli.showing import draw_task, prepare_screen
+from wan_mcp.cli.output import ExitCode, printable
+from wan_mcp.cli.terminal_images import encode_task_images, prepare_terminal
 from wan_mcp.settings import Settings
 from wan_mcp.storage.names import check_filename
 from wan_mcp_tools.domain.errors import RequestRefusedError
@@ -23,9 +22,14 @@ from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.text import one_line
 
-_LABEL = 24
+if TYPE_CHECKING:
+    from wan_mcp.orders import OrderService
+
+_STDIN = "-"
+"""What stands for standard input, as in other programs."""
+_LABEL_WIDTH = 24
 """Characters of a prompt that stand for it beside its bar."""
-_TOLD = 5
+_MAX_REFUSED = 5
 """Lines of a list that are said to be wrong."""
 
 
@@ -49,11 +53,9 @@ _TOLD = 5
 @click.option("--show", is_flag=True, help="Show small pictures, in terminals that can.")
 @json_option
 @env_file_option
-@pass_shell
-@click.pass_context
+@pass_context
 def generate(
-    context: click.Context,
-    shell: Shell,
+    context: CommandContext,
     *,
     prompt: str | None,
     file: str | None,
@@ -61,8 +63,8 @@ def generate(
     fresh: bool,
     show: bool,
     as_json: bool,
-    **arguments: Any,  # noqa: ANN401 - the offer checks each of them
-) -> None:
+    **arguments: Any,  # noqa: ANN401 - the catalogue checks each of them
+) -> ExitCode:
     """
     Order images of PROMPT and print the saved paths.
 
@@ -71,20 +73,91 @@ def generate(
     """
     if show and as_json:
         raise click.UsageError("--show draws and --json does not: give one of them.")
-    prompts = gather_prompts(prompt, file)
-    settings = shell.read_settings()
+    prompts = read_prompts(prompt, file)
+    settings = context.read_settings()
     if arguments["output_dir"]:
         settings, arguments["output_dir"] = allow_folder(settings, arguments["output_dir"])
-    manner = Manner(wait_seconds, fresh, as_json, show)
 
-    async def job(service: OrderService, console: Console) -> Exit:
+    async def work(service: "OrderService", console: Console) -> ExitCode:
         request = partial(service.catalogue.request, **arguments)
         if prompts is None:
-            return await run_generate(service, [request(prompt=prompt)], console, manner, environ=shell.environ)
-        requests = check_prompts(prompts, request, arguments["filename"])
-        return await run_generate(service, requests, console, manner, environ=shell.environ, is_list=True)
+            requests = [request(prompt=prompt)]
+        else:
+            requests = check_prompts(prompts, request, arguments["filename"])
+        return await run_generate(
+            service,
+            requests,
+            console,
+            wait_seconds=wait_seconds,
+            fresh=fresh,
+            as_json=as_json,
+            show_on=context.environ if show else None,
+            is_list=prompts is not None,
+        )
 
-    context.exit(shell.run(settings, job, follow=True))
+    return context.run(settings, work, follow=True)
+
+
+async def run_generate(
+    service: ImageService,
+    requests: Sequence[ImageRequest],
+    console: Console,
+    *,
+    wait_seconds: float = 300.0,
+    fresh: bool = False,
+    as_json: bool = False,
+    show_on: Mapping[str, str] | None = None,
+    is_list: bool = False,
+) -> ExitCode:
+    """
+    Order, wait, show.
+
+    With `show_on`, the environment of the terminal, pictures are drawn there. `is_list` says that the person gave a
+    list, even if it has only one line.
+
+    Raises:
+        AppError: the only order was refused or failed.
+    """
+    terminal = await prepare_terminal(console, show_on) if show_on is not None else None
+    items = [BatchItem(_label(number, requests) if is_list else "", each) for number, each in enumerate(requests, 1)]
+    announce_order(console, requests, service.catalogue)
+    try:
+        with console.progress_of([item.label for item in items]) as display:
+            await order_batch(service, items, display, console.clock, wait_seconds=wait_seconds, fresh=fresh)
+    except anyio.get_cancelled_exc_class():
+        show_interruption(console, items, is_list=is_list, as_json=as_json)
+        raise
+    pictures: dict[int, dict[int, str]] = {}
+    if terminal is not None:
+        for number, item in enumerate(items):
+            if item.task is not None:
+                pictures[number] = await encode_task_images(service, item.task, terminal, console)
+    return show_results(console, items, pictures, is_list=is_list, as_json=as_json)
+
+
+def read_prompts(prompt: str | None, file: str | None) -> list[str] | None:
+    """
+    Give the prompts of a list, or None where the command line has the one prompt itself.
+
+    Raises:
+        click.UsageError: none is given, or both ways are used.
+        RequestRefusedError: the list cannot be read, or is empty.
+    """
+    if prompt is not None and file is not None:
+        raise click.UsageError("Give PROMPT or --prompts FILE, not both.")
+    source = _STDIN if prompt == _STDIN else file
+    if source is not None:
+        return _read_list(source)
+    if prompt is None:
+        raise click.UsageError("Give a PROMPT, or - to read prompts from standard input, or --prompts FILE.")
+    return None
+
+
+def split_prompts(text: str) -> list[str]:
+    """Give the prompts of a list, one a line; blank lines and those that begin with # are left out."""
+    # Only at line feeds: a prompt may have the other characters that Python takes for the end of a line.
+    lines = (line.strip() for line in text.split("\n"))
+    return [line for line in lines if line and not line.startswith("#")]
 
 
 def allow_folder(settings: Settings, text: str) -> tuple[Settings, str]:
@@ -97,7 +170,7 @@ def check_prompts(
     prompts: Sequence[str], request: Callable[..., ImageRequest], filename: str | None
 ) -> list[ImageRequest]:
     """
-    Give the orders of a list, checked before the first of them costs anything.
+    Give the requests of a list, checked before the first of them costs anything.
 
     A file name gets the number of its prompt, so that the files stand in the order of the list.
 
@@ -118,43 +191,40 @@ def check_prompts(
     if len({str(error) for error in refused.values()}) == 1 and len(refused) == len(prompts):
         # It is not the prompts that are wrong.
         raise next(iter(refused.values()))
-    lines = [f"Prompt {number}: {error}" for number, error in list(refused.items())[:_TOLD]]
+    lines = [f"Prompt {number}: {error}" for number, error in list(refused.items())[:_MAX_REFUSED]]
     count = f"{len(refused)} of {len(prompts)} prompts cannot be ordered, so nothing was ordered."
-    raise RequestRefusedError("\n".join([count, *lines]), "..." if len(refused) > _TOLD else "")
+    raise RequestRefusedError("\n".join([count, *lines]), "..." if len(refused) > _MAX_REFUSED else "")
 
 
-async def run_generate(
-    service: ImageService,
-    requests: Sequence[ImageRequest],
-    console: Console,
-    manner: Manner,
-    *,
-    environ: Mapping[str, str],
-    is_list: bool = False,
-) -> Exit:
-    """
-    Order, wait, show; `is_list` says that the person gave a list, even if it has only one line.
-
-    Raises:
-        AppError: the only order was refused or failed.
-    """
-    screen = await prepare_screen(console, environ) if manner.show else None
-    orders = [Order(_label(number, requests) if is_list else "", each) for number, each in enumerate(requests, 1)]
-    announce(console, requests, service.catalogue)
+def _read_list(source: str) -> list[str]:
+    name = "Standard input" if source == _STDIN else source
     try:
-        with console.board([order.label for order in orders]) as board:
-            await place_orders(service, orders, board, manner, console.clock)
-    except anyio.get_cancelled_exc_class():
-        say_goodbye(console, orders, is_list=is_list, as_json=manner.as_json)
-        raise
-    pictures: dict[int, dict[int, str]] = {}
-    if screen is not None:
-        for number, order in enumerate(orders):
-            if order.task is not None:
-                pictures[number] = await draw_task(service, order.task, screen, console)
-    return show_orders(console, orders, manner, pictures, is_list=is_list)
+        data = _read_stdin() if source == _STDIN else Path(source).expanduser().read_bytes()
+    except OSError as error:
+        raise RequestRefusedError(
+            f"The prompts cannot be read from {name}: {error.strerror}.", "Name a text file, one prompt a line."
+        ) from error
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise RequestRefusedError(
+            f"{name} is no UTF-8 text (byte {error.start + 1}).", "Save it as UTF-8, one prompt a line."
+        ) from error
+    prompts = split_prompts(text)
+    if not prompts:
+        raise RequestRefusedError(f"{name} has no prompts.", "Write one a line; a line that begins with # is none.")
+    return prompts
+
+
+def _read_stdin() -> bytes:
+    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - None where it was closed
+        return b""
+    if sys.stdin.isatty():
+        end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
+        click.echo(f"Write one prompt a line; {end} ends the list.", err=True)
+    return sys.stdin.buffer.read()
 
 
 def _label(number: int, requests: Sequence[ImageRequest]) -> str:
-    prompt = printable(one_line(requests[number - 1].prompt, _LABEL))
+    prompt = printable(one_line(requests[number - 1].prompt, _LABEL_WIDTH))
     return f"{number}/{len(requests)} {prompt}"

@@ -1,15 +1,14 @@
 """`wan-mcp sandbox`: the offline look-alike of the service, for other programs."""
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
+from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
+from wan_mcp.cli.output import ExitCode
 from wan_mcp.settings.urls import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
 
@@ -17,14 +16,6 @@ if TYPE_CHECKING:
     from wan_mcp.sandbox.options import SandboxOptions
 
 _SECONDS = click.FloatRange(min=0)
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """Where the sandbox listens; port 0 finds a free one."""
-
-    host: str
-    port: int
 
 
 @click.command()
@@ -39,34 +30,32 @@ class Address:
 @click.option("--concurrency", type=int, metavar="COUNT", help="Tasks of one model that run at once.")
 @click.option("--public-url", metavar="URL", help="What image links begin with, behind a proxy.")
 @env_file_option
-@pass_shell
-@click.pass_context
+@pass_context
 def sandbox(
-    context: click.Context,
-    shell: Shell,
+    context: CommandContext,
     *,
     host: str,
     port: int,
-    **switches: Any,  # noqa: ANN401 - the options check each of them
-) -> None:
+    **given: Any,  # noqa: ANN401 - the options check each of them
+) -> ExitCode:
     """
     Serve the offline sandbox over HTTP.
 
     Prints the base URL for any DashScope client and serves until Ctrl-C. Sandboxes under one state folder share
     their tasks, as programs on one account do; WAN_MCP_STATE_DIR keeps them apart.
     """
-    options = make_options(**switches)
-    settings = shell.read_settings()
+    options = make_options(**given)
+    settings = context.read_settings()
     console = standard_console()
     if not is_loopback(host):
         console.note(f"{host} is reachable from other machines: anyone there can order pictures of this sandbox.")
-    context.exit(anyio.run(run_sandbox, options, Address(host, port), settings.state_dir, console))
+    return anyio.run(run_sandbox, options, host, port, settings.state_dir, console)
 
 
 def make_options(
     *,
     keys: tuple[str, ...] = (),
-    **switches: Any,  # noqa: ANN401 - the options check each of them
+    **given: Any,  # noqa: ANN401 - the options check each of them
 ) -> "SandboxOptions":
     """
     Make the sandbox's options of those that were given.
@@ -76,16 +65,16 @@ def make_options(
     """
     from wan_mcp.sandbox.options import SandboxOptions  # noqa: PLC0415 - only this command needs it
 
-    given = {name: value for name, value in switches.items() if value is not None}
-    if "duration" in given:
-        given.setdefault("pending", min(SandboxOptions().pending, given["duration"]))
+    chosen = {name: value for name, value in given.items() if value is not None}
+    if "duration" in chosen:
+        chosen.setdefault("pending", min(SandboxOptions().pending, chosen["duration"]))
     try:
-        return SandboxOptions(keys=frozenset(keys) or None, **given)
+        return SandboxOptions(keys=frozenset(keys) or None, **chosen)
     except ValueError as error:
         raise click.UsageError(f"{error}.") from error
 
 
-async def run_sandbox(options: "SandboxOptions", address: Address, state_dir: Path, console: Console) -> Exit:
+async def run_sandbox(options: "SandboxOptions", host: str, port: int, state_dir: Path, console: Console) -> ExitCode:
     """
     Serve until a signal; the base URL is the first line on stdout.
 
@@ -95,15 +84,15 @@ async def run_sandbox(options: "SandboxOptions", address: Address, state_dir: Pa
     from wan_mcp.sandbox.serving import serve  # noqa: PLC0415 - only this command needs it
 
     def announce(url: str) -> None:
-        console.say(f"{url}/api/v1")
+        console.print(f"{url}/api/v1")
         console.note("Any DashScope client: set DASHSCOPE_HTTP_BASE_URL to this, and any key that is accepted.")
         console.note(f"wan-mcp also needs WAN_MCP_IMAGE_HOSTS={url.partition('//')[2]}. Ctrl-C ends this.")
 
     try:
-        await serve(options, address.host, address.port, state_dir, ready=announce)
+        await serve(options, host, port, state_dir, ready=announce)
     except OSError as error:
         raise SettingsError(
-            f"The sandbox cannot listen at {address.host}, port {address.port}: {error.strerror}.",
+            f"The sandbox cannot listen at {host}, port {port}: {error.strerror}.",
             "Choose another --host or --port.",
         ) from error
-    return Exit.DONE
+    return ExitCode.DONE

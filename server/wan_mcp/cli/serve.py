@@ -1,11 +1,17 @@
 """`wan-mcp serve`: the server."""
 
+import gc
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
 import click
 from click.core import ParameterSource
 
-from wan_mcp.cli.serving import start_http, start_stdio
-from wan_mcp.cli.shell import Shell, env_file_option, pass_shell
+from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
+from wan_mcp.cli.start import freeze_imports, load_protocol, prepare, start_stdio
 from wan_mcp.settings.urls import is_loopback
+from wan_mcp_tools.domain.errors import SettingsError
 
 
 @click.command()
@@ -21,14 +27,14 @@ from wan_mcp.settings.urls import is_loopback
     help="The port for http; 0 finds a free one.",
 )
 @env_file_option
-@pass_shell
+@pass_context
 @click.pass_context
-def serve(context: click.Context, shell: Shell, *, transport: str, host: str, port: int) -> None:
+def serve(click_context: click.Context, context: CommandContext, *, transport: str, host: str, port: int) -> None:
     """Serve MCP clients over stdio, or over HTTP at /mcp."""
     if transport == "stdio":
-        if any(context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("host", "port")):
+        if any(click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("host", "port")):
             raise click.UsageError("--host and --port belong to --transport http.")
-        start_stdio(shell.environ, shell.env_file)
+        start_stdio(context.environ, context.env_file)
         return
     if not is_loopback(host):
         raise click.UsageError(
@@ -36,4 +42,38 @@ def serve(context: click.Context, shell: Shell, *, transport: str, host: str, po
             " images at your cost. Use 127.0.0.1, ::1 or localhost; for other machines, put a proxy with a"
             " sign-in in front."
         )
-    start_http(shell.environ, host, port, shell.env_file)
+    start_http(context.environ, host, port, context.env_file)
+
+
+def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path | None = None) -> None:
+    """
+    Serve clients over HTTP on this machine until a signal ends it.
+
+    Raises:
+        SettingsError: a setting is wrong, or the address is taken.
+    """
+    gc.disable()
+    settings = prepare(environ, env_file)
+    from wan_mcp.mcp_server.listening import listen  # noqa: PLC0415 - wrong settings are told without it
+
+    try:
+        listeners = listen(host, port)
+    except OSError as error:
+        raise SettingsError(
+            f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another --host or --port."
+        ) from error
+    from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - a taken port is told without it
+    from wan_mcp.mcp_server.http import serve_http  # noqa: PLC0415 - the same
+
+    load_protocol()
+    freeze_imports()
+    try:
+        serve_http(build_server(build_service(settings)), host, listeners, ready=_announce)
+    except SystemExit as error:
+        # The HTTP library ends the process so, with a code that means something else here; it has logged why.
+        raise SystemExit(1 if error.code else 0) from error
+
+
+def _announce(url: str) -> None:
+    sys.stderr.write(f"wan-mcp serves at {url} (Ctrl-C ends it)\n")
+    sys.stderr.flush()

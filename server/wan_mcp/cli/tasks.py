@@ -1,20 +1,21 @@
-"""`wan-mcp tasks`, `get` and `cancel`: what became of the orders."""
+"""`wan-mcp tasks`, `get`, `cancel` and `collect`: what became of the orders."""
+
+from typing import TYPE_CHECKING
 
 import click
 
+from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.cost_table import show_costs
-from wan_mcp.cli.exits import Exit, exit_of_task
-from wan_mcp.cli.presenting import show_task, to_json
-from wan_mcp.cli.shell import OrderService, Shell, env_file_option, json_option, pass_shell, wait_option
-from wan_mcp.cli.table import lay_out
+from wan_mcp.cli.output import ExitCode, exit_code_of_task, to_json
+from wan_mcp.cli.task_output import show_costs, show_task, show_task_page
 from wan_mcp_tools.domain.errors import AppError
-from wan_mcp_tools.domain.service import ImageService, TaskPage
+from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
-_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
-_PROMPT_WIDTH = 40
-_DAYS = 30
+if TYPE_CHECKING:
+    from wan_mcp.orders import OrderService
+
+_COST_DAYS = 30
 
 
 @click.command()
@@ -32,11 +33,9 @@ _DAYS = 30
 )
 @json_option
 @env_file_option
-@pass_shell
-@click.pass_context
+@pass_context
 def tasks(
-    context: click.Context,
-    shell: Shell,
+    context: CommandContext,
     *,
     status: str | None,
     limit: int,
@@ -45,24 +44,24 @@ def tasks(
     costs: bool,
     days: int | None,
     as_json: bool,
-) -> None:
+) -> ExitCode:
     """List recent tasks, newest first, or what their images cost."""
     if costs and (status or cursor or remote):
         raise click.UsageError("--costs adds up all tasks of some days: of the filters it takes --days alone.")
     if days and not costs:
         raise click.UsageError("--days belongs to --costs.")
-    settings = shell.read_settings()
+    settings = context.read_settings()
 
-    async def job(service: OrderService, console: Console) -> Exit:
+    async def work(service: "OrderService", console: Console) -> ExitCode:
         if costs:
-            show_costs(console, await service.costs(days=days or _DAYS), as_json=as_json)
-            return Exit.DONE
+            show_costs(console, await service.costs(days=days or _COST_DAYS), as_json=as_json)
+            return ExitCode.DONE
         wanted = TaskStatus(status) if status else None
         page = await service.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
-        show_page(console, page, as_json=as_json)
-        return Exit.DONE
+        show_task_page(console, page, as_json=as_json)
+        return ExitCode.DONE
 
-    context.exit(shell.run(settings, job, follow=False))
+    return context.run(settings, work, follow=False)
 
 
 @click.command()
@@ -71,39 +70,55 @@ def tasks(
 @click.option("--again", is_flag=True, help="Fetch files again that are gone, while the service has them.")
 @json_option
 @env_file_option
-@pass_shell
-@click.pass_context
-def get(
-    context: click.Context, shell: Shell, *, task_id: str, wait_seconds: float, again: bool, as_json: bool
-) -> None:
+@pass_context
+def get(context: CommandContext, *, task_id: str, wait_seconds: float, again: bool, as_json: bool) -> ExitCode:
     """Show one task and print its saved paths."""
-    settings = shell.read_settings()
+    settings = context.read_settings()
 
-    async def job(service: OrderService, console: Console) -> Exit:
+    async def work(service: "OrderService", console: Console) -> ExitCode:
         return await run_get(service, task_id, console, wait_seconds=wait_seconds, again=again, as_json=as_json)
 
-    context.exit(shell.run(settings, job, follow=True))
+    return context.run(settings, work, follow=True)
 
 
 @click.command()
 @click.argument("task_id")
 @json_option
 @env_file_option
-@pass_shell
-@click.pass_context
-def cancel(context: click.Context, shell: Shell, *, task_id: str, as_json: bool) -> None:
+@pass_context
+def cancel(context: CommandContext, *, task_id: str, as_json: bool) -> ExitCode:
     """Cancel a task that the service has not begun."""
-    settings = shell.read_settings()
+    settings = context.read_settings()
 
-    async def job(service: OrderService, console: Console) -> Exit:
+    async def work(service: "OrderService", console: Console) -> ExitCode:
         return await run_cancel(service, task_id, console, as_json=as_json)
 
-    context.exit(shell.run(settings, job, follow=False))
+    return context.run(settings, work, follow=False)
+
+
+@click.command()
+@click.option("--until-idle", is_flag=True, help="Stay until no order is open any more.")
+@click.option("--keeper", hidden=True, help="The name under which this process is the keeper.")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
+@env_file_option
+@pass_context
+def collect(context: CommandContext, *, until_idle: bool, keeper: str | None, as_json: bool) -> ExitCode:
+    """
+    Finish what can be finished of the open orders.
+
+    Looks after each unfinished order once, saves what is ready and exits: fit for cron.
+    """
+    settings = context.read_settings()
+
+    async def work(service: "OrderService", console: Console) -> ExitCode:
+        return await run_collect(service, console, until_idle=until_idle, keeper=keeper, as_json=as_json)
+
+    return context.run(settings, work, follow=False)
 
 
 async def run_get(
     service: ImageService, task_id: str, console: Console, *, wait_seconds: float, again: bool = False, as_json: bool
-) -> Exit:
+) -> ExitCode:
     """
     Show one task, after a wait if one was asked for; with `again`, files that are gone are fetched first.
 
@@ -115,7 +130,7 @@ async def run_get(
     if again:
         task = await fetch_again(service, task, console)
     show_task(console, task, as_json=as_json)
-    return exit_of_task(task)
+    return exit_code_of_task(task)
 
 
 async def fetch_again(service: ImageService, task: Task, console: Console) -> Task:
@@ -133,7 +148,7 @@ async def fetch_again(service: ImageService, task: Task, console: Console) -> Ta
     return await service.get(task.task_id, wait_seconds=0, report=None) if gone else task
 
 
-async def run_cancel(service: ImageService, task_id: str, console: Console, *, as_json: bool) -> Exit:
+async def run_cancel(service: ImageService, task_id: str, console: Console, *, as_json: bool) -> ExitCode:
     """
     Cancel one task.
 
@@ -145,32 +160,30 @@ async def run_cancel(service: ImageService, task_id: str, console: Console, *, a
         show_task(console, task, as_json=True)
     else:
         console.note(f"Task {task.task_id} is {task.status}.")
-    return Exit.DONE if task.status is TaskStatus.CANCELED else Exit.FAILED
+    return ExitCode.DONE if task.status is TaskStatus.CANCELED else ExitCode.FAILED
 
 
-def show_page(console: Console, page: TaskPage, *, as_json: bool) -> None:
-    """Write a page of tasks: a table, or JSON."""
+async def run_collect(
+    service: "OrderService", console: Console, *, until_idle: bool, as_json: bool, keeper: str | None = None
+) -> ExitCode:
+    """
+    Collect, and tell what it came to.
+
+    Raises:
+        AppError: the ledger or the disk cannot be used.
+    """
+
+    async def report(sentence: str) -> None:
+        console.note(sentence)
+
+    summary = await service.collect(report, until_idle=until_idle, keeper=keeper)
+    for problem in summary.problems:
+        console.note(f"wan-mcp: {problem}")
     if as_json:
-        from wan_mcp_tools.list_tasks import list_result  # noqa: PLC0415 - only for JSON
-
-        console.say(to_json(list_result(page).model_dump(mode="json", exclude_none=True)))
-        return
-    if page.tasks:
-        for line in lay_out([_HEADINGS, *(_describe(task) for task in page.tasks)]):
-            console.say(line)
+        counts = {"finished": summary.finished, "saved": summary.saved, "open": summary.open}
+        console.print(to_json({**counts, "problems": list(summary.problems)}))
     else:
-        console.note("No tasks.")
-    for text in page.notes:
-        console.note(text)
-    if page.cursor is not None:
-        console.note(f"There are more: wan-mcp tasks --cursor {page.cursor}")
-
-
-def _describe(task: Task) -> tuple[str, ...]:
-    created = task.created_at.strftime("%Y-%m-%d %H:%M")
-    prompt = task.request.prompt if task.request is not None else ""
-    one_line = " ".join("".join(each if each.isprintable() else " " for each in prompt).split())
-    if len(one_line) > _PROMPT_WIDTH:
-        one_line = one_line[: _PROMPT_WIDTH - 3] + "..."
-    saved = str(len(task.images))
-    return (task.task_id, task.status.value, task.region, task.model or "-", created, saved, one_line)
+        console.print(f"{summary.finished} finished, {summary.saved} images saved, {summary.open} still open")
+    if summary.problems:
+        return ExitCode.FAILED
+    return ExitCode.RUNNING if summary.open else ExitCode.DONE

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 
 from fakes.dashscope_service import FakeService
 from fakes.loopback_tls import Authority, proxying, serving_tls
-from wan_mcp.cli.doctor import lay_out
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.command import CommandContext
+from wan_mcp.cli.doctor import format_findings
+from wan_mcp.cli.main import cli
 from wan_mcp.doctor import Finding, Verdict
 
 KEY = "sk-0123456789abcdef0123456789abcdef"
@@ -28,7 +28,7 @@ HOSTS = {
 
 def run(tmp_path: Path, *arguments: str, **environ: str):
     where = {"WAN_MCP_OUTPUT_DIR": str(tmp_path / "pictures"), "WAN_MCP_STATE_DIR": str(tmp_path / "state")}
-    return CliRunner().invoke(root, ["doctor", *arguments], obj=Shell({**where, **environ}))
+    return CliRunner().invoke(cli, ["doctor", *arguments], obj=CommandContext({**where, **environ}))
 
 
 def start(tmp_path: Path, *arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
@@ -146,7 +146,7 @@ def test_what_must_be_done_stands_apart_with_its_remedy() -> None:
         Finding("limit", "images", "0 of 100"),
     ]
 
-    assert lay_out(findings, width=None, coloured=False) == [
+    assert format_findings(findings, width=None, coloured=False) == [
         "1 thing must be done, 1 note, 2 in order.",
         "",
         "PROBLEM  key: KEY: refused",
@@ -161,7 +161,7 @@ def test_what_must_be_done_stands_apart_with_its_remedy() -> None:
 
 
 def test_a_terminal_gets_colours_and_lines_that_fit() -> None:
-    lines = lay_out([Finding("key", "KEY", "word " * 30)], width=50, coloured=True)
+    lines = format_findings([Finding("key", "KEY", "word " * 30)], width=50, coloured=True)
 
     assert lines[2].startswith("\x1b[32mok")
     assert all(len(line) <= 50 for line in lines[3:])
@@ -169,6 +169,6 @@ def test_a_terminal_gets_colours_and_lines_that_fit() -> None:
 
 
 def test_words_of_others_do_not_steer_the_terminal() -> None:
-    (_, _, line) = lay_out([Finding("key", "KEY", "\x1b[2Jgone")], width=None, coloured=False)
+    (_, _, line) = format_findings([Finding("key", "KEY", "\x1b[2Jgone")], width=None, coloured=False)
 
     assert "\x1b" not in line

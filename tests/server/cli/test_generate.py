@@ -2,33 +2,29 @@
 
 import io
 import json
-import os
-import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
-from fakes.little_service import JumpingClock, LittleService
+from fakes.little_service import LittleService
+from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.generate import run_generate
-from wan_mcp.cli.ordering import Manner
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
-from wan_mcp_tools.domain.errors import MissingKeyError, ServiceDownError
+from wan_mcp.cli.generate import run_generate, split_prompts
+from wan_mcp.cli.main import cli
+from wan_mcp.cli.output import ExitCode
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, TaskStatus
 
 
-def run(service: LittleService, *arguments: str, environ: dict[str, str] | None = None):
-    shell = Shell(environ=environ or {}, open_service=service.open, clock=service.clock)
-    return CliRunner().invoke(root, ["generate", *arguments], obj=shell)
+def run(
+    service: LittleService, *arguments: str, environ: dict[str, str] | None = None, lines: str | bytes | None = None
+):
+    context = CommandContext(environ or {}, service.open, service.clock)
+    return CliRunner().invoke(cli, ["generate", *arguments], obj=context, input=lines)
 
 
-def last_line(done) -> str:
-    return done.stderr.splitlines()[-1]
+def prompts_of(service: LittleService) -> list[str]:
+    return [request.prompt for request, _ in service.orders]
 
 
 def test_the_saved_paths_are_all_that_is_on_stdout() -> None:
@@ -150,6 +146,52 @@ def test_what_is_ordered_is_said_before_with_its_cost() -> None:
     assert done.stderr.splitlines()[0] == words
 
 
+# --- where the prompts come from ----------------------------------------------------------------------------
+
+
+def test_each_line_of_standard_input_is_an_order() -> None:
+    service = LittleService()
+    done = run(service, "-", lines="a red fox\n\n  # not this\n  an owl  \r\n花店\n")
+    assert done.exit_code == 0
+    assert sorted(prompts_of(service)) == ["a red fox", "an owl", "花店"]
+    assert done.stdout.splitlines() == [f"/pictures/task-{number}-1.png" for number in (1, 2, 3)]
+
+
+def test_a_file_of_prompts_is_read_with_its_byte_order_mark(tmp_path: Path) -> None:
+    path = tmp_path / "prompts.txt"
+    path.write_bytes("\ufeffa red fox\nan owl".encode())
+    service = LittleService()
+    assert run(service, "--prompts", str(path)).exit_code == 0
+    assert prompts_of(service) == ["a red fox", "an owl"]
+
+
+def test_a_dash_is_standard_input_for_the_option_too() -> None:
+    service = LittleService()
+    assert run(service, "--prompts", "-", lines="a red fox\n").exit_code == 0
+    assert prompts_of(service) == ["a red fox"]
+
+
+def test_only_a_line_feed_ends_a_prompt() -> None:
+    assert split_prompts("a\u2028b\x0bc\n #d\n") == ["a\u2028b\x0bc"]
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"),
+    [("", "Standard input has no prompts."), ("# a\n \n", "has no prompts."), (b"\x89PNG\xff", "is no UTF-8 text")],
+)
+def test_a_list_without_prompts_is_wrong_usage(lines: str | bytes, words: str) -> None:
+    service = LittleService()
+    done = run(service, "-", lines=lines)
+    assert (done.exit_code, done.stdout, service.opened) == (2, "", [])
+    assert words in done.stderr
+
+
+def test_a_file_that_is_not_there_is_wrong_usage() -> None:
+    done = run(LittleService(), "--prompts", "/nowhere/prompts.txt")
+    assert done.exit_code == 2
+    assert "cannot be read from /nowhere/prompts.txt: No such file or directory." in done.stderr
+
+
 # --- refusals -----------------------------------------------------------------------------------------------
 
 
@@ -203,47 +245,12 @@ def test_the_named_settings_file_is_read_wherever_the_option_stands(tmp_path: Pa
     path.write_text("WAN_MCP_MODEL=wan2.7-image\n", encoding="utf-8")
     for arguments in (["--env-file", str(path), "generate", "x"], ["generate", "x", "--env-file", str(path)]):
         service = LittleService()
-        shell = Shell(environ={}, open_service=service.open, clock=service.clock)
-        assert CliRunner().invoke(root, arguments, obj=shell).exit_code == 0
+        context = CommandContext(environ={}, open_service=service.open, clock=service.clock)
+        assert CliRunner().invoke(cli, arguments, obj=context).exit_code == 0
         assert service.opened[0][0].model == "wan2.7-image"
 
 
-class RefusingService(LittleService):
-    """Answers each order with an error, alone or wrapped as a task group wraps it."""
-
-    def __init__(self, error: Exception) -> None:
-        super().__init__()
-        self.error = error
-
-    async def order(self, request, **_):
-        raise self.error
-
-
-def test_a_missing_key_is_a_wrong_setting() -> None:
-    error = MissingKeyError("There is no key for Singapore.", "Set DASHSCOPE_API_KEY.")
-    done = run(RefusingService(error), "x")
-    assert (done.exit_code, last_line(done)) == (2, "wan-mcp: There is no key for Singapore. Set DASHSCOPE_API_KEY.")
-
-
-def test_an_error_of_the_service_is_failed_work_even_inside_a_group() -> None:
-    group = ExceptionGroup("unhandled", [ExceptionGroup("more", [ServiceDownError("It is down.", "Wait.")])])
-    done = run(RefusingService(group), "x")
-    assert (done.exit_code, last_line(done)) == (1, "wan-mcp: It is down. Wait.")
-
-
-def test_an_error_that_is_not_ours_is_not_hidden() -> None:
-    done = run(RefusingService(ExceptionGroup("mixed", [ServiceDownError("down"), KeyError("bug")])), "x")
-    assert isinstance(done.exception, ExceptionGroup)
-
-
-def test_a_key_in_a_message_is_not_printed() -> None:
-    error = ServiceDownError("It said: key sk-0123456789abcdef is odd.\x1b[2J")
-    done = run(RefusingService(error), "x")
-    assert last_line(done) == "wan-mcp: It said: key sk-*** is odd. [2J"
-    assert "\x1b" not in done.stderr
-
-
-# --- progress and interruption ------------------------------------------------------------------------------
+# --- progress -----------------------------------------------------------------------------------------------
 
 
 class Terminal(io.StringIO):
@@ -258,8 +265,8 @@ async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: py
     out, err = io.StringIO(), Terminal()
     service = LittleService(duration=30)
     request = service.catalogue.request(prompt="a red fox")
-    code = await run_generate(service, [request], Console(out, err, service.clock), Manner(), environ={})
-    assert (code, out.getvalue()) == (Exit.DONE, "/pictures/task-1-1.png\n")
+    code = await run_generate(service, [request], Console(out, err, service.clock))
+    assert (code, out.getvalue()) == (ExitCode.DONE, "/pictures/task-1-1.png\n")
     assert "RUNNING" in err.getvalue()
     assert "of about 3" in err.getvalue()
     assert "\x1b[" in err.getvalue()
@@ -269,61 +276,10 @@ async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
     out, err = io.StringIO(), io.StringIO()
     service = LittleService(duration=60)
     request = service.catalogue.request(prompt="a red fox")
-    await run_generate(service, [request], Console(out, err, service.clock), Manner(), environ={})
+    await run_generate(service, [request], Console(out, err, service.clock))
     assert err.getvalue().splitlines() == [
         "Ordering 1 image with wan2.6-t2i in sandbox: free.",
         "Sending the order",
         "PENDING, usually about 60 s",
         "RUNNING, usually about 60 s",
     ]
-
-
-INTERRUPTED = """
-import sys
-import anyio
-from fakes.little_service import LittleService
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
-
-class EndlessService(LittleService):
-    async def {method}(self, *_, report=None, **__):
-        print("waiting", file=sys.stderr, flush=True)
-        await anyio.sleep(20)
-
-service = EndlessService()
-root.main(["generate", "a red fox"], prog_name="wan-mcp", obj=Shell({{}}, service.open, service.clock))
-"""
-
-
-@pytest.mark.skipif(sys.platform == "win32", reason="a signal cannot be sent to a process of its own there")
-@pytest.mark.parametrize(
-    ("method", "words"),
-    [
-        ("get", "The order goes on at the service: wan-mcp collect or wan-mcp get task-1 fetches it."),
-        ("order", "wan-mcp tasks shows it, and wan-mcp collect fetches it."),
-    ],
-)
-def test_ctrl_c_says_that_the_order_goes_on_and_how_to_fetch_it(method: str, words: str) -> None:
-    with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED.format(method=method)],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])},
-    ) as process:
-        seen = []
-        for line in process.stderr:
-            seen.append(line)
-            if line == "waiting\n":
-                break
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
-    assert process.returncode == 130, "".join(seen) + err
-    assert out == ""
-    assert words in err
-    assert "Traceback" not in err
-
-
-def test_the_jumping_clock_only_moves_by_sleeping() -> None:
-    clock = JumpingClock()
-    assert clock.monotonic() == clock.now() == 1000

@@ -1,6 +1,5 @@
 """`wan-mcp install`, from the command line; the home folder is always a temporary one."""
 
-import io
 import json
 import os
 import pty
@@ -9,35 +8,31 @@ import select
 import subprocess
 import sys
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
 
 from fakes.little_service import LittleService
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.install import _CLIENTS, Manner, Scene, install, run_install
-from wan_mcp.cli.person import Person
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
-from wan_mcp.clients import CLIENTS, InstallTarget, RequestedVariables, find_client
+from wan_mcp.cli.command import CommandContext
+from wan_mcp.cli.install import _CLIENTS, install
+from wan_mcp.cli.main import cli
+from wan_mcp.clients import CLIENTS
 
 KEY = "sk-0123456789abcdef"
 
 
 def run(home: Path, *arguments: str, **environ: str):
     service = LittleService()
-    shell = Shell({"HOME": str(home), "USERPROFILE": str(home), **environ}, service.open, service.clock)
-    return CliRunner().invoke(root, ["install", *arguments], obj=shell)
+    context = CommandContext({"HOME": str(home), "USERPROFILE": str(home), **environ}, service.open, service.clock)
+    return CliRunner().invoke(cli, ["install", *arguments], obj=context)
 
 
 def files_below(home: Path) -> list[str]:
     return sorted(each.name for each in home.rglob("*") if each.is_file())
 
 
-def test_the_clients_of_the_command_are_those_of_the_table() -> None:
+def test_the_clients_of_the_command_are_those_of_the_registry() -> None:
     assert list(_CLIENTS) == [client.id for client in CLIENTS]
     assert all(client in install.help for client in _CLIENTS)
 
@@ -77,7 +72,8 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(tmp_path: Path) -> None:
     assert (done.exit_code, done.stdout) == (0, "")
     assert '+    "DASHSCOPE_API_KEY": "***"' in done.stderr
     assert '+    "WAN_MCP_MODEL": "wan2.7-image"' in done.stderr
-    assert "--key-file PATH keeps it" in done.stderr
+    assert "The key will stand in that file; --key-file PATH keeps it" in done.stderr
+    assert "No trace of Zed was found" in done.stderr
     assert KEY not in done.output
     assert not list(tmp_path.iterdir())
 
@@ -186,45 +182,15 @@ def test_without_a_client_all_of_them_are_listed(tmp_path: Path) -> None:
 # --- what is said to a person -------------------------------------------------------------------------------
 
 
-def scene_of(home: Path, answer: bool = True, **environ: str) -> tuple[Scene, io.StringIO]:
-    said = io.StringIO()
-    person = Person(True, lambda question: KEY, lambda question: answer)
-    environ |= {"HOME": str(home), "USERPROFILE": str(home)}
-    return Scene(Console(io.StringIO(), said), person, environ, datetime(2026, 11, 22, tzinfo=UTC)), said
-
-
-def offer(scene: Scene, client_id: str, region: str | None = "sandbox", **manner: bool) -> Exit:
-    return run_install(
-        scene, InstallTarget(find_client(client_id)), RequestedVariables(region=region), Manner(**manner)
-    )
-
-
-def test_a_person_is_asked_for_the_key_and_for_leave(tmp_path: Path) -> None:
-    scene, said = scene_of(tmp_path)
-    assert offer(scene, "windsurf", region=None) is Exit.DONE
-    assert KEY in (tmp_path / ".codeium" / "windsurf" / "mcp_config.json").read_text(encoding="utf-8")
-    assert "The key will stand in that file" in said.getvalue()
-    assert "No trace of Windsurf was found" in said.getvalue()
-    assert KEY not in said.getvalue()
-
-
-def test_a_person_who_refuses_is_obeyed(tmp_path: Path) -> None:
-    scene, said = scene_of(tmp_path, answer=False)
-    assert offer(scene, "windsurf") is Exit.FAILED
-    assert said.getvalue().endswith("Nothing was changed.\n")
-    assert not list(tmp_path.iterdir())
-
-
 def test_a_file_that_its_program_may_refuse_or_others_may_read_is_pointed_out(tmp_path: Path) -> None:
-    scene, said = scene_of(tmp_path, DASHSCOPE_API_KEY=KEY)
     path = tmp_path / ".codeium" / "windsurf" / "mcp_config.json"
     path.parent.mkdir(parents=True)
     path.write_text("{} // mine", encoding="utf-8")
     path.chmod(0o644)
-    offer(scene, "windsurf", region=None)
-    assert "which its program may refuse" in said.getvalue()
+    done = run(tmp_path, "windsurf", "--dry-run", DASHSCOPE_API_KEY=KEY)
+    assert "which its program may refuse" in done.stderr
     if os.name == "posix":
-        assert f"chmod 600 {path}" in said.getvalue()
+        assert f"chmod 600 {path}" in done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell script stands in for a client's command")
@@ -232,10 +198,10 @@ def test_a_clients_own_command_is_shown_and_its_failure_told(tmp_path: Path) -> 
     program = tmp_path / "claude"
     program.write_text("#!/bin/sh\necho 'not signed in' >&2\nexit 1\n", encoding="utf-8")
     program.chmod(0o755)
-    scene, said = scene_of(tmp_path, PATH=str(tmp_path))
-    assert offer(scene, "claude-code", yes=True) is Exit.DONE
-    assert f"By its own command: {program} mcp add --scope user wan --env DASHSCOPE_REGION=sandbox" in said.getvalue()
-    assert "the file was edited. It said: not signed in" in said.getvalue()
+    done = run(tmp_path, "claude-code", "--region", "sandbox", "--yes", PATH=str(tmp_path))
+    assert done.exit_code == 0
+    assert f"By its own command: {program} mcp add --scope user wan --env DASHSCOPE_REGION=sandbox" in done.stderr
+    assert "the file was edited. It said: not signed in" in done.stderr
     assert "wan" in json.loads((tmp_path / ".claude.json").read_text(encoding="utf-8"))["mcpServers"]
 
 
@@ -268,7 +234,7 @@ def test_a_snippet_for_one_client_has_its_form(tmp_path: Path) -> None:
 
 # --- at a terminal ------------------------------------------------------------------------------------------
 
-terminal = pytest.mark.skipif(os.name != "posix", reason="pseudo terminals are of POSIX")
+needs_terminals = pytest.mark.skipif(os.name != "posix", reason="pseudo terminals are of POSIX")
 
 
 class Terminal:
@@ -276,7 +242,7 @@ class Terminal:
 
     def __init__(self, home: Path, *arguments: str) -> None:
         environment = {"HOME": str(home), "PATH": "/usr/bin:/bin", "PYTHONPATH": os.pathsep.join(sys.path)}
-        pid, self.screen = pty.fork()
+        pid, self.descriptor = pty.fork()
         if pid == 0:
             os.execve(sys.executable, [sys.executable, "-m", "wan_mcp", "install", *arguments], environment)
         self.pid, self.shown = pid, ""
@@ -285,58 +251,58 @@ class Terminal:
         until = time.monotonic() + 30
         while words not in self.shown:
             assert time.monotonic() < until, self.shown
-            if select.select([self.screen], [], [], 0.1)[0]:
+            if select.select([self.descriptor], [], [], 0.1)[0]:
                 self.shown += self._read()
 
     def type(self, text: str) -> None:
-        os.write(self.screen, text.encode())
+        os.write(self.descriptor, text.encode())
 
     def end(self) -> int:
         try:
             while part := self._read():
                 self.shown += part
         finally:
-            os.close(self.screen)
+            os.close(self.descriptor)
         return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def _read(self) -> str:
         try:
-            return os.read(self.screen, 65536).decode()
+            return os.read(self.descriptor, 65536).decode()
         except OSError:
             return ""
 
 
-@terminal
+@needs_terminals
 def test_a_key_is_typed_without_being_shown_and_the_change_is_asked_first(tmp_path: Path) -> None:
-    seat = Terminal(tmp_path, "cursor")
-    seat.wait_for("Key of Singapore for Cursor (not shown")
-    seat.type(KEY + "\n")
-    seat.wait_for("Write this? [Y/n]")
+    terminal = Terminal(tmp_path, "cursor")
+    terminal.wait_for("Key of Singapore for Cursor (not shown")
+    terminal.type(KEY + "\n")
+    terminal.wait_for("Write this? [Y/n]")
     assert not (tmp_path / ".cursor").exists()
-    seat.type("y\n")
-    assert seat.end() == 0
-    assert KEY not in seat.shown
+    terminal.type("y\n")
+    assert terminal.end() == 0
+    assert KEY not in terminal.shown
     entry = json.loads((tmp_path / ".cursor" / "mcp.json").read_text(encoding="utf-8"))["mcpServers"]["wan"]
     assert entry["env"] == {"DASHSCOPE_API_KEY": KEY}
 
 
-@terminal
+@needs_terminals
 def test_a_no_changes_nothing(tmp_path: Path) -> None:
-    seat = Terminal(tmp_path, "cursor", "--region", "sandbox")
-    seat.wait_for("Write this? [Y/n]")
-    seat.type("n\n")
-    assert seat.end() == 1
-    assert "Nothing was changed." in seat.shown
+    terminal = Terminal(tmp_path, "cursor", "--region", "sandbox")
+    terminal.wait_for("Write this? [Y/n]")
+    terminal.type("n\n")
+    assert terminal.end() == 1
+    assert "Nothing was changed." in terminal.shown
     assert not list(tmp_path.iterdir())
 
 
-@terminal
+@needs_terminals
 def test_an_empty_key_changes_nothing(tmp_path: Path) -> None:
-    seat = Terminal(tmp_path, "cursor")
-    seat.wait_for("Key of Singapore")
-    seat.type("\n")
-    assert seat.end() == 2
-    assert "No key was given" in seat.shown
+    terminal = Terminal(tmp_path, "cursor")
+    terminal.wait_for("Key of Singapore")
+    terminal.type("\n")
+    assert terminal.end() == 2
+    assert "No key was given" in terminal.shown
     assert not list(tmp_path.iterdir())
 
 

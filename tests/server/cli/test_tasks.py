@@ -15,10 +15,10 @@ from click.testing import CliRunner
 from fakes.bench import make_settings, order, running_service
 from fakes.dashscope_service import FakeService
 from fakes.little_service import LittleService, Summary
+from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.main import cli
+from wan_mcp.cli.output import ExitCode
 from wan_mcp.cli.tasks import run_get
 from wan_mcp_tools.catalogue.prices import ImageCount
 from wan_mcp_tools.domain.errors import NotConnectedError
@@ -26,7 +26,7 @@ from wan_mcp_tools.list_tasks import list_tasks
 
 
 def run(service: LittleService, *arguments: str):
-    return CliRunner().invoke(root, arguments, obj=Shell({}, service.open, service.clock))
+    return CliRunner().invoke(cli, arguments, obj=CommandContext({}, service.open, service.clock))
 
 
 def service_with(*prompts: str, **options) -> LittleService:
@@ -57,8 +57,8 @@ def test_tasks_are_listed_newest_first_as_a_table() -> None:
 LISTING = """
 import anyio
 from fakes.little_service import LittleService
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.main import cli
+from wan_mcp.cli.command import CommandContext
 
 service = LittleService()
 
@@ -70,7 +70,7 @@ async def fill():
     await service.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
 
 anyio.run(fill)
-root.main(["tasks"], prog_name="wan-mcp", obj=Shell({}, service.open, service.clock))
+cli.main(["tasks"], prog_name="wan-mcp", obj=CommandContext({}, service.open, service.clock))
 """
 
 
@@ -107,15 +107,6 @@ def test_tasks_come_by_state_and_in_pages() -> None:
     assert "task-1" in run(service, "tasks", "--status", "pending").stdout
 
 
-def test_tasks_as_json_are_results_of_the_tool() -> None:
-    page = json.loads(run(service_with("a", "b"), "tasks", "--json", "--limit", "1", "--remote").stdout)
-    assert [task["task_id"] for task in page["tasks"]] == ["task-2"]
-    assert page["cursor"] == "1"
-    assert page["message"] == "Asked the service too."
-    assert page["tasks"][0]["prompt"] == "b"
-    assert "images" not in page["tasks"][0]
-
-
 @pytest.mark.parametrize("arguments", [["--status", "lost"], ["--limit", "0"], ["--limit", "101"]])
 def test_a_wrong_filter_is_wrong_usage(arguments: list[str]) -> None:
     assert run(LittleService(), "tasks", *arguments).exit_code == 2
@@ -127,16 +118,17 @@ def test_a_list_follows_nothing_in_the_background() -> None:
     assert [follow for _, follow in service.opened] == [False]
 
 
-def test_the_shape_of_tasks_as_json_is_the_tools() -> None:
+def test_tasks_as_json_are_results_of_the_tool() -> None:
     service = service_with("a", "b")
-    printed = json.loads(run(service, "tasks", "--json", "--remote").stdout)
+    printed = json.loads(run(service, "tasks", "--json", "--limit", "1", "--remote").stdout)
 
     async def ask() -> dict[str, object]:
         tool = list_tasks(service)
-        answer = await tool.run(tool.arguments(limit=20, remote=True), None)
+        answer = await tool.run(tool.arguments(limit=1, remote=True), None)
         return answer.result.model_dump(mode="json", exclude_none=True)
 
     assert printed == anyio.run(ask)
+    assert [task["task_id"] for task in printed["tasks"]] == ["task-2"]
 
 
 # --- costs --------------------------------------------------------------------------------------------------
@@ -293,12 +285,12 @@ async def test_files_that_are_gone_are_fetched_again_on_request(saved) -> None:
     first.unlink()
 
     console = Console(io.StringIO(), io.StringIO())
-    assert await run_get(service, task.task_id, console, wait_seconds=0, as_json=False) is Exit.FAILED
+    assert await run_get(service, task.task_id, console, wait_seconds=0, as_json=False) is ExitCode.FAILED
     assert f"wan-mcp get {task.task_id} --again fetches it again, free of charge" in console.err.getvalue()
     assert not first.exists()
 
     console = Console(io.StringIO(), io.StringIO())
-    assert await run_get(service, task.task_id, console, wait_seconds=0, again=True, as_json=False) is Exit.DONE
+    assert await run_get(service, task.task_id, console, wait_seconds=0, again=True, as_json=False) is ExitCode.DONE
     assert console.out.getvalue().split() == [str(first), str(second)]
     assert first.read_bytes() == before
 
@@ -321,7 +313,7 @@ async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fe
     console = Console(io.StringIO(), io.StringIO())
     code = await run_get(Refusing(), task.task_id, console, wait_seconds=0, again=True, as_json=False)
 
-    assert code is Exit.FAILED
+    assert code is ExitCode.FAILED
     assert console.out.getvalue().split() == [str(second)]
     assert "Image 1: The image host gives no answer. Try again." in console.err.getvalue()
 

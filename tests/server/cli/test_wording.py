@@ -8,9 +8,9 @@ from click.testing import CliRunner
 
 from contract.situations.page import read_rows
 from fakes.little_service import LittleService
+from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.main import cli
 from wan_mcp.cli.wording import in_commands
 from wan_mcp_tools.domain.errors import NotFoundError
 
@@ -48,36 +48,14 @@ def test_words_are_translated_and_paths_are_not(words, typed):
 
 
 def test_the_advice_of_an_error_can_be_typed() -> None:
-    class Strange(LittleService):
+    class MissingTaskService(LittleService):
         async def get(self, task_id, **_):
             raise NotFoundError("It is not there.", "Call list_tasks to see the tasks that are known.")
 
-    service = Strange()
-    done = CliRunner().invoke(root, ["get", "1"], obj=Shell({}, service.open, service.clock))
+    service = MissingTaskService()
+    done = CliRunner().invoke(cli, ["get", "1"], obj=CommandContext({}, service.open, service.clock))
 
     assert done.stderr == "wan-mcp: It is not there. Run wan-mcp tasks to see the tasks that are known.\n"
-
-
-def test_several_wrong_settings_are_a_list_with_a_line_for_each() -> None:
-    service = LittleService()
-    environ = {"WAN_MCP_PROTOCOL": "smoke", "WAN_MCP_WAIT_SECONDS": "soon", "DASHSCOPE_REGION": "mars"}
-    done = CliRunner().invoke(root, ["tasks"], obj=Shell(environ, service.open, service.clock))
-    lines = done.stderr.splitlines()
-
-    assert done.exit_code == 2
-    assert lines[0] == "wan-mcp: 3 things are wrong."
-    assert all(line.startswith("  - ") for line in lines[1:4])
-    assert lines[4] == "Correct the environment or the settings file."
-    assert len(lines) == 5
-
-
-def test_several_bad_lines_of_a_settings_file_are_a_list_too(tmp_path) -> None:
-    path = tmp_path / "settings"
-    path.write_text("this is no line\nWAN_MCP_MODEL=x\n='y'\n")
-    service = LittleService()
-    done = CliRunner().invoke(root, ["tasks", "--env-file", str(path)], obj=Shell({}, service.open, service.clock))
-
-    assert [line[:4] for line in done.stderr.splitlines()[1:3]] == ["  - ", "  - "]
 
 
 def test_a_remark_of_any_command_is_translated(tmp_path) -> None:

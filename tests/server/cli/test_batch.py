@@ -1,4 +1,4 @@
-"""`wan-mcp generate` with many prompts: from a file, or from standard input."""
+"""Many orders at the same time, and what is told of them at the end or at Ctrl-C."""
 
 import io
 import json
@@ -15,27 +15,21 @@ from click.testing import CliRunner
 from fakes.bench import make_settings, running_service
 from fakes.dashscope_service import FakeService
 from fakes.little_service import LittleService
+from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.exits import Exit
 from wan_mcp.cli.generate import run_generate
-from wan_mcp.cli.ordering import Manner
-from wan_mcp.cli.prompts import split_prompts
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.main import cli
+from wan_mcp.cli.output import ExitCode
 from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError, MissingKeyError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 def run(service: LittleService, *arguments: str, lines: str | bytes | None = None):
-    shell = Shell(environ={}, open_service=service.open, clock=service.clock)
-    return CliRunner().invoke(root, ["generate", *arguments], obj=shell, input=lines)
+    context = CommandContext(environ={}, open_service=service.open, clock=service.clock)
+    return CliRunner().invoke(cli, ["generate", *arguments], obj=context, input=lines)
 
 
-def prompts_of(service: LittleService) -> list[str]:
-    return [request.prompt for request, _ in service.orders]
-
-
-class MoodyService(LittleService):
+class PartlyFailingService(LittleService):
     """Refuses prompts by their words, and lets some fail or go on for ever."""
 
     def __init__(self, errors=None, **words) -> None:
@@ -54,52 +48,6 @@ class MoodyService(LittleService):
         if "endless" in task.request.prompt:
             return replace(task, settled=False, open=True, status=TaskStatus.RUNNING, images=())
         return task
-
-
-# --- where the prompts come from ----------------------------------------------------------------------------
-
-
-def test_each_line_of_standard_input_is_an_order() -> None:
-    service = LittleService()
-    done = run(service, "-", lines="a red fox\n\n  # not this\n  an owl  \r\n花店\n")
-    assert done.exit_code == 0
-    assert sorted(prompts_of(service)) == ["a red fox", "an owl", "花店"]
-    assert done.stdout.splitlines() == [f"/pictures/task-{number}-1.png" for number in (1, 2, 3)]
-
-
-def test_a_file_of_prompts_is_read_with_its_byte_order_mark(tmp_path: Path) -> None:
-    path = tmp_path / "prompts.txt"
-    path.write_bytes("\ufeffa red fox\nan owl".encode())
-    service = LittleService()
-    assert run(service, "--prompts", str(path)).exit_code == 0
-    assert prompts_of(service) == ["a red fox", "an owl"]
-
-
-def test_a_dash_is_standard_input_for_the_option_too() -> None:
-    service = LittleService()
-    assert run(service, "--prompts", "-", lines="a red fox\n").exit_code == 0
-    assert prompts_of(service) == ["a red fox"]
-
-
-def test_only_a_line_feed_ends_a_prompt() -> None:
-    assert split_prompts("a\u2028b\x0bc\n #d\n") == ["a\u2028b\x0bc"]
-
-
-@pytest.mark.parametrize(
-    ("lines", "words"),
-    [("", "Standard input has no prompts."), ("# a\n \n", "has no prompts."), (b"\x89PNG\xff", "is no UTF-8 text")],
-)
-def test_a_list_without_prompts_is_wrong_usage(lines: str | bytes, words: str) -> None:
-    service = LittleService()
-    done = run(service, "-", lines=lines)
-    assert (done.exit_code, done.stdout, service.opened) == (2, "", [])
-    assert words in done.stderr
-
-
-def test_a_file_that_is_not_there_is_wrong_usage() -> None:
-    done = run(LittleService(), "--prompts", "/nowhere/prompts.txt")
-    assert done.exit_code == 2
-    assert "cannot be read from /nowhere/prompts.txt: No such file or directory." in done.stderr
 
 
 # --- what is ordered ----------------------------------------------------------------------------------------
@@ -152,10 +100,10 @@ async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> N
             other = service.catalogue.request(prompt="an owl", size="1280*1280")
             out = io.StringIO()
             code = await run_generate(
-                service, [request, other, request], Console(out, io.StringIO()), Manner(30), environ={}, is_list=True
+                service, [request, other, request], Console(out, io.StringIO()), wait_seconds=30, is_list=True
             )
         paths = out.getvalue().splitlines()
-        assert (code, len(set(paths)), len(paths)) == (Exit.DONE, 3, 3)
+        assert (code, len(set(paths)), len(paths)) == (ExitCode.DONE, 3, 3)
         assert dashscope.paid_images() == 3
     assert ["a-red-fox" in path for path in paths] == [True, False, True]
     assert all(os.path.isfile(path) for path in paths)  # noqa: ASYNC240, PTH113 - the work is over
@@ -165,7 +113,7 @@ async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> N
 
 
 def test_the_paths_stand_in_the_order_of_the_prompts() -> None:
-    class Uneven(LittleService):
+    class SlowService(LittleService):
         async def order(self, request, **words):
             if request.prompt == "slow":
                 await self.clock.sleep(5)
@@ -176,13 +124,13 @@ def test_the_paths_stand_in_the_order_of_the_prompts() -> None:
             images = tuple(replace(image, path=f"/pictures/{task.request.prompt}.png") for image in task.images)
             return replace(task, images=images)
 
-    done = run(Uneven(), "-", lines="slow\nquick\nlast\n")
+    done = run(SlowService(), "-", lines="slow\nquick\nlast\n")
     assert done.stdout.splitlines() == ["/pictures/slow.png", "/pictures/quick.png", "/pictures/last.png"]
 
 
 def test_one_prompt_that_fails_does_not_stop_the_others() -> None:
     error = LedgerError("The disk is full.", "Make room.")
-    done = run(MoodyService({"b": error}), "-", lines="a\nb\nc\nthis fails\n")
+    done = run(PartlyFailingService({"b": error}), "-", lines="a\nb\nc\nthis fails\n")
     assert done.exit_code == 1
     assert len(done.stdout.splitlines()) == 2
     assert "wan-mcp: The disk is full. Make room.\n  2/4 b\n" in done.stderr
@@ -191,7 +139,7 @@ def test_one_prompt_that_fails_does_not_stop_the_others() -> None:
 
 def test_the_daily_limit_refuses_the_rest_with_words_said_once() -> None:
     error = DailyLimitError("100 images were ordered in the last 24 hours.", "Wait.")
-    done = run(MoodyService({"c": error, "d": error}), "-", lines="a\nb\nc\nd\n")
+    done = run(PartlyFailingService({"c": error, "d": error}), "-", lines="a\nb\nc\nd\n")
     assert (done.exit_code, len(done.stdout.splitlines())) == (1, 2)
     assert done.stderr.count("100 images were ordered") == 1
     assert done.stderr.endswith("wan-mcp: 100 images were ordered in the last 24 hours. Wait.\n  3/4 c\n  4/4 d\n")
@@ -199,24 +147,24 @@ def test_the_daily_limit_refuses_the_rest_with_words_said_once() -> None:
 
 def test_what_stops_all_of_them_is_a_wrong_setting() -> None:
     error = MissingKeyError("There is no key.", "Set one.")
-    done = run(MoodyService({"a": error, "b": error}), "-", lines="a\nb\n")
+    done = run(PartlyFailingService({"a": error, "b": error}), "-", lines="a\nb\n")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.endswith("wan-mcp: There is no key. Set one.\n")
 
 
 def test_a_prompt_that_still_runs_is_told_and_has_its_own_code() -> None:
-    done = run(MoodyService(), "-", "--wait-seconds", "40", lines="a\nendless\n")
+    done = run(PartlyFailingService(), "-", "--wait-seconds", "40", lines="a\nendless\n")
     assert (done.exit_code, len(done.stdout.splitlines())) == (3, 1)
     assert "see it with: wan-mcp get task-2" in done.stderr
 
 
 def test_a_failure_comes_before_what_still_runs() -> None:
-    done = run(MoodyService(), "-", "--wait-seconds", "40", lines="endless\nthis fails\n")
+    done = run(PartlyFailingService(), "-", "--wait-seconds", "40", lines="endless\nthis fails\n")
     assert done.exit_code == 1
 
 
 def test_the_wait_is_one_for_all_of_them() -> None:
-    service = MoodyService()
+    service = PartlyFailingService()
     started = service.clock.monotonic()
     run(service, "-", "--wait-seconds", "60", lines="".join(f"endless {number}\n" for number in range(10)))
     # A clock that jumps for every sleeper runs ahead; what matters is what each call was given.
@@ -226,7 +174,7 @@ def test_the_wait_is_one_for_all_of_them() -> None:
 
 def test_json_is_a_list_of_the_tools_results_in_the_order_of_the_prompts() -> None:
     error = LedgerError("The disk is full.", "Make room.")
-    done = run(MoodyService({"b": error}), "-", "--json", lines="a\nb\nc\n")
+    done = run(PartlyFailingService({"b": error}), "-", "--json", lines="a\nb\nc\n")
     results = json.loads(done.stdout)
     assert [result["prompt"] for result in results] == ["a", "b", "c"]
     assert results[0]["images"][0]["path"] == "/pictures/task-1-1.png"
@@ -257,38 +205,38 @@ INTERRUPTED = """
 import sys
 import anyio
 from fakes.little_service import LittleService
-from wan_mcp.cli.root import root
-from wan_mcp.cli.shell import Shell
+from wan_mcp.cli.main import cli
+from wan_mcp.cli.command import CommandContext
 
 class EndlessService(LittleService):
+    left = int(sys.argv[1])
+
     async def order(self, request, **words):
         if "unnamed" in request.prompt:
-            await self.endlessly()
+            await self.wait()
         return await super().order(request, **words)
 
     async def get(self, task_id, **words):
         if "endless" in self.tasks[task_id].request.prompt:
-            await self.endlessly()
+            await self.wait()
         return await super().get(task_id, **words)
 
-    async def endlessly(self):
-        self.waiting = getattr(self, "waiting", 0) + 1
-        if self.waiting == 9:
+    async def wait(self):
+        self.left -= 1
+        if not self.left:
             await anyio.sleep(0.2)
             print("waiting", file=sys.stderr, flush=True)
         await anyio.sleep(30)
 
 service = EndlessService()
-root.main(["generate", "-", *sys.argv[1:]], prog_name="wan-mcp", obj=Shell({}, service.open, service.clock))
+cli.main(["generate", *sys.argv[2:]], prog_name="wan-mcp", obj=CommandContext({}, service.open, service.clock))
 """
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="a signal cannot be sent to a process of its own there")
-@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["paths", "json"])
-def test_ctrl_c_says_how_to_fetch_each_order_that_goes_on(arguments: list[str]) -> None:
-    lines = "endless\nquick\n" + "".join(f"unnamed {number}\n" for number in range(8)) + "never\nnever again\n"
+def interrupt(waiting: int, *arguments: str, lines: str = "") -> tuple[str, str]:
+    """Press Ctrl-C when so many orders wait; give stdout and stderr."""
     with subprocess.Popen(
-        [sys.executable, "-c", INTERRUPTED, *arguments],
+        [sys.executable, "-c", INTERRUPTED, str(waiting), *arguments],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -306,10 +254,36 @@ def test_ctrl_c_says_how_to_fetch_each_order_that_goes_on(arguments: list[str]) 
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=15)
     assert process.returncode == 130, "".join(seen) + err
+    assert "Traceback" not in err
+    return out, err
+
+
+needs_signals = pytest.mark.skipif(
+    sys.platform == "win32", reason="a signal cannot be sent to a process of its own there"
+)
+
+
+@needs_signals
+@pytest.mark.parametrize(
+    ("prompt", "words"),
+    [
+        ("endless", "The order goes on at the service: wan-mcp collect or wan-mcp get task-1 fetches it."),
+        ("unnamed", "wan-mcp tasks shows it, and wan-mcp collect fetches it."),
+    ],
+)
+def test_ctrl_c_says_that_the_order_goes_on_and_how_to_fetch_it(prompt: str, words: str) -> None:
+    out, err = interrupt(1, prompt)
+    assert (out, words in err) == ("", True)
+
+
+@needs_signals
+@pytest.mark.parametrize("arguments", [[], ["--json"]], ids=["paths", "json"])
+def test_ctrl_c_says_how_to_fetch_each_order_that_goes_on(arguments: list[str]) -> None:
+    lines = "endless\nquick\n" + "".join(f"unnamed {number}\n" for number in range(8)) + "never\nnever again\n"
+    out, err = interrupt(9, "-", *arguments, lines=lines)
     # What was saved before is told; half a list of JSON would be none.
     assert out == ("" if arguments else "/pictures/task-2-1.png\n")
     assert "Stopped waiting. 1 order goes on at the service: wan-mcp collect fetches what is ready" in err
     assert "  wan-mcp get task-1    (1/12 endless)\n" in err
     assert "8 may have reached the service: wan-mcp tasks shows it" in err
     assert "2 of 12 prompts were not ordered.\n" in err
-    assert "Traceback" not in err

@@ -5,12 +5,12 @@ On a terminal the lines move by themselves, also between two reports; elsewhere 
 """
 
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from wan_mcp.cli.exits import printable
+from wan_mcp.cli.output import printable
 from wan_mcp.cli.wording import in_commands
 from wan_mcp.clock import Clock
 from wan_mcp.log import mask
@@ -19,32 +19,33 @@ from wan_mcp_tools.domain.service import Report
 if TYPE_CHECKING:
     from rich.table import Table
 
-_PAUSE = 5.0
+_LINE_INTERVAL = 5.0
 """Seconds between two lines about one order where nobody watches."""
-_BAR = 16
+_BAR_CELLS = 16
 """Cells of a bar."""
-_ALMOST = 0.97
-_LEAST_ROWS = 3
+_MAX_FRACTION = 0.97
+"""A bar is full only at the end."""
+_MIN_ROWS = 3
 
-_FIGURES = re.compile(r",[^,.]*?\b\d+ s\b[^,.]*")
+_SECONDS = re.compile(r",[^,.]*?\b\d+ s\b[^,.]*")
 
 
-class Board(Protocol):
-    """Where the waits of a command are told of, by their number from 0."""
+class ProgressDisplay(Protocol):
+    """Where the waits of a command are shown, each known by its number from 0."""
 
-    def report(self, number: int) -> Report:
-        """Give the reporter of one wait."""
+    def reporter(self, number: int) -> Report:
+        """Give what takes the reports of one wait."""
         ...
 
-    def end(self, number: int, words: str) -> None:
+    def finish(self, number: int, words: str) -> None:
         """Say how one wait ended."""
         ...
 
 
 @dataclass(slots=True)
-class Wait:
+class Progress:
     """
-    One wait: what it is called, and the last that was heard of it.
+    One wait: its label, and the last report of it.
 
     `started` and `ends` are on the monotonic clock; `ends` is None as long as nobody can say. A wait that has not
     begun has no `started`.
@@ -55,34 +56,34 @@ class Wait:
     started: float | None = None
     ends: float | None = None
     is_over: bool = False
-    furthest: float = 0.0
+    highest: float = 0.0
 
-    def hear(self, now: float, gone: float, expected: float | None, sentence: str) -> bool:
+    def update(self, now: float, gone: float, expected: float | None, sentence: str) -> bool:
         """Take a report; say whether the state is another."""
-        state = shorten(sentence)
+        state = without_seconds(sentence)
         is_new = state != self.state
         self.state = state
         self.started = now if self.started is None else self.started
         self.ends = None if expected is None else now + max(0.0, expected - gone)
         return is_new
 
-    def share(self, now: float) -> float | None:
+    def fraction(self, now: float) -> float | None:
         """Give how much of the wait is behind, from 0 to 1; a bar never goes back, and is full only at the end."""
         if self.started is None or self.ends is None:
             return None
         gone, total = now - self.started, self.ends - self.started
-        self.furthest = max(self.furthest, min(_ALMOST, gone / total if total else _ALMOST))
-        return self.furthest
+        self.highest = max(self.highest, min(_MAX_FRACTION, gone / total if total else _MAX_FRACTION))
+        return self.highest
 
 
-def shorten(sentence: str) -> str:
+def without_seconds(sentence: str) -> str:
     """Leave the seconds out of a report's sentence: they are told by a clock that moves."""
     state, separator, trouble = sentence.partition(". ")
-    return printable(mask(in_commands(_FIGURES.sub("", state) + separator + trouble))).replace("\n", " ")
+    return printable(mask(in_commands(_SECONDS.sub("", state) + separator + trouble))).replace("\n", " ")
 
 
-def tell_time(wait: Wait, now: float) -> str:
-    """Say how long a wait has lasted, and how long it may last in all."""
+def format_time(wait: Progress, now: float) -> str:
+    """Tell how long a wait has lasted, and how long it may last in all."""
     if wait.started is None:
         return ""
     gone = now - wait.started
@@ -92,50 +93,50 @@ def tell_time(wait: Wait, now: float) -> str:
 
 
 @contextmanager
-def show_board(stream: TextIO, clock: Clock, labels: Sequence[str]) -> Generator[Board]:
+def show_progress(stream: TextIO, clock: Clock, labels: Sequence[str]) -> Generator[ProgressDisplay]:
     """Show waits until this is left; a single one needs no label."""
-    waits = [Wait(label) for label in labels]
+    waits = [Progress(label) for label in labels]
     if not stream.isatty():
-        yield _PlainBoard(stream, waits)
+        yield _LineDisplay(stream, waits)
         return
     # Only here is the library of any use, and it costs a tenth of a second to import.
     from rich.console import Console as RichConsole  # noqa: PLC0415
     from rich.live import Live  # noqa: PLC0415
 
     console = RichConsole(file=stream)
-    board = _MovingBoard(waits, clock, console.print)
+    display = _LiveDisplay(waits, clock, console.print)
     live = Live(
         console=console,
-        get_renderable=lambda: board.draw(console.height),
+        get_renderable=lambda: display.draw(console.height),
         refresh_per_second=4,
         transient=True,
         # stdout is for results, and may go elsewhere.
         redirect_stdout=False,
     )
-    board.refresh = live.refresh
+    display.refresh = live.refresh
     with live:
-        yield board
+        yield display
 
 
-class _MovingBoard:
+class _LiveDisplay:
     """Bars on a terminal. They are drawn from another thread, some times a second."""
 
-    def __init__(self, waits: Sequence[Wait], clock: Clock, write: "_Write") -> None:
+    def __init__(self, waits: Sequence[Progress], clock: Clock, write: Callable[[object], None]) -> None:
         self._waits = waits
         self._clock = clock
         self._write = write
         self.refresh = _do_nothing
 
-    def report(self, number: int) -> Report:
+    def reporter(self, number: int) -> Report:
         wait = self._waits[number]
 
         async def report(gone: float, expected: float | None, sentence: str) -> None:
-            if wait.hear(self._clock.monotonic(), gone, expected, sentence):
+            if wait.update(self._clock.monotonic(), gone, expected, sentence):
                 self.refresh()
 
         return report
 
-    def end(self, number: int, words: str) -> None:
+    def finish(self, number: int, words: str) -> None:
         from rich.text import Text  # noqa: PLC0415 - the same
 
         wait = self._waits[number]
@@ -154,17 +155,17 @@ class _MovingBoard:
         table = Table.grid(padding=(0, 1), expand=False)
         for name in ("bar", "time", "label", "state"):
             table.add_column(name, no_wrap=True, overflow="ellipsis")
-        for wait in rows[: max(_LEAST_ROWS, height - 2)]:
-            share = wait.share(now)
-            bar = ProgressBar(1.0, share or 0.0, width=_BAR, pulse=share is None, animation_time=now)
-            table.add_row(bar, Text(tell_time(wait, now)), Text(wait.label), Text(wait.state))
+        for wait in rows[: max(_MIN_ROWS, height - 2)]:
+            fraction = wait.fraction(now)
+            bar = ProgressBar(1.0, fraction or 0.0, width=_BAR_CELLS, pulse=fraction is None, animation_time=now)
+            table.add_row(bar, Text(format_time(wait, now)), Text(wait.label), Text(wait.state))
         if len(self._waits) > 1:
             done = sum(wait.is_over for wait in self._waits)
             table.add_row("", "", Text(f"{done} of {len(self._waits)} done"), "")
         return table
 
 
-class _PlainBoard:
+class _LineDisplay:
     """
     Lines for a log.
 
@@ -172,24 +173,24 @@ class _PlainBoard:
     has changed.
     """
 
-    def __init__(self, stream: TextIO, waits: Sequence[Wait]) -> None:
+    def __init__(self, stream: TextIO, waits: Sequence[Progress]) -> None:
         self._stream = stream
         self._waits = waits
-        self._single = _Sparse()
+        self._filter = _LineFilter()
 
-    def report(self, number: int) -> Report:
+    def reporter(self, number: int) -> Report:
         wait = self._waits[number]
 
         async def report(gone: float, expected: float | None, sentence: str) -> None:
-            is_new = wait.hear(0.0, gone, expected, sentence)
+            is_new = wait.update(0.0, gone, expected, sentence)
             if wait.label and is_new:
                 self._write(f"{wait.label}: {wait.state}")
-            elif not wait.label and self._single.is_due(gone, sentence):
+            elif not wait.label and self._filter.is_due(gone, sentence):
                 self._write(sentence)
 
         return report
 
-    def end(self, number: int, words: str) -> None:
+    def finish(self, number: int, words: str) -> None:
         label = self._waits[number].label
         if label:
             self._write(f"{label}: {words}")
@@ -200,19 +201,15 @@ class _PlainBoard:
 
 
 @dataclass(slots=True)
-class _Sparse:
-    said: str = ""
-    said_at: float = field(default=-_PAUSE)
+class _LineFilter:
+    written: str = ""
+    written_at: float = field(default=-_LINE_INTERVAL)
 
     def is_due(self, gone: float, sentence: str) -> bool:
-        if sentence == self.said or self.said_at <= gone < self.said_at + _PAUSE:
+        if sentence == self.written or self.written_at <= gone < self.written_at + _LINE_INTERVAL:
             return False
-        self.said, self.said_at = sentence, gone
+        self.written, self.written_at = sentence, gone
         return True
-
-
-class _Write(Protocol):
-    def __call__(self, text: object, /) -> None: ...
 
 
 def _do_nothing() -> None:

@@ -1,4 +1,4 @@
-"""What every command needs: settings, a service, and a loop to run in."""
+"""What every command needs: settings, a service, an event loop to run in, and the options that several have."""
 
 import math
 import os
@@ -6,57 +6,35 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import click
 
 from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.exits import Exit
-from wan_mcp.cli.serving import prepare
+from wan_mcp.cli.output import ExitCode
+from wan_mcp.cli.start import prepare
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.settings import Settings
-from wan_mcp_tools.domain.service import ImageService
 
+if TYPE_CHECKING:
+    from wan_mcp.orders import OrderService
 
-class CollectSummary(Protocol):
-    """What a round of collecting came to: orders that ended, images saved, orders still open."""
-
-    @property
-    def finished(self) -> int: ...  # noqa: D102
-    @property
-    def saved(self) -> int: ...  # noqa: D102
-    @property
-    def open(self) -> int: ...  # noqa: D102
-    @property
-    def problems(self) -> tuple[str, ...]: ...  # noqa: D102
-
-
-class OrderService(ImageService, Protocol):
-    """The service as the command line uses it."""
-
-    async def collect(
-        self, report: Callable[[str], Awaitable[None]] | None, *, until_idle: bool = False, keeper: str | None = None
-    ) -> CollectSummary:
-        """Finish the open orders: one round, or until none is open."""
-        ...
-
-
-OpenService = Callable[[Settings, bool], AbstractAsyncContextManager[OrderService]]
+OpenService = Callable[[Settings, bool], AbstractAsyncContextManager["OrderService"]]
 """Takes the settings, and whether open orders are followed in the background."""
 
-Job = Callable[[OrderService, Console], Awaitable[Exit]]
+Work = Callable[["OrderService", Console], Awaitable[ExitCode]]
 
 
-def _open_service(settings: Settings, follow: bool) -> AbstractAsyncContextManager[OrderService]:
+def _open_service(settings: Settings, follow: bool) -> "AbstractAsyncContextManager[OrderService]":
     from wan_mcp.app import open_service  # noqa: PLC0415 - a wrong option is answered without it
 
     return open_service(settings, follow=follow)
 
 
 @dataclass(slots=True)
-class Shell:
-    """The world of one command; `env_file` is what the command line named."""
+class CommandContext:
+    """What surrounds one command; `env_file` is what the command line named."""
 
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
     open_service: OpenService = _open_service
@@ -72,33 +50,33 @@ class Shell:
         """
         return prepare(self.environ, self.env_file)
 
-    def run(self, settings: Settings, job: Job, *, follow: bool) -> Exit:
+    def run(self, settings: Settings, work: Work, *, follow: bool) -> ExitCode:
         """
-        Do the job with an open service.
+        Do the work with an open service.
 
         Raises:
             AppError: what the service cannot do.
         """
 
-        async def work() -> Exit:
+        async def run() -> ExitCode:
             async with self.open_service(settings, follow) as service:
-                return await job(service, standard_console(self.clock))
+                return await work(service, standard_console(self.clock))
 
-        return anyio.run(work)
-
-
-pass_shell = click.make_pass_decorator(Shell)
+        return anyio.run(run)
 
 
-def _keep_env_file(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
+pass_context = click.make_pass_decorator(CommandContext)
+
+
+def _note_env_file(context: click.Context, _parameter: click.Parameter, value: Path | None) -> None:
     if value is not None:
-        context.ensure_object(Shell).env_file = value
+        context.ensure_object(CommandContext).env_file = value
 
 
 env_file_option = click.option(
     "--env-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    callback=_keep_env_file,
+    callback=_note_env_file,
     expose_value=False,
     help="Read settings from this file; the environment wins over it.",
 )
@@ -119,7 +97,7 @@ class Seconds(click.FloatRange):
         return seconds
 
 
-def wait_option(default: float, meaning: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def wait_option(default: float, meaning: str) -> Callable[[Callable[..., ExitCode]], Callable[..., ExitCode]]:
     """Give the option that bounds a wait."""
     return click.option(
         "--wait-seconds",

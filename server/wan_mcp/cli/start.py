@@ -1,4 +1,4 @@
-"""From settings to a running server. The plain `wan-mcp` comes straight here, past the rest of the command line."""
+"""From settings to a running server over stdio. The plain `wan-mcp` comes straight here, past all commands."""
 
 import gc
 import logging
@@ -8,7 +8,6 @@ from pathlib import Path
 
 from wan_mcp import log, stdout
 from wan_mcp.settings import Settings, read_settings
-from wan_mcp_tools.domain.errors import SettingsError
 
 _WAITING = """\
 wan-mcp is waiting for an MCP client to write to its standard input; clients start it themselves.
@@ -32,41 +31,12 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - wrong settings are told without it
     from wan_mcp.mcp_server.stdio import serve_stdio  # noqa: PLC0415 - the same
 
-    _load_protocol()
+    load_protocol()
     if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
         sys.stderr.write(_WAITING)
-    _settle()
+    freeze_imports()
     service = build_service(settings)
     serve_stdio(build_server(service), ready=stdout.restore, stop=service.stop)
-
-
-def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path | None = None) -> None:
-    """
-    Serve clients over HTTP on this machine until a signal ends it.
-
-    Raises:
-        SettingsError: a setting is wrong, or the address is taken.
-    """
-    gc.disable()
-    settings = prepare(environ, env_file)
-    from wan_mcp.mcp_server.listening import listen  # noqa: PLC0415 - the same
-
-    try:
-        listeners = listen(host, port)
-    except OSError as error:
-        raise SettingsError(
-            f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another --host or --port."
-        ) from error
-    from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - a taken port is told without it
-    from wan_mcp.mcp_server.http import serve_http  # noqa: PLC0415 - the same
-
-    _load_protocol()
-    _settle()
-    try:
-        serve_http(build_server(build_service(settings)), host, listeners, ready=_announce)
-    except SystemExit as error:
-        # The HTTP library ends the process so, with a code that means something else here; it has logged why.
-        raise SystemExit(1 if error.code else 0) from error
 
 
 def prepare(environ: Mapping[str, str], env_file: Path | None) -> Settings:
@@ -83,17 +53,13 @@ def prepare(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     return settings
 
 
-def _announce(url: str) -> None:
-    sys.stderr.write(f"wan-mcp serves at {url} (Ctrl-C ends it)\n")
-    sys.stderr.flush()
-
-
-def _load_protocol() -> None:
-    # The transports load the protocol's library when they need it; that is too late for `_settle`.
+def load_protocol() -> None:
+    """Load the protocol's library: the transports do so when they need it, too late for `freeze_imports`."""
     import wan_mcp.mcp_server  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
 
-def _settle() -> None:
-    # What is imported stays to the end. Frozen, it is not searched again, which takes about 240 ms off the exit.
+def freeze_imports() -> None:
+    """Collect garbage again, but not among what was imported, which stays to the end anyway."""
+    # Without it the search takes about 240 ms of the exit.
     gc.freeze()
     gc.enable()

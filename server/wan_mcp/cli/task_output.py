@@ -1,0 +1,137 @@
+"""Tasks and their costs as a person or a script reads them."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from wan_mcp.cli.console import Console
+from wan_mcp.cli.output import ExitCode, exit_code_of_task, format_table, to_json
+from wan_mcp_tools.catalogue.prices import CostLine, CostReport, Sum, report_facts, tell_sum
+from wan_mcp_tools.domain.service import TaskPage
+from wan_mcp_tools.domain.tasks import Task, TaskStatus
+
+_TASK_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
+_COST_HEADINGS = ("DAY", "REGION", "MODEL", "IMAGES", "COST", "OPEN")
+_PROMPT_WIDTH = 40
+
+
+def show_task(
+    console: Console, task: Task, *, as_json: bool, pictures: Mapping[int, str] = MappingProxyType({})
+) -> None:
+    """
+    Write a task: its saved paths to stdout, one a line, and the rest to stderr; or all of it as JSON.
+
+    `pictures` are the terminal's codes for images by their index; each comes after its path.
+    """
+    if as_json:
+        console.print(to_json(tool_result(task)))
+        return
+    for image in task.images:
+        console.print(image.path)
+        if image.index in pictures:
+            console.draw(pictures[image.index])
+    for failed in task.failed_images:
+        console.note(f"Image {failed.index} is no file: {failed.message} ({failed.code})")
+    if task.joined:
+        console.note("An identical order was there already, and this is its task; --fresh orders anew.")
+    if task.elsewhere:
+        console.note("Its files lie where that order wanted them.")
+    for text in task.notes:
+        console.note(text)
+    state = _describe_state(task)
+    if state:
+        console.note(state)
+    step = tool_result(task).get("next_step")
+    if step and exit_code_of_task(task) is ExitCode.FAILED:
+        console.note(str(step))
+
+
+def tool_result(task: Task) -> dict[str, object]:
+    """Give the tool's result for a task as plain data."""
+    from wan_mcp_tools.results import task_result  # noqa: PLC0415 - only for JSON
+
+    return task_result(task).model_dump(mode="json", exclude_none=True)
+
+
+def show_task_page(console: Console, page: TaskPage, *, as_json: bool) -> None:
+    """Write a page of tasks: a table, or JSON."""
+    if as_json:
+        from wan_mcp_tools.list_tasks import list_result  # noqa: PLC0415 - only for JSON
+
+        console.print(to_json(list_result(page).model_dump(mode="json", exclude_none=True)))
+        return
+    if page.tasks:
+        for line in format_table([_TASK_HEADINGS, *(_task_row(task) for task in page.tasks)]):
+            console.print(line)
+    else:
+        console.note("No tasks.")
+    for text in page.notes:
+        console.note(text)
+    if page.cursor is not None:
+        console.note(f"There are more: wan-mcp tasks --cursor {page.cursor}")
+
+
+def show_costs(console: Console, report: CostReport, *, as_json: bool) -> None:
+    """Write the images and their cost by day, region and model, and the sums of them."""
+    if as_json:
+        console.print(to_json(report_facts(report)))
+        return
+    if not report.lines:
+        console.note(f"No images were ordered from {report.since} to {report.until}.")
+        return
+    for line in format_table([_COST_HEADINGS, *(_cost_row(line) for line in report.lines)]):
+        console.print(line)
+    console.print("")
+    console.print(
+        f"{_images(report.charged.images)} made from {report.since} to {report.until}: {tell_sum(report.charged)}"
+    )
+    if report.open.images:
+        console.print(f"{_images(report.open.images)} ordered and not made yet: {tell_sum(report.open)}")
+    if report.unclear:
+        console.print(f"{_images(report.unclear)} of orders whose outcome is not known: charged or not")
+    if report.found:
+        console.print(f"{_images(report.found)} of tasks found at the service, ordered elsewhere: in no sum")
+
+
+def _describe_state(task: Task) -> str | None:
+    known = f"task {task.task_id} is {task.status}"
+    why = f": {task.problem.message} ({task.problem.code})" if task.problem is not None else "."
+    if exit_code_of_task(task) is ExitCode.RUNNING:
+        return f"wan-mcp: {known}{why} It goes on without you; see it with: wan-mcp get {task.task_id}"
+    if task.problem is not None or task.status is not TaskStatus.SUCCEEDED:
+        return f"wan-mcp: {known}{why}"
+    return None
+
+
+def _task_row(task: Task) -> tuple[str, ...]:
+    created = task.created_at.strftime("%Y-%m-%d %H:%M")
+    prompt = task.request.prompt if task.request is not None else ""
+    one_line = " ".join("".join(each if each.isprintable() else " " for each in prompt).split())
+    if len(one_line) > _PROMPT_WIDTH:
+        one_line = one_line[: _PROMPT_WIDTH - 3] + "..."
+    saved = str(len(task.images))
+    return (task.task_id, task.status.value, task.region, task.model or "-", created, saved, one_line)
+
+
+def _cost_row(line: CostLine) -> tuple[str, ...]:
+    count = line.count
+    expected = str(count.open) if count.open else "-"
+    return (
+        count.day.isoformat(),
+        count.region,
+        count.model or "-",
+        str(count.charged),
+        _format_cost(line.charged),
+        expected,
+    )
+
+
+def _format_cost(total: Sum) -> str:
+    if not total.images:
+        return "-"
+    if total.unpriced:
+        return "not known"
+    return " ".join(str(money) for money in total.amounts) or "free"
+
+
+def _images(count: int) -> str:
+    return "1 image" if count == 1 else f"{count} images"
