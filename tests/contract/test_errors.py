@@ -12,7 +12,7 @@ from contract.situations.everything import SITUATIONS
 from contract.situations.page import make_row, read_rows, rewrite
 from contract.situations.service import MEANINGS
 from contract.situations.stage import Stage, read
-from wan_mcp.dashscope import refusal_table
+from wan_mcp.dashscope import error_table
 
 _MODELS = ("wan2.6-t2i", "the model")
 _BY_TITLE = {situation.title: situation for situation in SITUATIONS}
@@ -41,9 +41,9 @@ def test_the_page_has_these_situations_and_no_others():
 
 @pytest.mark.parametrize("meaning", MEANINGS, ids=lambda meaning: meaning.message[:60])
 def test_every_meaning_of_the_services_codes_has_a_row(meaning):
-    if meaning is refusal_table.BY_CODE["unsupportedoperation"]:
+    if meaning is error_table.BY_CODE["unsupportedoperation"]:
         words = "has begun, and only a PENDING task can be cancelled"
-    elif meaning is refusal_table.BY_CODE["throttling"]:
+    elif meaning is error_table.BY_CODE["throttling"]:
         words = "faster than the service allows"
     else:
         words = meaning.message

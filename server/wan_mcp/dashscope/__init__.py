@@ -1,8 +1,8 @@
 """The service's client. It knows the wire and nothing of the ledger, the image files or the tools."""
 
 from wan_mcp.dashscope.client import DashScope
-from wan_mcp.dashscope.retries import next_delay
-from wan_mcp.dashscope.values import (
+from wan_mcp.dashscope.requests import is_task_id
+from wan_mcp.dashscope.types import (
     CreateOrder,
     ListedTask,
     RemoteImage,
@@ -21,5 +21,5 @@ __all__ = [
     "TaskAnswer",
     "TaskListing",
     "Timeouts",
-    "next_delay",
+    "is_task_id",
 ]

@@ -4,24 +4,21 @@ from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from wan_mcp.dashscope.addresses import AddressCheck, look_up
-from wan_mcp.dashscope.answers import read_creation, read_listing, read_query
-from wan_mcp.dashscope.bodies import encode_body
-from wan_mcp.dashscope.endpoints import (
+from wan_mcp.dashscope.connections import ConnectionPool
+from wan_mcp.dashscope.errors import CallContext, CallKind
+from wan_mcp.dashscope.image_hosts import parse_hosts
+from wan_mcp.dashscope.network import ProxyCache, find_proxy, resolve_name
+from wan_mcp.dashscope.requests import (
     PROBE_TASK_ID,
-    Endpoint,
-    create_url,
+    build_headers,
+    build_list_url,
+    build_order_url,
+    build_task_url,
+    encode_body,
     find_endpoint,
-    list_url,
-    make_headers,
-    task_url,
 )
-from wan_mcp.dashscope.hosts import ImageHosts
-from wan_mcp.dashscope.proxies import Proxies
-from wan_mcp.dashscope.refusals import Circumstance, Moment
-from wan_mcp.dashscope.replies import Reply, judge
-from wan_mcp.dashscope.switchboard import Switchboard
-from wan_mcp.dashscope.values import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
+from wan_mcp.dashscope.responses import JsonResponse, find_error, read_created_task, read_task, read_task_list
+from wan_mcp.dashscope.types import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -29,9 +26,8 @@ if TYPE_CHECKING:
     import httpx
 
     from wan_mcp.clock import Clock
-    from wan_mcp.dashscope.addresses import Resolver
-    from wan_mcp.dashscope.images import ImageFetcher
-    from wan_mcp.dashscope.proxies import ProxyFinder
+    from wan_mcp.dashscope.image_download import ImageDownloader
+    from wan_mcp.dashscope.network import ProxyFinder, Resolver
     from wan_mcp.settings import RegionAccess
 
 
@@ -56,18 +52,17 @@ class DashScope:
         transport: "httpx.AsyncBaseTransport | None" = None,
         timeouts: Timeouts | None = None,
         resolve: "Resolver | None" = None,
-        find_proxy: "ProxyFinder | None" = None,
+        find_proxy: "ProxyFinder" = find_proxy,
     ) -> None:
         self._access = access
         self._clock = clock
         self._timeouts = timeouts or Timeouts()
         self._max_image_bytes = max_image_bytes
-        self._hosts = ImageHosts(image_hosts)
-        proxies = Proxies(find_proxy) if find_proxy is not None else Proxies()
-        self._switchboard = Switchboard(sandbox=sandbox, transport=transport, proxies=proxies)
-        unchecked = transport is not None and resolve is None
-        self._addresses = None if unchecked else AddressCheck(resolve or look_up, proxies)
-        self._fetcher: ImageFetcher | None = None
+        self._image_hosts = parse_hosts(image_hosts)
+        self._resolve = resolve or (None if transport is not None else resolve_name)
+        self._proxies = ProxyCache(find_proxy)
+        self._connections = ConnectionPool(sandbox=sandbox, transport=transport, proxies=self._proxies)
+        self._downloader: ImageDownloader | None = None
 
     async def __aenter__(self) -> Self:
         return self
@@ -79,7 +74,7 @@ class DashScope:
 
     async def aclose(self) -> None:
         """Close every connection; a later call opens new ones."""
-        await self._switchboard.aclose()
+        await self._connections.aclose()
 
     async def create(self, order: CreateOrder) -> TaskAnswer:
         """
@@ -91,18 +86,17 @@ class DashScope:
             AppError: `nothing_created` says whether it is certain that no order came of it.
         """
         endpoint = find_endpoint(self._access, order.region)
-        where = _circumstance(endpoint, Moment.ORDER, order.model_id)
+        context = CallContext(endpoint, CallKind.ORDER, order.model_id)
         sync = order.protocol is WireProtocol.SYNC
-        reply = await self._call(
-            endpoint,
-            where,
+        response = await self._call(
+            context,
             "POST",
-            create_url(endpoint, order.protocol),
+            build_order_url(endpoint, order.protocol),
             body=encode_body(order),
             protocol=order.protocol,
-            patience=self._timeouts.sync_order if sync else self._timeouts.order,
+            answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
         )
-        return read_creation(reply, where)
+        return read_created_task(response, context)
 
     async def query(self, region: str, task_id: str) -> TaskAnswer:
         """
@@ -114,9 +108,9 @@ class DashScope:
             AppError: the question could not be asked, or was not answered.
         """
         endpoint = find_endpoint(self._access, region)
-        where = _circumstance(endpoint, Moment.ASK)
-        reply = await self._call(endpoint, where, "GET", task_url(endpoint, task_id))
-        return read_query(reply, where, task_id)
+        context = CallContext(endpoint, CallKind.QUESTION)
+        response = await self._call(context, "GET", build_task_url(endpoint, task_id))
+        return read_task(response, context, task_id)
 
     async def cancel(self, region: str, task_id: str) -> None:
         """
@@ -126,11 +120,11 @@ class DashScope:
             NotCancelableError: it is no longer PENDING.
         """
         endpoint = find_endpoint(self._access, region)
-        where = _circumstance(endpoint, Moment.ASK)
-        reply = await self._call(endpoint, where, "POST", task_url(endpoint, task_id, "/cancel"))
-        problem = judge(reply, where)
-        if problem is not None:
-            raise problem
+        context = CallContext(endpoint, CallKind.QUESTION)
+        response = await self._call(context, "POST", build_task_url(endpoint, task_id, "/cancel"))
+        error = find_error(response, context)
+        if error is not None:
+            raise error
 
     async def list_tasks(
         self,
@@ -155,10 +149,10 @@ class DashScope:
             AppError: the list could not be had. That never looks like an empty list.
         """
         endpoint = find_endpoint(self._access, region)
-        where = _circumstance(endpoint, Moment.ASK)
+        context = CallContext(endpoint, CallKind.QUESTION)
         filters = {"model_name": model_id, "status": status and str(status), "task_id": task_id}
-        url = list_url(endpoint, start=start, end=end, filters=filters, page_no=page_no, page_size=page_size)
-        return read_listing(await self._call(endpoint, where, "GET", url), where, page_no=page_no)
+        url = build_list_url(endpoint, start=start, end=end, filters=filters, page_no=page_no, page_size=page_size)
+        return read_task_list(await self._call(context, "GET", url), context, page_no=page_no)
 
     async def probe(self, region: str) -> None:
         """
@@ -185,49 +179,44 @@ class DashScope:
         """
         entry = self._access.get(region)
         in_process = entry is not None and entry.in_process
-        fetcher = await self._open_fetcher(in_process=in_process)
-        await fetcher.fetch(url, sink, in_process=in_process)
+        downloader = await self._open_downloader(in_process=in_process)
+        await downloader.download(url, sink, in_process=in_process)
 
-    async def _open_fetcher(self, *, in_process: bool) -> "ImageFetcher":
-        await self._switchboard.connect(in_process=in_process)
-        if self._fetcher is None:
-            from wan_mcp.dashscope.images import ImageFetcher  # noqa: PLC0415 - brings httpx, after start-up
+    async def _open_downloader(self, *, in_process: bool) -> "ImageDownloader":
+        await self._connections.open(in_process=in_process)
+        if self._downloader is None:
+            from wan_mcp.dashscope.image_download import ImageDownloader  # noqa: PLC0415 - httpx, after start-up
 
-            self._fetcher = ImageFetcher(
-                self._switchboard,
-                self._hosts,
-                self._addresses,
+            self._downloader = ImageDownloader(
+                self._connections,
+                hosts=self._image_hosts,
+                resolve=self._resolve,
+                proxies=self._proxies,
                 max_bytes=self._max_image_bytes,
                 clock=self._clock,
                 timeouts=self._timeouts,
             )
-        return self._fetcher
+        return self._downloader
 
     async def _call(
         self,
-        endpoint: Endpoint,
-        where: Circumstance,
+        context: CallContext,
         method: str,
         url: str,
         *,
         body: bytes | None = None,
         protocol: WireProtocol | None = None,
-        patience: float | None = None,
-    ) -> Reply:
-        connections = await self._switchboard.connect(in_process=endpoint.in_process)
-        from wan_mcp.dashscope.exchange import Call, exchange  # noqa: PLC0415 - brings httpx, after start-up
+        answer_seconds: float | None = None,
+    ) -> JsonResponse:
+        clients = await self._connections.open(in_process=context.endpoint.in_process)
+        from wan_mcp.dashscope.exchange import Call, send  # noqa: PLC0415 - brings httpx, after start-up
 
-        client = connections.calls if protocol is None else connections.orders
+        client = clients.calls if context.kind is CallKind.QUESTION else clients.orders
         call = Call(
             method=method,
             url=url,
-            endpoint=endpoint,
-            headers=make_headers(endpoint, protocol),
-            patience=self._timeouts.call if patience is None else patience,
+            headers=build_headers(context.endpoint, protocol),
+            answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
         )
-        return await exchange(client, call, where, timeouts=self._timeouts, now=self._clock.now())
-
-
-def _circumstance(endpoint: Endpoint, moment: Moment, model_id: str | None = None) -> Circumstance:
-    return Circumstance(endpoint.region, endpoint.key_setting, moment, model_id, endpoint.key)
+        return await send(client, call, context, timeouts=self._timeouts, now=self._clock.now())

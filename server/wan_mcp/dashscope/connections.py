@@ -1,147 +1,72 @@
-"""The HTTP clients. This module is imported late, because httpx costs start-up time and no tool list needs it."""
+"""Opens connections when they are first needed, off the event loop, and closes them."""
 
-import logging
-import ssl
-import sys
-from dataclasses import dataclass
-from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+import importlib
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
-import httpx
-import truststore
+import anyio
+import anyio.to_thread
 
-from wan_mcp import __version__
-from wan_mcp.dashscope.proxies import Proxies
 from wan_mcp_tools.domain.errors import SettingsError
 
-_ORDERS_AT_ONCE = 20
-_CALLS_AT_ONCE = 20
-_IMAGES_AT_ONCE = 20
+if TYPE_CHECKING:
+    import httpx
+
+    from wan_mcp.dashscope.http_clients import HttpClients
+    from wan_mcp.dashscope.network import ProxyCache
 
 
-@dataclass(frozen=True, slots=True)
-class Connections:
+class ConnectionPool:
     """
-    Three clients, none of which follows a redirect or keeps a cookie.
+    The connections of one client: to the network, and to the sandbox inside this process.
 
-    `orders` opens a fresh connection each time: a kept one that the service has just closed would look like an
-    order whose answer was lost. `calls` keeps its connections. `images` never carries a key.
+    `transport` takes the place of both.
     """
 
-    orders: httpx.AsyncClient
-    calls: httpx.AsyncClient
-    images: httpx.AsyncClient
-
-    async def aclose(self) -> None:
-        """Close every connection."""
-        for client in (self.orders, self.calls, self.images):
-            await client.aclose()
-
-
-def open_network(proxies: Proxies) -> Connections:
-    """Open the way to the network. This reads certificates from the disk: call it in a thread."""
-    quiet_loggers()
-    trust = make_trust()
-    fresh = httpx.Limits(max_connections=_ORDERS_AT_ONCE, max_keepalive_connections=0)
-    kept = httpx.Limits(max_connections=_CALLS_AT_ONCE, max_keepalive_connections=4)
-    images = httpx.Limits(max_connections=_IMAGES_AT_ONCE, max_keepalive_connections=4)
-    return Connections(*(_client(_RoutedTransport(trust, limits, proxies)) for limits in (fresh, kept, images)))
-
-
-def open_inside(app: Any) -> Connections:  # noqa: ANN401 - any ASGI application
-    """Open the way to an application inside this process."""
-    quiet_loggers()
-    return open_through(httpx.ASGITransport(app=app, raise_app_exceptions=False))
-
-
-def open_through(transport: httpx.AsyncBaseTransport) -> Connections:
-    """Send everything through one given transport."""
-    return Connections(*(_client(transport) for _ in range(3)))
-
-
-def quiet_loggers() -> None:
-    """Keep httpx from logging addresses: those of images carry signatures."""
-    for name in ("httpx", "httpcore"):
-        logger = logging.getLogger(name)
-        logger.setLevel(max(logging.WARNING, logger.level))
-
-
-def make_trust(platform: str = sys.platform) -> ssl.SSLContext:
-    """
-    Trust whom the operating system trusts, and what `SSL_CERT_FILE` adds.
-
-    On Linux and its like OpenSSL reads the system's certificates itself, once; truststore would read them again
-    for each connection, so it only helps where OpenSSL's own paths are empty.
-
-    Raises:
-        SettingsError: the file that `SSL_CERT_FILE` names holds no certificates.
-    """
-    if platform not in ("win32", "darwin"):
-        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        trust.set_default_verify_paths()
-        if trust.cert_store_stats()["x509_ca"]:
-            return trust
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trust = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile and paths.cafile != paths.openssl_cafile:
-        try:
-            trust.load_verify_locations(cafile=paths.cafile)
-        except (ssl.SSLError, OSError) as error:
-            raise SettingsError(
-                f"The file that {paths.openssl_cafile_env} names holds no certificates.", "Correct or remove it."
-            ) from error
-    return trust
-
-
-def _client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
-        transport=transport,
-        trust_env=False,
-        follow_redirects=False,
-        headers={"User-Agent": f"wan-mcp/{__version__}"},
-        cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
-    )
-
-
-class _RoutedTransport(httpx.AsyncBaseTransport):
-    """Connects directly, or through the proxy that the environment names for the address."""
-
-    def __init__(self, trust: ssl.SSLContext, limits: httpx.Limits, proxies: Proxies) -> None:
-        self._trust = trust
-        self._limits = limits
+    def __init__(
+        self,
+        *,
+        sandbox: Callable[[], Any] | None,
+        transport: "httpx.AsyncBaseTransport | None",
+        proxies: "ProxyCache",
+    ) -> None:
+        self._sandbox = sandbox
+        self._transport = transport
         self._proxies = proxies
-        # The direct way is opened here, in a thread, because it loads the rest of the HTTP library.
-        self._routes: dict[str | None, httpx.AsyncHTTPTransport] = {None: self._open(None)}
+        self._lock = anyio.Lock()
+        self._opened: dict[bool, HttpClients] = {}
 
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        url = request.url
-        proxy = await self._proxies.find(url.scheme, url.raw_host.decode("ascii"), port_of(url))
-        if proxy not in self._routes:
-            self._routes[proxy] = self._open(proxy)
-        return await self._routes[proxy].handle_async_request(request)
+    async def open(self, *, in_process: bool) -> "HttpClients":
+        """
+        Give the HTTP clients to the network, or to the sandbox inside this process, opening them the first time.
+
+        Raises:
+            SettingsError: there is no sandbox inside this process.
+        """
+        async with self._lock:
+            if in_process not in self._opened:
+                self._opened[in_process] = await anyio.to_thread.run_sync(self._open_blocking, in_process)
+            return self._opened[in_process]
 
     async def aclose(self) -> None:
-        for route in self._routes.values():
-            await route.aclose()
+        """Close every connection; the next call opens new ones."""
+        async with self._lock:
+            opened = list(self._opened.values())
+            self._opened.clear()
+        for clients in opened:
+            await clients.aclose()
 
-    def _open(self, proxy: str | None) -> httpx.AsyncHTTPTransport:
-        if proxy is None:
-            return httpx.AsyncHTTPTransport(verify=self._trust, limits=self._limits)
-        try:
-            trust = self._trust if proxy.lower().startswith("https:") else None
-            return httpx.AsyncHTTPTransport(
-                verify=self._trust, limits=self._limits, proxy=httpx.Proxy(proxy, ssl_context=trust)
-            )
-        except (httpx.InvalidURL, ValueError, ImportError):
-            # The address of a proxy may hold a password: neither it nor its cause is shown.
-            pass
-        raise SettingsError(
-            "The proxy that the environment names cannot be used.",
-            "Set HTTPS_PROXY and ALL_PROXY to an address such as http://host:port; SOCKS needs the package socksio.",
-        )
+    def _open_blocking(self, in_process: bool) -> "HttpClients":
+        from wan_mcp.dashscope import http_clients  # noqa: PLC0415 - brings httpx, after start-up
 
+        for name in ("exchange", "image_download"):
+            # Loaded here, in a thread, so that the first call does not do it on the event loop.
+            importlib.import_module(f"wan_mcp.dashscope.{name}")
 
-def port_of(url: httpx.URL) -> int:
-    """Give the port of an address, also where it is the usual one."""
-    return url.port or (443 if url.scheme == "https" else 80)
+        if self._transport is not None:
+            return http_clients.open_through(self._transport)
+        if not in_process:
+            return http_clients.open_network(self._proxies)
+        if self._sandbox is None:
+            raise SettingsError("There is no sandbox inside this process.", "Choose another region.")
+        return http_clients.open_in_process(self._sandbox())

@@ -1,24 +1,26 @@
 """One call and its answer: the only gate where httpx's exceptions become ours, so that none carries the key out."""
 
+import email.utils
 import logging
+import re
 import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC
 from typing import cast
 
 import anyio
 import httpx
 
-from wan_mcp.dashscope.endpoints import Endpoint
-from wan_mcp.dashscope.refusals import Circumstance
-from wan_mcp.dashscope.replies import Reply, lost_answer, parse_payload
-from wan_mcp.dashscope.retries import read_date, read_retry_after
-from wan_mcp.dashscope.values import Timeouts
+from wan_mcp.dashscope.errors import CallContext, make_lost_error
+from wan_mcp.dashscope.responses import JsonResponse, parse_object
+from wan_mcp.dashscope.types import Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
 
 _LOG = logging.getLogger(__name__)
 _LARGEST_ANSWER = 8 * 1024 * 1024
+_NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,9})?")
 # Nothing has been sent when one of these is raised; after any other the service may have the call.
 _NEVER_SENT = (
     httpx.ConnectError,
@@ -31,19 +33,18 @@ _NEVER_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP call to a region; `patience` is how long its answer may take, in seconds."""
+    """One HTTP call to a region; `answer_seconds` is how long its answer may take."""
 
     method: str
     url: str
-    endpoint: Endpoint
     headers: Mapping[str, str]
-    patience: float
+    answer_seconds: float
     body: bytes | None = None
 
 
-async def exchange(
-    client: httpx.AsyncClient, call: Call, where: Circumstance, *, timeouts: Timeouts, now: float
-) -> Reply:
+async def send(
+    client: httpx.AsyncClient, call: Call, context: CallContext, *, timeouts: Timeouts, now: float
+) -> JsonResponse:
     """
     Make one call, once, and read its answer.
 
@@ -54,68 +55,77 @@ async def exchange(
         AnswerLostError: the call was sent and no whole answer came back in time.
         SettingsError: the address of the region, or a proxy's, cannot be used.
     """
-    phases = httpx.Timeout(connect=timeouts.connect, read=call.patience, write=timeouts.write, pool=timeouts.pool)
+    phases = httpx.Timeout(
+        connect=timeouts.connect, read=call.answer_seconds, write=timeouts.write, pool=timeouts.pool
+    )
     # An answer that trickles would never run into the limit of a single read.
-    whole = timeouts.pool + timeouts.connect + timeouts.write + call.patience
+    whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds
     trouble: AppError
     try:
         with anyio.fail_after(whole):
-            reply = await _send(client, call, phases, now)
-            _LOG.debug("%s in the region %s: HTTP %d", call.method, where.region, reply.status)
-            return reply
+            response = await _request(client, call, context, phases, now)
+            _LOG.debug("%s in the region %s: HTTP %d", call.method, context.region, response.status)
+            return response
     except TimeoutError:
-        trouble = lost_answer(where, f"it did not end within {whole:.0f} seconds")
+        trouble = make_lost_error(context, f"it did not end within {whole:.0f} seconds")
     except _NEVER_SENT as error:
-        trouble = _not_connected(error, call, timeouts)
+        trouble = _make_not_connected_error(error, call, context, timeouts)
     except httpx.TimeoutException:
-        trouble = lost_answer(where, "it took too long")
+        trouble = make_lost_error(context, "it took too long")
     except (httpx.HTTPError, httpx.StreamError, OSError):
-        trouble = lost_answer(where, "the connection broke")
+        trouble = make_lost_error(context, "the connection broke")
     except (httpx.InvalidURL, UnicodeError):
         trouble = SettingsError(
-            f"The address of the region {where.region} cannot be used.", "Correct DASHSCOPE_HTTP_BASE_URL."
+            f"The address of the region {context.region} cannot be used.", "Correct DASHSCOPE_HTTP_BASE_URL."
         )
     # Raised here and not where it was caught: httpx's exceptions hold the request, and the request the key.
     raise trouble
 
 
-async def _send(client: httpx.AsyncClient, call: Call, phases: httpx.Timeout, now: float) -> Reply:
+async def _request(
+    client: httpx.AsyncClient, call: Call, context: CallContext, phases: httpx.Timeout, now: float
+) -> JsonResponse:
     # httpx shows neither this header nor its value when the object is printed.
-    headers = httpx.Headers({**call.headers, "Authorization": f"Bearer {call.endpoint.key.get_secret_value()}"})
+    key = context.endpoint.key.get_secret_value()
+    headers = httpx.Headers({**call.headers, "Authorization": f"Bearer {key}"})
     async with client.stream(call.method, call.url, headers=headers, content=call.body, timeout=phases) as response:
         served_at = read_date(response.headers.get("date"))
         retry_after = read_retry_after(response.headers, now=served_at or now)
-        payload = parse_payload(await _read(response))
-        return Reply(response.status_code, payload, served_at, retry_after)
+        content = await read_start(response, _LARGEST_ANSWER + 1)
+        # What is larger than any answer of the service is not read.
+        payload = parse_object(content) if len(content) <= _LARGEST_ANSWER else None
+        return JsonResponse(response.status_code, payload, served_at, retry_after)
 
 
-async def _read(response: httpx.Response) -> bytes | None:
-    """Read the body; None if it is larger than any answer of the service can be."""
+async def read_start(response: httpx.Response, most: int) -> bytes:
+    """Read the body of an answer, but not more than its first `most` bytes."""
     content = bytearray()
     async for chunk in response.aiter_bytes():
         content += chunk
-        if len(content) > _LARGEST_ANSWER:
-            return None
-    return bytes(content)
+        if len(content) >= most:
+            break
+    return bytes(content[:most])
 
 
-def _not_connected(error: httpx.HTTPError, call: Call, timeouts: Timeouts) -> NotConnectedError:
-    why, advice = explain_connection(error, timeouts)
+def _make_not_connected_error(
+    error: httpx.HTTPError, call: Call, context: CallContext, timeouts: Timeouts
+) -> NotConnectedError:
+    reason, advice = explain_no_connection(error, timeouts)
     host = httpx.URL(call.url).host
     return NotConnectedError(
-        f"No connection to the region {call.endpoint.region} ({host}): {why}. Nothing was sent.", advice
+        f"No connection to the region {context.region} ({host}): {reason}. Nothing was sent.", advice
     )
 
 
-def explain_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[str, str]:
+def explain_no_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[str, str]:
     """Say why no connection was opened, and what to do about it."""
-    roots = causes(error)
-    if any(isinstance(root, ssl.SSLCertVerificationError) for root in roots):
+    causes = list_causes(error)
+    if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return (
             "its certificate is not trusted by this system",
             "Install the system's CA certificates, or name your organisation's in SSL_CERT_FILE.",
         )
-    if any(isinstance(root, socket.gaierror) for root in roots):
+    if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "its name cannot be resolved", "Check the network, and HTTPS_PROXY if a proxy is needed."
     if isinstance(error, httpx.ProxyError):
         return "the proxy refused it", "Check HTTPS_PROXY and NO_PROXY."
@@ -128,7 +138,7 @@ def explain_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[str,
     return "it could not be opened", "Check the network, and HTTPS_PROXY if a proxy is needed."
 
 
-def causes(error: BaseException) -> list[BaseException]:
+def list_causes(error: BaseException) -> list[BaseException]:
     """Give an exception and everything that led to it."""
     found: list[BaseException] = []
     waiting = [error]
@@ -141,3 +151,35 @@ def causes(error: BaseException) -> list[BaseException]:
         if isinstance(each, BaseExceptionGroup):
             waiting += cast("BaseExceptionGroup[BaseException]", each).exceptions
     return found
+
+
+def read_retry_after(headers: Mapping[str, str], *, now: float) -> float | None:
+    """
+    Read how many seconds the service asks to wait: `retry-after-ms`, or `Retry-After` in seconds or as a date.
+
+    `headers` finds names in lower case; `now` is the service's clock, seconds since 1970. The value is not capped.
+    """
+    milliseconds = _read_number(headers.get("retry-after-ms"))
+    if milliseconds is not None:
+        return milliseconds / 1000.0
+    value = headers.get("retry-after")
+    seconds = _read_number(value)
+    if seconds is not None:
+        return seconds
+    date = read_date(value)
+    return None if date is None else max(0.0, date - now)
+
+
+def read_date(value: str | None) -> float | None:
+    """Read a date of an HTTP header, in seconds since 1970; None if there is none, or none that makes sense."""
+    if not value:
+        return None
+    try:
+        date = email.utils.parsedate_to_datetime(value)
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
+def _read_number(value: str | None) -> float | None:
+    return float(value) if value is not None and _NUMBER.fullmatch(value.strip()) else None

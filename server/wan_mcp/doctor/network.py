@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from statistics import median
 
-from wan_mcp.dashscope.obstacles import Way
+from wan_mcp.dashscope.reachability import Route
 from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.visits import Visit, host_of
 
@@ -65,14 +65,18 @@ def _fate(visit: Visit) -> tuple[str, str]:
     contact = visit.contact
     if contact is None:
         return "", ""
-    if contact.obstacle is not None:
-        return contact.obstacle.what, contact.obstacle.remedy
-    how = f"through the proxy {contact.way.proxy} ({contact.way.proxy_setting})" if contact.way.proxy else "directly"
-    return f"reached {how}{_tell_safety(contact.way)}", ""
+    if contact.problem is not None:
+        return contact.problem.what, contact.problem.remedy
+    how = (
+        f"through the proxy {contact.route.proxy} ({contact.route.proxy_setting})"
+        if contact.route.proxy
+        else "directly"
+    )
+    return f"reached {how}{_tell_safety(contact.route)}", ""
 
 
-def _tell_safety(way: Way) -> str:
-    return ", with a certificate that this system trusts" if way.secure else ", without encryption"
+def _tell_safety(route: Route) -> str:
+    return ", with a certificate that this system trusts" if route.is_encrypted else ", without encryption"
 
 
 def _name(visits: Sequence[Visit]) -> str:

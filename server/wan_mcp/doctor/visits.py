@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 
 from wan_mcp.dashscope import DashScope, Timeouts
-from wan_mcp.dashscope.reach import Contact, Scout
+from wan_mcp.dashscope.reachability import Reachability, ReachabilityProbe
 from wan_mcp.doctor.world import World
 from wan_mcp.settings import RegionAccess, Settings
 from wan_mcp.settings.shapes import PLAN_KEY
@@ -50,7 +50,7 @@ class Visit:
     region: Region
     access: RegionAccess
     is_used: bool
-    contact: Contact | None = None
+    contact: Reachability | None = None
     trial: Trial | None = None
     elsewhere: tuple[Trial, ...] = ()
     models: frozenset[str] = frozenset()
@@ -62,11 +62,11 @@ async def visit_regions(world: World, settings: Settings) -> list[Visit]:
     to_service = any(plan.is_used and _is_at_service(plan) for plan in plans)
     plans = [plan for plan in plans if plan.is_used or (to_service and plan.region != SANDBOX)]
     found: dict[str, Visit] = {}
-    scout = Scout(
+    scout = ReachabilityProbe(
         clock=world.clock,
         environ=world.environ,
         patience=world.reach,
-        look_up=world.look_up,
+        resolve=world.look_up,
         find_proxy=world.find_proxy,
         transport=world.transport,
     )
@@ -105,7 +105,7 @@ def _is_at_service(plan: Visit) -> bool:
 class _Traveller:
     world: World
     settings: Settings
-    scout: Scout
+    scout: ReachabilityProbe
 
     async def visit(self, plan: Visit) -> Visit:
         access = plan.access
@@ -157,8 +157,8 @@ class _Traveller:
             trial = Trial(find_region(other.region), host_of(other), AnswerLostError("No answer came in time."))
             with anyio.move_on_after(self.world.probe):
                 # The client's own look-up could not be left behind if the name service hangs.
-                _, obstacle = await self.scout.find_way(other.base_url or "")
-                if obstacle is None:
+                _, problem = await self.scout.find_route(other.base_url or "")
+                if problem is None:
                     trial = await self._try_key(other)
             trials.append(trial)
 

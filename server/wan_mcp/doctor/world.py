@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from wan_mcp.clock import Clock, SystemClock
-from wan_mcp.dashscope.addresses import Resolver
-from wan_mcp.dashscope.proxies import ProxyFinder, find_proxy
-from wan_mcp.dashscope.reach import resolve
+from wan_mcp.dashscope.network import ProxyFinder, Resolver, find_proxy, resolve_name_blocking
 from wan_mcp.doctor.apart import run_apart
 from wan_mcp.storage.disk import Disk
 from wan_mcp.storage.mounts import find_file_system
@@ -19,7 +17,7 @@ from wan_mcp.storage.survey import FindFileSystem
 
 
 async def _look_up(host: str, port: int) -> list[str]:
-    return await run_apart(partial(resolve, host, port))
+    return await run_apart(partial(resolve_name_blocking, host, port))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,6 +1,6 @@
 """From an id that a caller gives to the order behind it."""
 
-from wan_mcp.dashscope.endpoints import is_task_id
+from wan_mcp.dashscope import is_task_id
 from wan_mcp.ledger import Order
 from wan_mcp.orders.discovering import Discoverer
 from wan_mcp.orders.following import Follower

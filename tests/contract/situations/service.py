@@ -7,7 +7,7 @@ import httpx
 
 from contract.situations.stage import Situation, Stage
 from fakes.dashscope_service import FakeService
-from wan_mcp.dashscope import refusal_table as table
+from wan_mcp.dashscope import error_table
 
 LATER, NO = "yes, after a while", "no"
 
@@ -147,5 +147,5 @@ NETWORK = (
     Situation("network", "an order is held up by trouble of the service", "not needed", "no", _held_up),
 )
 
-MEANINGS = tuple(value for value in vars(table).values() if isinstance(value, table.Refusal))
-"""Every row of the program's own table of refusals."""
+MEANINGS = tuple(value for value in vars(error_table).values() if isinstance(value, error_table.ErrorMeaning))
+"""Every row of the program's own table of the service's codes."""

@@ -1,11 +1,16 @@
-"""Where a region's calls go, and what every call carries."""
+"""
+What is sent to the service: where a region's calls go, what every call carries, and the body of an order.
 
+Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference
+"""
+
+import json
 import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
 
 from pydantic import SecretStr
@@ -14,6 +19,7 @@ from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.errors import MissingKeyError, RequestRefusedError, SettingsError
 
 if TYPE_CHECKING:
+    from wan_mcp.dashscope.types import CreateOrder
     from wan_mcp.settings import RegionAccess
 
 SANDBOX_HOST = "sandbox.invalid"
@@ -21,7 +27,6 @@ SANDBOX_BASE_URL = f"http://{SANDBOX_HOST}/api/v1"
 PROBE_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """No task has this id. Asking for it costs nothing and tells whether the region takes the key."""
 
-# Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference
 _PATHS: Mapping[WireProtocol, str] = {
     WireProtocol.SYNC: "services/aigc/multimodal-generation/generation",
     WireProtocol.ASYNC: "services/aigc/image-generation/generation",
@@ -100,7 +105,7 @@ def _workspace(entry: "RegionAccess", base_url: str) -> str | None:
     return None if named_by_host else workspace or None
 
 
-def make_headers(endpoint: Endpoint, protocol: WireProtocol | None = None) -> dict[str, str]:
+def build_headers(endpoint: Endpoint, protocol: WireProtocol | None = None) -> dict[str, str]:
     """Give the headers of a call, without the key; `protocol` is that of an order and None for other calls."""
     headers = {"Accept": "application/json"}
     if endpoint.workspace_id:
@@ -112,12 +117,12 @@ def make_headers(endpoint: Endpoint, protocol: WireProtocol | None = None) -> di
     return headers
 
 
-def create_url(endpoint: Endpoint, protocol: WireProtocol) -> str:
+def build_order_url(endpoint: Endpoint, protocol: WireProtocol) -> str:
     """Give the address that takes orders by this protocol."""
     return f"{endpoint.base_url}/{_PATHS[protocol]}"
 
 
-def task_url(endpoint: Endpoint, task_id: str, action: str = "") -> str:
+def build_task_url(endpoint: Endpoint, task_id: str, action: str = "") -> str:
     """
     Give the address of a task, or of an action on it.
 
@@ -134,7 +139,7 @@ def is_task_id(text: str) -> bool:
     return _TASK_ID.fullmatch(text) is not None
 
 
-def list_url(
+def build_list_url(
     endpoint: Endpoint,
     *,
     start: float | None,
@@ -156,3 +161,55 @@ def list_url(
 
 def _stamp(seconds: int) -> str:
     return datetime.fromtimestamp(seconds, _LIST_ZONE).strftime("%Y%m%d%H%M%S")
+
+
+def encode_body(order: "CreateOrder") -> bytes:
+    """
+    Give the body of an order as UTF-8 JSON: one form for the two newer protocols, one for the legacy one.
+
+    What the order leaves open is left out, so that the service's default holds.
+
+    Raises:
+        RequestRefusedError: a text holds half of a character pair, which no encoding can carry.
+    """
+    body = _legacy_body(order) if order.protocol is WireProtocol.LEGACY else _messages_body(order)
+    text = json.dumps(body, ensure_ascii=False, separators=(",", ":"))
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        pass
+    raise RequestRefusedError(
+        "The prompt holds half a character (an unpaired surrogate) and cannot be sent.", "Remove it and order again."
+    )
+
+
+def _messages_body(order: "CreateOrder") -> dict[str, Any]:
+    parameters = {"negative_prompt": order.negative_prompt, **_parameters(order)}
+    return {
+        "model": order.model_id,
+        "input": {"messages": [{"role": "user", "content": [{"text": order.prompt}]}]},
+        "parameters": _present(parameters),
+    }
+
+
+def _legacy_body(order: "CreateOrder") -> dict[str, Any]:
+    return {
+        "model": order.model_id,
+        "input": _present({"prompt": order.prompt, "negative_prompt": order.negative_prompt}),
+        "parameters": _present(_parameters(order)),
+    }
+
+
+def _parameters(order: "CreateOrder") -> dict[str, Any]:
+    # `n` is always sent: its default is 4, and every image is billed.
+    return {
+        "size": order.size,
+        "n": order.n,
+        "prompt_extend": order.prompt_extend,
+        "watermark": order.watermark,
+        "seed": order.seed,
+    }
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}

@@ -25,17 +25,17 @@ from wan_mcp_tools.domain.errors import (
 
 
 @dataclass(frozen=True, slots=True)
-class Refusal:
+class ErrorMeaning:
     """
     One meaning: the class that is raised, what happened, and what to do.
 
-    `quotes` adds the service's own sentence, where the code alone does not say what is wrong.
+    `is_quoted` adds the service's own sentence, where the code alone does not say what is wrong.
     """
 
-    kind: type[ServiceError]
+    error_class: type[ServiceError]
     message: str
     advice: str
-    quotes: bool = False
+    is_quoted: bool = False
 
 
 def normalize(code: str) -> str:
@@ -43,125 +43,130 @@ def normalize(code: str) -> str:
     return "".join(sign for sign in code.lower() if sign not in "._- ")
 
 
-_KEY = Refusal(
+_KEY = ErrorMeaning(
     KeyRefusedError,
     "The key in {setting} is refused in the region {region}: it is a wrong key, or a key of another region.",
     "A key works in one region only. Put a key of {region} into {setting}, or choose the region that the key is of.",
 )
-_WORKSPACE_KEY = Refusal(
+_WORKSPACE_KEY = ErrorMeaning(
     KeyRefusedError,
     "The key in {setting} is refused in the region {region}: it does not belong to the workspace that was addressed.",
     "Use a key of that workspace, or correct DASHSCOPE_WORKSPACE_ID.",
 )
-_ACCESS = Refusal(
+_ACCESS = ErrorMeaning(
     AccessDeniedError,
     "The key in {setting} may not use {model} in the region {region}.",
     "Allow it in the Model Studio console of that region, or choose another model.",
 )
-_WORKSPACE = Refusal(
+_WORKSPACE = ErrorMeaning(
     AccessDeniedError,
     "The key in {setting} has no access to the workspace that was addressed in the region {region}.",
     "Correct DASHSCOPE_WORKSPACE_ID, or use a key of that workspace.",
 )
-_UNPURCHASED = Refusal(
+_UNPURCHASED = ErrorMeaning(
     AccessDeniedError,
     "The account has not activated Model Studio in the region {region}.",
     "Activate it in the Model Studio console, then order again.",
 )
-_QUOTA = Refusal(
+_QUOTA = ErrorMeaning(
     QuotaError,
     "The quota of {model} is used up for this account in the region {region}.",
     "Raise the quota in the Model Studio console, or choose another model. Trying again soon does not help.",
 )
-_FREE_TIER = Refusal(
+_FREE_TIER = ErrorMeaning(
     QuotaError,
     "The free quota of {model} is used up, and the account is set to use nothing but free quota.",
     'Switch off "free tier only" in the console of {region} to go on for money, or choose another model.',
 )
-_ARREARS = Refusal(
+_ARREARS = ErrorMeaning(
     BillingError,
     "The account is in arrears, and the service refuses it.",
     "Stop ordering until the account's bill is paid.",
 )
-_PURCHASE = Refusal(
+_PURCHASE = ErrorMeaning(
     BillingError,
     "The account has not bought what {model} needs in the region {region}.",
     "Buy or activate it in the Model Studio console; until then orders are refused.",
 )
-_INSPECTION = Refusal(
+_INSPECTION = ErrorMeaning(
     ContentRefusedError,
     "The service's content inspection refused the words of the order.",
     "Rephrase the prompt. The same words will be refused again.",
 )
-PICTURE_INSPECTION = Refusal(
+PICTURE_INSPECTION = ErrorMeaning(
     ContentRefusedError,
     "The service's content inspection refused the finished picture.",
     "Rephrase the prompt, or order again with another seed.",
 )
-_PROPERTY = Refusal(
+_PROPERTY = ErrorMeaning(
     ContentRefusedError,
     "The service suspects that the order touches somebody's rights (a brand, a character, a work).",
     "The suspicion may come from the rewritten prompt: order again with prompt_extend=false, or rephrase.",
 )
-_OWN_RULES = Refusal(
+_OWN_RULES = ErrorMeaning(
     ContentRefusedError,
     "A content rule that the account itself has set refused the words of the order.",
     "Rephrase the prompt, or change the rule in the Model Studio console.",
 )
-MODEL = Refusal(
+MODEL = ErrorMeaning(
     ModelNotFoundError,
     "The region {region} does not offer {model} to the key in {setting}.",
     "The model does not exist there, or the key has no access to it: choose another model or another region.",
 )
-_NOWHERE = Refusal(
+_NOWHERE = ErrorMeaning(
     ServiceError,
     "The region {region} knows nothing at the address that was called.",
     "If DASHSCOPE_HTTP_BASE_URL is set, check it: it must end in /api/v1.",
 )
-PAIRING = Refusal(
+PAIRING = ErrorMeaning(
     AccessDeniedError,
     "The region {region} does not take orders for {model} by this protocol.",
     "Switch WAN_MCP_PROTOCOL between async and sync, or choose another model or region.",
 )
-WRONG_ENDPOINT = Refusal(
+WRONG_ENDPOINT = ErrorMeaning(
     ParameterRefusedError,
     "The region {region} does not take {model} at this address: model and protocol do not fit together.",
     "Choose another model; for one of WAN_MCP_EXTRA_MODELS correct its protocol.",
 )
-_PARAMETER = Refusal(
-    ParameterRefusedError, "The service refused a parameter of the order.", "Correct it and order again.", quotes=True
+_PARAMETER = ErrorMeaning(
+    ParameterRefusedError,
+    "The service refused a parameter of the order.",
+    "Correct it and order again.",
+    is_quoted=True,
 )
-_BODY = Refusal(
+_BODY = ErrorMeaning(
     ParameterRefusedError,
     "The service could not use the order as it was sent.",
     "Shorten or simplify the order and try again.",
-    quotes=True,
+    is_quoted=True,
 )
-_INPUT_ADDRESS = Refusal(
+_INPUT_ADDRESS = ErrorMeaning(
     ParameterRefusedError,
     "The service could not fetch a file that the order points to.",
     "Make it reachable and order again.",
 )
-_RUSH = Refusal(
+_RUSH = ErrorMeaning(
     ThrottledError,
     "The account sends requests to the region {region} faster than the service allows.",
     "Wait a little and try again.",
 )
-_NOT_PENDING = Refusal(
+_NOT_PENDING = ErrorMeaning(
     NotCancelableError,
     "The task is no longer waiting, so it cannot be cancelled.",
     "Ask for its state; a task that runs will end and be collected.",
 )
-_TROUBLE = Refusal(ServiceDownError, "The service in the region {region} had trouble of its own.", "")
-_TOO_SLOW = Refusal(ServiceDownError, "The service in the region {region} ran out of time.", "")
-_CAPACITY = Refusal(ServiceDownError, "There is no capacity left for {model} in the region {region} just now.", "")
-_REWRITE = Refusal(
+_TROUBLE = ErrorMeaning(ServiceDownError, "The service in the region {region} had trouble of its own.", "")
+_TOO_SLOW = ErrorMeaning(ServiceDownError, "The service in the region {region} ran out of time.", "")
+_CAPACITY = ErrorMeaning(
+    ServiceDownError, "There is no capacity left for {model} in the region {region} just now.", ""
+)
+_REWRITE = ErrorMeaning(
     ServiceDownError,
     "The service failed to rewrite the prompt.",
     "With prompt_extend=false it is not rewritten.",
 )
 
-_MEANINGS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
+_MEANINGS: tuple[tuple[ErrorMeaning, tuple[str, ...]], ...] = (
     (_KEY, ("InvalidApiKey", "IncorrectApiKey", "Unauthorized", "authentication_error")),
     (_WORKSPACE_KEY, ("NotAuthorized",)),
     (_ACCESS, ("AccessDenied", "Model.AccessDenied", "App.AccessDenied", "permission_denied")),
@@ -223,7 +228,7 @@ _MEANINGS: tuple[tuple[Refusal, tuple[str, ...]], ...] = (
     (_REWRITE, ("RewriteFailed",)),
 )
 
-BY_CODE: Mapping[str, Refusal] = {normalize(code): refusal for refusal, codes in _MEANINGS for code in codes}
+BY_CODE: Mapping[str, ErrorMeaning] = {normalize(code): meaning for meaning, codes in _MEANINGS for code in codes}
 
 _LONGEST_CODE = 64
 
@@ -233,16 +238,16 @@ def is_known(code: str) -> bool:
     return len(code) <= _LONGEST_CODE and normalize(code.strip()) in BY_CODE
 
 
-UNKNOWN = Refusal(
+UNKNOWN = ErrorMeaning(
     ServiceError,
     "The service refused and named no reason.",
     "Rephrase or simplify the order, or choose another model.",
-    quotes=True,
+    is_quoted=True,
 )
 TROUBLE = _TROUBLE
 QUOTA = _QUOTA
 
-BY_STATUS: Mapping[int, Refusal] = {
+BY_STATUS: Mapping[int, ErrorMeaning] = {
     400: _BODY,
     401: _KEY,
     402: _ARREARS,

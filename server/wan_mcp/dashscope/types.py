@@ -4,7 +4,6 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from wan_mcp_tools.catalogue.model import WireProtocol
-from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
 
@@ -68,17 +67,15 @@ class TaskAnswer:
     """
     What the service says of one task.
 
-    `task_id` is None for an order of the synchronous protocol, whose answer is already the picture. `problem` and
-    `error` tell why a task did not succeed, the latter with its class. `size` is `W*H`, `total` the images ordered,
-    `image_count` those that are billed, `duration` seconds from order to end, `served_at` the service's own clock
-    in seconds since 1970.
+    `task_id` is None for an order of the synchronous protocol, whose answer is already the picture. `problem` tells
+    why a task did not succeed. `size` is `W*H`, `total` the images ordered, `image_count` those that are billed,
+    `duration` seconds from order to end, `served_at` the service's own clock in seconds since 1970.
     """
 
     task_id: str | None
     status: TaskStatus
     images: tuple[RemoteImage, ...] = ()
     problem: Problem | None = None
-    error: AppError | None = None
     actual_prompt: str | None = None
     orig_prompt: str | None = None
     size: str | None = None

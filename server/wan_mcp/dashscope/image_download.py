@@ -1,0 +1,293 @@
+"""
+Downloading an image: only from allowed hosts, never with a key, and on from where it broke off.
+
+Source of the image host's refusals: https://www.alibabacloud.com/help/en/oss/developer-reference/error-codes-1
+"""
+
+import re
+from collections import OrderedDict
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+from urllib.parse import parse_qs
+
+import anyio
+import httpx
+
+from wan_mcp.dashscope.errors import clean_code
+from wan_mcp.dashscope.exchange import explain_no_connection, read_start
+from wan_mcp.dashscope.http_clients import port_of
+from wan_mcp.dashscope.image_hosts import ConfiguredHosts, HostKind, check_image_url
+from wan_mcp.dashscope.network import ProxyCache, Resolver, check_host_is_public
+from wan_mcp.dashscope.types import Sink, Timeouts
+from wan_mcp_tools.domain.errors import (
+    DownloadError,
+    HostNotAllowedError,
+    LinkExpiredError,
+    NotAnImageError,
+    TooLargeError,
+)
+
+if TYPE_CHECKING:
+    from wan_mcp.clock import Clock
+    from wan_mcp.dashscope.connections import ConnectionPool
+
+_PAUSES = (0.5, 1.0)
+_MOST_REDIRECTS = 5
+_MOST_ETAGS = 256
+_LONGEST_REFUSAL = 4096
+_OK, _PART, _FORBIDDEN, _GONE, _RANGE_REFUSED, _SERVER_ERROR = 200, 206, 403, 410, 416, 500
+_PASSING = frozenset({408, 425, 429})
+_RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)")
+_DIGITS = re.compile(r"[0-9]{1,18}")
+_STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
+_REFUSAL_CODE = re.compile(r"<Code>\s*([^<]{1,64}?)\s*</Code>")
+
+
+class _PassingError(Exception):
+    """Carries an error after which another attempt is worth its while."""
+
+    def __init__(self, error: DownloadError) -> None:
+        super().__init__()
+        self.error = error
+
+
+@dataclass(frozen=True, slots=True)
+class _Download:
+    url: str
+    sink: Sink
+    in_process: bool
+
+
+class ImageDownloader:
+    """
+    Downloads images into sinks.
+
+    The versions of images (ETags) are remembered for each address, so that a later attempt continues only what has
+    not changed. Without `resolve` no name is looked up.
+    """
+
+    def __init__(
+        self,
+        connections: "ConnectionPool",
+        *,
+        hosts: ConfiguredHosts,
+        resolve: Resolver | None,
+        proxies: ProxyCache,
+        max_bytes: int,
+        clock: "Clock",
+        timeouts: Timeouts,
+    ) -> None:
+        self._connections = connections
+        self._hosts = hosts
+        self._resolve = resolve
+        self._proxies = proxies
+        self._max_bytes = max_bytes
+        self._clock = clock
+        self._timeouts = timeouts
+        self._etags: OrderedDict[str, str] = OrderedDict()
+
+    async def download(self, url: str, sink: Sink, *, in_process: bool) -> None:
+        """
+        Download one image, in at most three attempts.
+
+        Raises:
+            DownloadError: it could not be had; what came stays in the sink.
+        """
+        download = _Download(url, sink, in_process)
+        for pause in (*_PAUSES, None):
+            try:
+                await self._attempt(download)
+            except _PassingError as passing:
+                trouble = passing.error
+            else:
+                self._etags.pop(url, None)
+                return
+            if pause is None:
+                raise trouble
+            await self._clock.sleep(pause)
+
+    async def _attempt(self, download: _Download) -> None:
+        etag = self._etags.get(download.url)
+        if download.sink.size and etag is None:
+            # Nothing proves that the host still has the version that these bytes are the beginning of.
+            await download.sink.restart()
+        headers = {"Accept": "image/*", "Accept-Encoding": "identity"}
+        if download.sink.size and etag is not None:
+            headers |= {"Range": f"bytes={download.sink.size}-", "If-Range": etag}
+        try:
+            # An answer whose head trickles, or a refusal that does, would never run into the limit of a single read.
+            with anyio.fail_after(self._timeouts.image_total):
+                async with self._open(download, headers) as response:
+                    await self._receive(download, response)
+        except TimeoutError:
+            trouble = _make_broken_error(_parse_url(download.url).host, download.sink.size, None)
+        except (httpx.HTTPError, httpx.StreamError, OSError) as error:
+            trouble = self._explain(error, download.url)
+        else:
+            return
+        raise _PassingError(trouble)
+
+    @asynccontextmanager
+    async def _open(self, download: _Download, headers: dict[str, str]) -> AsyncGenerator[httpx.Response]:
+        """Send the request, following redirects by hand: each host is checked before it is reached."""
+        url = _parse_url(download.url)
+        for _ in range(_MOST_REDIRECTS + 1):
+            source = check_image_url(url, self._hosts, in_process=download.in_process)
+            url = source.url
+            if source.host_kind is HostKind.SERVICE and self._resolve is not None:
+                await check_host_is_public(
+                    url.scheme, url.host, port_of(url), resolve=self._resolve, proxies=self._proxies
+                )
+            clients = await self._connections.open(in_process=source.host_kind is HostKind.IN_PROCESS)
+            limits = self._timeouts
+            timeout = httpx.Timeout(connect=limits.connect, read=limits.image, write=limits.write, pool=limits.pool)
+            request = clients.images.build_request("GET", url, headers=headers, timeout=timeout)
+            response = await clients.images.send(request, stream=True, auth=None)
+            try:
+                if response.next_request is None:
+                    yield response
+                    return
+                url = response.next_request.url
+            finally:
+                await response.aclose()
+        raise DownloadError(f"The image host {url.host} redirects in a circle.", "Ask for the task again.")
+
+    async def _receive(self, download: _Download, response: httpx.Response) -> None:
+        host, sink = response.url.host, download.sink
+        if response.status_code not in (_OK, _PART):
+            await self._refuse(download, response)
+            return
+        if response.headers.get("content-encoding", "identity").lower() != "identity":
+            raise NotAnImageError(
+                f"The image host {host} answered with something that is no picture.",
+                "Check the network for a proxy or a sign-in page, then try again.",
+            )
+        expected = await self._align(download, response)
+        self._check_size(expected)
+        began = self._clock.monotonic()
+        async for chunk in response.aiter_bytes():
+            self._check_size(sink.size + len(chunk))
+            await sink.write(chunk)
+            if self._clock.monotonic() - began > self._timeouts.image_total:
+                raise _PassingError(_make_broken_error(host, sink.size, expected))
+        if expected is not None and sink.size < expected:
+            raise _PassingError(_make_broken_error(host, sink.size, expected))
+
+    async def _align(self, download: _Download, response: httpx.Response) -> int | None:
+        """Bring sink and answer to the same place; give how many bytes the image has in all, if known."""
+        sink = download.sink
+        if response.status_code == _OK:
+            if sink.size:
+                await sink.restart()
+            self._remember(download.url, response.headers.get("etag", ""))
+            length = response.headers.get("content-length", "")
+            return int(length) if _DIGITS.fullmatch(length) else None
+        part = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        # A host may ignore If-Range, so the version is compared here as well.
+        etag = self._etags.get(download.url)
+        changed = response.headers.get("etag", etag) != etag
+        if changed or not sink.size or part is None or part.group(1) != str(sink.size):
+            await self._forget(download)
+            raise _PassingError(_make_broken_error(response.url.host, 0, None))
+        return int(part.group(3)) if part.group(3) != "*" else int(part.group(2)) + 1
+
+    async def _refuse(self, download: _Download, response: httpx.Response) -> None:
+        """Raise what a refusal means. One is none: the rest of an image that is already complete."""
+        status, sink = response.status_code, download.sink
+        if status == _RANGE_REFUSED and sink.size:
+            part = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
+            if part is not None and part.group(3) == str(sink.size):
+                return
+            await self._forget(download)
+            raise _PassingError(_make_broken_error(response.url.host, 0, None))
+        body = (await read_start(response, _LONGEST_REFUSAL)).decode("utf-8", "replace")
+        error = _make_refused_error(response, body, now=self._clock.now())
+        raise _PassingError(error) if _is_passing(status) else error
+
+    async def _forget(self, download: _Download) -> None:
+        """Drop what came, so that the next attempt begins at the first byte."""
+        self._etags.pop(download.url, None)
+        await download.sink.restart()
+
+    def _check_size(self, size: int | None) -> None:
+        if size is not None and size > self._max_bytes:
+            raise TooLargeError(
+                f"The image has more than {self._max_bytes} bytes, the most that is accepted.",
+                "Raise WAN_MCP_MAX_IMAGE_BYTES and fetch it again.",
+            )
+
+    def _remember(self, url: str, etag: str) -> None:
+        self._etags.pop(url, None)
+        if _STRONG_ETAG.fullmatch(etag):
+            self._etags[url] = etag
+            while len(self._etags) > _MOST_ETAGS:
+                self._etags.popitem(last=False)
+
+    def _explain(self, error: Exception, url: str) -> DownloadError:
+        host = _parse_url(url).host
+        if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
+            reason, advice = explain_no_connection(error, self._timeouts)
+            return DownloadError(f"No connection to the image host {host}: {reason}.", advice)
+        return DownloadError(f"The connection to the image host {host} broke.", "Try again in a moment.")
+
+
+def _parse_url(text: str) -> httpx.URL:
+    """
+    Read an image address, leaving its query byte for byte: the signature covers it.
+
+    Raises:
+        HostNotAllowedError: it is no address.
+    """
+    try:
+        return httpx.URL(text)
+    except (httpx.InvalidURL, UnicodeError):
+        pass
+    raise HostNotAllowedError("The image address is not an address.", "Use it as the service gave it.")
+
+
+def _is_passing(status: int) -> bool:
+    """Tell whether the same request may succeed soon."""
+    return status >= _SERVER_ERROR or status in _PASSING
+
+
+def _make_refused_error(response: httpx.Response, body: str, *, now: float) -> DownloadError:
+    """
+    Turn a refusal of the image host into our error for it.
+
+    `body` is the start of its answer, `now` in seconds since 1970.
+    """
+    status, host = response.status_code, response.url.host
+    found = _REFUSAL_CODE.search(body)
+    code = clean_code(found.group(1)) if found else None
+    expired = status == _FORBIDDEN and ("has expired" in body or _read_link_end(response.url) < now)
+    if expired or status == _GONE or code == "NoSuchKey":
+        return LinkExpiredError(
+            f"The link to the image at {host} is over: links live for 24 hours.",
+            "Ask for the task again; if it is not older than a day it brings a new link.",
+        )
+    if _is_passing(status):
+        return DownloadError(
+            f"The image host {host} had trouble (HTTP {status}).", "Try again in a moment.", code=code
+        )
+    error = DownloadError(
+        f"The image host {host} refused to give the image (HTTP {status}).",
+        "An address that was copied must be exactly as the service gave it: one changed sign breaks its signature.",
+        code=code,
+    )
+    error.retryable = False
+    return error
+
+
+def _read_link_end(url: httpx.URL) -> float:
+    """Read from the signed query when the link ends, in seconds since 1970; infinity if it does not tell."""
+    value = parse_qs(url.query.decode("ascii", "replace")).get("Expires", [""])[0]
+    return float(value) if value.isascii() and value.isdecimal() else float("inf")
+
+
+def _make_broken_error(host: str, received: int, expected: int | None) -> DownloadError:
+    of = f" of {expected}" if expected is not None else ""
+    return DownloadError(
+        f"The transfer from the image host {host} broke off after {received}{of} bytes.", "Try again."
+    )

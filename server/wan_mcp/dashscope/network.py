@@ -1,0 +1,143 @@
+"""
+What this machine says of a host before it is reached: which proxy leads there, and at which addresses it is.
+
+Nothing here loads the HTTP library.
+"""
+
+import socket
+from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+
+import anyio
+import anyio.to_thread
+
+from wan_mcp_tools.domain.errors import DownloadError, HostNotAllowedError
+
+ProxyFinder = Callable[[str, str, int], str | None]
+"""Takes scheme, host and port; gives the address of a proxy, or None for a direct connection. May block."""
+
+Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
+"""Takes a host and a port; gives its addresses. Raises OSError if the name is not known."""
+
+USUAL_PORTS = {"https": 443, "http": 80}
+"""The port that an address of a scheme means where it names none."""
+
+_LONGEST_LOOKUP = 10.0
+# Local proxies that answer every name with a made-up address take it from these ranges and resolve the name
+# themselves. The second is only believed beside the first, because real private networks use it too.
+_MADE_UP = ip_network("198.18.0.0/15")
+_MADE_UP_BESIDE = ip_network("fc00::/18")
+_TRANSLATED = ip_network("64:ff9b::/96")
+
+
+def find_proxy(scheme: str, host: str, port: int) -> str | None:
+    """
+    Find the proxy of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …) or of the operating system.
+
+    This machine itself is never reached through one.
+    """
+    import urllib.request  # noqa: PLC0415 - heavy, and needed only by the first call
+
+    if _is_this_machine(host):
+        return None
+    proxies = urllib.request.getproxies()
+    proxy = proxies.get(scheme) or proxies.get("all")
+    if not proxy or urllib.request.proxy_bypass(f"{host}:{port}" if ":" not in host else host):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
+
+
+class ProxyCache:
+    """Remembers the proxy of each address, because the operating system may answer slowly."""
+
+    def __init__(self, find: ProxyFinder = find_proxy) -> None:
+        self._find = find
+        self._known: dict[tuple[str, str, int], str | None] = {}
+
+    async def find(self, scheme: str, host: str, port: int) -> str | None:
+        """Give the address of the proxy, or None for a direct connection."""
+        key = (scheme, host, port)
+        if key not in self._known:
+            self._known[key] = await anyio.to_thread.run_sync(self._find, *key)
+        return self._known[key]
+
+
+async def resolve_name(host: str, port: int) -> list[str]:
+    """
+    Ask the system's name service.
+
+    Raises:
+        OSError: the name is not known, or nobody answers.
+    """
+    return _list_addresses(await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+def resolve_name_blocking(host: str, port: int) -> list[str]:
+    """
+    Ask the system's name service, and wait as long as that takes.
+
+    Raises:
+        OSError: the name is not known, or nobody answers.
+    """
+    return _list_addresses(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+
+
+async def check_host_is_public(scheme: str, host: str, port: int, *, resolve: Resolver, proxies: ProxyCache) -> None:
+    """
+    Check that a host does not lead into a private network, before connecting to it.
+
+    Behind a proxy there is nothing to check: it resolves the name.
+
+    Raises:
+        HostNotAllowedError: one of the addresses is not public.
+        DownloadError: the name cannot be resolved.
+    """
+    if await proxies.find(scheme, host, port) is not None:
+        return
+    found: Sequence[str] = ()
+    with anyio.move_on_after(_LONGEST_LOOKUP):
+        try:
+            found = await resolve(host, port)
+        except OSError:
+            found = ()
+    if not found:
+        raise DownloadError(f"The name of the image host {host} cannot be resolved.", "Check the network.")
+    if not are_public(found):
+        raise HostNotAllowedError(
+            f"The image host {host} leads to an address that is not on the public internet.",
+            f"Only if that is known and intended: add {host} to WAN_MCP_IMAGE_HOSTS.",
+        )
+
+
+def are_public(addresses: Sequence[str]) -> bool:
+    """Tell whether every address is public, or made up by a local proxy."""
+    parsed = [_parse_address(address) for address in addresses]
+    made_up = any(address in _MADE_UP for address in parsed)
+    return all(
+        _is_public(address) or address in _MADE_UP or (made_up and address in _MADE_UP_BESIDE) for address in parsed
+    )
+
+
+def _list_addresses(found: Sequence[tuple[object, object, object, object, Sequence[object]]]) -> list[str]:
+    return [str(socket_address[0]) for *_, socket_address in found]
+
+
+def _parse_address(text: str) -> IPv4Address | IPv6Address:
+    """Read an address; one that only wraps an IPv4 address counts as that."""
+    address = ip_address(text.split("%", maxsplit=1)[0])
+    if isinstance(address, IPv4Address):
+        return address
+    if address in _TRANSLATED:
+        return IPv4Address(int(address) & 0xFFFFFFFF)
+    return address.ipv4_mapped or address.sixtofour or address
+
+
+def _is_public(address: IPv4Address | IPv6Address) -> bool:
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def _is_this_machine(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
