@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from wan_mcp.dashscope import CreateOrder, DashScope
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import AppError
 
 KEY = "sk-test-0123456789abcdef"
 IMAGE_URL = (
@@ -115,6 +116,14 @@ class Kit:
         options.setdefault("max_image_bytes", 1_000_000)
         transport = httpx.MockTransport(network)
         return DashScope(access or make_access(), clock=self.clock, transport=transport, **options), network
+
+    async def error_of(self, answer, **options):
+        """Give the error that comes of an order with this answer; it is sent once."""
+        client, network = self.client(answer, **options)
+        with pytest.raises(AppError) as caught:
+            await client.create(self.order())
+        assert len(network.requests) == 1
+        return caught.value
 
     @staticmethod
     def json(payload, status=200, **headers):

