@@ -11,9 +11,8 @@ from typing import Any
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.dashscope.network import ProxyFinder, Resolver, find_proxy, resolve_name_blocking
 from wan_mcp.doctor.apart import run_apart
-from wan_mcp.storage.disk import Disk
-from wan_mcp.storage.mounts import find_file_system
-from wan_mcp.storage.survey import FindFileSystem
+from wan_mcp.storage.disk import Disk, find_network_drive
+from wan_mcp.storage.folders import FindNetworkDrive
 
 
 async def _look_up(host: str, port: int) -> list[str]:
@@ -35,7 +34,7 @@ class World:
     program: str = field(default_factory=lambda: sys.argv[0])
     find_program: Callable[[str], str | None] = shutil.which
     disk: Disk = field(default_factory=Disk)
-    find_file_system: FindFileSystem = find_file_system
+    find_network_drive: FindNetworkDrive = find_network_drive
     transport: Any = None
     look_up: Resolver | None = _look_up
     find_proxy: ProxyFinder = find_proxy

@@ -8,7 +8,7 @@ from wan_mcp.orders.listing import read_cursor, write_cursor
 from wan_mcp.orders.parts import Parts
 from wan_mcp.orders.pictures import Pictures
 from wan_mcp.orders.views import view
-from wan_mcp.storage.shelf import Shelf
+from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.domain.errors import NotFoundError
 from wan_mcp_tools.domain.service import AlbumQuery, AlbumSurvey, Preview, TaskPage
 
@@ -24,7 +24,7 @@ class OrderAlbum:
         self._finder = finder
         self._fetcher = fetcher
         self._pictures = pictures
-        self._shelf = Shelf(parts.settings.state_dir / "thumbnails")
+        self._thumbnails = ThumbnailCache(parts.settings.state_dir / "thumbnails")
         self._surveyed: tuple[object, AlbumQuery, AlbumSurvey] | None = None
 
     async def page(self, query: AlbumQuery, *, limit: int, cursor: str | None) -> TaskPage:
@@ -63,4 +63,4 @@ class OrderAlbum:
             raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code="TaskNotFound")
         path = await self._pictures.find_readable(order, index)
         draw = partial(self._parts.storage.preview, path, max_side=side, max_bytes=_MOST_BYTES)
-        return await self._shelf.fetch(path, side, draw)
+        return await self._thumbnails.fetch(path, side, draw)

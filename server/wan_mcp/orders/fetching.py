@@ -9,7 +9,6 @@ from wan_mcp.orders.notes import describe
 from wan_mcp.orders.outcomes import is_over
 from wan_mcp.orders.parts import Parts
 from wan_mcp.orders.wishes import Wish
-from wan_mcp.storage import LocalStorage
 from wan_mcp_tools.domain.errors import AppError, NotFoundError
 
 
@@ -57,7 +56,7 @@ class Fetcher:
             AppError: it cannot be fetched or written now.
         """
         before = Path(image.path or "")
-        gallery = LocalStorage(folder or before.parent, self._parts.settings.allowed_dirs)
+        gallery = self._parts.storage.with_folder(folder or before.parent)
         home = await gallery.folder(None)
         url = await self._new_link(order, image)
         owner = self._parts.owner.rpartition("/")[2]

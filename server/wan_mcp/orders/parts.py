@@ -8,7 +8,7 @@ from wan_mcp.ledger import Ledger
 from wan_mcp.orders.news import News
 from wan_mcp.orders.timings import Timings
 from wan_mcp.settings import Settings
-from wan_mcp.storage import LocalStorage
+from wan_mcp.storage import Storage
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 
 
@@ -20,7 +20,7 @@ class Parts:
     catalogue: Catalogue
     ledger: Ledger
     dashscope: DashScope
-    storage: LocalStorage
+    storage: Storage
     clock: Clock
     timings: Timings
     news: News

@@ -17,7 +17,7 @@ from wan_mcp.orders.pacing import backoff
 from wan_mcp.orders.parts import Parts
 from wan_mcp.orders.queries import Queries
 from wan_mcp.orders.wishes import Wish, Wishes
-from wan_mcp.storage import ImageFacts, LocalStorage
+from wan_mcp.storage import ImageFacts, Storage
 from wan_mcp_tools.domain.errors import AppError, DownloadError, LinkExpiredError
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
@@ -113,10 +113,10 @@ class Saver:
             # The picture is what was paid for; the note about it is not worth a second try.
             _log.warning("no note could be written beside %s: %s", path, error)
 
-    def _gallery(self, order: Order, folder: Path | None = None) -> LocalStorage:
+    def _gallery(self, order: Order, folder: Path | None = None) -> Storage:
         # The folder was confined when the order or the wish came; what was allowed then is allowed for it now.
         home = folder or (Path(order.folder) if order.folder else self._parts.settings.output_dir)
-        return LocalStorage(home, self._parts.settings.allowed_dirs)
+        return self._parts.storage.with_folder(home)
 
     async def _save(self, order: Order, image: OrderImage, attempts: int) -> OrderImage:
         """Try one image a few times; give it as SAVED, or as UNSAVED with the reason."""
@@ -148,7 +148,7 @@ class Saver:
             # Only an order that was taken over can have left parts behind. They go before the look for the file:
             # whoever wrote them may only be slow, and without its part it can give the file no name any more.
             for place in {folder, Path(image.path).parent if image.path else folder}:
-                await gallery.sweep(place, order_id=order.local_id, keep_owner=owner)
+                await gallery.remove_temp_files(place, order_id=order.local_id, keep_owner=owner)
         if image.state is ImageState.STAGED and image.path and image.sha256:
             path = Path(image.path)
             if await gallery.matches(path, image.sha256):
@@ -164,7 +164,7 @@ class Saver:
                 if await draft.publish(target):
                     return _finished(staged, facts)
 
-    def _stem(self, order: Order, image: OrderImage, gallery: LocalStorage) -> str:
+    def _stem(self, order: Order, image: OrderImage, gallery: Storage) -> str:
         request = json.loads(order.request or "{}")
         return gallery.stem(
             prompt=str(request.get("prompt") or order.actual_prompt or "image"),

@@ -93,7 +93,7 @@ class Watcher:
         settings = self._parts.settings
         for folder in (settings.output_dir, *settings.allowed_dirs):
             try:
-                await self._parts.storage.sweep_older(folder, older_than=self._parts.clock.now() - DAY)
+                await self._parts.storage.remove_old_temp_files(folder, older_than=self._parts.clock.now() - DAY)
             except StorageError as error:
                 _log.info("%s could not be swept: %s", folder, error)
 

@@ -1,26 +1,32 @@
-"""Which folders images may lie in. Every function here asks the disk: call it in a thread."""
+"""
+Which folders images may lie in, and what a folder is good for.
+
+Every function here asks the disk: call it in a thread.
+"""
 
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from urllib.request import url2pathname
 
-from wan_mcp.storage.disk import Disk
-from wan_mcp.storage.faults import explain, reporting, shown
+from wan_mcp.storage.disk import Disk, find_network_drive, make_storage_error, shorten, translate_errors
+from wan_mcp.storage.drafts import PROBE, make_temp_path
 from wan_mcp.storage.names import is_plain
-from wan_mcp.storage.parts import PROBE, make_part_path
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, RequestRefusedError, StorageError
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
-"""The largest image that is accepted by default: with less, saving a paid one is a gamble."""
+"""The largest image that is accepted by default: with less, a paid one may find no room."""
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://|file:/", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(?P<path>/[^?#]*)", re.IGNORECASE)
 _VARIABLE = re.compile(r"\$\{?[A-Za-z_]\w*\}?(?:[\\/]|$)|%[A-Za-z_]\w*%(?:[\\/]|$)", re.ASCII)
 _WINDOWS_PATH = re.compile(r"[A-Za-z]:[\\/]|\\\\")
+
+FindNetworkDrive = Callable[[Path], str | None]
+"""Takes a folder that exists; gives the kind of its network drive, or None for a disk of this machine."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +75,11 @@ class Folders:
             FolderNotAllowedError: a link that appeared meanwhile leads outside.
             StorageError: the folder cannot be used.
         """
-        with reporting("create the folder", folder):
+        with translate_errors("create the folder", folder):
             folder.mkdir(parents=True, exist_ok=True)
         folder = self.confine(folder)
         try_writing(folder, disk)
-        with reporting("look at the folder", folder):
+        with translate_errors("look at the folder", folder):
             free = disk.count_free_bytes(folder)
         if free is not None and free < LEAST_FREE_BYTES:
             raise StorageError(
@@ -112,16 +118,16 @@ class Folders:
         try:
             return path.expanduser().resolve()
         except RuntimeError as problem:
-            circle = StorageError(f"The links of {shown(path)} lead in a circle.", "Use another folder.")
+            circle = StorageError(f"The links of {shorten(path)} lead in a circle.", "Use another folder.")
             circle.retryable = False
             raise circle from problem
         except OSError as problem:
-            raise explain(problem, "look at", path) from problem
+            raise make_storage_error(problem, "look at", path) from problem
 
     def _refuse(self, path: Path) -> FolderNotAllowedError:
         names = ", ".join(str(root) for root in self._list_named())
         return FolderNotAllowedError(
-            f"{shown(path)} lies outside the allowed folders.",
+            f"{shorten(path)} lies outside the allowed folders.",
             f"Allowed, with everything inside: {names}. The operator can add the folder to the setting "
             "WAN_MCP_ALLOWED_DIRS.",
         )
@@ -130,6 +136,58 @@ class Folders:
 def is_on_foreign_drive(path: PurePath, roots: Iterable[PurePath]) -> bool:
     """Whether a Windows path names a drive, or a machine of the network, that no allowed folder is on."""
     return bool(path.drive) and path.drive.lower() not in {root.drive.lower() for root in roots}
+
+
+@dataclass(frozen=True, slots=True)
+class FolderFacts:
+    """
+    What is known of a folder.
+
+    `exists` is False for one that would be made when it is needed; then the rest is told of the nearest folder above
+    it, `base`. `problem` says why nothing can be saved there. `free_bytes` is None where the disk does not say.
+    `network_drive` is the kind of the network drive that it is on.
+    """
+
+    exists: bool
+    base: Path
+    problem: str | None = None
+    free_bytes: int | None = None
+    network_drive: str | None = None
+
+
+def inspect_folder(
+    folder: Path, disk: Disk | None = None, find_network_drive: FindNetworkDrive = find_network_drive
+) -> FolderFacts:
+    """Look at a folder. An empty file is made in it for a moment; a folder that is missing is not made."""
+    disk = disk or Disk()
+    exists, base = False, folder
+    try:
+        base = _find_base(folder)
+        exists = base == folder
+        if exists:
+            try_writing(folder, disk)
+        elif not os.access(base, os.W_OK | os.X_OK):
+            return FolderFacts(exists, base, f"{base}, where it would be made, cannot be written to.")
+        return FolderFacts(exists, base, None, disk.count_free_bytes(base), find_network_drive(base))
+    except StorageError as error:
+        return FolderFacts(exists, base, error.message)
+    except OSError as error:
+        return FolderFacts(exists, base, make_storage_error(error, "look at", base).message)
+
+
+def try_writing(folder: Path, disk: Disk) -> None:
+    """
+    Make an empty file in a folder and remove it.
+
+    Raises:
+        StorageError: the folder refuses.
+    """
+    probe = make_temp_path(folder, order_id=PROBE, index=0, owner=PROBE)
+    with translate_errors("write in", folder):
+        os.close(disk.create_new(probe))
+    with suppress(OSError):
+        # A virus scanner may hold it for a moment; then it is removed later by its name.
+        probe.unlink(missing_ok=True)
 
 
 def _contains(root: Path, path: Path) -> bool:
@@ -144,21 +202,6 @@ def _is_same_folder(root: Path, other: Path) -> bool:
         return root.samefile(other)
     except OSError:
         return False
-
-
-def try_writing(folder: Path, disk: Disk) -> None:
-    """
-    Make an empty file in a folder and remove it.
-
-    Raises:
-        StorageError: the folder refuses.
-    """
-    probe = make_part_path(folder, order_id=PROBE, index=0, owner=PROBE)
-    with reporting("write in", folder):
-        os.close(disk.create_new(probe))
-    with suppress(OSError):
-        # A virus scanner may hold it for a moment; then it is swept later by its name.
-        probe.unlink(missing_ok=True)
 
 
 def _read_address(text: str) -> str:
@@ -182,3 +225,18 @@ def _read_address(text: str) -> str:
             f"The address {text[:80]!r} hides a control character or an invisible one.", "Give a plain path."
         )
     return path
+
+
+def _find_base(folder: Path) -> Path:
+    """
+    Find the folder itself, or the nearest one above it.
+
+    Raises:
+        StorageError: something else than a folder is in the way.
+    """
+    for each in (folder, *folder.parents):
+        if each.is_dir():
+            return each
+        if os.path.lexists(each):
+            raise StorageError(f"{each} is no folder.")
+    raise StorageError(f"No part of {folder} exists on this machine.")

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import PurePath
 
-from wan_mcp.storage.picture import EXTENSIONS
+from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp_tools.domain.errors import RequestRefusedError
 
 _SLUG_CHARACTERS = 40

@@ -74,7 +74,7 @@ class Clinic:
             "clock": self.clock,
             "program": "/opt/wan/bin/wan-mcp",
             "find_program": lambda name: None,
-            "find_file_system": lambda folder: None,
+            "find_network_drive": lambda folder: None,
             "find_proxy": lambda scheme, host, port: None,
         }
         if service:

@@ -23,7 +23,7 @@ async def examine(clinic, *, free=50 * GIB, network=None, create_new=None, **env
     disk = Disk(count_free_bytes=lambda folder: free)
     if create_new:
         disk = Disk(count_free_bytes=lambda folder: free, create_new=create_new)
-    words = {"disk": disk, "find_file_system": lambda folder: network}
+    words = {"disk": disk, "find_network_drive": lambda folder: network}
     return await clinic.examine(words=words, DASHSCOPE_REGION="sandbox", **environ)
 
 

@@ -28,7 +28,7 @@ from campaigns.scene import (
     until_killed,
 )
 from fakes.dashscope_service import FakeService
-from wan_mcp.storage.parts import PROBE, make_part_path
+from wan_mcp.storage.drafts import PROBE, make_temp_path
 
 SLOW = {"kind": "slow-after", "seconds": 30}
 
@@ -108,7 +108,7 @@ async def play(point, model, folder):
         service.faults.clear()
         for order_id in point.leaves:
             named = order_id or the_id(folder)
-            make_part_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
+            make_temp_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
         async with another_process(folder, service):
             await until(is_idle(folder))
         return Played(account(service, folder), the_row(folder), service.paid_images())

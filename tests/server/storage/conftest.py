@@ -50,7 +50,7 @@ def claimed_png():
 
 
 @pytest.fixture
-def gallery(tmp_path):
+def storage(tmp_path):
     return LocalStorage(tmp_path / "pictures")
 
 
@@ -75,11 +75,11 @@ def link():
 
 
 @pytest.fixture
-def save(gallery):
+def save(storage):
     """Write, verify and publish bytes as the server does; answers the path."""
 
     async def run(data, folder, stem, *, using=None, order_id="order"):
-        async with (using or gallery).draft(folder, order_id=order_id, index=1, owner="me") as draft:
+        async with (using or storage).draft(folder, order_id=order_id, index=1, owner="me") as draft:
             await draft.write(data)
             facts = await draft.verify()
             while True:

@@ -1,61 +1,72 @@
-"""Nothing outside the allowed folders."""
+"""Nothing outside the allowed folders, and what a folder is good for."""
 
 import os
-from errno import EROFS
+from errno import EIO, EROFS
 from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from wan_mcp.storage import LocalStorage
 from wan_mcp.storage.disk import Disk
-from wan_mcp.storage.folders import Folders, is_on_foreign_drive
+from wan_mcp.storage.folders import Folders, inspect_folder, is_on_foreign_drive
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 
 posix = pytest.mark.skipif(os.name == "nt", reason="paths of POSIX")
 
 
 async def test_the_default_folder_is_made_when_it_is_needed_and_not_before(tmp_path):
-    gallery = LocalStorage(tmp_path / "a" / "pictures")
+    storage = LocalStorage(tmp_path / "a" / "pictures")
     assert list(tmp_path.iterdir()) == []
 
-    assert await gallery.folder(None) == (tmp_path / "a" / "pictures").resolve()
-    assert await gallery.folder("  ") == (tmp_path / "a" / "pictures").resolve()
+    assert await storage.folder(None) == (tmp_path / "a" / "pictures").resolve()
+    assert await storage.folder("  ") == (tmp_path / "a" / "pictures").resolve()
     assert list((tmp_path / "a" / "pictures").iterdir()) == []
 
 
-async def test_a_relative_folder_lies_inside_the_default_one(gallery, pictures):
-    assert await gallery.folder("shop/花") == pictures / "shop" / "花"
+async def test_a_relative_folder_lies_inside_the_default_one(storage, pictures):
+    assert await storage.folder("shop/花") == pictures / "shop" / "花"
     assert (pictures / "shop" / "花").is_dir()
 
 
 async def test_an_absolute_folder_inside_an_allowed_one_is_taken(tmp_path):
-    gallery = LocalStorage(tmp_path / "pictures", [tmp_path / "more"])
+    storage = LocalStorage(tmp_path / "pictures", [tmp_path / "more"])
 
-    assert await gallery.folder(str(tmp_path / "more" / "x")) == (tmp_path / "more" / "x").resolve()
-    assert await gallery.folder(str(tmp_path / "pictures")) == (tmp_path / "pictures").resolve()
+    assert await storage.folder(str(tmp_path / "more" / "x")) == (tmp_path / "more" / "x").resolve()
+    assert await storage.folder(str(tmp_path / "pictures")) == (tmp_path / "pictures").resolve()
 
 
 async def test_a_tilde_is_the_home_folder(monkeypatch, tmp_path):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.setenv("USERPROFILE", str(tmp_path))
-    gallery = LocalStorage(tmp_path / "pictures", [Path("~/more")])
+    storage = LocalStorage(tmp_path / "pictures", [Path("~/more")])
 
-    assert await gallery.folder("~/more/x") == (tmp_path / "more" / "x").resolve()
+    assert await storage.folder("~/more/x") == (tmp_path / "more" / "x").resolve()
+
+
+async def test_another_default_folder_takes_the_place_of_the_first_and_the_further_ones_stay(tmp_path):
+    storage = LocalStorage(tmp_path / "pictures", [tmp_path / "more"])
+
+    other = storage.with_folder(tmp_path / "elsewhere")
+
+    assert await other.folder("x") == (tmp_path / "elsewhere" / "x").resolve()
+    assert await other.folder(str(tmp_path / "more")) == (tmp_path / "more").resolve()
+    with pytest.raises(FolderNotAllowedError):
+        await other.folder(str(tmp_path / "pictures"))
 
 
 async def test_a_folder_outside_is_refused_with_the_allowed_ones_and_the_setting(tmp_path):
-    gallery = LocalStorage(tmp_path / "pictures", [tmp_path / "more"])
+    storage = LocalStorage(tmp_path / "pictures", [tmp_path / "more"])
 
     for outside in ("..", "../other", "a/../../other", str(tmp_path), str(tmp_path / "pictures-2"), "~"):
         with pytest.raises(FolderNotAllowedError) as refusal:
-            await gallery.folder(outside)
+            await storage.folder(outside)
         assert str(tmp_path / "pictures") in refusal.value.advice
         assert str(tmp_path / "more") in refusal.value.advice
         assert "WAN_MCP_ALLOWED_DIRS" in refusal.value.advice
     assert list(tmp_path.iterdir()) == []
 
 
-async def test_a_link_that_leads_outside_is_refused_however_deep(gallery, pictures, tmp_path, link):
+async def test_a_link_that_leads_outside_is_refused_however_deep(storage, pictures, tmp_path, link):
     outside = tmp_path / "outside"
     outside.mkdir()
     (pictures / "a").mkdir()
@@ -64,7 +75,7 @@ async def test_a_link_that_leads_outside_is_refused_however_deep(gallery, pictur
 
     for path in ("a/door", "a/door/new/folder", str(pictures / "a" / "door"), "dangling", "dangling/x"):
         with pytest.raises(FolderNotAllowedError):
-            await gallery.folder(path)
+            await storage.folder(path)
     assert list(outside.iterdir()) == []
     assert not (tmp_path / "not-yet").exists()
 
@@ -81,17 +92,17 @@ async def test_an_allowed_folder_may_itself_be_a_link(tmp_path, link):
     real = tmp_path / "real"
     real.mkdir()
     link(tmp_path / "alias", real)
-    gallery = LocalStorage(tmp_path / "alias")
+    storage = LocalStorage(tmp_path / "alias")
 
-    assert await gallery.folder(None) == real.resolve()
-    assert await gallery.folder(str(tmp_path / "alias" / "x")) == real.resolve() / "x"
+    assert await storage.folder(None) == real.resolve()
+    assert await storage.folder(str(tmp_path / "alias" / "x")) == real.resolve() / "x"
 
 
-async def test_a_link_in_a_circle_is_an_error_in_words(gallery, pictures, link):
+async def test_a_link_in_a_circle_is_an_error_in_words(storage, pictures, link):
     link(pictures / "circle", pictures / "circle")
 
     with pytest.raises(StorageError):
-        await gallery.folder("circle/x")
+        await storage.folder("circle/x")
 
 
 def test_a_link_that_appears_after_the_check_is_found_out(pictures, tmp_path, link):
@@ -105,27 +116,27 @@ def test_a_link_that_appears_after_the_check_is_found_out(pictures, tmp_path, li
         folders.prepare(found, Disk())
 
 
-async def test_a_draft_in_a_folder_outside_is_refused(gallery, tmp_path):
+async def test_a_draft_in_a_folder_outside_is_refused(storage, tmp_path):
     outside = tmp_path / "outside"
     outside.mkdir()
 
     with pytest.raises(FolderNotAllowedError):
-        async with gallery.draft(outside, order_id="order", index=1, owner="me"):
+        async with storage.draft(outside, order_id="order", index=1, owner="me"):
             pytest.fail("it opened")
     assert list(outside.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["a\0b", "a\nb", "x\u202ey", "x\ud800", "~nobody-of-that-name/x"])
-async def test_a_text_that_is_no_path_is_refused(gallery, path):
+async def test_a_text_that_is_no_path_is_refused(storage, path):
     with pytest.raises(RequestRefusedError):
-        await gallery.folder(path)
+        await storage.folder(path)
 
 
 @posix
 @pytest.mark.parametrize("path", ["C:\\Users\\me\\Pictures", "c:/pictures", "\\\\machine\\share"])
-async def test_a_windows_path_is_refused_where_it_would_become_an_odd_name(gallery, path):
+async def test_a_windows_path_is_refused_where_it_would_become_an_odd_name(storage, path):
     with pytest.raises(RequestRefusedError, match="Windows path"):
-        await gallery.folder(path)
+        await storage.folder(path)
 
 
 @pytest.mark.parametrize(
@@ -148,9 +159,9 @@ def test_a_windows_drive_or_machine_without_an_allowed_folder_is_known_unasked(p
 async def test_a_file_in_place_of_the_folder_is_an_error_in_words(tmp_path):
     (tmp_path / "pictures").write_text("a file")
 
-    for gallery in (LocalStorage(tmp_path / "pictures"), LocalStorage(tmp_path / "pictures" / "below")):
+    for storage in (LocalStorage(tmp_path / "pictures"), LocalStorage(tmp_path / "pictures" / "below")):
         with pytest.raises(StorageError, match="file, not a folder") as refusal:
-            await gallery.folder(None)
+            await storage.folder(None)
         assert "WAN_MCP_OUTPUT_DIR" in refusal.value.advice
 
 
@@ -158,10 +169,10 @@ async def test_a_read_only_folder_is_found_before_anything_is_ordered(tmp_path):
     def refuse(path):
         raise OSError(EROFS, os.strerror(EROFS))
 
-    gallery = LocalStorage(tmp_path, disk=Disk(create_new=refuse))
+    storage = LocalStorage(tmp_path, disk=Disk(create_new=refuse))
 
     with pytest.raises(StorageError, match="read-only") as refusal:
-        await gallery.folder(None)
+        await storage.folder(None)
     assert str(tmp_path.resolve()) in refusal.value.message
 
 
@@ -173,45 +184,45 @@ async def test_a_disk_with_hardly_any_room_is_found_before_anything_is_ordered(t
     assert await unknown.folder(None) == tmp_path.resolve()
 
 
-async def test_a_readable_picture_is_found_by_its_path(gallery, pictures, paint):
+async def test_a_readable_picture_is_found_by_its_path(storage, pictures, paint):
     path = pictures / "shop.png"
     path.write_bytes(paint())
 
-    assert await gallery.readable("shop.png") == path
-    assert await gallery.readable(str(path)) == path
+    assert await storage.readable("shop.png") == path
+    assert await storage.readable(str(path)) == path
 
 
-async def test_a_file_outside_is_refused_whether_it_exists_or_not(gallery, pictures, tmp_path, paint, link):
+async def test_a_file_outside_is_refused_whether_it_exists_or_not(storage, pictures, tmp_path, paint, link):
     (tmp_path / "secret.png").write_bytes(paint())
     link(pictures / "door.png", tmp_path / "secret.png")
 
     for path in ("../secret.png", "../nothing.png", "door.png", str(tmp_path / "secret.png")):
         with pytest.raises(FolderNotAllowedError):
-            await gallery.readable(path)
+            await storage.readable(path)
 
 
-async def test_a_missing_file_and_a_folder_are_not_found(gallery, pictures):
+async def test_a_missing_file_and_a_folder_are_not_found(storage, pictures):
     (pictures / "folder.png").mkdir()
 
     for path in ("nothing.png", "folder.png", ""):
         with pytest.raises(NotFoundError):
-            await gallery.readable(path)
+            await storage.readable(path)
 
 
-async def test_a_file_that_is_no_picture_is_not_readable(gallery, pictures):
+async def test_a_file_that_is_no_picture_is_not_readable(storage, pictures):
     (pictures / "notes.png").write_text("not a picture")
 
     with pytest.raises(RequestRefusedError, match="no PNG, JPEG or WebP"):
-        await gallery.readable("notes.png")
+        await storage.readable("notes.png")
 
 
 @posix
-async def test_a_file_address_means_the_folder_it_names(gallery, pictures, tmp_path):
-    assert await gallery.folder(f"file://{pictures}/a%20b") == pictures.resolve() / "a b"
-    assert await gallery.folder(f"file://localhost{pictures}/c") == pictures.resolve() / "c"
-    assert await gallery.folder(f"file:{pictures}/d") == pictures.resolve() / "d"
+async def test_a_file_address_means_the_folder_it_names(storage, pictures, tmp_path):
+    assert await storage.folder(f"file://{pictures}/a%20b") == pictures.resolve() / "a b"
+    assert await storage.folder(f"file://localhost{pictures}/c") == pictures.resolve() / "c"
+    assert await storage.folder(f"file:{pictures}/d") == pictures.resolve() / "d"
     with pytest.raises(FolderNotAllowedError):
-        await gallery.folder(f"file://{tmp_path}/outside")
+        await storage.folder(f"file://{tmp_path}/outside")
     assert sorted(path.name for path in pictures.iterdir()) == ["a b", "c", "d"]
 
 
@@ -219,19 +230,38 @@ async def test_a_file_address_means_the_folder_it_names(gallery, pictures, tmp_p
     "path",
     ["https://example.com/x", "file://machine/share", "s3://bucket/x", "file:///a%00b"],
 )
-async def test_an_address_of_something_else_is_refused_and_makes_no_folder(gallery, pictures, path):
+async def test_an_address_of_something_else_is_refused_and_makes_no_folder(storage, pictures, path):
     with pytest.raises(RequestRefusedError):
-        await gallery.folder(path)
+        await storage.folder(path)
     assert list(pictures.iterdir()) == []
 
 
 @pytest.mark.parametrize("path", ["$HOME/x", "${HOME}", "$WAN_DIR/a/b", "%USERPROFILE%/x"])
-async def test_a_variable_is_not_taken_for_a_folder_of_that_name(gallery, pictures, path):
+async def test_a_variable_is_not_taken_for_a_folder_of_that_name(storage, pictures, path):
     with pytest.raises(RequestRefusedError, match="variable"):
-        await gallery.folder(path)
+        await storage.folder(path)
     assert list(pictures.iterdir()) == []
 
 
-async def test_names_that_only_look_like_variables_or_addresses_are_names(gallery, pictures):
+async def test_names_that_only_look_like_variables_or_addresses_are_names(storage, pictures):
     for name in ("$5 offers", "cash$", "100%", "a:b/c"):
-        assert await gallery.folder(name) == pictures.resolve() / name
+        assert await storage.folder(name) == pictures.resolve() / name
+
+
+def test_a_disk_that_fails_to_count_is_a_problem(tmp_path):
+    def fail(folder):
+        raise OSError(EIO, "Input/output error")
+
+    facts = inspect_folder(tmp_path, Disk(count_free_bytes=fail))
+
+    assert facts.exists
+    assert facts.problem == f"Could not look at {tmp_path}: Input/output error."
+
+
+def test_a_folder_is_looked_at_through_a_link(tmp_path, link):
+    (tmp_path / "real").mkdir()
+    link(tmp_path / "link", tmp_path / "real")
+    link(tmp_path / "broken", tmp_path / "gone")
+
+    assert inspect_folder(tmp_path / "link").exists
+    assert inspect_folder(tmp_path / "broken" / "x").problem == f"{tmp_path / 'broken'} is no folder."

@@ -12,7 +12,8 @@ import anyio
 import pytest
 
 from wan_mcp.storage import LocalStorage
-from wan_mcp.storage.disk import Disk, claim, claim_by_link, claim_by_placeholder
+from wan_mcp.storage.disk import Disk, publish, publish_by_placeholder
+from wan_mcp.storage.drafts import TempName, make_temp_path, read_temp_name
 from wan_mcp_tools.domain.errors import NotAnImageError, StorageError
 
 on_linux = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
@@ -36,9 +37,9 @@ def names_in(folder):
     return sorted(path.name for path in folder.iterdir())
 
 
-async def test_a_published_image_has_its_bytes_and_nothing_else_stays(gallery, pictures, paint):
+async def test_a_published_image_has_its_bytes_and_nothing_else_stays(storage, pictures, paint):
     data = paint(noisy=True, size=(600, 600))
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         for start in range(0, len(data), 10_000):
             await draft.write(data[start : start + 10_000])
         assert draft.size == len(data)
@@ -49,8 +50,8 @@ async def test_a_published_image_has_its_bytes_and_nothing_else_stays(gallery, p
 
     assert names_in(pictures) == ["shop.png"]
     assert (pictures / "shop.png").read_bytes() == data
-    assert await gallery.matches(target, facts.sha256)
-    assert await gallery.facts(target) == facts
+    assert await storage.matches(target, facts.sha256)
+    assert await storage.facts(target) == facts
 
 
 async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint, save):
@@ -65,13 +66,13 @@ async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint,
 
     disk = Disk(
         sync=telling("sync", os.fsync),
-        claim=telling("claim", claim),
+        publish=telling("publish", publish),
         sync_folder=telling("sync folder", lambda folder: None),
     )
 
     await save(paint(), pictures, "shop", using=LocalStorage(pictures, disk=disk))
 
-    assert [name for name, _ in told] == ["sync", "claim", "sync folder"]
+    assert [name for name, _ in told] == ["sync", "publish", "sync folder"]
     assert [names == ["shop.png"] for _, names in told] == [False, False, True]
 
 
@@ -84,17 +85,17 @@ async def test_a_failing_disk_is_an_error_with_the_words_of_the_system(pictures,
     assert names_in(pictures) == []
 
 
-async def test_a_draft_that_is_not_published_leaves_nothing(gallery, pictures, paint):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+async def test_a_draft_that_is_not_published_leaves_nothing(storage, pictures, paint):
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         assert len(names_in(pictures)) == 1
 
     assert names_in(pictures) == []
 
 
-async def test_a_failing_caller_leaves_nothing(gallery, pictures, paint):
+async def test_a_failing_caller_leaves_nothing(storage, pictures, paint):
     async def fail():
-        async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
             await draft.write(paint())
             raise ZeroDivisionError
 
@@ -104,11 +105,11 @@ async def test_a_failing_caller_leaves_nothing(gallery, pictures, paint):
     assert names_in(pictures) == []
 
 
-async def test_a_cancelled_caller_leaves_nothing(gallery, pictures, paint):
+async def test_a_cancelled_caller_leaves_nothing(storage, pictures, paint):
     opened = anyio.Event()
 
     async def hold():
-        async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
             await draft.write(paint())
             opened.set()
             await anyio.sleep_forever()
@@ -123,8 +124,8 @@ async def test_a_cancelled_caller_leaves_nothing(gallery, pictures, paint):
     assert names_in(pictures) == []
 
 
-async def test_a_restarted_draft_holds_only_what_came_after(gallery, pictures, paint):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+async def test_a_restarted_draft_holds_only_what_came_after(storage, pictures, paint):
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(b"half a picture" * 100_000)
         await draft.restart()
         assert draft.size == 0
@@ -135,8 +136,8 @@ async def test_a_restarted_draft_holds_only_what_came_after(gallery, pictures, p
     assert (pictures / "shop.png").read_bytes() == paint()
 
 
-async def test_bytes_that_are_no_picture_get_no_name(gallery, pictures):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+async def test_bytes_that_are_no_picture_get_no_name(storage, pictures):
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(b"<html>Gateway timeout</html>")
         with pytest.raises(NotAnImageError, match="HTML"):
             await draft.verify()
@@ -146,8 +147,8 @@ async def test_bytes_that_are_no_picture_get_no_name(gallery, pictures):
     assert names_in(pictures) == []
 
 
-async def test_bytes_written_after_the_check_must_be_checked_again(gallery, pictures, paint):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+async def test_bytes_written_after_the_check_must_be_checked_again(storage, pictures, paint):
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         await draft.verify()
         await draft.write(b"more")
@@ -155,9 +156,9 @@ async def test_bytes_written_after_the_check_must_be_checked_again(gallery, pict
             await draft.publish(pictures / "shop.png")
 
 
-async def test_a_name_elsewhere_or_with_another_ending_is_refused(gallery, pictures, paint):
+async def test_a_name_elsewhere_or_with_another_ending_is_refused(storage, pictures, paint):
     (pictures / "below").mkdir()
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint("JPEG"))
         await draft.verify()
         for target in (pictures / "shop.png", pictures / "below" / "shop.jpg", pictures.parent / "shop.jpg"):
@@ -168,7 +169,7 @@ async def test_a_name_elsewhere_or_with_another_ending_is_refused(gallery, pictu
                 await draft.target(stem, ".jpg")
 
 
-async def test_a_taken_name_is_counted_up(gallery, pictures, paint, save, link):
+async def test_a_taken_name_is_counted_up(storage, pictures, paint, save, link):
     (pictures / "shop.png").write_text("of somebody")
     (pictures / "shop-2.json").write_text("{}")
     (pictures / "shop-3.jpeg").write_text("of somebody")
@@ -178,8 +179,8 @@ async def test_a_taken_name_is_counted_up(gallery, pictures, paint, save, link):
     assert (pictures / "shop.png").read_text() == "of somebody"
 
 
-async def test_a_name_that_was_taken_meanwhile_is_not_overwritten(gallery, pictures, paint):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+async def test_a_name_that_was_taken_meanwhile_is_not_overwritten(storage, pictures, paint):
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
         target = await draft.target("shop", facts.extension)
@@ -193,9 +194,9 @@ async def test_a_name_that_was_taken_meanwhile_is_not_overwritten(gallery, pictu
 
 
 async def test_a_dangling_link_with_the_name_is_neither_followed_nor_replaced(
-    gallery, pictures, tmp_path, paint, link
+    storage, pictures, tmp_path, paint, link
 ):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
         target = await draft.target("shop", facts.extension)
@@ -207,75 +208,56 @@ async def test_a_dangling_link_with_the_name_is_neither_followed_nor_replaced(
     assert target.is_symlink()
 
 
-@pytest.mark.parametrize("claiming", [claim, claim_by_placeholder], ids=["system", "no-hard-links"])
-async def test_eight_publishers_of_one_name_get_eight_files(tmp_path, pictures, paint, save, claiming):
-    gallery = LocalStorage(pictures, disk=Disk(claim=claiming))
+@pytest.mark.parametrize("publishing", [publish, publish_by_placeholder], ids=["system", "no-hard-links"])
+async def test_eight_publishers_of_one_name_get_eight_files(tmp_path, pictures, paint, save, publishing):
+    storage = LocalStorage(pictures, disk=Disk(publish=publishing))
     images = [paint(size=(40 + number, 30), noisy=True) for number in range(8)]
 
     with anyio.fail_after(20):
         async with anyio.create_task_group() as group:
             for number, data in enumerate(images):
-                group.start_soon(partial(save, data, pictures, "shop", using=gallery, order_id=f"order-{number}"))
+                group.start_soon(partial(save, data, pictures, "shop", using=storage, order_id=f"order-{number}"))
 
     assert names_in(pictures) == sorted(["shop.png", *(f"shop-{number}.png" for number in range(2, 9))])
     assert {path.read_bytes() for path in pictures.iterdir()} == set(images)
 
 
-def test_a_refused_hard_link_falls_back_and_a_failed_fall_back_leaves_no_empty_file(tmp_path):
-    folder = tmp_path / "a-folder-cannot-be-linked"
-    folder.mkdir()
-
-    with pytest.raises(OSError):
-        claim_by_link(folder, tmp_path / "shop.png")
-
-    assert names_in(tmp_path) == [folder.name]
-
-
-def test_a_link_whose_answer_was_lost_counts_as_given(tmp_path):
-    part, target = tmp_path / "x.part", tmp_path / "shop.png"
-    part.write_text("a picture")
-    target.hardlink_to(part)
-
-    assert claim_by_link(part, target)
-    assert names_in(tmp_path) == ["shop.png"]
-
-
 async def test_a_busy_file_is_tried_again_after_growing_pauses(pictures, paint, save):
     attempts = []
 
-    def busy_twice(part, target):
+    def busy_twice(temp, target):
         attempts.append(target)
         if len(attempts) <= 2:
             raise PermissionError(errno.EACCES, "used by another process")
-        return claim(part, target)
+        return publish(temp, target)
 
     clock = RecordingClock()
 
-    await save(paint(), pictures, "shop", using=LocalStorage(pictures, disk=Disk(claim=busy_twice), clock=clock))
+    await save(paint(), pictures, "shop", using=LocalStorage(pictures, disk=Disk(publish=busy_twice), clock=clock))
 
     assert names_in(pictures) == ["shop.png"]
     assert clock.pauses == [0.05, 0.1]
 
 
 async def test_a_file_that_stays_busy_is_an_error_in_words(pictures, paint, save):
-    def busy(part, target):
+    def busy(temp, target):
         raise PermissionError(errno.EACCES, "used by another process")
 
-    gallery = LocalStorage(pictures, disk=Disk(claim=busy), clock=RecordingClock())
+    storage = LocalStorage(pictures, disk=Disk(publish=busy), clock=RecordingClock())
 
     with pytest.raises(StorageError, match="does not permit"):
-        await save(paint(), pictures, "shop", using=gallery)
+        await save(paint(), pictures, "shop", using=storage)
     assert names_in(pictures) == []
 
 
 @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
 @pytest.mark.parametrize("verified", [False, True])
-async def test_a_draft_that_another_process_swept_is_an_error_and_no_file(gallery, pictures, paint, verified):
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+async def test_a_draft_that_another_process_removed_is_an_error_and_no_file(storage, pictures, paint, verified):
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         if verified:
             await draft.verify()
-        assert await gallery.sweep(pictures, order_id="order", keep_owner="other") == 1
+        assert await storage.remove_temp_files(pictures, order_id="order", keep_owner="other") == 1
         with pytest.raises(StorageError, match="removed before"):
             await (draft.publish(pictures / "shop.png") if verified else draft.verify())
 
@@ -284,28 +266,28 @@ async def test_a_draft_that_another_process_swept_is_an_error_and_no_file(galler
 
 @on_linux
 async def test_a_full_disk_is_an_error_with_the_folder_and_the_remedy(pictures, paint, save):
-    gallery = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
+    storage = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
 
     with pytest.raises(StorageError, match="disk is full") as refusal:
-        await save(paint(), pictures, "shop", using=gallery)
+        await save(paint(), pictures, "shop", using=storage)
     assert str(pictures) in refusal.value.message
     assert "Free some space" in refusal.value.advice
 
 
 @on_linux
 async def test_a_disk_that_fills_up_stops_the_download_early(pictures):
-    gallery = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
+    storage = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
 
-    async with gallery.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         with pytest.raises(StorageError, match="disk is full"):
             await draft.write(b"\0" * 1_000_000)
 
 
-async def test_a_draft_in_a_folder_that_is_gone_is_an_error_in_words(gallery, pictures):
+async def test_a_draft_in_a_folder_that_is_gone_is_an_error_in_words(storage, pictures):
     pictures.rmdir()
 
     with pytest.raises(StorageError, match="not there"):
-        async with gallery.draft(pictures, order_id="order", index=1, owner="me"):
+        async with storage.draft(pictures, order_id="order", index=1, owner="me"):
             pytest.fail("it opened")
 
 
@@ -320,19 +302,8 @@ async def test_a_published_image_has_the_rights_of_an_ordinary_file(pictures, pa
     assert saved.stat().st_nlink == 1
 
 
-async def test_a_file_matches_only_its_very_content(gallery, pictures, paint, save):
-    path = await save(paint(), pictures, "shop")
-    facts = await gallery.facts(path)
-    path.write_bytes(path.read_bytes() + b"x")
-
-    assert not await gallery.matches(path, facts.sha256)
-    assert not await gallery.matches(pictures / "nothing.png", facts.sha256)
-    assert not await gallery.matches(pictures, facts.sha256)
-    assert not await gallery.matches(path / "below", facts.sha256)
-
-
 @pytest.mark.skipif(os.name == "nt", reason="needs the signal that nobody survives")
-async def test_a_killed_process_leaves_a_part_to_sweep_and_no_name(gallery, pictures, paint):
+async def test_a_killed_process_leaves_a_temporary_file_to_remove_and_no_name(storage, pictures, paint):
     program = """
 import sys
 import anyio
@@ -363,5 +334,101 @@ anyio.run(main)
         assert await anyio.to_thread.run_sync(run_and_kill) == (b"verified\n", -signal.SIGKILL)
 
     assert [path.suffix for path in pictures.iterdir()] == [".part"]
-    assert await gallery.sweep(pictures, order_id="order", keep_owner="me") == 1
+    assert await storage.remove_temp_files(pictures, order_id="order", keep_owner="me") == 1
     assert names_in(pictures) == []
+
+
+def leave_file(folder, order_id="order", index=1, owner="dead"):
+    path = make_temp_path(folder, order_id=order_id, index=index, owner=owner)
+    path.write_bytes(b"half")
+    return path
+
+
+@pytest.mark.parametrize(
+    ("order_id", "owner"),
+    [
+        ("0385dc79-5ff8-4d82-bcb6-bcb5e11e1d2b", "a1b2c3"),
+        ("../../escape", "host.example:99"),
+        ("x" * 500, "y" * 500),
+        ("花\ud800", "/"),
+        ("", ""),
+        ("CON", "a-b"),
+    ],
+)
+def test_any_id_and_owner_make_a_plain_name_that_can_be_read_back(tmp_path, order_id, owner):
+    path = make_temp_path(tmp_path, order_id=order_id, index=3, owner=owner)
+
+    assert path.parent == tmp_path
+    assert path.name.isascii()
+    assert len(path.name) <= 140
+    assert read_temp_name(path.name).index == 3
+    path.write_bytes(b"")
+
+
+def test_the_name_of_a_temporary_file_says_whose_it_is(tmp_path):
+    path = make_temp_path(tmp_path, order_id="order-1-2", index=3, owner="me")
+
+    assert path.name.startswith(".wan-mcp-order-1-2-3-me.")
+    assert read_temp_name(path.name) == TempName("order-1-2", 3, "me")
+
+
+async def test_the_temporary_files_of_an_order_by_other_owners_are_removed(storage, pictures):
+    leave_file(pictures, index=1)
+    leave_file(pictures, index=2, owner="host:1")
+    kept = [
+        leave_file(pictures, owner="me"),
+        leave_file(pictures, order_id="order-1"),
+        leave_file(pictures, order_id="orde"),
+        pictures / "picture.png",
+        pictures / ".wan-mcp-order-1-notes.txt",
+    ]
+    for path in kept[3:]:
+        path.write_text("of somebody")
+
+    assert await storage.remove_temp_files(pictures, order_id="order", keep_owner="me") == 2
+    assert set(pictures.iterdir()) == set(kept)
+
+
+async def test_without_an_owner_to_keep_all_temporary_files_of_the_order_are_removed(storage, pictures):
+    leave_file(pictures, owner="me")
+    leave_file(pictures, owner="dead")
+
+    assert await storage.remove_temp_files(pictures, order_id="order", keep_owner=None) == 2
+
+
+async def test_only_temporary_files_older_than_asked_are_removed(storage, pictures):
+    old, young, picture = leave_file(pictures), leave_file(pictures), pictures / "old.part"
+    picture.write_text("of somebody")
+    os.utime(old, (1000, 1000))
+    os.utime(picture, (1000, 1000))
+    os.utime(young, (2000, 2000))
+
+    assert await storage.remove_old_temp_files(pictures, older_than=1500) == 1
+    assert set(pictures.iterdir()) == {young, picture}
+
+
+async def test_a_folder_or_a_link_with_the_name_of_a_temporary_file_is_left_alone(storage, pictures, link):
+    victim = pictures / "victim"
+    victim.write_text("of somebody")
+    folder = make_temp_path(pictures, order_id="order", index=1, owner="dead")
+    folder.mkdir()
+    alias = make_temp_path(pictures, order_id="order", index=1, owner="dead")
+    link(alias, victim)
+
+    assert await storage.remove_temp_files(pictures, order_id="order", keep_owner=None) == 0
+    assert {folder, alias, victim} == set(pictures.iterdir())
+
+
+async def test_a_folder_that_is_not_there_has_nothing_to_remove(storage, tmp_path):
+    assert await storage.remove_temp_files(tmp_path / "nothing", order_id="order", keep_owner=None) == 0
+    assert await storage.remove_old_temp_files(tmp_path / "nothing" / "below", older_than=1e12) == 0
+
+
+@pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that refuses")
+async def test_a_folder_that_cannot_be_read_is_an_error_in_words(storage, pictures):
+    pictures.chmod(0)
+    try:
+        with pytest.raises(StorageError, match="does not permit"):
+            await storage.remove_old_temp_files(pictures, older_than=1e12)
+    finally:
+        pictures.chmod(0o700)

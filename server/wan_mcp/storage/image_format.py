@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
 
+from wan_mcp.storage.base import ImageFacts
 from wan_mcp.storage.formats import (
     JPEG_SIGNATURE,
     PNG_SIGNATURE,
@@ -19,22 +20,6 @@ LONGEST_SIDE = 20_000
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 """Every ending under which a picture of a kind we write may be lying about."""
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """
-    What is certain about a complete picture.
-
-    `extension` is `.png`, `.jpg` or `.webp` and follows the bytes; sides are in pixels; `sha256` is in hex.
-    """
-
-    extension: str
-    mime_type: str
-    width: int
-    height: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +52,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 """What else a download may be, by its first bytes in lower case."""
 
 
-def inspect(data: bytes) -> ImageFacts:
+def inspect_image(data: bytes) -> ImageFacts:
     """
     Check a whole picture: signature, header, sides, end.
 
@@ -90,7 +75,7 @@ def inspect(data: bytes) -> ImageFacts:
     return ImageFacts(kind.extension, kind.mime_type, width, height, len(data), sha256(data).hexdigest())
 
 
-def looks_like_picture(head: bytes) -> bool:
+def looks_like_image(head: bytes) -> bool:
     """Whether the first 12 bytes of a file are those of a PNG, a JPEG or a WebP."""
     return _recognize(head) is not None
 

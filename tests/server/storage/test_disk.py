@@ -1,13 +1,17 @@
-"""Network drives, by the words of each system."""
+"""What is asked of a disk: links without overwriting, and whether it is a network drive."""
 
-import errno
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
-from wan_mcp.storage.disk import Disk
-from wan_mcp.storage.mounts import choose_mount, find_file_system, is_share, read_mount_command, read_mountinfo
-from wan_mcp.storage.survey import survey_folder
+from wan_mcp.storage.disk import (
+    choose_mount,
+    find_network_drive,
+    is_share,
+    publish_by_link,
+    read_mount_command,
+    read_mountinfo,
+)
 
 LINUX = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -27,6 +31,25 @@ devfs on /dev (devfs, local, nobrowse)
 """
 
 
+def test_a_refused_hard_link_falls_back_and_a_failed_fall_back_leaves_no_empty_file(tmp_path):
+    folder = tmp_path / "a-folder-cannot-be-linked"
+    folder.mkdir()
+
+    with pytest.raises(OSError):
+        publish_by_link(folder, tmp_path / "shop.png")
+
+    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+
+
+def test_a_link_whose_answer_was_lost_counts_as_given(tmp_path):
+    temp, target = tmp_path / "x.part", tmp_path / "shop.png"
+    temp.write_text("a picture")
+    target.hardlink_to(temp)
+
+    assert publish_by_link(temp, target)
+    assert [path.name for path in tmp_path.iterdir()] == ["shop.png"]
+
+
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
@@ -40,14 +63,14 @@ devfs on /dev (devfs, local, nobrowse)
         ("/mnt/twice/x", None),
     ],
 )
-def test_linux_tells_by_its_table_of_mounts(path: str, kind: str | None) -> None:
+def test_linux_tells_by_its_table_of_mounts(path, kind):
     assert choose_mount(PurePosixPath(path), read_mountinfo(LINUX)) == kind
 
 
 @pytest.mark.parametrize(
     ("path", "kind"), [("/Users/me", None), ("/Volumes/My Pictures/wan", "smbfs"), ("/Volumes/Other", None)]
 )
-def test_macos_tells_by_the_command_mount(path: str, kind: str | None) -> None:
+def test_macos_tells_by_the_command_mount(path, kind):
     assert choose_mount(PurePosixPath(path), read_mount_command(MACOS)) == kind
 
 
@@ -55,33 +78,14 @@ def test_macos_tells_by_the_command_mount(path: str, kind: str | None) -> None:
     ("path", "is_one"),
     [(r"\\server\share\pictures", True), (r"C:\pictures", False), (r"\\?\C:\pictures", False)],
 )
-def test_windows_names_a_share_by_its_path(path: str, is_one: bool) -> None:
+def test_windows_names_a_share_by_its_path(path, is_one):
     assert is_share(PureWindowsPath(path)) is is_one
 
 
-def test_a_table_of_nonsense_tells_nothing() -> None:
+def test_a_table_of_nonsense_tells_nothing():
     assert read_mountinfo("nonsense\n\n - \n1 2 3") == []
     assert choose_mount(PurePosixPath("/x"), []) is None
 
 
-def test_the_folder_of_a_test_is_on_this_machine(tmp_path: Path) -> None:
-    assert find_file_system(tmp_path) is None
-
-
-def test_a_disk_that_fails_to_count_is_trouble(tmp_path: Path) -> None:
-    def fail(folder: Path) -> int:
-        raise OSError(errno.EIO, "Input/output error")
-
-    facts = survey_folder(tmp_path, Disk(count_free_bytes=fail))
-
-    assert facts.exists
-    assert facts.trouble == f"Could not look at {tmp_path}: Input/output error."
-
-
-def test_a_folder_is_looked_at_through_a_link(tmp_path: Path) -> None:
-    (tmp_path / "real").mkdir()
-    (tmp_path / "link").symlink_to(tmp_path / "real")
-    (tmp_path / "broken").symlink_to(tmp_path / "gone")
-
-    assert survey_folder(tmp_path / "link").exists
-    assert survey_folder(tmp_path / "broken" / "x").trouble == f"{tmp_path / 'broken'} is no folder."
+def test_the_folder_of_a_test_is_on_this_machine(tmp_path):
+    assert find_network_drive(tmp_path) is None

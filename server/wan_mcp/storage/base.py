@@ -1,0 +1,251 @@
+"""
+The port of storage: what the orders need of the place where image files lie.
+
+`LocalStorage` fills it with folders of this machine. A place is given as an absolute path and is only ever handed
+back: callers keep it as text in the ledger, and take from it no more than its folder and its name.
+"""
+
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Protocol
+
+from wan_mcp_tools.domain.service import Preview
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """
+    What is certain about a complete image.
+
+    `extension` is `.png`, `.jpg` or `.webp` and follows the bytes; sides are in pixels; `sha256` is in hex.
+    """
+
+    extension: str
+    mime_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
+
+
+class Draft(Protocol):
+    """
+    An image that has no name yet; a download writes to it.
+
+    First `write`, then `verify`, then `target` and `publish` until a name is free. One caller at a time.
+    """
+
+    @property
+    def size(self) -> int:
+        """How many bytes have been written."""
+        ...
+
+    async def write(self, chunk: bytes) -> None:
+        """
+        Add bytes at the end.
+
+        Raises:
+            StorageError: they cannot be kept.
+        """
+        ...
+
+    async def restart(self) -> None:
+        """
+        Forget everything written, to begin again.
+
+        Raises:
+            StorageError: the storage refuses.
+        """
+        ...
+
+    async def verify(self) -> ImageFacts:
+        """
+        Bring the bytes where they outlive a power cut, read them back and check that they are one complete image.
+
+        Raises:
+            NotAnImageError: they are not; the message says what they look like.
+            StorageError: the storage refuses, or another process removed the draft.
+        """
+        ...
+
+    async def target(self, stem: str, extension: str) -> Path:
+        """
+        Find the first free name: `stem.ext`, `stem-2.ext`, `stem-3.ext`, and so on.
+
+        A name is free if no image of any kind and no sidecar has it. Nothing is reserved: the caller writes the name
+        and the digest down, and then publishes.
+
+        Raises:
+            StorageError: the folder leaves no room for any name.
+        """
+        ...
+
+    async def publish(self, target: Path) -> bool:
+        """
+        Give the verified bytes their name, at once and whole; False if the name is taken. Nothing is overwritten.
+
+        Raises:
+            StorageError: the storage refuses, or another process removed the draft. No name was given.
+        """
+        ...
+
+
+class Storage(Protocol):
+    """
+    Where images are kept: a default folder and the further ones that a call may name, and nothing outside them.
+
+    Any number of processes may use one storage at a time.
+    """
+
+    def with_folder(self, folder: Path) -> "Storage":
+        """Give the same storage with another default folder: that of an order, which was allowed when it came."""
+        ...
+
+    async def folder(self, output_dir: str | None) -> Path:
+        """
+        Give the folder that a call means, ready to be written in; None means the default folder.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders.
+            RequestRefusedError: it names no folder here.
+            StorageError: it cannot be created or written, or has hardly any room.
+        """
+        ...
+
+    def check_filename(self, filename: str | None) -> str | None:
+        """
+        Give the name that a caller wants for a file, without an image extension; None for none.
+
+        Raises:
+            RequestRefusedError: it is no plain name that Windows, macOS and Linux all accept.
+        """
+        ...
+
+    def stem(
+        self, *, prompt: str, created_at: datetime, order_id: str, index: int, count: int, filename: str | None
+    ) -> str:
+        """
+        Name an image, without its extension: `20261122-a-flower-shop-0385dc79-1`, or as `filename` says.
+
+        Raises:
+            RequestRefusedError: `filename` is not legal.
+        """
+        ...
+
+    def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AbstractAsyncContextManager[Draft]:
+        """
+        Open a draft of an image of an order; at the end it is removed unless it was published.
+
+        `owner` is the process that writes it. What a killed one leaves is found by these three.
+
+        Raises:
+            FolderNotAllowedError: the folder lies outside the allowed ones.
+            StorageError: the draft cannot be opened.
+        """
+        ...
+
+    async def matches(self, path: Path, sha256: str) -> bool:
+        """
+        Whether the file exists and has exactly this content (`sha256` in hex).
+
+        Raises:
+            StorageError: it exists and cannot be read.
+        """
+        ...
+
+    async def missing(self, paths: Sequence[Path]) -> list[Path]:
+        """Give those paths under which nothing lies any more; what cannot be looked at counts as there."""
+        ...
+
+    async def facts(self, path: Path) -> ImageFacts:
+        """
+        Check an existing file as a download is checked.
+
+        Raises:
+            NotFoundError: there is no such file.
+            NotAnImageError: it is no complete image.
+            StorageError: it cannot be read.
+        """
+        ...
+
+    async def read(self, path: Path) -> tuple[bytes, ImageFacts]:
+        """
+        Read an existing file, checked as a download is checked.
+
+        Raises:
+            NotFoundError: there is no such file.
+            NotAnImageError: it is no complete image.
+            StorageError: it cannot be read.
+        """
+        ...
+
+    async def readable(self, path: str) -> Path:
+        """
+        Find an image that a caller names by its path: relative to the default folder, or absolute.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders, whether it exists or not.
+            NotFoundError: there is no such file.
+            RequestRefusedError: it is no image, or its path is none here.
+        """
+        ...
+
+    async def copy(self, source: Path, folder: Path, filename: str | None) -> tuple[Path, ImageFacts]:
+        """
+        Put a verified copy of an image into a folder, under `filename` or its own name, with a counter if taken.
+
+        A copy that is already there under one of these names is given instead of a second one.
+
+        Raises:
+            RequestRefusedError: `filename` is not legal, or the folder is not allowed.
+            NotFoundError: the source is gone.
+            NotAnImageError: the source is no complete image.
+            StorageError: the storage refuses.
+        """
+        ...
+
+    async def preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
+        """
+        Draw a small picture of a file: longest side in pixels, size in bytes.
+
+        Raises:
+            NotFoundError: there is no such file.
+            RequestRefusedError: it is no complete image, or has too many pixels to be drawn safely.
+            StorageError: it cannot be read.
+        """
+        ...
+
+    async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
+        """
+        Write the facts of an image beside it, as `name.json`; one that exists is left as it is.
+
+        What a killed process leaves of it is removed with the temporary files of `order_id`.
+
+        Raises:
+            FolderNotAllowedError: the image lies outside the allowed folders.
+            StorageError: the storage refuses.
+        """
+        ...
+
+    async def remove_temp_files(self, folder: Path, *, order_id: str, keep_owner: str | None) -> int:
+        """
+        Remove the temporary files of an order that other owners left, and count them.
+
+        A slow owner whose file is removed can give it no name any more: its `publish` fails.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        ...
+
+    async def remove_old_temp_files(self, folder: Path, *, older_than: float) -> int:
+        """
+        Remove every temporary file last written before `older_than` (seconds since 1970), and count them.
+
+        Raises:
+            StorageError: the folder cannot be read.
+        """
+        ...

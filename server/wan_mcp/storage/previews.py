@@ -1,0 +1,196 @@
+"""Small pictures of large ones, for a model or a page to look at; and the folder in which the smallest are kept."""
+
+import logging
+import os
+import secrets
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from hashlib import sha256
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from anyio.to_thread import run_sync
+
+from wan_mcp.storage.disk import translate_errors
+from wan_mcp.storage.image_format import inspect_image
+from wan_mcp_tools.domain.errors import NotAnImageError, RequestRefusedError
+from wan_mcp_tools.domain.service import Preview
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+MOST_PIXELS = 64 * 1024 * 1024
+"""Four times the largest picture of the service. A small file may claim far more, to fill the memory."""
+
+_QUALITIES = (88, 78, 66, 52, 38)
+_SMALLEST_SIDE = 16
+
+_MIME_TYPE = "image/jpeg"
+_MOST_CACHED_BYTES = 128 * 1024 * 1024
+"""Some 5000 thumbnails."""
+_CLEAN_UP_EVERY = 256
+"""Thumbnails kept between two looks at the size of the folder."""
+
+
+def draw_preview(data: bytes, name: str, *, max_side: int, max_bytes: int) -> Preview:
+    """
+    Decode an image and draw it small, as a JPEG: sides in pixels; transparent parts become white.
+
+    Raises:
+        RequestRefusedError: `name` is no complete image, has too many pixels, or cannot be made so small.
+    """
+    _check_size(data, name)
+    image = _decode(data, name, max_side)
+    for encoded in _encode_ever_smaller(image):
+        if len(encoded) <= max_bytes:
+            return Preview(encoded, _MIME_TYPE)
+    raise RequestRefusedError(f"No preview of {name} fits into {max_bytes} bytes.", "Open the file itself.")
+
+
+class ThumbnailCache:
+    """
+    Keeps what was drawn of a file until the file changes, and altogether at most `most_bytes`.
+
+    It is a folder of JPEG files, each of which may be deleted at any time. A thumbnail that cannot be kept is drawn
+    again the next time.
+    """
+
+    def __init__(self, folder: Path, *, most_bytes: int = _MOST_CACHED_BYTES) -> None:
+        self._folder = folder
+        self._most_bytes = most_bytes
+        self._kept = 0
+
+    async def fetch(self, source: Path, side: int, draw: Callable[[], Awaitable[Preview]]) -> Preview:
+        """
+        Give the thumbnail of a file at one size, drawn if it is not here.
+
+        Raises:
+            StorageError: the file cannot be looked at.
+        """
+        path = await run_sync(self._find_path, source, side, abandon_on_cancel=True)
+        kept = await run_sync(_read, path, abandon_on_cancel=True)
+        if kept is not None:
+            return Preview(kept, _MIME_TYPE)
+        drawn = await draw()
+        if drawn.mime_type == _MIME_TYPE:
+            await run_sync(self._keep, path, drawn.data)
+        return drawn
+
+    def _find_path(self, source: Path, side: int) -> Path:
+        with translate_errors("look at", source):
+            status = source.stat()
+        facts = f"{source}\0{status.st_mtime_ns}\0{status.st_size}\0{side}"
+        return self._folder / f"{sha256(os.fsencode(facts)).hexdigest()[:40]}.jpg"
+
+    def _keep(self, path: Path, data: bytes) -> None:
+        temp = path.with_suffix(f".{secrets.token_hex(4)}.part")
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if self._kept % _CLEAN_UP_EVERY == 0:
+                self._clean_up()
+            temp.write_bytes(data)
+            temp.replace(path)
+        except OSError as problem:
+            logging.getLogger(__name__).debug("A thumbnail is not kept: %s", problem)
+            with suppress(OSError):
+                temp.unlink(missing_ok=True)
+        self._kept += 1
+
+    def _clean_up(self) -> None:
+        """Remove the oldest thumbnails until three quarters of the room are left in use."""
+        found = [(status.st_mtime_ns, status.st_size, path) for path, status in _list_files(self._folder)]
+        total = sum(size for _, size, _ in found)
+        if total <= self._most_bytes:
+            return
+        for _, size, path in sorted(found):
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+            total -= size
+            if total <= self._most_bytes * 3 // 4:
+                return
+
+
+def _check_size(data: bytes, name: str) -> None:
+    try:
+        facts = inspect_image(data)
+    except NotAnImageError as problem:
+        raise _refuse(name, problem.message) from problem
+    if facts.width * facts.height > MOST_PIXELS:
+        raise _refuse(name, f"It has {facts.width} x {facts.height} pixels, too many to be drawn safely.")
+
+
+def _decode(data: bytes, name: str, max_side: int) -> "Image":
+    import PIL.Image  # noqa: PLC0415 - costs start-up time that only a preview should pay
+
+    try:
+        with PIL.Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+            if image.width * image.height > MOST_PIXELS:
+                raise _refuse(name, f"It has {image.width} x {image.height} pixels, too many to be drawn safely.")
+            # A JPEG can be decoded at a fraction of its size.
+            image.draft(None, (max_side * 2, max_side * 2))
+            return _flatten(image, max_side)
+    except (OSError, SyntaxError, ValueError, PIL.Image.DecompressionBombError) as problem:
+        raise _refuse(name, "It cannot be decoded.") from problem
+
+
+def _flatten(image: "Image", max_side: int) -> "Image":
+    """Shrink to `max_side`, turn as the camera was held, and leave three plain channels."""
+    import PIL.Image  # noqa: PLC0415 - as above
+    import PIL.ImageOps  # noqa: PLC0415 - as above
+
+    small = _simplify(image)
+    small.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
+    small = PIL.ImageOps.exif_transpose(small)
+    if small.mode != "RGBA":
+        return small.convert("RGB")
+    ground = PIL.Image.new("RGB", small.size, "white")
+    ground.paste(small, mask=small.getchannel("A"))
+    return ground
+
+
+def _simplify(image: "Image") -> "Image":
+    """Leave a mode that can be shrunk well."""
+    if image.mode.startswith("I;16"):
+        # Sixteen bits of grey: the upper eight are what can be seen.
+        wide = image.convert("I")
+        return wide.point(lambda value: value * (1 / 256)).convert("L")  # pyright: ignore[reportUnknownMemberType] - NumPy
+    if image.has_transparency_data:
+        return image.convert("RGBA")
+    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+
+
+def _encode_ever_smaller(image: "Image") -> Iterator[bytes]:
+    """Encode at falling quality, then at falling size, down to a few pixels."""
+    while True:
+        for quality in _QUALITIES:
+            buffer = BytesIO()
+            image.save(buffer, "JPEG", quality=quality)
+            yield buffer.getvalue()
+        if max(image.size) <= _SMALLEST_SIDE:
+            return
+        image.thumbnail((max(1, image.width * 3 // 4), max(1, image.height * 3 // 4)))
+
+
+def _refuse(name: str, reason: str) -> RequestRefusedError:
+    return RequestRefusedError(
+        f"There is no preview of {name}. {reason}",
+        "Only complete PNG, JPEG and WebP pictures are shown.",
+        code="NotAnImage",
+    )
+
+
+def _read(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+def _list_files(folder: Path) -> list[tuple[Path, os.stat_result]]:
+    files = list[tuple[Path, os.stat_result]]()
+    for path in folder.iterdir():
+        # Another process may be clearing the same folder.
+        with suppress(OSError):
+            files.append((path, path.stat()))
+    return files
