@@ -4,21 +4,19 @@ An offline look-alike of the service: no key, no network, no cost.
 It speaks the three text-to-image protocols and the task calls as they are documented, with their checks and error
 bodies; its tasks take time, its links expire, and it paints a picture of the ordered size. It is written from the
 documentation alone and shares nothing with the client of the real service, so that a misreading of either shows.
-The words that make it misbehave stand in `triggers`.
+The words of a prompt that make it misbehave stand in `orders`.
 """
 
-from wan_mcp.sandbox.app import IN_PROCESS_URL, create_app, in_process_app
-from wan_mcp.sandbox.journal import JournalStore
-from wan_mcp.sandbox.options import SandboxOptions
-from wan_mcp.sandbox.serving import serve
-from wan_mcp.sandbox.store import MemoryStore, Store
+from wan_mcp.sandbox.app import IN_PROCESS_URL, create_app, in_process_app, serve
+from wan_mcp.sandbox.service import SandboxOptions
+from wan_mcp.sandbox.stores import FileStore, MemoryStore, TaskStore
 
 __all__ = [
     "IN_PROCESS_URL",
-    "JournalStore",
+    "FileStore",
     "MemoryStore",
     "SandboxOptions",
-    "Store",
+    "TaskStore",
     "create_app",
     "in_process_app",
     "serve",

@@ -5,30 +5,32 @@ Sources: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference 
 https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 """
 
-from collections.abc import Callable
-from datetime import datetime, timedelta, timezone
+from collections.abc import Callable, Sequence
+from datetime import datetime
 from typing import Any
 
-from wan_mcp.sandbox.models import Wire
-from wan_mcp.sandbox.records import State, TaskRecord, state_of
-from wan_mcp.sandbox.refusals import OUTPUT_INSPECTED, Trouble
+from wan_mcp.sandbox.errors import OUTPUT_INSPECTED, ServiceError
+from wan_mcp.sandbox.models import CHINA, WireProtocol
+from wan_mcp.sandbox.orders import TaskRecord, TaskState, state_of
+from wan_mcp.sandbox.parsing import ListQuery
 
-CHINA = timezone(timedelta(hours=8))
-"""The zone of the service's times, which do not name it."""
+API_KEY_ID = "1"
+"""The id of every key: the sandbox has one account."""
+_ACCOUNT = "1000000000000001"
 
 UrlOf = Callable[[TaskRecord, int], str]
 """Gives the address of a task's image, counted from 1."""
 
 
-def refusal_body(request_id: str, trouble: Trouble) -> dict[str, Any]:
+def error_body(request_id: str, error: ServiceError) -> dict[str, Any]:
     """Give the body of an error."""
-    return {"code": trouble.code, "message": trouble.message, "request_id": request_id}
+    return {"code": error.code, "message": error.message, "request_id": request_id}
 
 
 def creation_body(record: TaskRecord) -> dict[str, Any]:
     """Give the answer to an accepted asynchronous order."""
     return {
-        "output": {"task_status": State.PENDING, "task_id": record.task_id},
+        "output": {"task_status": TaskState.PENDING, "task_id": record.task_id},
         "request_id": record.request_id,
     }
 
@@ -47,36 +49,50 @@ def task_body(request_id: str, task_id: str, record: TaskRecord | None, now: flo
     state = state_of(record, now)
     output: dict[str, Any] = {"task_id": task_id, "task_status": state}
     body: dict[str, Any] = {"request_id": request_id, "output": output}
-    if record is None or state is State.UNKNOWN:
+    if record is None or state is TaskState.UNKNOWN:
         return body
     output |= _times(record, state)
-    if state is State.FAILED and record.failure is not None:
+    if state is TaskState.FAILED and record.failure is not None:
         output |= {"code": record.failure.code, "message": record.failure.message}
-    if record.wire is Wire.LEGACY:
+    if record.protocol is WireProtocol.LEGACY:
         output["task_metrics"] = _metrics(record, state)
-    if state is State.SUCCEEDED:
-        if record.wire is Wire.LEGACY:
-            output["results"] = [_result(record, place, url_of) for place in range(1, record.count + 1)]
-            body["usage"] = {"image_count": len(record.made)}
+    if state is TaskState.SUCCEEDED:
+        if record.protocol is WireProtocol.LEGACY:
+            output["results"] = [_result(record, index, url_of) for index in range(1, record.count + 1)]
+            body["usage"] = {"image_count": len(record.image_indexes)}
         else:
             output |= {"finished": True, "choices": _choices(record, url_of)}
             body["usage"] = _usage(record)
     return body
 
 
-def list_row(record: TaskRecord, region: str, now: float) -> dict[str, Any]:
+def list_body(
+    request_id: str, query: ListQuery, total: int, records: Sequence[TaskRecord], *, region: str, now: float
+) -> dict[str, Any]:
+    """Give the answer to a call of the task list: `records` are those of its page, of `total` that fit the query."""
+    return {
+        "request_id": request_id,
+        "total": total,
+        "total_page": -(-total // query.page_size),
+        "page_no": query.page,
+        "page_size": query.page_size,
+        "data": [_list_row(record, region, now) for record in records],
+    }
+
+
+def _list_row(record: TaskRecord, region: str, now: float) -> dict[str, Any]:
     """Give one row of the task list. Times are milliseconds since 1970, and absent before they come."""
     row: dict[str, Any] = {
-        "api_key_id": "1",
-        "caller_parent_id": "1000000000000001",
-        "caller_uid": "1000000000000001",
+        "api_key_id": API_KEY_ID,
+        "caller_parent_id": _ACCOUNT,
+        "caller_uid": _ACCOUNT,
         "gmt_create": int(record.submitted * 1000),
         "model_name": record.model,
         "region": region,
         "request_id": record.request_id,
         "status": state_of(record, now),
         "task_id": record.task_id,
-        "user_api_unique_key": f"apikey:v1:aigc:{record.wire.replace('/', ':')}:{record.model}",
+        "user_api_unique_key": f"apikey:v1:aigc:{record.protocol.replace('/', ':')}:{record.model}",
     }
     if record.canceled is None and now >= record.started:
         row["start_time"] = int(record.started * 1000)
@@ -85,37 +101,37 @@ def list_row(record: TaskRecord, region: str, now: float) -> dict[str, Any]:
     return row
 
 
-def _times(record: TaskRecord, state: State) -> dict[str, str]:
-    times = {"submit_time": _clock_time(record.submitted)}
-    if state not in (State.PENDING, State.CANCELED):
-        times["scheduled_time"] = _clock_time(record.started)
-    if state not in (State.PENDING, State.RUNNING):
-        times["end_time"] = _clock_time(record.finished)
+def _times(record: TaskRecord, state: TaskState) -> dict[str, str]:
+    times = {"submit_time": _format_time(record.submitted)}
+    if state not in (TaskState.PENDING, TaskState.CANCELED):
+        times["scheduled_time"] = _format_time(record.started)
+    if state not in (TaskState.PENDING, TaskState.RUNNING):
+        times["end_time"] = _format_time(record.finished)
     return times
 
 
-def _clock_time(moment: float) -> str:
+def _format_time(moment: float) -> str:
     return datetime.fromtimestamp(moment, CHINA).isoformat(" ", "milliseconds").removesuffix("+08:00")
 
 
-def _metrics(record: TaskRecord, state: State) -> dict[str, int]:
-    good = len(record.made) if state is State.SUCCEEDED else 0
-    bad = record.count - good if state in (State.SUCCEEDED, State.FAILED) else 0
-    return {"TOTAL": record.count, "SUCCEEDED": good, "FAILED": bad}
+def _metrics(record: TaskRecord, state: TaskState) -> dict[str, int]:
+    succeeded = len(record.image_indexes) if state is TaskState.SUCCEEDED else 0
+    failed = record.count - succeeded if state in (TaskState.SUCCEEDED, TaskState.FAILED) else 0
+    return {"TOTAL": record.count, "SUCCEEDED": succeeded, "FAILED": failed}
 
 
-def _result(record: TaskRecord, place: int, url_of: UrlOf) -> dict[str, str]:
-    if place not in record.made:
+def _result(record: TaskRecord, index: int, url_of: UrlOf) -> dict[str, str]:
+    if index in record.missing:
         return {"code": OUTPUT_INSPECTED.code, "message": OUTPUT_INSPECTED.message}
     result = {"orig_prompt": record.prompt}
     if record.prompt_extend:
         result["actual_prompt"] = f"{record.prompt}, soft natural light, fine detail, balanced composition"
-    return result | {"url": url_of(record, place)}
+    return result | {"url": url_of(record, index)}
 
 
 def _choices(record: TaskRecord, url_of: UrlOf) -> list[dict[str, Any]]:
     """Give one choice for each image; the images of a set are parts of one choice."""
-    parts = [{"image": url_of(record, place), "type": "image"} for place in record.made]
+    parts = [{"image": url_of(record, index), "type": "image"} for index in record.image_indexes]
     contents = [parts] if record.as_set else [[part] for part in parts]
     return [{"finish_reason": "stop", "message": {"role": "assistant", "content": content}} for content in contents]
 
@@ -124,7 +140,7 @@ def _usage(record: TaskRecord) -> dict[str, Any]:
     # Wan 2.7 counts tokens beside images; the older models answer with zeros.
     tokens = (len(record.prompt), 2) if record.model.startswith("wan2.7") else (0, 0)
     return {
-        "image_count": len(record.made),
+        "image_count": len(record.image_indexes),
         "size": f"{record.width}*{record.height}",
         "input_tokens": tokens[0],
         "output_tokens": tokens[1],

@@ -1,8 +1,10 @@
-"""The sandbox as an ASGI application."""
+"""The sandbox as an ASGI application, and over HTTP for other programs."""
 
+from collections.abc import Callable
 from email.utils import formatdate
 from pathlib import Path
 
+import anyio.to_thread
 from starlette.applications import Starlette
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
@@ -12,84 +14,112 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from wan_mcp import http_server
 from wan_mcp.clock import Clock, SystemClock
-from wan_mcp.sandbox import refusals
-from wan_mcp.sandbox.bucket import Bucket
-from wan_mcp.sandbox.journal import JournalStore
-from wan_mcp.sandbox.models import Wire
-from wan_mcp.sandbox.options import SandboxOptions
-from wan_mcp.sandbox.refusals import RefusalError
-from wan_mcp.sandbox.service import Service, refusal_response
-from wan_mcp.sandbox.store import MemoryStore, Store
+from wan_mcp.sandbox import errors
+from wan_mcp.sandbox.errors import RefusalError
+from wan_mcp.sandbox.image_host import ImageHost
+from wan_mcp.sandbox.models import WireProtocol
+from wan_mcp.sandbox.service import SandboxOptions, SandboxService, error_response
+from wan_mcp.sandbox.stores import FileStore, MemoryStore, TaskStore
 
 IN_PROCESS_URL = "http://sandbox.invalid"
 """The host of the sandbox inside this process: a name that no resolver answers."""
 
 _API = "/api/v1"
 _NOT_FOUND, _WRONG_METHOD = 404, 405
+_ANSWER_SECONDS = 5
+"""How long answers that are under way get when the server ends."""
 
 
-def create_app(options: SandboxOptions, *, store: Store | None = None, clock: Clock | None = None) -> Starlette:
+def create_app(options: SandboxOptions, *, store: TaskStore | None = None, clock: Clock | None = None) -> Starlette:
     """
     Build the look-alike. It needs no start-up and no shutdown events.
 
-    Without a `store` the tasks live as long as the application. `app.state.bucket.keys_seen` counts the requests
+    Without a `store` the tasks live as long as the application. `app.state.image_host.keys_seen` counts the requests
     to the image host that brought an Authorization header.
     """
     clock = clock or SystemClock()
     store = store or MemoryStore(clock)
-    service, bucket = Service(options, store, clock), Bucket(store, clock)
+    service, image_host = SandboxService(options, store, clock), ImageHost(store, clock)
     app = Starlette(
-        routes=_routes(service, bucket),
+        routes=_routes(service, image_host),
         middleware=[Middleware(_Dated, clock=clock)],
         exception_handlers={
             RefusalError: _answer_refusal,
             HTTPException: _answer_http,
-            OSError: _answer_fault,
+            OSError: _answer_failure,
             ClientDisconnect: _answer_nobody,
         },
     )
     # The service redirects nowhere, and a redirect would cost the key.
     app.router.redirect_slashes = False
-    app.state.bucket = bucket
+    app.state.image_host = image_host
     return app
 
 
 def in_process_app(state_dir: Path, clock: Clock | None = None) -> Starlette:
     """Build the look-alike for use inside this process; its tasks outlive it in a file of `state_dir`."""
     options = SandboxOptions(public_url=IN_PROCESS_URL)
-    return create_app(options, store=JournalStore(state_dir, clock), clock=clock)
+    return create_app(options, store=FileStore(state_dir, clock), clock=clock)
 
 
-def _routes(service: Service, bucket: Bucket) -> list[Route]:
+async def serve(
+    options: SandboxOptions,
+    host: str,
+    port: int,
+    state_dir: Path | None,
+    *,
+    ready: Callable[[str], None] | None = None,
+    clock: Clock | None = None,
+) -> None:
+    """
+    Serve until a signal or a cancellation ends it; answers under way are finished first.
+
+    `ready` is called with the URL once connections are accepted; with port 0 it holds the port that was found.
+    Without `state_dir` the tasks end with the server. Nothing is printed; what goes wrong goes to uvicorn's log.
+
+    Raises:
+        OSError: the address cannot be used.
+    """
+    store = FileStore(state_dir, clock) if state_dir else None
+    app = create_app(options, store=store, clock=clock)
+    listeners = await anyio.to_thread.run_sync(http_server.listen, host, port)
+    await http_server.serve(app, listeners, ready=ready, answer_seconds=_ANSWER_SECONDS, date_header=False)
+
+
+def _routes(service: SandboxService, image_host: ImageHost) -> list[Route]:
     services = f"{_API}/services/aigc"
     return [
-        Route(f"{services}/{Wire.SYNC}", service.create_sync, methods=["POST"]),
-        Route(f"{services}/{Wire.ASYNC}", service.create_async, methods=["POST"]),
-        Route(f"{services}/{Wire.LEGACY}", service.create_legacy, methods=["POST"]),
+        Route(f"{services}/{WireProtocol.SYNC}", service.create_sync, methods=["POST"]),
+        Route(f"{services}/{WireProtocol.ASYNC}", service.create_async, methods=["POST"]),
+        Route(f"{services}/{WireProtocol.LEGACY}", service.create_legacy, methods=["POST"]),
         Route(f"{_API}/services/{{path:path}}", service.refuse_path, methods=["POST"]),
-        Route(f"{_API}/tasks", service.list_tasks, methods=["GET"]),
-        Route(f"{_API}/tasks/", service.list_tasks, methods=["GET"]),
-        Route(f"{_API}/tasks/{{task_id}}", service.query, methods=["GET"]),
-        Route(f"{_API}/tasks/{{task_id}}/cancel", service.cancel, methods=["POST"]),
-        Route("/results/{path:path}", bucket.give, methods=["GET"]),
+        Route("/results/{path:path}", image_host.get_image, methods=["GET"]),
+        # The official SDK ends these paths with a slash in its asynchronous calls, and that of the list in all.
+        *(
+            route
+            for slash in ("", "/")
+            for route in (
+                Route(f"{_API}/tasks{slash}", service.list_tasks, methods=["GET"]),
+                Route(f"{_API}/tasks/{{task_id}}{slash}", service.get_task, methods=["GET"]),
+                Route(f"{_API}/tasks/{{task_id}}/cancel{slash}", service.cancel_task, methods=["POST"]),
+            )
+        ),
     ]
 
 
 async def _answer_refusal(_request: Request, error: Exception) -> Response:
-    refusal = error if isinstance(error, RefusalError) else refusals.own_fault()
-    return refusal_response(refusal.trouble, refusal.status)
+    return error_response(error.error if isinstance(error, RefusalError) else errors.INTERNAL_ERROR)
 
 
 async def _answer_http(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else _NOT_FOUND
-    refusal = refusals.wrong_method(request.method) if status == _WRONG_METHOD else refusals.no_such_call()
-    return refusal_response(refusal.trouble, refusal.status)
+    return error_response(errors.wrong_method(request.method) if status == _WRONG_METHOD else errors.UNKNOWN_PATH)
 
 
-async def _answer_fault(_request: Request, _error: Exception) -> Response:
-    refusal = refusals.own_fault()
-    return refusal_response(refusal.trouble, refusal.status)
+async def _answer_failure(_request: Request, _error: Exception) -> Response:
+    return error_response(errors.INTERNAL_ERROR)
 
 
 async def _answer_nobody(_request: Request, _error: Exception) -> Response:

@@ -1,17 +1,24 @@
 """
-The text-to-image models that the sandbox knows.
+What the service offers: its protocols, its text-to-image models, and the times that hold for all of them.
 
-Sources: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference and
-https://help.aliyun.com/zh/model-studio/rate-limit
+Sources: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference,
+https://help.aliyun.com/zh/model-studio/rate-limit and
+https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 """
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta, timezone
 from enum import StrEnum
 
+DAY = 86_400.0
+"""Seconds: how long the service keeps a task after its end, and how long a link to an image lives."""
+CHINA = timezone(timedelta(hours=8))
+"""The zone of the service's times, which do not name it."""
 
-class Wire(StrEnum):
+
+class WireProtocol(StrEnum):
     """The three protocols, by the path that creates an order."""
 
     SYNC = "multimodal-generation/generation"
@@ -80,7 +87,7 @@ class Model:
     """
 
     name: str
-    wires: frozenset[Wire]
+    protocols: frozenset[WireProtocol]
     sizes: SizeRule
     prompt_limit: int
     rate: float
@@ -98,7 +105,7 @@ class Model:
         """Say whether a region has the model; a region that the documentation does not know has them all."""
         return region not in _REGIONS or region in self.regions
 
-    def answers_at_once_in(self, region: str) -> bool:
+    def has_sync_in(self, region: str) -> bool:
         """Say whether a region has the synchronous protocol of this model."""
         return self.sync_regions is None or region not in _REGIONS or region in self.sync_regions
 
@@ -106,8 +113,8 @@ class Model:
 _BEIJING, _SINGAPORE, _VIRGINIA, _FRANKFURT = "cn-beijing", "ap-southeast-1", "us-east-1", "eu-central-1"
 _REGIONS = frozenset({_BEIJING, _SINGAPORE, _VIRGINIA, _FRANKFURT, "ap-northeast-1", "cn-hongkong"})
 _BOTH = frozenset({_BEIJING, _SINGAPORE})
-_NEW = frozenset({Wire.SYNC, Wire.ASYNC})
-_OLD = frozenset({Wire.LEGACY})
+_NEW = frozenset({WireProtocol.SYNC, WireProtocol.ASYNC})
+_OLD = frozenset({WireProtocol.LEGACY})
 
 # Four of the five recommended sizes lie just below the documented minimum; the page offers both.
 _RECOMMENDED = frozenset({"1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"})
@@ -120,8 +127,8 @@ _SIZES_27 = SizeRule("2K", pixels=(768**2, 2048**2), ratio=8, names={"1K": 1024,
 _SIZES_27_PRO = SizeRule("2K", pixels=(768**2, 4096**2), ratio=8, names={"1K": 1024, "2K": 2048, "4K": 4096})
 
 
-def _older(name: str, *, regions: frozenset[str] = _BOTH, sizes: SizeRule = _SIZES_22, at_once: int = 2) -> Model:
-    return Model(name, _OLD, sizes, 800, 2, at_once, regions)
+def _older(name: str, *, regions: frozenset[str] = _BOTH, sizes: SizeRule = _SIZES_22, concurrency: int = 2) -> Model:
+    return Model(name, _OLD, sizes, 800, 2, concurrency, regions)
 
 
 _ROWS = (
@@ -146,6 +153,6 @@ _ROWS = (
     _older("wan2.1-t2i-plus", regions=frozenset({_SINGAPORE})),
     _older("wan2.1-t2i-turbo", regions=frozenset({_SINGAPORE})),
     _older("wanx2.0-t2i-turbo", regions=frozenset({_BEIJING})),
-    _older("wanx-v1", regions=frozenset({_BEIJING}), sizes=_SIZES_V1, at_once=1),
+    _older("wanx-v1", regions=frozenset({_BEIJING}), sizes=_SIZES_V1, concurrency=1),
 )
 MODELS: Mapping[str, Model] = {row.name: row for row in _ROWS}

@@ -1,77 +1,181 @@
-"""From an order to its record: when it will run, and what will come of it."""
+"""
+From an order to its task: what will come of it, when it runs, and how it stands at any time.
 
+Some words of a prompt make the sandbox misbehave, for trying things out:
+
+| the prompt holds   | what happens                                                                         |
+|--------------------|--------------------------------------------------------------------------------------|
+| `sandbox:refuse`   | the inspection refuses the prompt: `DataInspectionFailed`                            |
+| `sandbox:infringe` | the prompt is suspected of infringement: `IPInfringementSuspect`                     |
+| `sandbox:fail`     | the work breaks off at its end: `InternalError.Timeout`                              |
+| `sandbox:partial`  | one of two or more images is missing: an error in its place on the legacy protocol,  |
+|                    | one image fewer on the newer protocols                                               |
+| `sandbox:slow`     | the order takes 60 seconds                                                           |
+| a word of a short  | as `sandbox:refuse`: a small stand-in for the service's inspection                   |
+| moderation list    |                                                                                      |
+
+The refusals fail the task on the asynchronous protocols, and are an error answer on the synchronous one.
+"""
+
+import re
 import secrets
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from enum import StrEnum
 
-from wan_mcp.sandbox.models import Model, Wire
-from wan_mcp.sandbox.options import SandboxOptions
-from wan_mcp.sandbox.records import TaskRecord
-from wan_mcp.sandbox.refusals import Trouble
-from wan_mcp.sandbox.schedule import find_start
-from wan_mcp.sandbox.store import Records
-from wan_mcp.sandbox.triggers import Fate, read_fate
-from wan_mcp.sandbox.wishes import DEFAULT_COUNT, Wish, WishError, read_wish
+from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ServiceError
+from wan_mcp.sandbox.models import DAY, Model, WireProtocol
+from wan_mcp.sandbox.parsing import ParsedOrder
 
+_SLOW_SECONDS = 60.0
 _REFUSAL_SECONDS = 0.05
 """How long a task runs that fails before any work is done."""
+_MODERATED = re.compile(r"\b(?:gore|beheading|dismember\w*|torture|porn\w*|nude)\b|血腥|色情", re.IGNORECASE)
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Outcome:
     """
-    An order on its way in: a wish, or the trouble that stands in its place.
+    What will come of an order.
 
-    `request_id` is the id of the creating call.
+    `refusal` is decided before any work, `failure` at the end of it. `seconds` replaces the usual duration.
     """
+
+    refusal: ServiceError | None = None
+    failure: ServiceError | None = None
+    is_partial: bool = False
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An order on its way in; `request_id` is the id of the creating call."""
 
     request_id: str
     model: Model
-    wire: Wire
-    wish: Wish | None
-    trouble: Trouble | None
-    fate: Fate
+    protocol: WireProtocol
+    order: ParsedOrder
+    outcome: Outcome
 
 
-def read_order(body: dict[str, Any], model: Model, wire: Wire, request_id: str) -> Order:
-    """Read the body; what is wrong with it becomes the order's trouble."""
-    try:
-        wish = read_wish(body, model, wire)
-    except WishError as error:
-        return Order(request_id, model, wire, None, Trouble("InvalidParameter", str(error)), Fate())
-    fate = read_fate(wish.prompt)
-    return Order(request_id, model, wire, wish, fate.refusal, fate)
+class TaskState(StrEnum):
+    """
+    The states of a task.
+
+    Source: https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
+    """
+
+    PENDING = "PENDING"
+    RUNNING = "RUNNING"
+    SUCCEEDED = "SUCCEEDED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+    UNKNOWN = "UNKNOWN"
 
 
-def plan(order: Order, records: Records, options: SandboxOptions, now: float) -> TaskRecord:
-    """Write the whole life of an order down, at the time of its submission."""
-    wish = order.wish or Wish("", 0, 0, DEFAULT_COUNT, None, True, False, False)  # noqa: FBT003
-    started = find_start(
-        records.values(),
-        order.model.name,
-        ready=now + options.pending,
-        concurrency=options.concurrency or order.model.concurrency,
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
+    """
+    A task as it is written down once: its order, and everything that will become of it.
+
+    Its state is never stored: it follows from the record and the time. Times are seconds since 1970. `count` images
+    are wanted, `width` by `height` pixels each; those with an index in `missing` (from 1) are never made. `failure`
+    is why the task fails, if it does. `as_set` says that the images belong together as one set. The images are not
+    stored either: they follow from the record as well.
+    """
+
+    task_id: str
+    request_id: str
+    protocol: WireProtocol
+    model: str
+    prompt: str
+    width: int
+    height: int
+    count: int
+    seed: int
+    prompt_extend: bool
+    watermark: bool
+    submitted: float
+    started: float
+    ended: float
+    failure: ServiceError | None = None
+    missing: tuple[int, ...] = ()
+    as_set: bool = False
+    canceled: float | None = None
+
+    @property
+    def finished(self) -> float:
+        """When the task reaches its last state."""
+        return self.ended if self.canceled is None else self.canceled
+
+    @property
+    def image_indexes(self) -> tuple[int, ...]:
+        """The indexes, from 1, of the images that are made if the task succeeds."""
+        return tuple(index for index in range(1, self.count + 1) if index not in self.missing)
+
+
+def read_outcome(prompt: str) -> Outcome:
+    """Look for the words of the table above in a prompt, in any case."""
+    text = prompt.casefold()
+    refusal = None
+    if "sandbox:refuse" in text or _MODERATED.search(text):
+        refusal = INPUT_INSPECTED
+    elif "sandbox:infringe" in text:
+        refusal = INFRINGING
+    return Outcome(
+        refusal=refusal,
+        failure=TIMED_OUT if "sandbox:fail" in text else None,
+        is_partial="sandbox:partial" in text,
+        seconds=_SLOW_SECONDS if "sandbox:slow" in text else None,
     )
-    work = (order.fate.seconds or options.duration) - options.pending
-    if order.trouble is not None:
+
+
+def plan_task(submission: Submission, now: float, free_from: float, *, pending: float, duration: float) -> TaskRecord:
+    """
+    Write the whole life of an order down, at the time `now` of its submission.
+
+    The task waits `pending` seconds, and longer if the model has a place for it only at the time `free_from`. It is
+    done `duration` seconds after its submission if it did not have to wait longer.
+    """
+    order, outcome = submission.order, submission.outcome
+    started = max(now + pending, free_from)
+    work = (outcome.seconds or duration) - pending
+    if outcome.refusal is not None:
         work = min(work, _REFUSAL_SECONDS)
     return TaskRecord(
         task_id=str(uuid.uuid4()),
-        request_id=order.request_id,
-        wire=order.wire,
-        model=order.model.name,
-        prompt=wish.prompt,
-        width=wish.width,
-        height=wish.height,
-        count=wish.count,
-        seed=secrets.randbelow(2**31) if wish.seed is None else wish.seed,
-        prompt_extend=wish.prompt_extend,
-        watermark=wish.watermark,
+        request_id=submission.request_id,
+        protocol=submission.protocol,
+        model=submission.model.name,
+        prompt=order.prompt,
+        width=order.width,
+        height=order.height,
+        count=order.count,
+        seed=secrets.randbelow(2**31) if order.seed is None else order.seed,
+        prompt_extend=order.prompt_extend,
+        watermark=order.watermark,
         submitted=now,
         started=started,
         ended=started + work,
-        failure=order.trouble or order.fate.breakdown,
-        missing=(2,) if order.fate.is_partial and wish.count > 1 else (),
-        as_set=wish.as_set,
+        failure=outcome.refusal or outcome.failure,
+        missing=(2,) if outcome.is_partial and order.count > 1 else (),
+        as_set=order.as_set,
     )
+
+
+def state_of(record: TaskRecord | None, now: float) -> TaskState:
+    """Say how a task stands at a time; one that nobody knows, or that is over for a day, is UNKNOWN."""
+    if record is None or is_forgotten(record, now):
+        return TaskState.UNKNOWN
+    if record.canceled is not None:
+        return TaskState.CANCELED
+    if now < record.started:
+        return TaskState.PENDING
+    if now < record.ended:
+        return TaskState.RUNNING
+    return TaskState.SUCCEEDED if record.failure is None else TaskState.FAILED
+
+
+def is_forgotten(record: TaskRecord, now: float) -> bool:
+    """Say whether the task's time is over: the service keeps it for 24 hours after its end."""
+    return now > record.finished + DAY

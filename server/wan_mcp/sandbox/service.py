@@ -1,8 +1,10 @@
 """The calls of the service: order, query, list, cancel."""
 
 import uuid
+from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
@@ -10,156 +12,203 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wan_mcp.clock import Clock
-from wan_mcp.sandbox import answers, refusals
-from wan_mcp.sandbox.links import signed_url
-from wan_mcp.sandbox.listing import list_body, read_query
-from wan_mcp.sandbox.models import MODELS, Model, Wire
-from wan_mcp.sandbox.options import SandboxOptions
-from wan_mcp.sandbox.orders import Order, plan, read_order
-from wan_mcp.sandbox.records import State, TaskRecord, state_of
-from wan_mcp.sandbox.refusals import RefusalError, Trouble
-from wan_mcp.sandbox.schedule import CallLimit, is_too_soon
-from wan_mcp.sandbox.store import Records, Store
+from wan_mcp.sandbox import answers, errors
+from wan_mcp.sandbox.errors import RefusalError, ServiceError
+from wan_mcp.sandbox.image_host import signed_url
+from wan_mcp.sandbox.models import DAY, MODELS, Model, WireProtocol
+from wan_mcp.sandbox.orders import Outcome, Submission, TaskRecord, plan_task, read_outcome
+from wan_mcp.sandbox.parsing import ParsedOrder, parse_list_query, parse_order
+from wan_mcp.sandbox.stores import TaskStore
 
 _LARGEST_BODY = 8_000_000
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
-class Service:
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
+    """
+    How the look-alike behaves. Times in seconds.
+
+    `keys` are the accepted API keys; None accepts any that is not empty. `region` is the region id that the task
+    list shows; the id of a real region also limits the models to those of that region. A task is done `duration`
+    after its submission, `pending` of which it waits. `link_life` counts from the end of the task.
+    `throttle` is the number of submissions a second for each model, `concurrency` the number of tasks of one model
+    that run at once; None means the documented limit of the model. `query_throttle` is the number of queries
+    a second, and likewise of list and of cancel calls. `public_url` is the base of the image links; None takes it
+    from each request.
+    """
+
+    keys: frozenset[str] | None = None
+    region: str = "sandbox"
+    duration: float = 2.0
+    pending: float = 0.3
+    link_life: float = DAY
+    throttle: float | None = None
+    query_throttle: float = 20.0
+    concurrency: int | None = None
+    public_url: str | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.pending <= self.duration:
+            raise ValueError("pending must lie between 0 and duration")
+        if self.link_life <= 0 or self.query_throttle <= 0 or (self.throttle is not None and self.throttle <= 0):
+            raise ValueError("link_life, throttle and query_throttle must be positive")
+        if self.concurrency is not None and self.concurrency < 1:
+            raise ValueError("concurrency must be at least 1")
+
+
+class SandboxService:
     """Answers for orders and tasks. What is true of a task stands in its record; nothing runs in the background."""
 
-    def __init__(self, options: SandboxOptions, store: Store, clock: Clock) -> None:
+    def __init__(self, options: SandboxOptions, store: TaskStore, clock: Clock) -> None:
         self._options = options
         self._store = store
         self._clock = clock
-        self._query_limit = CallLimit(options.query_throttle)
-        self._list_limit = CallLimit(options.query_throttle)
-        self._cancel_limit = CallLimit(options.query_throttle)
+        self._query_limit = _CallLimit(options.query_throttle)
+        self._list_limit = _CallLimit(options.query_throttle)
+        self._cancel_limit = _CallLimit(options.query_throttle)
 
     async def create_sync(self, request: Request) -> Response:
         """Take an order and answer with the images when they are done."""
-        order = await self._take(request, Wire.SYNC)
-        if order.trouble is not None:
-            raise RefusalError(400, order.trouble)
-        record = await self._submit(order)
+        submission = await self._read_submission(request, WireProtocol.SYNC)
+        if submission.outcome.refusal is not None:
+            raise RefusalError(submission.outcome.refusal)
+        record = await self._create(submission)
         # A sleep may end a little before the wall clock says so, and the image is there only then.
         while (left := record.ended - self._clock.now()) > 0:
             await self._clock.sleep(left)
         if record.failure is not None:
-            raise RefusalError(500, record.failure)
+            raise RefusalError(record.failure)
         return JSONResponse(answers.sync_body(record, self._url_of(request)))
 
     async def create_async(self, request: Request) -> Response:
         """Take an order of the newer asynchronous protocol and answer with its task id."""
-        record = await self._submit(await self._take(request, Wire.ASYNC))
+        record = await self._create(await self._read_submission(request, WireProtocol.ASYNC))
         return JSONResponse(answers.creation_body(record))
 
     async def create_legacy(self, request: Request) -> Response:
         """Take an order of the legacy protocol and answer with its task id."""
-        record = await self._submit(await self._take(request, Wire.LEGACY))
+        record = await self._create(await self._read_submission(request, WireProtocol.LEGACY))
         return JSONResponse(answers.creation_body(record))
 
-    async def query(self, request: Request) -> Response:
-        """Answer how a task stands."""
+    async def get_task(self, request: Request) -> Response:
+        """Answer how a task stands; a synchronous order is no task."""
         self._admit(request, self._query_limit)
         task_id = request.path_params["task_id"]
-        record = _visible(await self._store.read(), task_id)
+        record = await self._store.find(task_id)
+        if record is not None and record.protocol is WireProtocol.SYNC:
+            record = None
         body = answers.task_body(_new_id(), task_id, record, self._clock.now(), self._url_of(request))
         return JSONResponse(body)
 
     async def list_tasks(self, request: Request) -> Response:
         """Answer with the tasks of the last 24 hours, or of another span."""
         self._admit(request, self._list_limit)
-        now = self._clock.now()
-        query = read_query(request.query_params, now)
-        records = await self._store.read()
-        return JSONResponse(list_body(_new_id(), records, query, self._options.region, now))
+        now, region = self._clock.now(), self._options.region
+        query = parse_list_query(request.query_params, now)
+        is_here = query.region in (None, region) and query.api_key_id in (None, answers.API_KEY_ID)
+        total, records = await self._store.list_page(query, now) if is_here else (0, ())
+        return JSONResponse(answers.list_body(_new_id(), query, total, records, region=region, now=now))
 
-    async def cancel(self, request: Request) -> Response:
+    async def cancel_task(self, request: Request) -> Response:
         """Cancel a task that is PENDING."""
         self._admit(request, self._cancel_limit)
-        task_id = request.path_params["task_id"]
-
-        def decide(records: Records) -> tuple[bool, TaskRecord | None]:
-            record, now = _visible(records, task_id), self._clock.now()
-            if record is None or state_of(record, now) is not State.PENDING:
-                return False, None
-            return True, replace(record, canceled=now)
-
-        if not await self._store.change(decide):
-            raise refusals.too_late_to_cancel()
+        if not await self._store.cancel(request.path_params["task_id"]):
+            raise RefusalError(errors.NOT_PENDING)
         return JSONResponse({"request_id": _new_id()})
 
     async def refuse_path(self, request: Request) -> Response:
         """Refuse a creating call on a path that no protocol has."""
         self._check_key(request)
-        raise refusals.wrong_path()
+        raise RefusalError(errors.WRONG_PATH)
 
-    async def _take(self, request: Request, wire: Wire) -> Order:
-        """Check everything that is checked before an order is accepted, in the service's order."""
+    async def _read_submission(self, request: Request, protocol: WireProtocol) -> Submission:
+        """
+        Check everything that is checked before an order is accepted, in the service's order.
+
+        What is wrong with the order itself becomes its outcome.
+        """
         self._check_key(request)
         wants_async = request.headers.get("x-dashscope-async", "").lower() == "enable"
-        if wants_async and wire is Wire.SYNC:
-            raise refusals.only_sync()
-        if not wants_async and wire is not Wire.SYNC:
-            raise refusals.only_async()
+        if wants_async and protocol is WireProtocol.SYNC:
+            raise RefusalError(errors.ONLY_SYNC)
+        if not wants_async and protocol is not WireProtocol.SYNC:
+            raise RefusalError(errors.ONLY_ASYNC)
         body = await _read_body(request)
         model = self._find_model(body)
-        if wire not in model.wires:
-            raise refusals.wrong_path()
-        if wire is Wire.SYNC:
-            if not model.answers_at_once_in(self._options.region):
-                raise refusals.only_async()
+        if protocol not in model.protocols:
+            raise RefusalError(errors.WRONG_PATH)
+        if protocol is WireProtocol.SYNC:
+            if not model.has_sync_in(self._options.region):
+                raise RefusalError(errors.ONLY_ASYNC)
             if body.get("input") is None:
-                raise refusals.no_input()
-        return read_order(body, model, wire, _new_id())
+                raise RefusalError(errors.NO_INPUT)
+        try:
+            order = parse_order(body, model, protocol)
+        except RefusalError as refusal:
+            return Submission(_new_id(), model, protocol, ParsedOrder(), Outcome(refusal=refusal.error))
+        return Submission(_new_id(), model, protocol, order, read_outcome(order.prompt))
 
     def _find_model(self, body: Mapping[str, Any]) -> Model:
         name = body.get("model")
         if name is None or name == "":
-            raise refusals.no_model()
+            raise RefusalError(errors.NO_MODEL)
         model = MODELS.get(name) if isinstance(name, str) else None
         if model is None or not model.is_offered_in(self._options.region):
-            raise refusals.unknown_model()
+            raise RefusalError(errors.UNKNOWN_MODEL)
         return model
 
-    async def _submit(self, order: Order) -> TaskRecord:
-        rate = self._options.throttle or order.model.rate_in(self._options.region)
-
-        def decide(records: Records) -> tuple[TaskRecord | None, TaskRecord | None]:
-            now = self._clock.now()
-            if is_too_soon(records.values(), order.model.name, now=now, rate=rate):
-                return None, None
-            record = plan(order, records, self._options, now)
-            return record, record
-
-        record = await self._store.change(decide)
+    async def _create(self, submission: Submission) -> TaskRecord:
+        options, model = self._options, submission.model
+        record = await self._store.create(
+            model.name,
+            partial(plan_task, submission, pending=options.pending, duration=options.duration),
+            rate=options.throttle or model.rate_in(options.region),
+            concurrency=options.concurrency or model.concurrency,
+        )
         if record is None:
-            raise refusals.too_fast()
+            raise RefusalError(errors.RATE_LIMITED)
         return record
 
-    def _admit(self, request: Request, limit: CallLimit) -> None:
+    def _admit(self, request: Request, limit: "_CallLimit") -> None:
         self._check_key(request)
         if not limit.admits(self._clock.monotonic()):
-            raise refusals.too_fast()
+            raise RefusalError(errors.RATE_LIMITED)
 
     def _check_key(self, request: Request) -> None:
         scheme, _, key = request.headers.get("authorization", "").partition(" ")
         key = key.strip()
         if not scheme or (scheme.lower() == "bearer" and not key):
-            raise refusals.no_key()
+            raise RefusalError(errors.NO_KEY)
         accepted = self._options.keys
         if scheme.lower() != "bearer" or (accepted is not None and key not in accepted):
-            raise refusals.wrong_key()
+            raise RefusalError(errors.WRONG_KEY)
 
     def _url_of(self, request: Request) -> answers.UrlOf:
         base = (self._options.public_url or str(request.base_url)).rstrip("/")
-        return lambda record, place: signed_url(base, record, place, self._options.link_life)
+        return lambda record, index: signed_url(base, record, index, self._options.link_life)
 
 
-def refusal_response(trouble: Trouble, status: int) -> Response:
-    """Give a refusal as the service words it."""
-    return JSONResponse(answers.refusal_body(_new_id(), trouble), status)
+class _CallLimit:
+    """Counts one kind of call in this process: at most `rate` in any second."""
+
+    def __init__(self, rate: float) -> None:
+        self._rate = rate
+        self._times: deque[float] = deque()
+
+    def admits(self, now: float) -> bool:
+        """Count a call at a monotonic time; False says that it comes too soon and does not count."""
+        while self._times and self._times[0] <= now - 1:
+            self._times.popleft()
+        if len(self._times) + 1 > max(self._rate, 1):
+            return False
+        self._times.append(now)
+        return True
+
+
+def error_response(error: ServiceError) -> Response:
+    """Give an error as the service words it."""
+    return JSONResponse(answers.error_body(_new_id(), error), error.status)
 
 
 async def _read_body(request: Request) -> dict[str, Any]:
@@ -167,16 +216,11 @@ async def _read_body(request: Request) -> dict[str, Any]:
     async for chunk in request.stream():
         raw += chunk
         if len(raw) > _LARGEST_BODY:
-            raise refusals.too_large_body()
+            raise RefusalError(errors.TOO_LARGE_BODY)
     try:
         return _JSON_OBJECT.validate_json(bytes(raw))
     except ValidationError:
-        raise refusals.unreadable_body() from None
-
-
-def _visible(records: Records, task_id: str) -> TaskRecord | None:
-    record = records.get(task_id)
-    return None if record is None or record.wire is Wire.SYNC else record
+        raise RefusalError(errors.UNREADABLE_BODY) from None
 
 
 def _new_id() -> str:

@@ -1,0 +1,198 @@
+"""
+An HTTP server in the event loop of the caller: sockets that listen, and uvicorn behind them.
+
+Whatever ends it, a signal or a cancellation, the answers under way get some seconds and every call gets an end.
+"""
+
+import errno
+import os
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+import anyio
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+_CLOSING_SECONDS = 2
+"""How long connections get to close after their calls have ended."""
+_ENDING = b"The server is ending. What was ordered is kept; ask again when it is back.\n"
+
+
+def listen(host: str, port: int) -> list[socket.socket]:
+    """
+    Listen at every address of a host name, and at one port; port 0 finds a free one.
+
+    An address that this machine lacks is passed over while there is another, as with "localhost" where IPv6 is off.
+
+    Raises:
+        OSError: none of the addresses can be used, or the port is taken at one of them.
+    """
+    listeners: list[socket.socket] = []
+    missing: OSError | None = None
+    try:
+        for family, kind, protocol, _, address in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            chosen = listeners[0].getsockname()[1] if listeners else port
+            try:
+                listeners.append(_open(family, kind, protocol, (address[0], chosen, *address[2:])))
+            except OSError as error:
+                if error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT):
+                    raise
+                missing = error
+    except OSError:
+        for listener in listeners:
+            listener.close()
+        raise
+    if not listeners:
+        raise missing or OSError(errno.EADDRNOTAVAIL, os.strerror(errno.EADDRNOTAVAIL))
+    return listeners
+
+
+async def serve(
+    app: "ASGIApp",
+    listeners: list[socket.socket],
+    *,
+    ready: Callable[[str], None] | None = None,
+    answer_seconds: int,
+    date_header: bool = True,
+) -> None:
+    """
+    Serve an application until a signal or a cancellation ends it, and close the listeners.
+
+    `ready` is called with the URL of the first listener once the application has started and connections are
+    accepted. At the end, calls have `answer_seconds` for their answers; those that have none by then are ended, and
+    the connections that are still open two seconds later are broken off. A signal has its usual effect after that.
+    `date_header` is for applications that do not date their answers themselves. Nothing is printed; what goes wrong
+    goes to uvicorn's log.
+
+    Raises:
+        SystemExit: the application refuses to start.
+    """
+    # A heavy import that a start without a server does not need.
+    from uvicorn import Config, Server  # noqa: PLC0415
+
+    calls = OpenCalls(app)
+    url = base_url(listeners[0])
+
+    class _Server(Server):
+        async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+            await super().startup(sockets)
+            if self.started and ready is not None:
+                ready(url)
+
+        async def main_loop(self) -> None:
+            try:
+                await super().main_loop()
+            except anyio.get_cancelled_exc_class():
+                # By itself it would leave its connections open.
+                await self.shutdown(listeners)
+                raise
+
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            with anyio.CancelScope(shield=True):
+                async with anyio.create_task_group() as group:
+                    group.start_soon(calls.end, answer_seconds)
+                    await super().shutdown(sockets)
+                    group.cancel_scope.cancel()
+
+    config = Config(
+        calls,
+        # The log is set up by the surrounding program.
+        log_config=None,
+        log_level="warning",
+        # Its lines would hold what is secret in an address.
+        access_log=False,
+        date_header=date_header,
+        server_header=False,
+        timeout_graceful_shutdown=answer_seconds + _CLOSING_SECONDS,
+    )
+    try:
+        await _Server(config).serve(listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def base_url(listener: socket.socket, host: str | None = None) -> str:
+    """Give the URL of a listener, by another name of its host if there is one."""
+    address, port = listener.getsockname()[:2]
+    name = host or address
+    return f"http://[{name}]:{port}" if ":" in name else f"http://{name}:{port}"
+
+
+class OpenCalls:
+    """An application around another that knows the other's calls and can end them."""
+
+    def __init__(self, app: "ASGIApp") -> None:
+        self._app = app
+        self._open: set[anyio.CancelScope] = set()
+        self._ended = anyio.Event()
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Let the other application answer, and finish its answer if it is ended meanwhile."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        answer = _Answer(send)
+        with anyio.CancelScope() as call:
+            self._open.add(call)
+            try:
+                await self._app(scope, receive, answer.send)
+            finally:
+                self._open.discard(call)
+                self._ended.set()
+        # A stream that the SSE library breaks off, as it does when the server ends, has no end either.
+        if call.cancelled_caught or answer.is_started:
+            await answer.finish()
+
+    async def end(self, answer_seconds: float) -> None:
+        """End every call that has no answer after some seconds."""
+        with anyio.move_on_after(answer_seconds):
+            while self._open:
+                self._ended = anyio.Event()
+                await self._ended.wait()
+        for call in tuple(self._open):
+            call.cancel()
+
+
+class _Answer:
+    """Knows how far an answer has come."""
+
+    def __init__(self, send: "Send") -> None:
+        self._send = send
+        self.is_started = False
+        self._is_finished = False
+
+    async def send(self, message: "Message") -> None:
+        """Send a part of the answer."""
+        self.is_started = True
+        self._is_finished = message["type"] == "http.response.body" and not message.get("more_body", False)
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """Send what is missing of the answer: the end of its body, or a whole answer that says why."""
+        if self._is_finished:
+            return
+        body = b""
+        if not self.is_started:
+            headers = [(b"content-type", b"text/plain; charset=utf-8"), (b"connection", b"close")]
+            await self._send({"type": "http.response.start", "status": 503, "headers": headers})
+            body = _ENDING
+        await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _open(family: int, kind: int, protocol: int, address: tuple[str | int, ...]) -> socket.socket:
+    listener = socket.socket(family, kind, protocol)
+    try:
+        if os.name == "posix":
+            # Elsewhere this would let two programs listen at one port.
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        listener.bind(address)
+        listener.listen()
+    except OSError:
+        listener.close()
+        raise
+    return listener

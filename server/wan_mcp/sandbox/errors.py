@@ -1,0 +1,85 @@
+"""
+The errors of the service, as it words them.
+
+Source: https://help.aliyun.com/zh/model-studio/error-code
+"""
+
+from typing import NamedTuple
+
+
+class ServiceError(NamedTuple):
+    """
+    An error as it stands in an answer: a code and a message of the service.
+
+    `status` is the HTTP status of a call that is refused with it; in the answer to a task query it has none.
+    """
+
+    status: int
+    code: str
+    message: str
+
+
+class RefusalError(Exception):
+    """Raised when a call is refused at once."""
+
+    def __init__(self, error: ServiceError) -> None:
+        super().__init__(f"{error.status} {error.code}: {error.message}")
+        self.error = error
+
+
+NO_KEY = ServiceError(401, "InvalidApiKey", "No API-key provided.")
+WRONG_KEY = ServiceError(401, "InvalidApiKey", "Invalid API-key provided.")
+"""The key is wrong here, or of another region: the service does not tell them apart."""
+
+ONLY_ASYNC = ServiceError(403, "AccessDenied", "current user api does not support synchronous calls.")
+"""The asynchronous header is missing where it is needed."""
+ONLY_SYNC = ServiceError(403, "AccessDenied", "current user api does not support asynchronous calls.")
+"""The asynchronous header stands where there is no asynchronous protocol."""
+WRONG_PATH = ServiceError(
+    400,
+    "InvalidParameter",
+    # The exclamation mark is full-width, as the service's is.
+    "url error, please check url！ For details, see: "  # noqa: RUF001 - the service's own words
+    "https://help.aliyun.com/zh/model-studio/error-code#error-url",
+)
+"""The model is not served on this path but on that of another protocol."""
+UNKNOWN_PATH = ServiceError(404, "NotFound", "The requested resource could not be found.")
+
+UNREADABLE_BODY = ServiceError(
+    400, "InvalidParameter", "Required body invalid, please check the request body format."
+)
+TOO_LARGE_BODY = ServiceError(400, "BadRequest.TooLarge", "Payload Too Large")
+NO_MODEL = ServiceError(400, "BadRequest.EmptyModel", 'Required parameter "model" missing from request.')
+UNKNOWN_MODEL = ServiceError(400, "InvalidParameter", "Model not exist.")
+"""There is no such model, or not in this region."""
+NO_INPUT = ServiceError(400, "BadRequest.EmptyInput", "Required input parameter missing from request.")
+
+RATE_LIMITED = ServiceError(429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later.")
+NOT_PENDING = ServiceError(
+    400,
+    "UnsupportedOperation",
+    "Failed to cancel the task, please confirm if the task is in PENDING status.",
+)
+INTERNAL_ERROR = ServiceError(500, "InternalError", "An internal error has occured, please try again later.")
+"""The sandbox itself could not do it: its tasks cannot be read or written."""
+
+INPUT_INSPECTED = ServiceError(400, "DataInspectionFailed", "Input data may contain inappropriate content.")
+OUTPUT_INSPECTED = ServiceError(400, "DataInspectionFailed", "Output data may contain inappropriate content.")
+INFRINGING = ServiceError(
+    400, "IPInfringementSuspect", "Input data is suspected of being involved in IP infringement."
+)
+TIMED_OUT = ServiceError(
+    500,
+    "InternalError.Timeout",
+    "An internal timeout error has occured during execution, please try again later or contact service support.",
+)
+
+
+def invalid_parameter(message: str) -> ServiceError:
+    """Say what is wrong with a parameter of an order or of the task list."""
+    return ServiceError(400, "InvalidParameter", message)
+
+
+def wrong_method(method: str) -> ServiceError:
+    """Say that a path does not take an HTTP method."""
+    return ServiceError(405, "InvalidParameter", f"Request method '{method}' is not supported.")
