@@ -12,7 +12,7 @@ LEGACY = f"{API}/services/aigc/text2image/image-synthesis"
 START = 1_767_323_045.678
 
 
-class HandClock:
+class ManualClock:
     """A clock that only moves when told to, or when somebody sleeps."""
 
     def __init__(self):
@@ -33,7 +33,7 @@ class Harness:
     """The sandbox, a client of it, and the orders that the tests make."""
 
     def __init__(self, build):
-        self.clock = HandClock()
+        self.clock = ManualClock()
         self.app = build(self.clock)
         self.client = httpx.AsyncClient(
             transport=httpx.ASGITransport(self.app),

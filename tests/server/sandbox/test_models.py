@@ -1,4 +1,4 @@
-"""Which sizes each model paints."""
+"""What the service offers: which sizes each model paints."""
 
 import pytest
 

@@ -1,10 +1,18 @@
-"""What is checked before an order is accepted, and how it is refused."""
+"""The calls of the service: what is checked before an order is accepted, and what each call answers."""
+
+import re
 
 import pytest
 
 API = "/api/v1"
+
+
 SYNC = f"{API}/services/aigc/multimodal-generation/generation"
+
+
 ASYNC = f"{API}/services/aigc/image-generation/generation"
+
+
 LEGACY = f"{API}/services/aigc/text2image/image-synthesis"
 
 
@@ -88,84 +96,13 @@ async def test_a_body_of_many_megabytes_is_refused(sandbox):
 
 async def test_other_paths_and_methods_are_refused_in_json(sandbox):
     assert refusal(await sandbox.client.get("/somewhere"))[0] == 404
-    assert refusal(await sandbox.client.get(f"{API}/tasks/some-task/"))[0] == 404
+    assert refusal(await sandbox.client.get(f"{API}/tasks/some-task/cancel/now"))[0] == 404
     assert refusal(await sandbox.client.get(ASYNC))[0] == 405
-
-
-LEGACY_FAULTS = [
-    ({}, "Field required: input"),
-    ({"input": {}}, "Field required: input.prompt"),
-    ({"input": {"prompt": 5}}, "Input should be a valid string: input.prompt"),
-    ({"input": {"prompt": " "}}, "The prompt must not be empty."),
-    ({"input": {"prompt": "x"}, "parameters": {"n": 5}}, "Range of n should be [1, 4]"),
-    ({"input": {"prompt": "x"}, "parameters": {"n": 0}}, "Range of n should be [1, 4]"),
-    ({"input": {"prompt": "x"}, "parameters": {"seed": 2**31}}, "Range of seed should be [0, 2147483647]"),
-    (
-        {"input": {"prompt": "x"}, "parameters": {"size": "1280x1280"}},
-        "The size 1280x1280 is not of the form width*height.",
-    ),
-]
-
-
-@pytest.mark.parametrize(("body", "message"), LEGACY_FAULTS)
-async def test_the_legacy_protocol_accepts_a_faulty_order_and_fails_its_task(sandbox, body, message):
-    answer = await sandbox.post(LEGACY, {"model": "wan2.5-t2i-preview"} | body)
-    output = (await sandbox.ended(answer))["output"]
-    assert (output["task_status"], output["code"], output["message"]) == ("FAILED", "InvalidParameter", message)
-
-
-def one(*parts, role="user"):
-    return {"input": {"messages": [{"role": role, "content": list(parts)}]}}
-
-
-MESSAGE_FAULTS = [
-    ({"input": {}}, "Field required: input.messages"),
-    ({"input": {"messages": []}}, "messages length only support 1"),
-    ({"input": {"messages": [{"role": "user", "content": [{"text": "x"}]}] * 2}}, "messages length only support 1"),
-    (one(), "lack of image or text"),
-    (one({"text": "x"}, {"text": "y"}), "Text request limit violated, expected 1."),
-    (one({"text": "x"}, role="system"), "The role of the message must be user."),
-    (one({"text": "x"}) | {"parameters": {"n": 9}}, "Range of n should be [1, 4]"),
-    (
-        one({"text": "x"}) | {"parameters": {"watermark": "maybe"}},
-        "Input should be a valid boolean, unable to interpret input: parameters.watermark",
-    ),
-]
-
-
-@pytest.mark.parametrize(("body", "message"), MESSAGE_FAULTS)
-async def test_a_faulty_order_of_the_newer_protocols_fails_in_the_task_or_at_once(sandbox, body, message):
-    body = {"model": "wan2.6-t2i"} | body
-    output = (await sandbox.ended(await sandbox.post(ASYNC, body)))["output"]
-    assert (output["task_status"], output["code"], output["message"]) == ("FAILED", "InvalidParameter", message)
-    answer = await sandbox.post(SYNC, body, is_async=False)
-    assert refusal(answer) == (400, "InvalidParameter", message)
-
-
-async def test_only_a_single_picture_may_have_4096_pixels_a_side(sandbox):
-    model = "wan2.7-image-pro"
-    plain = await sandbox.order_async(model=model, n=1, size="4K")
-    one_of_a_set = await sandbox.order_async(model=model, n=1, size="4K", enable_sequential=True)
-    assert (await sandbox.ended(plain))["usage"]["size"] == "4096*4096"
-    assert (await sandbox.task(one_of_a_set))["output"]["code"] == "InvalidParameter"
 
 
 async def test_a_synchronous_order_without_input_is_refused(sandbox):
     answer = await sandbox.post(SYNC, {"model": "wan2.6-t2i"}, is_async=False)
     assert refusal(answer)[:2] == (400, "BadRequest.EmptyInput")
-
-
-async def test_four_images_are_made_when_the_order_does_not_say(sandbox):
-    task = await sandbox.ended(await sandbox.order_legacy())
-    assert len(task["output"]["results"]) == 4
-    task = await sandbox.ended(await sandbox.order_async())
-    assert len(task["output"]["choices"]) == 4
-
-
-@pytest.mark.parametrize(("model", "limit"), [("wan2.5-t2i-preview", 2000), ("wan2.2-t2i-flash", 800)])
-async def test_a_long_prompt_is_cut_silently(sandbox, model, limit):
-    answer = await sandbox.order_legacy("花" * (limit + 5), model=model, n=1)
-    assert (await sandbox.ended(answer))["output"]["results"][0]["orig_prompt"] == "花" * limit
 
 
 async def test_more_submissions_than_the_models_limit_are_throttled_until_the_second_is_over(open_sandbox):
@@ -201,6 +138,80 @@ async def test_a_real_region_offers_only_its_models(open_sandbox):
     frankfurt = open_sandbox(region="eu-central-1")
     assert (await frankfurt.order_async()).status_code == 200
     assert refusal(await frankfurt.order_sync())[:2] == (403, "AccessDenied")
+
+
+async def test_a_synchronous_order_answers_when_the_images_are_done(sandbox):
+    before = sandbox.clock.time
+    answer = await sandbox.order_sync(n=2)
+    assert answer.status_code == 200
+    assert sandbox.clock.time - before == pytest.approx(2.0)
+    body = answer.json()
+    assert set(body) == {"output", "usage", "request_id"}
+    assert set(body["output"]) == {"choices", "finished"}
+    urls = [part["image"] for choice in body["output"]["choices"] for part in choice["message"]["content"]]
+    assert len(set(urls)) == 2
+    assert body["usage"]["image_count"] == 2
+    assert (await sandbox.client.get(urls[0])).status_code == 200
+
+
+async def test_a_synchronous_order_is_no_task(sandbox):
+    answer = await sandbox.order_sync(n=1)
+    assert (await sandbox.listed())["total"] == 0
+    url = answer.json()["output"]["choices"][0]["message"]["content"][0]["image"]
+    hidden = re.search(r"([0-9a-f-]{36})-1\.png", url)[1]
+    assert (await sandbox.task(hidden))["output"]["task_status"] == "UNKNOWN"
+
+
+async def test_an_unknown_task_is_unknown_on_http_200(sandbox):
+    task = await sandbox.task("00000000-0000-0000-0000-000000000000")
+    assert set(task) == {"request_id", "output"}
+    assert task["output"] == {"task_id": "00000000-0000-0000-0000-000000000000", "task_status": "UNKNOWN"}
+
+
+async def test_only_a_pending_task_can_be_canceled(sandbox):
+    task_id = (await sandbox.order_async()).json()["output"]["task_id"]
+    answer = await sandbox.cancel(task_id)
+    assert (answer.status_code, set(answer.json())) == (200, {"request_id"})
+    sandbox.clock.time += 100
+    output = (await sandbox.task(task_id))["output"]
+    assert output["task_status"] == "CANCELED"
+    assert set(output) == {"task_id", "task_status", "submit_time", "end_time"}
+    (row,) = (await sandbox.listed())["data"]
+    assert (row["status"], row["end_time"], "start_time" in row) == ("CANCELED", 1_767_323_045_678, False)
+    running = (await sandbox.order_async()).json()["output"]["task_id"]
+    sandbox.clock.time += 1
+    for late in (task_id, running, "no-such-task"):
+        answer = await sandbox.cancel(late)
+        assert (answer.status_code, answer.json()["code"]) == (400, "UnsupportedOperation")
+    assert (await sandbox.task(running))["output"]["task_status"] == "RUNNING"
+
+
+async def test_queries_over_twenty_a_second_are_throttled(open_sandbox):
+    sandbox = open_sandbox(query_throttle=20)
+    path = f"{API}/tasks/00000000-0000-0000-0000-000000000000"
+    statuses = [(await sandbox.client.get(path)).status_code for _ in range(21)]
+    assert statuses == [200] * 20 + [429]
+    assert (await sandbox.client.get(f"{API}/tasks/")).status_code == 200
+    sandbox.clock.time += 1
+    assert (await sandbox.client.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"pending": 3}, {"duration": -1, "pending": -2}, {"throttle": 0}, {"concurrency": 0}, {"link_life": 0}],
+)
+def test_senseless_switches_are_refused(open_sandbox, options):
+    with pytest.raises(ValueError, match="must"):
+        open_sandbox(**options)
+
+
+@pytest.mark.parametrize("slash", ["", "/"])
+async def test_the_calls_of_tasks_answer_with_and_without_a_slash_at_the_end(sandbox, slash):
+    task_id = (await sandbox.order_async()).json()["output"]["task_id"]
+    (row,) = (await sandbox.client.get(f"{API}/tasks{slash}")).json()["data"]
+    task = (await sandbox.client.get(f"{API}/tasks/{task_id}{slash}")).json()
+    assert row["task_id"] == task["output"]["task_id"] == task_id
+    assert (await sandbox.client.post(f"{API}/tasks/{task_id}/cancel{slash}")).status_code == 200
 
 
 async def test_every_answer_carries_the_date_of_the_sandbox(sandbox):

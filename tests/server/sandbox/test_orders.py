@@ -1,6 +1,55 @@
-"""The words that make the sandbox misbehave."""
+"""How a task lives, and the words that make the sandbox misbehave."""
 
 import pytest
+
+
+async def test_a_task_waits_runs_and_succeeds_as_time_goes_by(sandbox):
+    answer = await sandbox.order_legacy(n=1)
+    states = []
+    for moment in (0, 0.29, 0.31, 1.99, 2.01):
+        sandbox.clock.time = 1_767_323_045.678 + moment
+        states.append((await sandbox.task(answer))["output"]["task_status"])
+    assert states == ["PENDING", "PENDING", "RUNNING", "RUNNING", "SUCCEEDED"]
+
+
+async def test_a_task_is_forgotten_a_day_after_its_end(sandbox):
+    answer = await sandbox.order_legacy(n=1)
+    sandbox.clock.time += 86_400
+    assert (await sandbox.task(answer))["output"]["task_status"] == "SUCCEEDED"
+    assert (await sandbox.listed())["total"] == 1
+    sandbox.clock.time += 3
+    assert set((await sandbox.task(answer))["output"].items()) == {
+        ("task_id", answer.json()["output"]["task_id"]), ("task_status", "UNKNOWN"),
+    }  # fmt: skip
+    assert (await sandbox.listed(start_time="20260102110000"))["total"] == 0
+
+
+async def test_a_canceled_task_gives_its_place_to_those_that_come_after(open_sandbox):
+    sandbox = open_sandbox(concurrency=1)
+    first = (await sandbox.order_async()).json()["output"]["task_id"]
+    await sandbox.cancel(first)
+    second = await sandbox.order_async()
+    sandbox.clock.time += 1
+    assert (await sandbox.task(second))["output"]["task_status"] == "RUNNING"
+
+
+async def test_tasks_beyond_the_models_concurrency_wait_as_pending_in_their_order(sandbox):
+    orders = [await sandbox.order_async(n=1) for _ in range(12)]
+    seen = []
+    for moment in (1.0, 2.5, 4.2):
+        sandbox.clock.time = 1_767_323_045.678 + moment
+        seen.append("".join([(await sandbox.task(order))["output"]["task_status"][0] for order in orders]))
+    assert seen == ["RRRRRPPPPPPP", "SSSSSRRRRRPP", "SSSSSSSSSSRR"]
+
+
+async def test_concurrency_counts_for_each_model_by_itself(sandbox):
+    for _ in range(2):
+        await sandbox.order_legacy(model="wanx-v1")
+    other = await sandbox.order_legacy(model="wan2.2-t2i-plus")
+    sandbox.clock.time += 1
+    states = {row["task_id"]: row["status"] for row in (await sandbox.listed())["data"]}
+    assert sorted(states.values()) == ["PENDING", "RUNNING", "RUNNING"]
+    assert states[other.json()["output"]["task_id"]] == "RUNNING"
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The sandbox over HTTP."""
+"""The sandbox as an application: inside the process, and over HTTP."""
 
 import errno
 import socket
@@ -9,12 +9,37 @@ import threading
 import anyio
 import httpx
 import pytest
+from blockbuster import blockbuster_ctx
 
-from wan_mcp.sandbox import JournalStore, SandboxOptions, serve
+from wan_mcp.sandbox import IN_PROCESS_URL, SandboxOptions, in_process_app, serve
 
 API = "/api/v1"
+
+
 BODY = {"model": "wan2.5-t2i-preview", "input": {"prompt": "a cat"}, "parameters": {"n": 1}}
+
+
 HEADERS = {"Authorization": "Bearer sk-test", "X-DashScope-Async": "enable"}
+
+
+async def test_nothing_blocks_the_event_loop(open_harness, tmp_path):
+    sandbox = open_harness(lambda clock: in_process_app(tmp_path / "state", clock))
+    with blockbuster_ctx():
+        task_id = (await sandbox.order_async(n=1)).json()["output"]["task_id"]
+        await sandbox.cancel(task_id)
+        task = await sandbox.ended(await sandbox.order_legacy(n=1, model="wan2.2-t2i-flash"))
+        await sandbox.listed()
+        assert (await sandbox.client.get(task["output"]["results"][0]["url"])).status_code == 200
+
+
+async def test_the_sandbox_inside_the_process_links_to_a_name_that_no_resolver_answers(open_harness, tmp_path):
+    sandbox = open_harness(lambda clock: in_process_app(tmp_path, clock))
+    sandbox.client.base_url = "http://elsewhere.invalid"
+    task = await sandbox.ended(await sandbox.order_async(n=1))
+    url = task["output"]["choices"][0]["message"]["content"][0]["image"]
+    assert url.startswith(IN_PROCESS_URL + "/results/")
+    assert (await sandbox.client.get(url)).headers["content-type"] == "image/png"
+    assert (tmp_path / "sandbox.sqlite3").exists()
 
 
 class Running:
@@ -82,8 +107,7 @@ async def test_an_answer_under_way_is_finished_before_the_end(tmp_path):
             tasks.start_soon(running.serve, SandboxOptions(duration=0.6, pending=0), tmp_path)
             await running.started.wait()
             outer.start_soon(order, running.url)
-            store = JournalStore(tmp_path)
-            while not await store.read():
+            while not (tmp_path / "sandbox.sqlite3").exists():
                 await anyio.sleep(0.01)
             tasks.cancel_scope.cancel()
     assert [answer.status_code for answer in answers] == [200]
@@ -110,31 +134,10 @@ async def test_an_address_of_the_newer_kind_is_written_in_brackets():
             tasks.cancel_scope.cancel()
 
 
-def test_the_sandbox_stands_alone_and_loads_nothing_heavy():
-    program = (
-        "import sys, wan_mcp; before = set(sys.modules); import wan_mcp.sandbox;"
-        "print('\\n'.join(set(sys.modules) - before))"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", program],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={"PYTHONPATH": ":".join(sys.path)},
-        timeout=30,
-    )
-    loaded = set(result.stdout.split())
-    assert "wan_mcp.sandbox.service" in loaded
-    for name in (
-        "httpx",
-        "PIL",
-        "uvicorn",
-        "mcp",
-        "sqlite3",
-        "wan_mcp.dashscope",
-        "wan_mcp_tools.catalogue.catalogue",
-    ):
-        assert not [module for module in loaded if module == name or module.startswith(name + ".")]
+async def test_a_file_that_cannot_be_written_is_an_error_of_the_service(open_harness, tmp_path):
+    (tmp_path / "sandbox.sqlite3").mkdir()
+    answer = await open_harness(lambda clock: in_process_app(tmp_path, clock)).order_async()
+    assert (answer.status_code, answer.json()["code"]) == (500, "InternalError")
 
 
 def test_it_can_be_served_from_another_thread(tmp_path):
@@ -160,3 +163,22 @@ def test_it_can_be_served_from_another_thread(tmp_path):
         stop.set()
         thread.join(10)
     assert not thread.is_alive()
+
+
+def test_the_sandbox_stands_alone_and_loads_nothing_heavy():
+    program = (
+        "import sys, wan_mcp; before = set(sys.modules); import wan_mcp.sandbox;"
+        "print('\\n'.join(set(sys.modules) - before))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", program],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": ":".join(sys.path)},
+        timeout=30,
+    )
+    loaded = set(result.stdout.split())
+    assert "wan_mcp.sandbox.service" in loaded
+    for name in ("httpx", "PIL", "uvicorn", "mcp", "wan_mcp.dashscope", "wan_mcp_tools.catalogue"):
+        assert not [module for module in loaded if module == name or module.startswith(name + ".")]
