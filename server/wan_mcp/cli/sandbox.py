@@ -13,7 +13,7 @@ from wan_mcp.settings.urls import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from wan_mcp.sandbox.options import SandboxOptions
+    from wan_mcp.sandbox import SandboxOptions
 
 _SECONDS = click.FloatRange(min=0)
 
@@ -63,7 +63,7 @@ def make_options(
     Raises:
         click.UsageError: they contradict one another.
     """
-    from wan_mcp.sandbox.options import SandboxOptions  # noqa: PLC0415 - only this command needs it
+    from wan_mcp.sandbox import SandboxOptions  # noqa: PLC0415 - only this command needs it
 
     chosen = {name: value for name, value in given.items() if value is not None}
     if "duration" in chosen:
@@ -81,7 +81,7 @@ async def run_sandbox(options: "SandboxOptions", host: str, port: int, state_dir
     Raises:
         SettingsError: the address cannot be used.
     """
-    from wan_mcp.sandbox.serving import serve  # noqa: PLC0415 - only this command needs it
+    from wan_mcp.sandbox import serve  # noqa: PLC0415 - only this command needs it
 
     def announce(url: str) -> None:
         console.print(f"{url}/api/v1")
