@@ -5,7 +5,6 @@ from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService, Report, TaskPage
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.domain.text import one_line
-from wan_mcp_tools.results import is_failure
 from wan_mcp_tools.tool import Answer, Arguments, Result, Tool
 
 DESCRIPTION = """\
@@ -87,7 +86,7 @@ def _row(task: Task) -> ListedTaskResult:
         region=task.region,
         created_at=task.created_at.isoformat(timespec="seconds"),
         model=task.model,
-        code=task.problem.code if task.problem and is_failure(task) else None,
+        code=task.problem.code if task.problem and task.is_failure else None,
         prompt=one_line(task.request.prompt, _PROMPT_LENGTH) if task.request else None,
         images=len(task.images) or None,
         note=" ".join(task.notes) or None,

@@ -2,7 +2,8 @@
 
 import re
 
-from wan_mcp_tools.domain.errors import HostNotAllowedError, RequestRefusedError
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus
 from wan_mcp_tools.domain.text import leave_out_links, one_line
 from wan_mcp_tools.tool import Answer, Result
@@ -24,6 +25,47 @@ ELSEWHERE = (
     "Its files are saved where that order wanted them; once they are, download_image puts them into another folder "
     "or under another name, free of charge."
 )
+
+_GET = "Call get_task with task_id={task_id}"
+_WAIT = f"{_GET} and wait_seconds=45"
+_AT_RISK = "Order again with fresh=true only if a second charge is acceptable."
+_NEXT_STEPS = {
+    NextAction.WAIT_FOR_RESULT: f"{_WAIT} for the result. It is saved in any case.",
+    NextAction.WAIT_FOR_CONFIRMATION: f"{_WAIT}. The service has not confirmed the order yet; do not order again.",
+    NextAction.WAIT_FOR_FILES: f"{_WAIT}: the images are being saved.",
+    NextAction.WAIT_FOR_SEARCH: f"{_WAIT}. Do not order again meanwhile, it may be paid for.",
+    NextAction.WAIT_FIRST: f"{_WAIT} first.",
+    NextAction.GET_LATER: f"{_GET} later: saving is tried again until expires_at. Do not order again: it is paid.",
+    NextAction.GET_TASK: f"{_GET}.",
+    NextAction.GET_TASK_TO_COLLECT: f"{_GET} to collect it.",
+    NextAction.GET_TASK_FOR_REASON: f"{_GET} to see why.",
+    NextAction.GET_TASK_AGAIN: "Call get_task again in a moment.",
+    NextAction.CHECK_CANCELLATION: "Call get_task to see whether it was cancelled.",
+    NextAction.CHECK_PLACING: "Call get_task to see where it stands, then call again.",
+    NextAction.CANCEL_AGAIN: "Call cancel_task again in a moment.",
+    NextAction.ORDER_AT_RISK: _AT_RISK,
+    NextAction.COMPARE_CANDIDATES: (
+        "Call view_image with each of these task_ids to see which picture is yours. Order again with fresh=true only "
+        "if none is and a second charge is acceptable."
+    ),
+    NextAction.LIST_SERVICE_OR_ORDER_AT_RISK: (
+        f"Call list_tasks with remote=true to see the service's recent tasks. {_AT_RISK}"
+    ),
+    NextAction.LIST_TASKS: "Call list_tasks to see the tasks that are known.",
+    NextAction.LIST_KNOWN_TASKS: "Use list_tasks to see the tasks that are known.",
+    NextAction.LIST_LEDGER: "Use list_tasks to see those that are.",
+    NextAction.LIST_LEDGER_OR_ASK: "Use list_tasks to see those that are, or get_task to ask the service for it.",
+    NextAction.CORRECT_TASK_ID: "Use the task_id of an earlier answer, or list_tasks.",
+    NextAction.FETCH_AGAIN: (
+        "If it is wanted, download_image with task_id={task_id} and index={index} fetches it again, free of charge, "
+        "until {until}."
+    ),
+    NextAction.REPLACE_LEDGER: (
+        "Move the file away (keep it) and call again; list_tasks with remote=true finds the tasks of the last 24 "
+        "hours."
+    ),
+}
+"""What a model is told to do; every tool and argument that a next step names stands here and nowhere else."""
 
 
 class ImageResult(Result):
@@ -69,26 +111,35 @@ def task_result(task: Task) -> TaskResult:
         status=task.status,
         region=task.region,
         model=task.model,
-        code=task.problem.code if task.problem and is_failure(task) else None,
+        code=task.problem.code if task.problem and task.is_failure else None,
         images=images or None,
         failed_images=_failures(task),
         actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
         expires_at=expires_at.isoformat(timespec="seconds") if expires_at else None,
         message=_message(task),
-        next_step=_next_step(task),
+        next_step=describe_next_step(task.next_step) if task.next_step else None,
     )
 
 
 def task_answer(task: Task) -> Answer:
     """Give a task as an answer, marked as a failure where it failed."""
-    return Answer(task_result(task), is_error=is_failure(task))
+    return Answer(task_result(task), is_error=task.is_failure)
 
 
-def is_failure(task: Task) -> bool:
-    """Say whether the caller must be told of a failure."""
-    if task.status in (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.UNKNOWN):
-        return True
-    return task.status is TaskStatus.SUBMIT_UNKNOWN and not task.open
+def describe_error(error: AppError) -> str:
+    """Give an error as a model reads it: what happened, what helps, and which tool to call next."""
+    return _with_step(str(error), error.next_step)
+
+
+def _with_step(words: str, step: NextStep | None) -> str:
+    """Give plain words with the step that helps behind them, if there is one."""
+    return words if step is None else f"{words} {describe_next_step(step)}"
+
+
+def describe_next_step(step: NextStep) -> str:
+    """Say which tool to call next, with its arguments."""
+    until = step.until.isoformat(timespec="seconds") if step.until else ""
+    return _NEXT_STEPS[step.action].format(task_id=step.task_id, index=step.index, until=until)
 
 
 def check_wait(seconds: float | None, default: float) -> float:
@@ -111,7 +162,7 @@ def _message(task: Task) -> str | None:
     parts.extend(task.notes)
     told = task.status is TaskStatus.SUCCEEDED and task.failed_images
     if task.problem is not None and not told:
-        parts.append(task.problem.message)
+        parts.append(_with_step(task.problem.message, task.problem.next_step))
     elif task.status is TaskStatus.UNKNOWN:
         parts.append("The service does not know this task: it is older than 24 hours, or of another account.")
     elif task.status is TaskStatus.SUBMIT_UNKNOWN:
@@ -121,49 +172,18 @@ def _message(task: Task) -> str | None:
     return " ".join(parts) or None
 
 
-def _next_step(task: Task) -> str | None:
-    """Name the tool to call next, with its arguments, where there is a next step."""
-    again = f"Call get_task with task_id={task.task_id}"
-    match task.status:
-        case TaskStatus.SUCCEEDED if any(image.url for image in task.failed_images):
-            return f"{again} later: saving is tried again until expires_at. Do not order again: it is paid."
-        case TaskStatus.SUCCEEDED if not task.settled:
-            return f"{again} and wait_seconds=45: the images are being saved."
-        case TaskStatus.PENDING if task.task_id == task.local_id:
-            return f"{again} and wait_seconds=45. The service has not confirmed the order yet; do not order again."
-        case TaskStatus.PENDING | TaskStatus.RUNNING:
-            return f"{again} and wait_seconds=45 for the result. It is saved in any case."
-        case TaskStatus.SUBMIT_UNKNOWN if task.open:
-            return f"{again} and wait_seconds=45. Do not order again meanwhile, it may be paid for."
-        case TaskStatus.SUBMIT_UNKNOWN if _code(task) == "AnswerLostForGood":
-            return "Order again with fresh=true only if a second charge is acceptable."
-        case TaskStatus.SUBMIT_UNKNOWN if _code(task) == "AnswerAmbiguous":
-            return (
-                "Call view_image with each of these task_ids to see which picture is yours. Order again with "
-                "fresh=true only if none is and a second charge is acceptable."
-            )
-        case TaskStatus.SUBMIT_UNKNOWN:
-            return (
-                "Call list_tasks with remote=true to see the service's recent tasks. Order again with fresh=true "
-                "only if a second charge is acceptable."
-            )
-        case TaskStatus.UNKNOWN:
-            return "Call list_tasks to see the tasks that are known."
-        case _:
-            return None
-
-
-def _code(task: Task) -> str | None:
-    return task.problem.code if task.problem is not None else None
-
-
 def _failures(task: Task) -> tuple[FailedImageResult, ...] | None:
     """Give the images that are no files, unless the task's own message says the same of all of them."""
     words = {image.message for image in task.failed_images}
-    if is_failure(task) and task.problem is not None and words == {task.problem.message}:
+    if task.is_failure and task.problem is not None and words == {task.problem.message}:
         return None
     failed = (
-        FailedImageResult(index=image.index, code=image.code, message=image.message, url=_address(image))
+        FailedImageResult(
+            index=image.index,
+            code=image.code,
+            message=_with_step(image.message, image.next_step),
+            url=_address(image),
+        )
         for image in task.failed_images
     )
     return tuple(failed) or None
@@ -171,7 +191,7 @@ def _failures(task: Task) -> tuple[FailedImageResult, ...] | None:
 
 def _address(image: FailedImage) -> str | None:
     """Give an address that download_image can fetch."""
-    if image.url is None or image.code == HostNotAllowedError.default_code:
+    if image.url is None or image.code == ErrorCode.HOST_NOT_ALLOWED:
         return None
     return image.url if _ADDRESS.fullmatch(image.url) else None
 

@@ -9,7 +9,7 @@ from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import ExitCode, exit_code_of_error, exit_code_of_task, to_json
 from wan_mcp.cli.progress import ProgressDisplay
 from wan_mcp.cli.task_output import show_task, tool_result
-from wan_mcp.cli.wording import in_commands
+from wan_mcp.cli.wording import describe_error, in_commands
 from wan_mcp.clock import Clock
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import estimate, tell_sum
@@ -227,7 +227,7 @@ def _show_errors(console: Console, items: Sequence[BatchItem]) -> None:
     for item in items:
         if item.error is not None:
             known = f" (task {item.task.task_id})" if item.task is not None else ""
-            labels.setdefault(in_commands(str(item.error)), []).append(f"{item.label}{known}")
+            labels.setdefault(in_commands(describe_error(item.error)), []).append(f"{item.label}{known}")
     for reason, stopped in labels.items():
         if len(stopped) == len(items):
             console.note(f"wan-mcp: {reason}")

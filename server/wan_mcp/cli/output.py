@@ -10,9 +10,9 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import cast
 
-from wan_mcp.cli.wording import in_commands
+from wan_mcp.cli.wording import describe_error, in_commands
 from wan_mcp.log import mask
-from wan_mcp_tools.domain.errors import AppError, RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError, SettingsError
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 _SEVERAL = 2
@@ -42,7 +42,7 @@ def exit_code_of_task(task: Task) -> ExitCode:
     """
     if not task.settled or (task.open and not task.status.is_final):
         return ExitCode.RUNNING
-    unsaved = any(image.url or image.code == "FileGone" for image in task.failed_images)
+    unsaved = any(image.url or image.code == ErrorCode.FILE_GONE for image in task.failed_images)
     saved = task.status is TaskStatus.SUCCEEDED and bool(task.images)
     return ExitCode.DONE if saved and not unsaved else ExitCode.FAILED
 
@@ -82,7 +82,7 @@ def _format_error(error: AppError) -> str:
     """Give an error as a person reads it: several bad settings are a list."""
     problems = error.problems if isinstance(error, SettingsError) else ()
     if len(problems) < _SEVERAL:
-        return str(error)
+        return describe_error(error)
     return "\n".join([f"{len(problems)} things are wrong.", *(f"  - {each}" for each in problems), error.advice])
 
 

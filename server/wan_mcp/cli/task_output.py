@@ -5,6 +5,7 @@ from types import MappingProxyType
 
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import ExitCode, exit_code_of_task, format_table, to_json
+from wan_mcp.cli.wording import describe_next_step, with_next_step
 from wan_mcp_tools.catalogue.prices import CostLine, CostReport, Sum, report_facts, tell_sum
 from wan_mcp_tools.domain.service import TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
@@ -30,7 +31,8 @@ def show_task(
         if image.index in pictures:
             console.draw(pictures[image.index])
     for failed in task.failed_images:
-        console.note(f"Image {failed.index} is no file: {failed.message} ({failed.code})")
+        words = with_next_step(failed.message, failed.next_step)
+        console.note(f"Image {failed.index} is no file: {words} ({failed.code})")
     if task.joined:
         console.note("An identical order was there already, and this is its task; --fresh orders anew.")
     if task.elsewhere:
@@ -40,9 +42,8 @@ def show_task(
     state = _describe_state(task)
     if state:
         console.note(state)
-    step = tool_result(task).get("next_step")
-    if step and exit_code_of_task(task) is ExitCode.FAILED:
-        console.note(str(step))
+    if task.next_step is not None and exit_code_of_task(task) is ExitCode.FAILED:
+        console.note(describe_next_step(task.next_step))
 
 
 def tool_result(task: Task) -> dict[str, object]:
@@ -94,7 +95,8 @@ def show_costs(console: Console, report: CostReport, *, as_json: bool) -> None:
 
 def _describe_state(task: Task) -> str | None:
     known = f"task {task.task_id} is {task.status}"
-    why = f": {task.problem.message} ({task.problem.code})" if task.problem is not None else "."
+    problem = task.problem
+    why = f": {with_next_step(problem.message, problem.next_step)} ({problem.code})" if problem is not None else "."
     if exit_code_of_task(task) is ExitCode.RUNNING:
         return f"wan-mcp: {known}{why} It goes on without you; see it with: wan-mcp get {task.task_id}"
     if task.problem is not None or task.status is not TaskStatus.SUCCEEDED:

@@ -8,7 +8,8 @@ from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pa
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import ExitCode, exit_code_of_task, to_json
 from wan_mcp.cli.task_output import show_costs, show_task, show_task_page
-from wan_mcp_tools.domain.errors import AppError
+from wan_mcp.cli.wording import describe_error
+from wan_mcp_tools.domain.errors import AppError, ErrorCode
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
@@ -135,7 +136,7 @@ async def run_get(
 
 async def fetch_again(service: ImageService, task: Task, console: Console) -> Task:
     """Fetch the images whose files are gone, say what could not be fetched, and give the task as it is then."""
-    gone = [image for image in task.failed_images if image.code == "FileGone"]
+    gone = [image for image in task.failed_images if image.code == ErrorCode.FILE_GONE]
     for image in gone:
         try:
             await service.place_image(
@@ -144,7 +145,7 @@ async def fetch_again(service: ImageService, task: Task, console: Console) -> Ta
         except AppError as error:
             # What the task itself says of the image is not said twice.
             if error.message != image.message:
-                console.note(f"Image {image.index}: {error}")
+                console.note(f"Image {image.index}: {describe_error(error)}")
     return await service.get(task.task_id, wait_seconds=0, report=None) if gone else task
 
 

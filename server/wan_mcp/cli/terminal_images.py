@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TextIO
 import anyio.to_thread
 
 from wan_mcp.cli.console import Console
+from wan_mcp.cli.wording import describe_error
 from wan_mcp.clock import Clock
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.service import ImageService
@@ -91,7 +92,7 @@ async def encode_task_images(
         try:
             preview = await service.preview(task_id=task.task_id, index=image.index, path=None)
         except AppError as error:
-            console.note(f"Image {image.index} cannot be shown: {error}")
+            console.note(f"Image {image.index} cannot be shown: {describe_error(error)}")
             continue
         pictures[image.index] = await anyio.to_thread.run_sync(encode_image, preview.data, terminal)
     return pictures

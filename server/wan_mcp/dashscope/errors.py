@@ -22,6 +22,7 @@ from wan_mcp.dashscope.error_table import (
 from wan_mcp_tools.domain.errors import (
     AnswerLostError,
     ContentRefusedError,
+    ErrorCode,
     QuotaError,
     ServiceDownError,
     ServiceError,
@@ -154,7 +155,7 @@ def make_unreadable_error(context: CallContext, status: int, request_id: str | N
     return ServiceDownError(
         message,
         f"{_LOOK_FIRST} {check}" if context.kind is CallKind.ORDER else check,
-        code="UnreadableAnswer",
+        code=ErrorCode.UNREADABLE_ANSWER,
         http_status=status,
         request_id=clean_request_id(request_id, secret=context.secret),
     )

@@ -271,13 +271,12 @@ def _make_refused_error(response: httpx.Response, body: str, *, now: float) -> D
         return DownloadError(
             f"The image host {host} had trouble (HTTP {status}).", "Try again in a moment.", code=code
         )
-    error = DownloadError(
+    return DownloadError(
         f"The image host {host} refused to give the image (HTTP {status}).",
         "An address that was copied must be exactly as the service gave it: one changed sign breaks its signature.",
         code=code,
+        retryable=False,
     )
-    error.retryable = False
-    return error
 
 
 def _read_link_end(url: httpx.URL) -> float:

@@ -24,7 +24,7 @@ from wan_mcp.dashscope.errors import (
 )
 from wan_mcp.dashscope.requests import is_task_id
 from wan_mcp.dashscope.types import ListedTask, RemoteImage, TaskAnswer, TaskListing
-from wan_mcp_tools.domain.errors import AppError, ServiceError
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, ServiceError
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
 _OK = range(200, 300)
@@ -183,7 +183,7 @@ def _make_answer(
     problem = _read_failure(response, context) if status is TaskStatus.FAILED else None
     if status is TaskStatus.SUCCEEDED and not images:
         said = f"The region {context.region} says that the task succeeded and names no image."
-        problem = Problem("NoImages", f"{said} Ask for the task again in a minute.")
+        problem = Problem(ErrorCode.NO_IMAGES, f"{said} Ask for the task again in a minute.")
     size, image_count = _read_usage(response)
     prompts = [output, *as_objects(output.get("results"))]
     return TaskAnswer(
@@ -220,7 +220,7 @@ def _read_images(output: Mapping[str, object], context: CallContext) -> tuple[Re
         if slot.url is not None and slot.url.startswith(("https://", "http://")):
             found.append(RemoteImage(index, url=slot.url))
             continue
-        code = slot.code or ("UnreadableAddress" if slot.url else None)
+        code = slot.code or (ErrorCode.UNREADABLE_ADDRESS if slot.url else None)
         problem = describe_task_failure(context, code, slot.message)
         found.append(RemoteImage(index, code=problem.code, message=problem.message))
     return tuple(found)

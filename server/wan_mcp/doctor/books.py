@@ -7,14 +7,15 @@ from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.world import World
 from wan_mcp.ledger.examining import LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings
-from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 _CHECK = "ledger"
 _NEAR = 4 * 3600.0
 """Seconds before its 24 hours are over in which an unfinished order is urgent."""
 _SHOWN = 3
 _SELDOM_LEFT = 0.8
-_MOMENTARY = frozenset({"LedgerLocked", "LedgerUnfinishedWrite"})
+_MOMENTARY = frozenset({ErrorCode.LEDGER_LOCKED, ErrorCode.LEDGER_UNFINISHED_WRITE})
+_REPLACE = "Move the file away (keep it); then wan-mcp tasks --remote finds the tasks of the last 24 hours."
 
 
 async def check_ledger(world: World, settings: Settings) -> list[Finding]:
@@ -26,7 +27,8 @@ async def check_ledger(world: World, settings: Settings) -> list[Finding]:
         facts = await run_apart(partial(examine_ledger, path, now=now))
     except LedgerError as error:
         verdict = Verdict.NOTE if error.code in _MOMENTARY else Verdict.PROBLEM
-        return [Finding(_CHECK, looked_at, error.message.rstrip("."), verdict, error.advice)]
+        remedy = _REPLACE if error.code == ErrorCode.LEDGER_DAMAGED else error.advice
+        return [Finding(_CHECK, looked_at, error.message.rstrip("."), verdict, remedy)]
     if facts is None:
         findings = [Finding(_CHECK, looked_at, "not there yet; the first order makes it")]
         return [*findings, *check_limit(0, settings.daily_image_limit)]
@@ -35,8 +37,7 @@ async def check_ledger(world: World, settings: Settings) -> list[Finding]:
         found = f"version {facts.version}, written by a newer release; this one knows {facts.newest}"
         return [Finding(_CHECK, looked_at, found, Verdict.PROBLEM, remedy)]
     if facts.damage is not None:
-        remedy = "Move the file away (keep it); then wan-mcp tasks --remote finds the tasks of the last 24 hours."
-        return [Finding(_CHECK, looked_at, f"damaged: {facts.damage}", Verdict.PROBLEM, remedy)]
+        return [Finding(_CHECK, looked_at, f"damaged: {facts.damage}", Verdict.PROBLEM, _REPLACE)]
     return [
         _describe(facts, looked_at),
         *check_unfinished(facts.open, now),

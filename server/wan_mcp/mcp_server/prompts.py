@@ -28,6 +28,7 @@ from wan_mcp_tools.catalogue.sizes import GRADES, RATIOS
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.prompts import Prompt, Wishes
+from wan_mcp_tools.results import describe_error
 
 MOST_VALUES = 100
 """What one completion may hold. Source: https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/completion"""
@@ -229,4 +230,4 @@ def _unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, object]) 
 def _as_protocol_error(error: AppError) -> MCPError:
     """Give an error of a prompt or of a completion: -32602 where the caller can correct it, else -32603."""
     code = INVALID_PARAMS if isinstance(error, CALLER_ERRORS) else INTERNAL_ERROR
-    return MCPError(code, str(error), {"code": error.code, "retryable": error.retryable})
+    return MCPError(code, describe_error(error), {"code": error.code, "retryable": error.retryable})

@@ -17,7 +17,7 @@ from wan_mcp_tools.catalogue.description import describe_model, list_models
 from wan_mcp_tools.domain.errors import AppError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task
-from wan_mcp_tools.results import task_result
+from wan_mcp_tools.results import describe_error, task_result
 
 SCHEME = "wan://"
 MODELS, MODEL = "wan://models", "wan://models/{id}"
@@ -94,7 +94,7 @@ async def read_resource(service: ImageService, uri: str) -> ReadResourceContents
         # The SDK adds the URI and the code, -32602 for what does not exist.
         # Source: https://modelcontextprotocol.io/specification/2026-07-28/server/resources
         kind_of_error = ResourceNotFoundError if isinstance(error, CALLER_ERRORS) else ResourceError
-        raise kind_of_error(str(error)) from error
+        raise kind_of_error(describe_error(error)) from error
 
 
 async def _read(service: ImageService, kind: str, name: str) -> ReadResourceContents | None:

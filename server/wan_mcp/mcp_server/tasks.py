@@ -25,7 +25,7 @@ from wan_mcp_tools.domain.errors import AppError, NotCancelableError, NotFoundEr
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 from wan_mcp_tools.generate_image import GenerateImageArguments, generate_image
-from wan_mcp_tools.results import check_wait, task_answer, task_result
+from wan_mcp_tools.results import check_wait, describe_error, task_answer, task_result
 
 _NAMING_SECONDS = 0.75
 """What the service gets to name, or to refuse, an order before the client is told of the task."""
@@ -182,5 +182,5 @@ def _progress_message(task: Task, left: float | None) -> str:
 
 def _as_store_error(error: AppError) -> TaskStoreError:
     if isinstance(error, NotFoundError | RequestRefusedError):
-        return UnknownTaskError(str(error))
-    return TaskStoreError(str(error))
+        return UnknownTaskError(describe_error(error))
+    return TaskStoreError(describe_error(error))

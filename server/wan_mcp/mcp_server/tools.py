@@ -15,6 +15,7 @@ from pydantic import BaseModel, Field, SkipValidation, ValidationError
 from wan_mcp.mcp_server.resources import VIEW_URI
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview, Report
+from wan_mcp_tools.results import describe_error
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 CODE, RETRYABLE = "wan-mcp/code", "wan-mcp/retryable"
@@ -106,7 +107,7 @@ def as_error_result(error: AppError) -> CallToolResult:
     """Give an error in words, and for programs its code and whether the same call may succeed later."""
     facts: dict[str, Any] = {CODE: error.code, RETRYABLE: error.retryable}
     return CallToolResult.model_validate(
-        {"content": [TextContent(type="text", text=str(error))], "isError": True, "_meta": facts}
+        {"content": [TextContent(type="text", text=describe_error(error))], "isError": True, "_meta": facts}
     )
 
 

@@ -106,9 +106,8 @@ def make_storage_error(problem: OSError, doing: str, place: Path) -> StorageErro
     """Say what the disk refused, why, and what helps."""
     for codes, reason, remedy in _REMEDIES:
         if problem.errno in codes:
-            error = StorageError(f"Could not {doing} {shorten(place)}: {reason}.", remedy)
-            error.retryable = problem.errno != errno.ENAMETOOLONG
-            return error
+            is_lasting = problem.errno == errno.ENAMETOOLONG
+            return StorageError(f"Could not {doing} {shorten(place)}: {reason}.", remedy, retryable=not is_lasting)
     words = problem.strerror or type(problem).__name__
     return StorageError(f"Could not {doing} {shorten(place)}: {words}.", f"Check the disk, {_ELSEWHERE}")
 

@@ -118,9 +118,9 @@ class Folders:
         try:
             return path.expanduser().resolve()
         except RuntimeError as problem:
-            circle = StorageError(f"The links of {shorten(path)} lead in a circle.", "Use another folder.")
-            circle.retryable = False
-            raise circle from problem
+            raise StorageError(
+                f"The links of {shorten(path)} lead in a circle.", "Use another folder.", retryable=False
+            ) from problem
         except OSError as problem:
             raise make_storage_error(problem, "look at", path) from problem
 

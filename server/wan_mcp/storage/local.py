@@ -22,7 +22,7 @@ from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_p
 from wan_mcp.storage.folders import Folders
 from wan_mcp.storage.image_format import inspect_image, looks_like_image
 from wan_mcp.storage.previews import draw_preview
-from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
@@ -147,7 +147,9 @@ class LocalStorage(Storage):
                 head = file.read(12)
         if not looks_like_image(head):
             raise RequestRefusedError(
-                f"{path} is no PNG, JPEG or WebP picture.", "Give the path of a saved picture.", code="NotAnImage"
+                f"{path} is no PNG, JPEG or WebP picture.",
+                "Give the path of a saved picture.",
+                code=ErrorCode.NOT_AN_IMAGE,
             )
         return path
 

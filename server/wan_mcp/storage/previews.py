@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.storage.disk import translate_errors
 from wan_mcp.storage.image_format import inspect_image
-from wan_mcp_tools.domain.errors import NotAnImageError, RequestRefusedError
+from wan_mcp_tools.domain.errors import ErrorCode, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview
 
 if TYPE_CHECKING:
@@ -176,7 +176,7 @@ def _refuse(name: str, reason: str) -> RequestRefusedError:
     return RequestRefusedError(
         f"There is no preview of {name}. {reason}",
         "Only complete PNG, JPEG and WebP pictures are shown.",
-        code="NotAnImage",
+        code=ErrorCode.NOT_AN_IMAGE,
     )
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostLine, CostReport, ImageCount, estimate, make_report, tell_sum
-from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.service import AlbumQuery, AlbumState
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.results import task_result
@@ -34,7 +34,9 @@ def describe_order(task: Task, catalogue: Catalogue) -> Facts:
         return facts
     facts["order"] = request.to_dict()
     facts["cost_again"] = tell_sum(estimate([request], catalogue))
-    made = len(task.images) + sum(image.url is not None or image.code == "FileGone" for image in task.failed_images)
+    made = len(task.images) + sum(
+        image.url is not None or image.code == ErrorCode.FILE_GONE for image in task.failed_images
+    )
     if task.open and not made:
         facts["cost"] = tell_sum(estimate([request], catalogue))
     elif made:

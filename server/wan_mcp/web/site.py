@@ -21,6 +21,7 @@ from wan_mcp.web.guard import Guard, Secrets
 from wan_mcp_tools.domain.errors import (
     AppError,
     DailyLimitError,
+    ErrorCode,
     FolderNotAllowedError,
     LedgerError,
     NotFoundError,
@@ -169,7 +170,7 @@ class Site:
         named = request.path_params["id"]
         task = await self._service.peek(named)
         if task is None:
-            raise NotFoundError(f"No order {named[:80]} is in this ledger.", code="TaskNotFound")
+            raise NotFoundError(f"No order {named[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
         return task
 
     def _tell(self, task: Task) -> Response:

@@ -29,31 +29,119 @@ What can go wrong, by who can act on it.
     ├── StorageError               the disk: folder missing, read-only, full
     └── LedgerError                the ledger cannot be used: locked, damaged, newer than this release
 
-Every error carries three facts beside its sentence: whether trying again can help, whether it is certain that
-no order came of it, and what to do next.
+Every error carries facts beside its sentence: its code, whether trying again can help, whether it is certain that no
+order came of it, and what to do next.
 """
 
+from enum import StrEnum
 from typing import ClassVar
+
+from wan_mcp_tools.domain.next_step import NextStep
+
+
+class ErrorCode(StrEnum):
+    """
+    The codes of our own, of errors and of the problems of tasks and images.
+
+    They are part of the product: programs compare them, and the ledger keeps them. Where the service gave a code,
+    that one stands in its place as plain text, so a `code` is any `str`.
+    """
+
+    # Of classes of errors, see there.
+    ERROR = "Error"
+    INVALID_REQUEST = "InvalidRequest"
+    FOLDER_NOT_ALLOWED = "FolderNotAllowed"
+    DAILY_IMAGE_LIMIT = "DailyImageLimit"
+    SETTINGS = "Settings"
+    MISSING_API_KEY = "MissingApiKey"
+    SERVICE_ERROR = "ServiceError"
+    NOT_CONNECTED = "NotConnected"
+    ANSWER_LOST = "AnswerLost"
+    NOT_FOUND = "NotFound"
+    DOWNLOAD_FAILED = "DownloadFailed"
+    LINK_EXPIRED = "LinkExpired"
+    HOST_NOT_ALLOWED = "HostNotAllowed"
+    TOO_LARGE = "TooLarge"
+    NOT_AN_IMAGE = "NotAnImage"
+    STORAGE = "Storage"
+    LEDGER = "Ledger"
+
+    # Of the service's answers.
+    UNREADABLE_ANSWER = "UnreadableAnswer"
+    UNREADABLE_ADDRESS = "UnreadableAddress"
+    NO_IMAGES = "NoImages"
+    """It says that the task succeeded and names no image."""
+    TIMED_OUT = "TimedOut"
+
+    # Of calls about tasks and images.
+    TASK_NOT_FOUND = "TaskNotFound"
+    IMAGE_NOT_FOUND = "ImageNotFound"
+    FILE_GONE = "FileGone"
+    """It was saved, and the file was moved or deleted since."""
+    TOO_LATE = "TooLate"
+    """There is nothing left to cancel."""
+
+    # Why an order goes no further now.
+    QUEUED = "Queued"
+    OTHER_KEY = "OtherKey"
+    MISSING_KEY = "MissingKey"
+
+    # Why an order or an image has ended.
+    NOT_SENT = "NotSent"
+    ANSWER_LOST_FOR_GOOD = "AnswerLostForGood"
+    """Sent by the synchronous protocol, which names no task that could be found again."""
+    ANSWER_AMBIGUOUS = "AnswerAmbiguous"
+    """Several tasks may be the order's."""
+    CANCELED = "Canceled"
+    EXPIRED = "Expired"
+    TASK_FAILED = "TaskFailed"
+    FAILED = "Failed"
+    NOT_DELIVERED = "NotDelivered"
+    """The service gave fewer images than were ordered."""
+
+    # Of the ledger.
+    LEDGER_LOCKED = "LedgerLocked"
+    LEDGER_DISK_FULL = "LedgerDiskFull"
+    LEDGER_UNAVAILABLE = "LedgerUnavailable"
+    LEDGER_DAMAGED = "LedgerDamaged"
+    LEDGER_TOO_NEW = "LedgerTooNew"
+    LEDGER_ROW_GONE = "LedgerRowGone"
+    LEDGER_UNFINISHED_WRITE = "LedgerUnfinishedWrite"
 
 
 class AppError(Exception):
     """
     Anything that a caller may be told.
 
-    `message` says what happened, `advice` what to do next; both are our own words. `code` is short and stable:
-    the service's own code where it gave one. `retryable` says whether the same call may succeed later.
-    `nothing_created` says that it is certain that no order came of it.
+    `message` says what happened, `advice` in plain words what helps; both are our own words and name no tool.
+    `next_step` is what to call next, where something is; the edges put it into words. `code` is short and stable: the
+    service's own code where it gave one, else an `ErrorCode`. `retryable` says whether the same call may succeed
+    later, `nothing_created` that it is certain that no order came of it; both have the class's value unless given.
     """
 
-    default_code: ClassVar[str] = "Error"
+    default_code: ClassVar[str] = ErrorCode.ERROR
     retryable: bool = False
     nothing_created: bool = True
 
-    def __init__(self, message: str, advice: str = "", *, code: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        advice: str = "",
+        *,
+        code: str | None = None,
+        next_step: NextStep | None = None,
+        retryable: bool | None = None,
+        nothing_created: bool | None = None,
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.advice = advice
         self.code = code or self.default_code
+        self.next_step = next_step
+        if retryable is not None:
+            self.retryable = retryable
+        if nothing_created is not None:
+            self.nothing_created = nothing_created
 
     def __str__(self) -> str:
         return f"{self.message} {self.advice}".strip()
@@ -62,26 +150,26 @@ class AppError(Exception):
 class RequestRefusedError(AppError):
     """Raised when an argument is refused before anything is sent."""
 
-    default_code = "InvalidRequest"
+    default_code = ErrorCode.INVALID_REQUEST
 
 
 class FolderNotAllowedError(RequestRefusedError):
     """Raised when a path lies outside the allowed folders."""
 
-    default_code = "FolderNotAllowed"
+    default_code = ErrorCode.FOLDER_NOT_ALLOWED
 
 
 class DailyLimitError(RequestRefusedError):
     """Raised when the operator's limit of images in 24 hours is reached."""
 
-    default_code = "DailyImageLimit"
+    default_code = ErrorCode.DAILY_IMAGE_LIMIT
     retryable = True
 
 
 class SettingsError(AppError):
     """Raised when settings are missing or wrong; `problems` has a sentence for each where there are several."""
 
-    default_code = "Settings"
+    default_code = ErrorCode.SETTINGS
 
     def __init__(
         self, message: str, advice: str = "", *, code: str | None = None, problems: tuple[str, ...] = ()
@@ -93,7 +181,7 @@ class SettingsError(AppError):
 class MissingKeyError(SettingsError):
     """Raised when a region has no key."""
 
-    default_code = "MissingApiKey"
+    default_code = ErrorCode.MISSING_API_KEY
 
 
 class ServiceError(AppError):
@@ -104,7 +192,7 @@ class ServiceError(AppError):
     of the call. A retry may wait `retry_after` seconds if the service said so.
     """
 
-    default_code = "ServiceError"
+    default_code = ErrorCode.SERVICE_ERROR
 
     def __init__(
         self,
@@ -115,8 +203,13 @@ class ServiceError(AppError):
         http_status: int | None = None,
         request_id: str | None = None,
         retry_after: float | None = None,
+        next_step: NextStep | None = None,
+        retryable: bool | None = None,
+        nothing_created: bool | None = None,
     ) -> None:
-        super().__init__(message, advice, code=code)
+        super().__init__(
+            message, advice, code=code, next_step=next_step, retryable=retryable, nothing_created=nothing_created
+        )
         self.http_status = http_status
         self.request_id = request_id
         self.retry_after = retry_after
@@ -170,14 +263,14 @@ class ServiceDownError(ServiceError):
 class NotConnectedError(AppError):
     """Raised when no connection was opened: it is certain that nothing was sent."""
 
-    default_code = "NotConnected"
+    default_code = ErrorCode.NOT_CONNECTED
     retryable = True
 
 
 class AnswerLostError(AppError):
     """Raised when a request was sent and no readable answer came back."""
 
-    default_code = "AnswerLost"
+    default_code = ErrorCode.ANSWER_LOST
     retryable = True
     nothing_created = False
 
@@ -185,52 +278,52 @@ class AnswerLostError(AppError):
 class NotFoundError(AppError):
     """Raised when no such task or image is known."""
 
-    default_code = "NotFound"
+    default_code = ErrorCode.NOT_FOUND
 
 
 class DownloadError(AppError):
     """Raised when an image that exists could not be fetched."""
 
-    default_code = "DownloadFailed"
+    default_code = ErrorCode.DOWNLOAD_FAILED
     retryable = True
 
 
 class LinkExpiredError(DownloadError):
     """Raised when the image's link is over; asking the task again may bring a new one."""
 
-    default_code = "LinkExpired"
+    default_code = ErrorCode.LINK_EXPIRED
     retryable = False
 
 
 class HostNotAllowedError(DownloadError):
     """Raised when an image address, or a redirect, leads outside the allowed hosts."""
 
-    default_code = "HostNotAllowed"
+    default_code = ErrorCode.HOST_NOT_ALLOWED
     retryable = False
 
 
 class TooLargeError(DownloadError):
     """Raised when an image has more bytes than the operator allows."""
 
-    default_code = "TooLarge"
+    default_code = ErrorCode.TOO_LARGE
     retryable = False
 
 
 class NotAnImageError(DownloadError):
     """Raised when the bytes that came are no complete picture."""
 
-    default_code = "NotAnImage"
+    default_code = ErrorCode.NOT_AN_IMAGE
 
 
 class StorageError(AppError):
     """Raised when a file could not be written or read."""
 
-    default_code = "Storage"
+    default_code = ErrorCode.STORAGE
     retryable = True
 
 
 class LedgerError(AppError):
     """Raised when the ledger cannot be used."""
 
-    default_code = "Ledger"
+    default_code = ErrorCode.LEDGER
     retryable = True

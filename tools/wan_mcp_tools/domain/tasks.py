@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
+from wan_mcp_tools.domain.errors import ErrorCode
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
 
 
@@ -52,20 +54,47 @@ class FailedImage:
     An image that is not a file.
 
     `url` is set only where the image exists at the service and could not be saved yet; it dies with the task.
+    `message` is in plain words; `next_step` is set where the caller can do something about this image alone.
     """
 
     index: int
     code: str
     message: str
     url: str | None = None
+    next_step: NextStep | None = None
+
+    @property
+    def can_fetch_again(self) -> bool:
+        """Whether its file is gone and the service still has it, until `next_step.until`."""
+        return self.next_step is not None and self.next_step.action is NextAction.FETCH_AGAIN
+
+
+_REFUSALS = ("inspection", "infringe", "inappropriate", "sensitive")
+"""
+What the codes have in common by which the service's inspection refuses words or pictures.
+
+Source: https://help.aliyun.com/zh/model-studio/error-code
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Why a task did not succeed, in our words: `code` is the service's where there is one."""
+    """
+    Why a task did not succeed, or what holds it up.
+
+    `code` is the service's where there is one, else an `ErrorCode`. `message` is in our plain words; `next_step` is
+    set where the caller can do something about the problem itself.
+    """
 
     code: str
     message: str
+    next_step: NextStep | None = None
+
+    @property
+    def is_refusal(self) -> bool:
+        """Whether the service's inspection refused the order: the same words would be refused again."""
+        code = self.code.lower()
+        return any(mark in code for mark in _REFUSALS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,3 +127,40 @@ class Task:
     elsewhere: bool = False
     open: bool = False
     updated_at: datetime | None = None
+
+    @property
+    def next_step(self) -> NextStep | None:
+        """What a caller can do about the task; None where it has all that there is."""
+        action = self._next_action()
+        return None if action is None else NextStep(action, task_id=self.task_id)
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether a caller must be told of a failure: nothing came of it, or nobody knows what."""
+        if self.status in (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.UNKNOWN):
+            return True
+        return self.status is TaskStatus.SUBMIT_UNKNOWN and not self.open
+
+    def _next_action(self) -> NextAction | None:
+        code = self.problem.code if self.problem is not None else None
+        match self.status:
+            case TaskStatus.SUCCEEDED if any(image.url for image in self.failed_images):
+                return NextAction.GET_LATER
+            case TaskStatus.SUCCEEDED if not self.settled:
+                return NextAction.WAIT_FOR_FILES
+            case TaskStatus.PENDING if self.task_id == self.local_id:
+                return NextAction.WAIT_FOR_CONFIRMATION
+            case TaskStatus.PENDING | TaskStatus.RUNNING:
+                return NextAction.WAIT_FOR_RESULT
+            case TaskStatus.SUBMIT_UNKNOWN if self.open:
+                return NextAction.WAIT_FOR_SEARCH
+            case TaskStatus.SUBMIT_UNKNOWN if code == ErrorCode.ANSWER_LOST_FOR_GOOD:
+                return NextAction.ORDER_AT_RISK
+            case TaskStatus.SUBMIT_UNKNOWN if code == ErrorCode.ANSWER_AMBIGUOUS:
+                return NextAction.COMPARE_CANDIDATES
+            case TaskStatus.SUBMIT_UNKNOWN:
+                return NextAction.LIST_SERVICE_OR_ORDER_AT_RISK
+            case TaskStatus.UNKNOWN:
+                return NextAction.LIST_TASKS
+            case _:
+                return None
