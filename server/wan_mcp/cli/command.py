@@ -13,7 +13,7 @@ import click
 
 from wan_mcp.cli.console import Console, standard_console
 from wan_mcp.cli.output import ExitCode
-from wan_mcp.cli.start import prepare
+from wan_mcp.cli.start import load_settings
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.settings import Settings
 
@@ -48,7 +48,7 @@ class CommandContext:
         Raises:
             SettingsError: a setting is wrong.
         """
-        return prepare(self.environ, self.env_file)
+        return load_settings(self.environ, self.env_file)
 
     def run(self, settings: Settings, work: Work, *, follow: bool) -> ExitCode:
         """

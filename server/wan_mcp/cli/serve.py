@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
-from wan_mcp.cli.start import freeze_imports, load_protocol, prepare, start_stdio
+from wan_mcp.cli.start import freeze_imports, load_protocol, load_settings, start_stdio
 from wan_mcp.settings.urls import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
 
@@ -53,7 +53,7 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
         SettingsError: a setting is wrong, or the address is taken.
     """
     gc.disable()
-    settings = prepare(environ, env_file)
+    settings = load_settings(environ, env_file)
     from wan_mcp.mcp_server.listening import listen  # noqa: PLC0415 - wrong settings are told without it
 
     try:

@@ -27,7 +27,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     stdout.divert()
     # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
     gc.disable()
-    settings = prepare(environ, env_file)
+    settings = load_settings(environ, env_file)
     from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - wrong settings are told without it
     from wan_mcp.mcp_server.stdio import serve_stdio  # noqa: PLC0415 - the same
 
@@ -39,7 +39,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     serve_stdio(build_server(service), ready=stdout.restore, stop=service.stop)
 
 
-def prepare(environ: Mapping[str, str], env_file: Path | None) -> Settings:
+def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings:
     """
     Read the settings and set up the log.
 
