@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { readdirSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { checkAccess, checkDialog, checkWidth } from "./scenarios.mjs";
+import { checkAccess, checkDialog, checkWidth } from "./view_scenarios.mjs";
 
 const HOSTILE = `<img src="https://example.com/x.png" onerror="document.title='broken'"><script>document.title="broken"</script>`;
 /** The orders of one model that the sandbox works on at once. */
@@ -76,7 +76,7 @@ export const galleryScenarios = {
     async run(host) {
       await pictures(host);
       await host.page.locator('.cell[data-order="local-000001"] button').click();
-      const facts = await dialog(host).locator("dl.facts-table").innerText();
+      const facts = await dialog(host).locator("dl.properties").innerText();
       for (const words of [/Model\s+wan2\.6-t2i/, /Region\s+singapore/, /Size ordered\s+1536 × 864/, /Seed\s+1\b/, /Prompt rewriting\s+on/, /Ordered\s+\d+ \w+ \d{4}/, /Cost\s+about 0\.03 USD \(indicative/, /Task\s+0{8}-/]) assert.match(facts, words);
       await dialog(host).getByText("Prompt as the service rewrote it").click();
       await dialog(host).getByText(/Fine detail, soft light/).waitFor();
@@ -241,7 +241,7 @@ export const galleryScenarios = {
       await host.gallery.command("generate", "A heron", "--output-dir", join(host.gallery.folder, "elsewhere"));
       await cells(host).getByText(/WAN_MCP_ALLOWED_DIRS/).waitFor();
       await button(host, "Details").click();
-      await dialog(host).locator(".stage").getByText(/WAN_MCP_ALLOWED_DIRS/).waitFor();
+      await dialog(host).locator(".image-area").getByText(/WAN_MCP_ALLOWED_DIRS/).waitFor();
     },
   },
   "cancels an order that waits, and says why one that has begun goes on": {
@@ -254,7 +254,7 @@ export const galleryScenarios = {
         const answer = await route.fetch();
         const facts = await answer.json();
         // As it was a moment ago: the press comes too late.
-        for (const entry of facts.orders) entry.facts.status = "PENDING";
+        for (const order of facts.orders) order.task.status = "PENDING";
         await route.fulfill({ response: answer, json: facts });
       };
       await host.page.route("**/open*", late);
@@ -269,7 +269,7 @@ export const galleryScenarios = {
       const list = join(host.gallery.folder, "prompts.txt");
       writeFileSync(list, Array.from({ length: CONCURRENCY }, (_, number) => `Otter ${number}, sandbox:slow`).join("\n"));
       await host.gallery.command("generate", "--prompts", list, "--wait-seconds", "0");
-      await host.page.waitForFunction(() => document.querySelectorAll(".running .offers button").length === 1);
+      await host.page.waitForFunction(() => document.querySelectorAll(".running .actions button").length === 1);
       await button(host, "Cancel order").click();
       await cells(host).getByText("Cancelled", { exact: true }).waitFor();
       assert.equal(await running.locator("wan-order").count(), CONCURRENCY);
@@ -290,15 +290,15 @@ export const galleryScenarios = {
       const without = async (route) => {
         const answer = await route.fetch();
         const facts = await answer.json();
-        const held = facts.orders.filter((entry) => entry.id === target);
-        facts.orders = facts.orders.filter((entry) => entry.id !== target);
+        const held = facts.orders.filter((order) => order.id === target);
+        facts.orders = facts.orders.filter((order) => order.id !== target);
         await route.fulfill({ response: answer, json: { ...facts, cursor: facts.cursor, held } });
       };
       let isHeld = true;
       await host.page.route("**/open*", async (route) => {
         const answer = await route.fetch();
         const facts = await answer.json();
-        if (isHeld) facts.orders.push({ ...(await (await host.page.request.get(`${host.url}orders/${target}`)).json()), open: true });
+        if (isHeld) facts.orders.push({ ...(await (await host.page.request.get(`${host.url}orders/${target}`)).json()), is_open: true });
         await route.fulfill({ response: answer, json: facts });
       });
       await host.page.route("**/orders?*", without);
@@ -330,7 +330,7 @@ export const galleryScenarios = {
     async run(host) {
       await pictures(host, 4);
       await openFirst(host);
-      await dialog(host).locator(".prompt-words").getByText(`${HOSTILE}, number 0`, { exact: true }).waitFor();
+      await dialog(host).locator(".prompt-text").getByText(`${HOSTILE}, number 0`, { exact: true }).waitFor();
       await host.page.keyboard.press("Escape");
       await host.page.getByRole("searchbox").fill(HOSTILE);
       await host.page.waitForTimeout(600);

@@ -7,10 +7,10 @@ import { existsSync, mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { galleryScenarios } from "./gallery_scenarios.mjs";
-import { endGalleries, openGallery } from "./gallery_stage.mjs";
+import { endGalleries, openGallery } from "./gallery_page.mjs";
 import { load } from "./packages.mjs";
-import { scenarios } from "./scenarios.mjs";
-import { openHost, readView, serveSite, startServer } from "./stage.mjs";
+import { viewScenarios } from "./view_scenarios.mjs";
+import { openHost, readView, serveSite, startServer } from "./view_page.mjs";
 
 const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const PYTHON = process.env.WAN_MCP_PYTHON ?? [join(ROOT, ".venv/bin/python")].find(existsSync) ?? "python3";
@@ -58,7 +58,7 @@ async function main() {
     args: ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking", "--disable-component-update", "--disable-sync"],
   });
   const wanted = process.argv.slice(2).join(" ");
-  const all = [...Object.entries(scenarios).map(([name, each]) => [`the view ${name}`, each]), ...Object.entries(galleryScenarios).map(([name, each]) => [`the gallery ${name}`, each])];
+  const all = [...Object.entries(viewScenarios).map(([name, each]) => [`the view ${name}`, each]), ...Object.entries(galleryScenarios).map(([name, each]) => [`the gallery ${name}`, each])];
   const open = all.filter(([name]) => name.includes(wanted));
   assert.ok(open.length, `no scenario has ${wanted} in its name`);
   let failed = 0;

@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.mcpserver.resources import FunctionResource
 from mcp.types import Resource, ResourceTemplate
 
-from wan_mcp.web import assemble
+from wan_mcp.web import inline_page
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import describe_model, list_models
 from wan_mcp_tools.domain.errors import AppError, NotFoundError, RequestRefusedError
@@ -178,7 +178,7 @@ def make_apps() -> Apps:
                     "prefersBorder": True,
                 }
             },
-            fn=partial(assemble, "view.html"),
+            fn=partial(inline_page, "view.html"),
         )
     )
     return apps

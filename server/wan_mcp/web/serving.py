@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import uvicorn
 
-from wan_mcp.web.guard import Secrets
-from wan_mcp.web.site import make_site
+from wan_mcp.web.gallery import make_gallery_app
+from wan_mcp.web.security import Secrets
 from wan_mcp_tools.domain.service import ImageService
 
 _SECRET_BYTES = 32
@@ -35,7 +35,7 @@ async def serve_gallery(service: ImageService, listener: socket.socket, ready: C
     home = f"http://127.0.0.1:{port}"
     addresses = Addresses(f"{home}/{words.token}/", f"{home}/{words.ticket}")
     config = uvicorn.Config(
-        make_site(service, words, frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})),
+        make_gallery_app(service, words, frozenset({f"127.0.0.1:{port}", f"localhost:{port}"})),
         lifespan="off",
         log_config=None,
         log_level="warning",

@@ -49,7 +49,7 @@ def test_the_address_is_printed_works_and_is_another_one_every_time(tmp_path):
     fill(tmp_path / "state", tmp_path / "pictures", 3, now=time.time(), painted=1)
     with showing(tmp_path, "--no-open") as (_, first), showing(tmp_path, "--no-open") as (_, second):
         port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/([\w-]{43})/", first).groups()
-        assert "<wan-sheet>" in fetch(first)[1]
+        assert "<wan-thumbnails>" in fetch(first)[1]
         assert '"local-000000"' in fetch(f"{first}orders")[1]
         assert (
             fetch(f"http://127.0.0.1:{port}/")
@@ -107,7 +107,7 @@ def test_the_browser_is_started_with_an_address_that_works_once(tmp_path):
         token = url.split("/")[3]
         assert token not in once
         status, page = fetch(once)
-        assert (status, "<wan-sheet>" in page) == (200, True)
+        assert (status, "<wan-thumbnails>" in page) == (200, True)
         assert fetch(once)[0] == 404
 
 

@@ -1,4 +1,4 @@
-"""The gallery's site over a real service in the sandbox, asked as a browser asks."""
+"""The gallery over a real service in the sandbox, asked as a browser asks."""
 
 import time
 
@@ -7,8 +7,8 @@ import pytest
 
 from fakes.bench import make_settings, running_service
 from fakes.full_album import fill
-from wan_mcp.web.guard import Secrets
-from wan_mcp.web.site import make_site
+from wan_mcp.web.gallery import make_gallery_app
+from wan_mcp.web.security import Secrets
 
 TOKEN = "the-token-of-this-test"
 TICKET = "the-ticket-of-this-test"
@@ -39,8 +39,8 @@ async def service(settings):
 
 
 @pytest.fixture
-async def site(service):
-    app = make_site(service, Secrets(TOKEN, TICKET), frozenset({HOST}))
+async def gallery(service):
+    app = make_gallery_app(service, Secrets(TOKEN, TICKET), frozenset({HOST}))
     transport = httpx.ASGITransport(app=app, raise_app_exceptions=False)
     headers = {"Host": HOST, "Sec-Fetch-Site": "same-origin"}
     async with httpx.AsyncClient(transport=transport, base_url=f"http://{HOST}/{TOKEN}/", headers=headers) as client:

@@ -117,16 +117,19 @@ def make_report(counts: Sequence[ImageCount], catalogue: Catalogue, *, since: da
     )
 
 
-def tell_sum(total: Sum) -> str:
-    """Say what images cost, in words: `about 0.36 USD (indicative, prices of 2026-05)`."""
+def tell_total(total: Sum) -> str:
+    """Say what images cost and no more: `0.36 USD`, `free` or `price not known`."""
     parts = [str(money) for money in total.amounts]
     if total.unpriced:
         unpriced = "1 image" if total.unpriced == 1 else f"{total.unpriced} images"
         parts.append(f"{unpriced} of unknown price" if parts else "price not known")
-    if not parts:
-        return "free"
-    words = " and ".join(parts)
-    return f"about {words} (indicative, prices of {' and '.join(total.as_of)})" if total.amounts else words
+    return " and ".join(parts) or "free"
+
+
+def tell_sum(total: Sum) -> str:
+    """Say what images cost, in words: `about 0.36 USD (indicative, prices of 2026-05)`."""
+    amount = tell_total(total)
+    return f"about {amount} (indicative, prices of {' and '.join(total.as_of)})" if total.amounts else amount
 
 
 def report_facts(report: CostReport) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-import { icon, make, tell } from "./dom.js";
+import { emit, make, makeIcon } from "./dom.js";
 
 const COPIED_MILLISECONDS = 2000;
 
@@ -8,7 +8,7 @@ async function copyText(text) {
     return true;
   } catch {
     // A frame may be denied the clipboard; the older way asks nobody as long as a person has just pressed.
-    const field = make("textarea", { readonly: true, class: "unseen", "aria-hidden": "true", tabindex: "-1" });
+    const field = make("textarea", { readonly: true, class: "visually-hidden", "aria-hidden": "true", tabindex: "-1" });
     field.value = text;
     const focused = document.activeElement;
     (focused?.closest("dialog") ?? document.body).append(field);
@@ -23,14 +23,14 @@ async function copyText(text) {
 /** `<wan-copy>`: a button that copies `text`, a path as a rule; `label` names it. */
 export class WanCopy extends HTMLElement {
   #name = make("span", { class: "label" });
-  #said = make("span", { class: "unseen", role: "status" });
-  #mark = make("span", { class: "mark" }, icon("copy"));
+  #announcement = make("span", { class: "visually-hidden", role: "status" });
+  #mark = make("span", { class: "mark" }, makeIcon("copy"));
   #button = make("button", { type: "button", class: "plain", onclick: () => this.#copy() }, this.#mark, this.#name);
   #label = "Copy path";
   text = "";
 
   connectedCallback() {
-    this.replaceChildren(this.#button, this.#said);
+    this.replaceChildren(this.#button, this.#announcement);
     this.#show("copy", this.#label);
   }
 
@@ -42,56 +42,56 @@ export class WanCopy extends HTMLElement {
   async #copy() {
     const copied = await copyText(this.text);
     this.#show(copied ? "done" : "copy", copied ? "Copied" : "Not allowed to copy");
-    this.#said.textContent = copied ? "Copied" : "The browser does not allow copying here.";
+    this.#announcement.textContent = copied ? "Copied" : "The browser does not allow copying here.";
     setTimeout(() => {
       this.#show("copy", this.#label);
-      this.#said.textContent = "";
+      this.#announcement.textContent = "";
     }, COPIED_MILLISECONDS);
   }
 
   #show(mark, label) {
-    this.#mark.replaceChildren(icon(mark));
+    this.#mark.replaceChildren(makeIcon(mark));
     this.#name.textContent = label;
     this.#button.title = `${label}: ${this.text}`;
   }
 }
 
 /**
- * `<wan-confirm>`: a button for what costs money. Set `offer = {name, label, question, confirm}`: the first press asks
- * the question, only a second one, on another button, tells `wan-confirm` with the name. Without a question one
+ * `<wan-confirm>`: a button for what costs money. Set `action = {name, label, question, confirm}`: the first press asks
+ * the question, only a second one, on another button, dispatches `wan-confirm` with the name. Without a question one
  * press is enough.
  */
 export class WanConfirm extends HTMLElement {
-  #offer = null;
+  #action = null;
 
-  get offer() {
-    return this.#offer;
+  get action() {
+    return this.#action;
   }
 
-  set offer(offer) {
-    if (JSON.stringify(offer) === JSON.stringify(this.#offer)) return;
-    this.#offer = offer;
-    this.#rest();
+  set action(action) {
+    if (JSON.stringify(action) === JSON.stringify(this.#action)) return;
+    this.#action = action;
+    this.#showButton();
   }
 
-  #rest() {
-    const ask = () => (this.#offer.question ? this.#ask() : tell(this, "confirm", { name: this.#offer.name }));
+  #showButton() {
+    const ask = () => (this.#action.question ? this.#showQuestion() : emit(this, "confirm", { name: this.#action.name }));
     this.toggleAttribute("asking", false);
-    this.replaceChildren(make("button", { type: "button", onclick: ask }, this.#offer.label));
+    this.replaceChildren(make("button", { type: "button", onclick: ask }, this.#action.label));
   }
 
-  #ask() {
+  #showQuestion() {
     const decide = (agreed) => (event) => {
       // The second half of a double click is no second thought.
       if (agreed && event.detail > 1) return;
-      this.#rest();
+      this.#showButton();
       this.firstElementChild.focus();
-      if (agreed) tell(this, "confirm", { name: this.#offer.name });
+      if (agreed) emit(this, "confirm", { name: this.#action.name });
     };
-    const question = make("p", { id: `question-${crypto.getRandomValues(new Uint32Array(1))[0]}` }, this.#offer.question);
-    const yes = make("button", { type: "button", class: "strong", "aria-describedby": question.id, onclick: decide(true) }, this.#offer.confirm);
+    const question = make("p", { id: `question-${crypto.getRandomValues(new Uint32Array(1))[0]}` }, this.#action.question);
+    const yes = make("button", { type: "button", class: "strong", "aria-describedby": question.id, onclick: decide(true) }, this.#action.confirm);
     const no = make("button", { type: "button", onclick: decide(false) }, "Cancel");
-    const group = make("div", { class: "question", role: "group", "aria-label": this.#offer.label }, question, make("div", { class: "row" }, yes, no));
+    const group = make("div", { class: "question", role: "group", "aria-label": this.#action.label }, question, make("div", { class: "row" }, yes, no));
     group.addEventListener("keydown", (event) => {
       // Nor is a key that is still held since the first press.
       if (event.repeat) event.preventDefault();

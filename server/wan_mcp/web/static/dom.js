@@ -21,8 +21,8 @@ const SHAPES = {
   forward: ["M6 3l5 5-5 5"],
 };
 
-/** Draw one of a few small icons; it is decoration, the words beside it are the name. */
-export function icon(name) {
+/** Make one of a few small icons; it is decoration, the text beside it is the name. */
+export function makeIcon(name) {
   const space = "http://www.w3.org/2000/svg";
   const drawing = document.createElementNS(space, "svg");
   for (const [key, value] of Object.entries({ viewBox: "0 0 16 16", class: "icon", "aria-hidden": "true" })) {
@@ -36,7 +36,7 @@ export function icon(name) {
   return drawing;
 }
 
-/** Tell what encloses an element of a press: events of these pages start with `wan-`. */
-export function tell(element, name, detail = {}) {
+/** Dispatch an event that bubbles from an element: events of these pages start with `wan-`. */
+export function emit(element, name, detail = {}) {
   element.dispatchEvent(new CustomEvent(`wan-${name}`, { bubbles: true, detail }));
 }

@@ -1,16 +1,16 @@
 import { make } from "./dom.js";
-import { startOf } from "./times.js";
+import { startOfDay } from "./format.js";
 
 const NAMES = ["text", "state", "model", "region", "from", "to"];
-const TYPING_MILLISECONDS = 250;
+const TYPING_PAUSE_MILLISECONDS = 250;
 
-/** The form of the search: what is asked for, kept in the address of the page so that a reload finds it again. */
+/** The search form: the filters, kept in the address of the page so that a reload finds them again. */
 export class Filters {
   #form;
   #changed;
   #timer = 0;
 
-  /** `changed()` is called when another question is asked. */
+  /** `changed()` is called when the filters are others. */
   constructor(form, changed) {
     this.#form = form;
     this.#changed = changed;
@@ -25,23 +25,23 @@ export class Filters {
     }
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      this.#tell();
+      this.#apply();
     });
     form.addEventListener("input", (event) => {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#tell(), event.target.type === "search" ? TYPING_MILLISECONDS : 0);
+      this.#timer = setTimeout(() => this.#apply(), event.target.type === "search" ? TYPING_PAUSE_MILLISECONDS : 0);
     });
-    form.elements.more.addEventListener("click", () => this.#unfold(form.elements.more.getAttribute("aria-expanded") !== "true"));
-    if (NAMES.slice(1).some((name) => given.get(name))) this.#unfold(true);
-    this.#mark();
+    form.elements.more.addEventListener("click", () => this.#setExpanded(form.elements.more.getAttribute("aria-expanded") !== "true"));
+    if (NAMES.slice(1).some((name) => given.get(name))) this.#setExpanded(true);
+    this.#showCount();
   }
 
   get isEmpty() {
     return NAMES.every((name) => !this.#form.elements[name].value.trim());
   }
 
-  /** Whether days are shown whole: nothing but the days is chosen. */
-  get isWhole() {
+  /** Whether all orders of a day are shown: nothing but days is chosen. */
+  get hasWholeDays() {
     return NAMES.slice(0, 4).every((name) => !this.#form.elements[name].value.trim());
   }
 
@@ -49,7 +49,7 @@ export class Filters {
     return this.#form.elements.state.value;
   }
 
-  /** What is asked of the site. */
+  /** The parameters of a request for orders. */
   get query() {
     const { text, state, model, region, from, to } = this.#form.elements;
     return {
@@ -57,40 +57,40 @@ export class Filters {
       state: state.value,
       model: model.value,
       region: region.value,
-      since: from.value ? startOf(from.value) : "",
-      until: to.value ? startOf(to.value, 1) : "",
+      since: from.value ? startOfDay(from.value) : "",
+      until: to.value ? startOfDay(to.value, 1) : "",
     };
   }
 
-  /** Ask for everything. */
+  /** Show everything. */
   clear() {
     for (const name of NAMES) this.#form.elements[name].value = "";
     this.#form.elements.text.focus();
-    this.#tell();
+    this.#apply();
   }
 
-  /** Offer what the ledger has; what is chosen stays. */
-  offer(name, values) {
+  /** Add the values that the ledger has to a choice; what is chosen stays. */
+  addValues(name, values) {
     const select = this.#form.elements[name];
     const known = new Set([...select.options].map((option) => option.value));
     select.append(...values.filter((value) => !known.has(value)).map((value) => make("option", { value }, value)));
   }
 
-  #unfold(open) {
-    this.#form.elements.more.setAttribute("aria-expanded", String(open));
-    this.#form.toggleAttribute("unfolded", open);
+  #setExpanded(isExpanded) {
+    this.#form.elements.more.setAttribute("aria-expanded", String(isExpanded));
+    this.#form.toggleAttribute("expanded", isExpanded);
   }
 
-  #mark() {
+  #showCount() {
     const count = NAMES.slice(1).filter((name) => this.#form.elements[name].value).length;
     this.#form.querySelector(".count").textContent = count ? ` (${count})` : "";
   }
 
-  #tell() {
+  #apply() {
     clearTimeout(this.#timer);
     const kept = NAMES.map((name) => [name, this.#form.elements[name].value.trim()]).filter(([, value]) => value);
     history.replaceState(null, "", kept.length ? `?${new URLSearchParams(kept)}` : location.pathname);
-    this.#mark();
+    this.#showCount();
     this.#changed();
   }
 }

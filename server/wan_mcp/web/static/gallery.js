@@ -1,179 +1,178 @@
-import { showCosts } from "./costs.js";
-import { makeDetails } from "./details.js";
+import { read } from "./api.js";
 import { make } from "./dom.js";
 import { Filters } from "./filters.js";
+import { formatCount, formatDay } from "./format.js";
+import { makeDetails, shortPrompt, toPictures } from "./gallery_order.js";
 import "./lightbox.js";
-import { picturesOf, shortPrompt } from "./pictures.js";
-import { Running } from "./running.js";
-import "./sheet.js";
-import { read } from "./site.js";
-import { countWords } from "./words.js";
+import { OpenOrders } from "./open_orders.js";
+import "./thumbnails.js";
 
-const LOOK_MILLISECONDS = 2000;
-const COSTS_MILLISECONDS = 400;
-const MISSES_TOLD = 2;
-const AHEAD = "1600px";
-const LEFT_TO_LOAD = 8;
+const POLL_MILLISECONDS = 2000;
+const COSTS_DELAY_MILLISECONDS = 400;
+const FAILURES_BEFORE_MESSAGE = 2;
+const PRELOAD_MARGIN = "1600px";
+const PRELOAD_PICTURES = 8;
+const MOST_DAYS = 14;
 
-const select = (words) => document.querySelector(words);
+const select = (selector) => document.querySelector(selector);
 
 /** The page: everything that was ordered, and what goes on. */
-class Gallery {
+class GalleryPage {
   #filters = new Filters(select(".filters"), () => this.#search());
-  #sheet = select("wan-sheet");
+  #thumbnails = select("wan-thumbnails");
   #lightbox = select("wan-lightbox");
-  #found = select(".found");
-  #trouble = select("wan-status.trouble");
-  #running = new Running(select(".running"), {
-    show: (entry, index) => this.#lightbox.show(this.#detailed(entry), index),
-    changed: () => this.#look(),
+  #count = select(".found");
+  #error = select("wan-status.trouble");
+  #openOrders = new OpenOrders(select(".running"), {
+    openPicture: (order, index) => this.#lightbox.show(this.#toDetailedPictures(order), index),
+    changed: () => this.#poll(),
   });
   #empty = select(".empty");
-  #more = select(".show-more");
+  #moreButton = select(".show-more");
   #costsButton = select(".costs-button");
   #costs = select(".costs");
-  #goingOn = new Set();
-  #seen = "";
+  #openIds = new Set();
+  #fingerprint = "";
   #cursor = null;
-  #round = 0;
-  #loading = false;
-  #misses = 0;
+  #searchNumber = 0;
+  #isLoading = false;
+  #failures = 0;
   #timer = 0;
-  #looking = false;
-  #again = false;
+  #isPolling = false;
+  #pollAgain = false;
 
   async start() {
-    this.#more.addEventListener("click", () => this.#loadMore());
-    new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && this.#loadMore(), { rootMargin: `0px 0px ${AHEAD}` }).observe(select(".end"));
-    this.#sheet.addEventListener("wan-show", (event) => this.#show(event.detail.index));
-    this.#lightbox.addEventListener("wan-turned", (event) => event.detail.left < LEFT_TO_LOAD && this.#loadMore());
+    this.#moreButton.addEventListener("click", () => this.#loadMore());
+    new IntersectionObserver((entries) => entries.some((each) => each.isIntersecting) && this.#loadMore(), { rootMargin: `0px 0px ${PRELOAD_MARGIN}` }).observe(select(".end"));
+    this.#thumbnails.addEventListener("wan-open", (event) => this.#lightbox.show(this.#listPictures(), event.detail.index));
+    this.#lightbox.addEventListener("wan-moved", (event) => event.detail.left < PRELOAD_PICTURES && this.#loadMore());
     this.#costsButton.addEventListener("click", () => this.#toggleCosts());
-    document.addEventListener("visibilitychange", () => document.hidden || this.#look());
+    document.addEventListener("visibilitychange", () => document.hidden || this.#poll());
     await this.#search();
   }
 
-  /** Ask anew, from the top. */
+  /** Search anew, from the top. */
   async #search() {
-    this.#round += 1;
+    this.#searchNumber += 1;
     this.#cursor = null;
-    this.#seen = "";
-    this.#goingOn.clear();
-    this.#loading = false;
-    const round = this.#round;
+    this.#fingerprint = "";
+    this.#openIds.clear();
+    this.#isLoading = false;
+    const search = this.#searchNumber;
     const isForOpen = this.#filters.state === "open";
     try {
-      const [page] = await Promise.all([isForOpen ? { orders: [], cursor: null } : read("orders", this.#filters.query), this.#look()]);
-      if (round !== this.#round) return;
-      this.#sheet.clear();
-      this.#sheet.extend(page.orders);
-      this.#turn(page);
+      const [page] = await Promise.all([isForOpen ? { orders: [], cursor: null } : read("orders", this.#filters.query), this.#poll()]);
+      if (search !== this.#searchNumber) return;
+      this.#thumbnails.clear();
+      this.#thumbnails.extend(page.orders);
+      this.#setCursor(page);
       scrollTo({ top: 0 });
     } catch (error) {
-      this.#miss(error);
+      this.#showError(error);
     }
   }
 
-  #turn(page) {
+  #setCursor(page) {
     this.#cursor = page.cursor;
-    this.#more.hidden = !page.cursor;
+    this.#moreButton.hidden = !page.cursor;
     this.#showEmpty();
   }
 
   async #loadMore() {
-    if (this.#loading || !this.#cursor) return;
-    this.#loading = true;
-    const round = this.#round;
+    if (this.#isLoading || !this.#cursor) return;
+    this.#isLoading = true;
+    const search = this.#searchNumber;
     try {
       const page = await read("orders", { ...this.#filters.query, cursor: this.#cursor });
-      if (round !== this.#round) return;
-      this.#sheet.extend(page.orders);
-      this.#lightbox.extend(() => this.#pictures());
-      this.#turn(page);
+      if (search !== this.#searchNumber) return;
+      this.#thumbnails.extend(page.orders);
+      this.#lightbox.extend(() => this.#listPictures());
+      this.#setCursor(page);
     } catch (error) {
-      this.#miss(error);
+      this.#showError(error);
     } finally {
-      if (round === this.#round) this.#loading = false;
+      if (search === this.#searchNumber) this.#isLoading = false;
     }
     // The end may still be in sight, and then nothing crosses it.
-    if (round === this.#round && select(".end").getBoundingClientRect().top < innerHeight + Number.parseInt(AHEAD, 10)) setTimeout(() => this.#loadMore());
+    if (search === this.#searchNumber && select(".end").getBoundingClientRect().top < innerHeight + Number.parseInt(PRELOAD_MARGIN, 10)) setTimeout(() => this.#loadMore());
   }
 
-  /** Look what goes on, now and every two seconds while somebody sees the page. */
-  async #look() {
+  /** Ask what goes on, now and every two seconds while somebody sees the page. */
+  async #poll() {
     clearTimeout(this.#timer);
-    if (this.#looking) {
-      this.#again = true;
+    if (this.#isPolling) {
+      this.#pollAgain = true;
       return;
     }
-    this.#looking = true;
-    const round = this.#round;
+    this.#isPolling = true;
+    const search = this.#searchNumber;
     try {
-      const news = await read("open", this.#filters.query);
-      this.#misses = 0;
-      this.#trouble.hidden = true;
-      if (round === this.#round) await this.#take(news);
+      const open = await read("open", this.#filters.query);
+      this.#failures = 0;
+      this.#error.hidden = true;
+      if (search === this.#searchNumber) await this.#update(open);
     } catch (error) {
-      this.#miss(error);
+      this.#showError(error);
     } finally {
-      this.#looking = false;
+      this.#isPolling = false;
     }
     clearTimeout(this.#timer);
-    if (this.#again || round !== this.#round) {
-      this.#again = false;
-      this.#look();
-    } else if (!document.hidden) this.#timer = setTimeout(() => this.#look(), LOOK_MILLISECONDS);
+    if (this.#pollAgain || search !== this.#searchNumber) {
+      this.#pollAgain = false;
+      this.#poll();
+    } else if (!document.hidden) this.#timer = setTimeout(() => this.#poll(), POLL_MILLISECONDS);
   }
 
-  async #take(news) {
-    this.#filters.offer("model", news.models);
-    this.#filters.offer("region", news.regions);
-    const shown = ["", "open"].includes(this.#filters.state) ? news.orders : [];
-    this.#running.show(shown);
-    const { orders, images } = news.count;
-    const words = `${countWords(images, "image")} of ${countWords(orders, "order")}`;
-    if (!orders && this.#filters.isEmpty) this.#found.textContent = "";
-    else if (this.#found.textContent !== words) this.#found.textContent = words;
-    const seen = JSON.stringify([news.count, news.orders.map((entry) => entry.id)]);
-    const isFirst = this.#seen === "";
-    if (seen === this.#seen) return;
-    this.#seen = seen;
-    const before = this.#goingOn;
-    this.#goingOn = new Set(news.orders.map((entry) => entry.id));
-    // The first pictures go before the sums.
-    setTimeout(() => this.#learnCosts(), isFirst ? COSTS_MILLISECONDS : 0);
+  async #update(open) {
+    this.#filters.addValues("model", open.models);
+    this.#filters.addValues("region", open.regions);
+    const shown = ["", "open"].includes(this.#filters.state) ? open.orders : [];
+    this.#openOrders.show(shown);
+    const { orders, images } = open.count;
+    const text = `${formatCount(images, "image")} of ${formatCount(orders, "order")}`;
+    if (!orders && this.#filters.isEmpty) this.#count.textContent = "";
+    else if (this.#count.textContent !== text) this.#count.textContent = text;
+    const fingerprint = JSON.stringify([open.count, open.orders.map((order) => order.id)]);
+    const isFirst = this.#fingerprint === "";
+    if (fingerprint === this.#fingerprint) return;
+    this.#fingerprint = fingerprint;
+    const before = this.#openIds;
+    this.#openIds = new Set(open.orders.map((order) => order.id));
+    // The first pictures go before the costs.
+    setTimeout(() => this.#loadCosts(), isFirst ? COSTS_DELAY_MILLISECONDS : 0);
     if (isFirst || this.#filters.state === "open") {
       this.#showEmpty();
       return;
     }
-    const round = this.#round;
+    const search = this.#searchNumber;
     const page = await read("orders", this.#filters.query);
-    if (round !== this.#round) return;
-    this.#sheet.renew(page.orders, !page.cursor);
+    if (search !== this.#searchNumber) return;
+    this.#thumbnails.refresh(page.orders, !page.cursor);
     if (!page.cursor) this.#cursor = null;
-    else this.#cursor ??= this.#sheet.entries.length > page.orders.length ? null : page.cursor;
-    this.#more.hidden = !this.#cursor;
+    else this.#cursor ??= this.#thumbnails.orders.length > page.orders.length ? null : page.cursor;
+    this.#moreButton.hidden = !this.#cursor;
     this.#showEmpty();
     // An order may end that is older than the newest page of those that have ended.
-    const known = new Set([...this.#goingOn, ...page.orders.map((entry) => entry.id)]);
-    if (!this.#filters.state) for (const id of before) if (!known.has(id)) await this.#renew(id);
+    const known = new Set([...this.#openIds, ...page.orders.map((order) => order.id)]);
+    if (!this.#filters.state) for (const id of before) if (!known.has(id)) await this.#refresh(id);
   }
 
   /** Show an order that has ended as it is now. */
-  async #renew(id) {
-    const round = this.#round;
-    const entry = await read(`orders/${encodeURIComponent(id)}`);
-    if (round === this.#round && !entry.open) this.#sheet.place(entry, !this.#cursor);
+  async #refresh(id) {
+    const search = this.#searchNumber;
+    const order = await read(`orders/${encodeURIComponent(id)}`);
+    if (search === this.#searchNumber && !order.is_open) this.#thumbnails.place(order, !this.#cursor);
   }
 
-  async #learnCosts() {
+  async #loadCosts() {
     try {
       const costs = await read("costs");
-      this.#sheet.costs = this.#filters.isWhole ? costs.days : [];
+      this.#thumbnails.costs = this.#filters.hasWholeDays ? costs.days : [];
       showCosts(this.#costs, costs);
-      this.#costsButton.textContent = costs.words.startsWith("about") ? `Costs: ${costs.words.replace(/ \(.*/, "")}` : "Costs";
+      this.#costsButton.textContent = costs.cost.is_estimate ? `Costs: about ${costs.cost.amount}` : "Costs";
       this.#costsButton.hidden = !costs.images;
     } catch (error) {
-      this.#miss(error);
+      this.#showError(error);
     }
   }
 
@@ -182,44 +181,55 @@ class Gallery {
     this.#costsButton.setAttribute("aria-expanded", String(!this.#costs.hidden));
   }
 
-  #show(index) {
-    this.#lightbox.show(this.#pictures(), index);
+  #listPictures() {
+    return this.#thumbnails.orders.flatMap((order) => this.#toDetailedPictures(order));
   }
 
-  #pictures() {
-    return this.#sheet.entries.flatMap((entry) => this.#detailed(entry));
-  }
-
-  /** What the lightbox shows of an order: its images, or its words alone. */
-  #detailed(entry) {
-    const changed = (order) => {
-      if (order.id === entry.id && !order.open) this.#sheet.place(order, !this.#cursor);
-      this.#look();
+  /** What the lightbox shows of an order: its images, or its details alone. */
+  #toDetailedPictures(order) {
+    const changed = (after) => {
+      if (after.id === order.id && !after.is_open) this.#thumbnails.place(after, !this.#cursor);
+      this.#poll();
     };
-    const pictures = picturesOf(entry);
-    if (pictures.length) return pictures.map((picture) => ({ ...picture, more: () => makeDetails(entry, changed) }));
-    return [{ index: `${entry.id}/0`, description: shortPrompt(entry) || "An order", note: "No image", more: () => makeDetails(entry, changed) }];
+    const pictures = toPictures(order);
+    if (pictures.length) return pictures.map((picture) => ({ ...picture, makeDetails: () => makeDetails(order, changed) }));
+    return [{ index: `${order.id}/0`, description: shortPrompt(order) || "An order", note: "No image", makeDetails: () => makeDetails(order, changed) }];
   }
 
   #showEmpty() {
-    const isEmpty = !this.#sheet.entries.length && this.#running.isEmpty && this.#seen !== "" && !this.#cursor;
+    const isEmpty = !this.#thumbnails.orders.length && this.#openOrders.isEmpty && this.#fingerprint !== "" && !this.#cursor;
     if (this.#empty.hidden === !isEmpty) return;
     this.#empty.hidden = !isEmpty;
     if (!isEmpty) return;
     if (this.#filters.isEmpty) {
-      this.#empty.replaceChildren(make("p", { class: "empty-words" }, "Nothing was ordered yet."), make("p", {}, "Ask an agent for a picture, or try this at a terminal; it is free:"), make("pre", {}, 'wan-mcp generate "A flower shop in spring" --region sandbox'));
+      this.#empty.replaceChildren(make("p", { class: "empty-title" }, "Nothing was ordered yet."), make("p", {}, "Ask an agent for a picture, or try this at a terminal; it is free:"), make("pre", {}, 'wan-mcp generate "A flower shop in spring" --region sandbox'));
     } else {
       const clear = make("button", { type: "button", onclick: () => this.#filters.clear() }, "Show everything");
-      this.#empty.replaceChildren(make("p", { class: "empty-words" }, "Nothing fits."), clear);
+      this.#empty.replaceChildren(make("p", { class: "empty-title" }, "Nothing fits."), clear);
     }
   }
 
-  #miss(error) {
-    this.#misses += 1;
-    if (error.lost && this.#misses < MISSES_TOLD) return;
-    this.#trouble.status = { tone: "trouble", text: error.lost ? "The gallery has ended" : "That did not work", notes: [error.message] };
-    this.#trouble.hidden = false;
+  #showError(error) {
+    this.#failures += 1;
+    if (error.isUnreachable && this.#failures < FAILURES_BEFORE_MESSAGE) return;
+    this.#error.status = { tone: "trouble", text: error.isUnreachable ? "The gallery has ended" : "That did not work", notes: [error.message] };
+    this.#error.hidden = false;
   }
 }
 
-new Gallery().start();
+function makeCostTable(caption, name, rows) {
+  const head = make("tr", {}, make("th", { scope: "col" }, name), make("th", { scope: "col", class: "number" }, "Images"), make("th", { scope: "col" }, "Cost"));
+  const lines = rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.title), make("td", { class: "number" }, row.images.toLocaleString()), make("td", {}, row.cost.amount)));
+  return make("div", { class: "table" }, make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, lines)));
+}
+
+/** Show in an element what images cost: all of them, by model and by day. */
+function showCosts(element, costs) {
+  const total = make("p", {}, `${formatCount(costs.images, "image")} were made: ${costs.cost.text}. Only the service's own bill is certain.`);
+  const unclear = costs.unclear_images ? make("p", {}, `What became of ${formatCount(costs.unclear_images, "image")} is not known, and in no sum.`) : null;
+  const models = makeCostTable("By model", "Model and region", costs.models.map((row) => ({ ...row, title: row.name })));
+  const days = makeCostTable(costs.days.length > MOST_DAYS ? `By day, the last ${MOST_DAYS} with images` : "By day", "Day", costs.days.slice(0, MOST_DAYS).map((row) => ({ ...row, title: formatDay(row.name) })));
+  element.replaceChildren(total, ...(unclear ? [unclear] : []), make("div", { class: "tables" }, models, days));
+}
+
+new GalleryPage().start();

@@ -1,14 +1,14 @@
-// The host of the view: JSON-RPC 2.0 by postMessage with the window that holds the frame.
+// The MCP host that shows the view: JSON-RPC 2.0 by postMessage with the window that holds the frame.
 // Source: https://github.com/modelcontextprotocol/ext-apps/blob/main/specification/2026-01-26/apps.mdx
 
 const PROTOCOL = "2026-01-26";
-const NO_SUCH_METHOD = -32601;
+const METHOD_NOT_FOUND = -32601;
 
 /** The conversation with a host. `capabilities` and `context` are what it said of itself. */
 export class Host {
-  #waiting = new Map();
+  #pending = new Map();
   #handlers = new Map();
-  #next = 1;
+  #nextId = 1;
   capabilities = {};
   context = {};
 
@@ -21,8 +21,8 @@ export class Host {
   /** Open the conversation; `info` is {name, version}, `modes` the display modes that the page can do. */
   async connect(info, modes) {
     window.addEventListener("message", (event) => {
-      // Other frames of the host have no say here.
-      if (event.source === window.parent && event.data?.jsonrpc === "2.0") this.#take(event.data);
+      // Messages of other frames of the host are not for us.
+      if (event.source === window.parent && event.data?.jsonrpc === "2.0") this.#receive(event.data);
     });
     const answer = await this.request("ui/initialize", {
       protocolVersion: PROTOCOL,
@@ -41,9 +41,9 @@ export class Host {
 
   /** Send a request and wait for its result, however long the host takes. */
   request(method, params) {
-    const id = this.#next++;
+    const id = this.#nextId++;
     return new Promise((resolve, reject) => {
-      this.#waiting.set(id, { resolve, reject });
+      this.#pending.set(id, { resolve, reject });
       this.#send({ id, method, params });
     });
   }
@@ -64,7 +64,7 @@ export class Host {
     return Boolean(this.capabilities.serverResources);
   }
 
-  get canTellTheModel() {
+  get canUpdateModelContext() {
     return Boolean(this.capabilities.updateModelContext);
   }
 
@@ -77,12 +77,12 @@ export class Host {
     window.parent.postMessage({ jsonrpc: "2.0", ...message }, "*");
   }
 
-  async #take({ id, method, params, result, error }) {
+  async #receive({ id, method, params, result, error }) {
     if (method === undefined) {
-      const waiting = this.#waiting.get(id);
-      this.#waiting.delete(id);
-      if (error) waiting?.reject(new Error(error.message || "The host refused."));
-      else waiting?.resolve(result ?? {});
+      const pending = this.#pending.get(id);
+      this.#pending.delete(id);
+      if (error) pending?.reject(new Error(error.message || "The host refused."));
+      else pending?.resolve(result ?? {});
       return;
     }
     const handlers = this.#handlers.get(method) ?? (method === "ping" ? [() => ({})] : []);
@@ -90,6 +90,6 @@ export class Host {
     for (const handler of handlers) answer = await handler(params ?? {});
     if (id === undefined) return;
     if (handlers.length) this.#send({ id, result: answer ?? {} });
-    else this.#send({ id, error: { code: NO_SUCH_METHOD, message: `This view has no ${method}.` } });
+    else this.#send({ id, error: { code: METHOD_NOT_FOUND, message: `This view has no ${method}.` } });
   }
 }

@@ -1,41 +1,41 @@
 import { make } from "./dom.js";
-import { FollowedOrder } from "./followed.js";
 import { Host } from "./host.js";
 import "./lightbox.js";
+import { OrderController } from "./order_controller.js";
 
 const STYLE_NAMES = /^--(?:color|font|border|shadow)-[a-z0-9-]+$/;
 
 /** The view in a conversation: the order that it was opened for, and those that a person places from it. */
 class View {
   host = new Host();
-  ended = false;
+  isClosed = false;
   #list = document.querySelector(".orders");
   #lightbox = document.querySelector("wan-lightbox");
-  #given = null;
-  #facts = new Map();
-  #said = [];
-  #enlarged = false;
+  #first = null;
+  #reportedStatuses = new Map();
+  #reports = [];
+  #isEnlarged = false;
 
   async open() {
-    this.host.on("ui/notifications/tool-input-partial", (params) => this.#start(params.arguments));
-    this.host.on("ui/notifications/tool-input", (params) => this.#start(params.arguments));
+    this.host.on("ui/notifications/tool-input-partial", (params) => this.#openFirst(params.arguments));
+    this.host.on("ui/notifications/tool-input", (params) => this.#openFirst(params.arguments));
     this.host.on("ui/notifications/tool-result", (result) => {
-      this.#start({}).take(result);
+      this.#openFirst({}).setResult(result);
     });
-    this.host.on("ui/notifications/tool-cancelled", () => this.#start({}).cancel());
-    this.host.on("ui/notifications/host-context-changed", () => this.#dress());
+    this.host.on("ui/notifications/tool-cancelled", () => this.#openFirst({}).showCancelled());
+    this.host.on("ui/notifications/host-context-changed", () => this.#applyContext());
     this.host.on("ui/resource-teardown", () => {
-      this.ended = true;
+      this.isClosed = true;
       return {};
     });
     window.addEventListener("pagehide", () => {
-      this.ended = true;
+      this.isClosed = true;
     });
     this.#lightbox.addEventListener("wan-opened", () => this.#enlarge());
     this.#lightbox.addEventListener("wan-closed", () => this.#reduce());
     await this.host.connect({ name: "wan-view", version: "1" }, ["inline", "fullscreen"]);
-    this.#dress();
-    new ResizeObserver(() => this.#tellSize()).observe(document.documentElement);
+    this.#applyContext();
+    new ResizeObserver(() => this.#notifySize()).observe(document.documentElement);
   }
 
   add(order) {
@@ -48,32 +48,32 @@ class View {
     this.#lightbox.show(pictures, index);
   }
 
-  told(facts) {
-    return this.#facts.get(facts.task_id) === facts.status;
+  isReported(task) {
+    return this.#reportedStatuses.get(task.task_id) === task.status;
   }
 
-  /** Let the model know how an order ended that it has not seen end. Each message replaces the one before. */
-  tellTheModel(facts) {
-    if (!facts.task_id || !this.host.canTellTheModel) return;
-    this.#facts.set(facts.task_id, facts.status);
-    this.#said.push(JSON.stringify({ task_id: facts.task_id, status: facts.status, images: facts.images, message: facts.message }));
-    const text = `In the picture view, these tasks have ended:\n${this.#said.join("\n")}`;
+  /** Report to the model how a task ended that it has not seen end. Each message replaces the one before. */
+  reportToModel({ task_id, status, images, message }) {
+    if (!task_id || !this.host.canUpdateModelContext) return;
+    this.#reportedStatuses.set(task_id, status);
+    this.#reports.push(JSON.stringify({ task_id, status, images, message }));
+    const text = `In the picture view, these tasks have ended:\n${this.#reports.join("\n")}`;
     this.host.request("ui/update-model-context", { content: [{ type: "text", text }] }).catch((error) => {
-      console.warn("The host did not take the news:", error.message);
+      console.warn("The host did not take the report:", error.message);
     });
   }
 
-  #start(args) {
-    if (!this.#given) {
-      this.#given = new FollowedOrder(this, {});
-      this.#list.replaceChildren(this.#given.element);
+  #openFirst(args) {
+    if (!this.#first) {
+      this.#first = new OrderController(this, {});
+      this.#list.replaceChildren(this.#first.element);
     }
-    if (args) this.#given.giveArguments(args);
-    return this.#given;
+    if (args) this.#first.setArguments(args);
+    return this.#first;
   }
 
   /** Look as the host does, as far as it says how. */
-  #dress() {
+  #applyContext() {
     const { theme, styles, displayMode, safeAreaInsets } = this.host.context;
     const root = document.documentElement;
     if (theme === "light" || theme === "dark") root.dataset.theme = theme;
@@ -86,20 +86,20 @@ class View {
     }
   }
 
-  #tellSize() {
+  #notifySize() {
     const { width, height } = document.documentElement.getBoundingClientRect();
     this.host.notify("ui/notifications/size-changed", { width: Math.ceil(width), height: Math.ceil(height) });
   }
 
   async #enlarge() {
     if (this.host.context.displayMode === "fullscreen" || !this.host.canShow("fullscreen")) return;
-    this.#enlarged = true;
+    this.#isEnlarged = true;
     await this.#show("fullscreen");
   }
 
   async #reduce() {
-    if (!this.#enlarged) return;
-    this.#enlarged = false;
+    if (!this.#isEnlarged) return;
+    this.#isEnlarged = false;
     await this.#show("inline");
   }
 
@@ -107,7 +107,7 @@ class View {
     try {
       const answer = await this.host.request("ui/request-display-mode", { mode });
       this.host.context.displayMode = answer.mode ?? mode;
-      this.#dress();
+      this.#applyContext();
     } catch (error) {
       console.warn("The host keeps the view as it is:", error.message);
     }

@@ -1,4 +1,4 @@
-"""One document of many sources."""
+"""The files of the pages, and one document of many."""
 
 import re
 import subprocess
@@ -8,10 +8,10 @@ from importlib.resources import files
 
 import pytest
 
-from wan_mcp.web import PageError, assemble, read_source
-from wan_mcp.web.assembly import join_modules
+from wan_mcp.web import AssetError, inline_page, read_source
+from wan_mcp.web.assets import bundle_modules
 
-SOURCES = sorted(path.name for path in files("wan_mcp.web").iterdir() if path.name.endswith((".js", ".css", ".html")))
+SOURCES = sorted(path.name for path in files("wan_mcp.web").joinpath("static").iterdir())
 
 
 class Reader(HTMLParser):
@@ -38,14 +38,14 @@ class Reader(HTMLParser):
 @pytest.fixture(scope="module")
 def view():
     reader = Reader()
-    reader.feed(assemble("view.html"))
+    reader.feed(inline_page("view.html"))
     return reader
 
 
 def test_the_view_is_one_document_that_fetches_nothing(view):
     assert view.fetched == []
     assert len(view.texts["script"]) == 1
-    assert len(view.texts["style"]) == 3
+    assert len(view.texts["style"]) == 2
 
 
 def test_the_script_of_the_view_holds_every_module_once_with_no_import_left(view):
@@ -60,9 +60,9 @@ def test_the_script_of_the_view_holds_every_module_once_with_no_import_left(view
 
 
 def test_a_module_stands_behind_all_that_it_imports():
-    script = join_modules("order.js")
+    script = bundle_modules("lightbox.js")
 
-    places = [script.index(f"class {name} ") for name in ("WanCopy", "WanCard", "WanPrompt", "WanOrder")]
+    places = [script.index(f"class {name} ") for name in ("WanCopy", "WanOrder", "WanLightbox")]
     assert places == sorted(places)
     assert script.index("function make(") < places[0]
 
@@ -81,14 +81,12 @@ def test_no_module_makes_elements_of_text_or_reaches_out(name):
         "DOMParser",
     )
     # One module asks, and only the gallery has it: what a host shows has no network at all.
-    own = () if name == "site.js" else ("fetch(",)
+    own = () if name == "api.js" else ("fetch(",)
     network = (*own, "XMLHttpRequest", "WebSocket", "EventSource", "sendBeacon", "import(", "https://fonts")
     assert [word for word in (*forbidden, *network) if word in source] == []
 
 
-@pytest.mark.parametrize(
-    "name", ["buttons.js", "card.js", "dom.js", "lightbox.js", "order.js", "prompt.js", "status.js", "words.js"]
-)
+@pytest.mark.parametrize("name", ["buttons.js", "dom.js", "format.js", "lightbox.js", "order.js"])
 def test_no_element_knows_a_host_or_a_tool(name):
     source = read_source(name)
 
@@ -100,7 +98,7 @@ def test_the_view_has_nothing_of_the_gallery(view):
     (script,) = view.texts["script"]
 
     assert "fetch(" not in script
-    assert "fetch(" in join_modules("gallery.js")
+    assert "fetch(" in bundle_modules("gallery.js")
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.endswith(".css")])
@@ -108,11 +106,9 @@ def test_no_style_fetches_anything(name):
     assert not re.search(r"url\(|@import|@font-face", read_source(name))
 
 
-@pytest.mark.parametrize(
-    "name", ["../app.py", "assembly.py", "view.html/../view.js", "/etc/passwd", "nothing.js", ""]
-)
+@pytest.mark.parametrize("name", ["../app.py", "assets.py", "view.html/../view.js", "/etc/passwd", "nothing.js", ""])
 def test_only_the_sources_of_pages_are_read(name):
-    with pytest.raises(PageError):
+    with pytest.raises(AssetError):
         read_source(name)
 
 
@@ -125,18 +121,18 @@ def test_only_the_sources_of_pages_are_read(name):
         ({"a.js": 'const x = "</script>";\n'}, "</script"),
     ],
 )
-def test_what_cannot_be_joined_is_refused(sources, complaint):
-    with pytest.raises(PageError, match=complaint):
-        join_modules("a.js", sources.__getitem__)
+def test_what_cannot_be_bundled_is_refused(sources, complaint):
+    with pytest.raises(AssetError, match=complaint):
+        bundle_modules("a.js", sources.__getitem__)
 
 
-def test_modules_that_import_each_other_are_joined_once():
+def test_modules_that_import_each_other_are_bundled_once():
     sources = {
         "a.js": 'import { b } from "./b.js";\nexport const a = 1;\n',
         "b.js": 'import { a } from "./a.js";\nexport function b() {}\n',
     }
 
-    assert join_modules("a.js", sources.__getitem__) == "function b() {}\n\nconst a = 1;\n"
+    assert bundle_modules("a.js", sources.__getitem__) == "function b() {}\n\nconst a = 1;\n"
 
 
 def test_importing_the_pages_reads_no_source():

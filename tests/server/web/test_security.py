@@ -3,7 +3,7 @@
 import httpx
 import pytest
 
-from wan_mcp.web.guard import Guard, Secrets
+from wan_mcp.web.security import AccessControl, Secrets
 
 TOKEN = "the-token-of-this-test"
 HOST = "127.0.0.1:4711"
@@ -14,8 +14,8 @@ def asking(app, **headers):
     return httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url=f"http://{HOST}", headers=sent)
 
 
-async def status(site, path, method="GET", **headers):
-    async with asking(site._transport.app, **headers) as client:
+async def status(gallery, path, method="GET", **headers):
+    async with asking(gallery._transport.app, **headers) as client:
         return (await client.request(method, path)).status_code
 
 
@@ -23,12 +23,12 @@ async def status(site, path, method="GET", **headers):
     "path",
     ["/", "", f"/{TOKEN}", "/orders", f"/{TOKEN[:-1]}/", f"/{TOKEN}x/", f"/{TOKEN.upper()}/", f"//{TOKEN}/", "/é/"],
 )
-async def test_without_the_token_nothing_is_found(site, path):
-    assert await status(site, path) == 404
+async def test_without_the_token_nothing_is_found(gallery, path):
+    assert await status(gallery, path) == 404
 
 
-async def test_a_stranger_learns_nothing_from_the_answer(site):
-    async with asking(site._transport.app) as client:
+async def test_a_stranger_learns_nothing_from_the_answer(gallery):
+    async with asking(gallery._transport.app) as client:
         answers = [await client.get(path) for path in ("/", "/orders", "/wrong/orders", f"/{TOKEN}/nothing-here")]
 
     assert {answer.status_code for answer in answers} == {404}
@@ -39,11 +39,11 @@ async def test_a_stranger_learns_nothing_from_the_answer(site):
 @pytest.mark.parametrize(
     "host", ["evil.example:4711", "127.0.0.1", "127.0.0.1:80", "127.0.0.1:4711.evil.example", "0.0.0.0:4711", ""]
 )
-async def test_a_name_that_is_not_ours_is_not_answered(site, host):
-    assert await status(site, f"/{TOKEN}/", Host=host) == 404
+async def test_a_name_that_is_not_ours_is_not_answered(gallery, host):
+    assert await status(gallery, f"/{TOKEN}/", Host=host) == 404
 
 
-async def test_two_names_are_not_answered(site):
+async def test_two_names_are_not_answered(gallery):
     async def inside(scope, receive, send):
         raise AssertionError("let in")
 
@@ -54,28 +54,28 @@ async def test_two_names_are_not_answered(site):
 
     headers = [(b"host", HOST.encode()), (b"host", b"evil.example")]
     scope = {"type": "http", "method": "GET", "path": f"/{TOKEN}/", "headers": headers, "query_string": b""}
-    await Guard(inside, Secrets(TOKEN), frozenset({HOST}))(scope, None, send)
+    await AccessControl(inside, Secrets(TOKEN), frozenset({HOST}))(scope, None, send)
     assert sent[0]["status"] == 404
 
 
 @pytest.mark.parametrize("sender", ["cross-site", "same-site"])
 @pytest.mark.parametrize("path", ["orders", "gallery.js", "thumbnails/local-000001/1", "images/local-000001/1"])
-async def test_another_site_that_knew_the_address_would_still_get_nothing(album, site, path, sender):
-    assert await status(site, f"/{TOKEN}/{path}", Sec_Fetch_Site=sender, Sec_Fetch_Mode="no-cors") == 404
+async def test_another_site_that_knew_the_address_would_still_get_nothing(album, gallery, path, sender):
+    assert await status(gallery, f"/{TOKEN}/{path}", Sec_Fetch_Site=sender, Sec_Fetch_Mode="no-cors") == 404
     navigate = {"Sec_Fetch_Site": sender, "Sec_Fetch_Mode": "navigate"}
-    assert await status(site, f"/{TOKEN}/{path}", **navigate, Sec_Fetch_Dest="document") == 404
+    assert await status(gallery, f"/{TOKEN}/{path}", **navigate, Sec_Fetch_Dest="document") == 404
 
 
-async def test_a_person_may_come_from_anywhere_but_not_inside_a_frame(site):
+async def test_a_person_may_come_from_anywhere_but_not_inside_a_frame(gallery):
     navigate = {"Sec_Fetch_Site": "cross-site", "Sec_Fetch_Mode": "navigate"}
 
-    assert await status(site, f"/{TOKEN}/", **navigate, Sec_Fetch_Dest="document") == 200
-    assert await status(site, f"/{TOKEN}/", **navigate, Sec_Fetch_Dest="iframe") == 404
-    assert await status(site, f"/{TOKEN}/", Sec_Fetch_Site="none") == 200
+    assert await status(gallery, f"/{TOKEN}/", **navigate, Sec_Fetch_Dest="document") == 200
+    assert await status(gallery, f"/{TOKEN}/", **navigate, Sec_Fetch_Dest="iframe") == 404
+    assert await status(gallery, f"/{TOKEN}/", Sec_Fetch_Site="none") == 200
 
 
-async def test_a_ticket_opens_the_page_once(site):
-    async with asking(site._transport.app) as client:
+async def test_a_ticket_opens_the_page_once(gallery):
+    async with asking(gallery._transport.app) as client:
         first = await client.get("/the-ticket-of-this-test")
         second = await client.get("/the-ticket-of-this-test")
 
@@ -84,8 +84,8 @@ async def test_a_ticket_opens_the_page_once(site):
 
 
 @pytest.mark.parametrize("path", ["", "gallery.js", "orders", "nothing-here"])
-async def test_every_answer_tells_the_browser_to_be_strict(site, path):
-    headers = (await site.get(path)).headers
+async def test_every_answer_tells_the_browser_to_be_strict(gallery, path):
+    headers = (await gallery.get(path)).headers
 
     policy = dict(part.split(" ", 1) for part in headers["content-security-policy"].split("; "))
     assert policy["default-src"] == "'none'"
@@ -100,7 +100,7 @@ async def test_every_answer_tells_the_browser_to_be_strict(site, path):
 
 
 @pytest.mark.parametrize("method", ["OPTIONS", "PUT", "DELETE", "PATCH"])
-async def test_other_methods_change_nothing(site, method):
-    answer = await site.request(method, "orders", headers={"Content-Type": "application/json"})
+async def test_other_methods_change_nothing(gallery, method):
+    answer = await gallery.request(method, "orders", headers={"Content-Type": "application/json"})
 
     assert answer.status_code == 405

@@ -25,13 +25,12 @@ _HEADERS = {
     "Cross-Origin-Opener-Policy": "same-origin",
     "Permissions-Policy": "camera=(), microphone=(), geolocation=()",
 }
-_UNCACHED = "no-store"
 
 
 @dataclass(slots=True)
 class Secrets:
     """
-    The words that open the gallery.
+    The secrets that open the gallery.
 
     `token` stands in the address of everything. `ticket` opens the page once, for a browser that is started with an
     address which other users of the machine may see in the list of processes.
@@ -41,7 +40,7 @@ class Secrets:
     ticket: str | None = None
 
 
-class Guard:
+class AccessControl:
     """Answers "not found" to strangers, and puts the headers on everything else; `hosts` are names with a port."""
 
     def __init__(self, app: ASGIApp, secrets: Secrets, hosts: frozenset[str]) -> None:
@@ -54,37 +53,30 @@ class Guard:
         if scope["type"] != "http":
             return
         headers = Headers(scope=scope)
-        word, slash, rest = str(scope["path"]).removeprefix("/").partition("/")
-        sending = _dressed(send)
+        secret, slash, rest = str(scope["path"]).removeprefix("/").partition("/")
+        send_with_headers = _with_headers(send)
         if headers.getlist("host") not in [[host] for host in self._hosts]:
-            await _refuse(scope, receive, sending)
-        elif not rest and not slash and self._spend(word):
-            await RedirectResponse(f"/{self._secrets.token}/", status_code=303)(scope, receive, sending)
-        elif not slash or not _equal(word, self._secrets.token) or not _is_welcome(scope, headers, rest):
-            await _refuse(scope, receive, sending)
-        elif scope["method"] not in ("GET", "HEAD") and not self._is_own(headers):
+            await _refuse(scope, receive, send_with_headers)
+        elif not rest and not slash and self._redeem(secret):
+            await RedirectResponse(f"/{self._secrets.token}/", status_code=303)(scope, receive, send_with_headers)
+        elif not slash or not _equal(secret, self._secrets.token) or not _is_allowed_sender(scope, headers, rest):
+            await _refuse(scope, receive, send_with_headers)
+        elif scope["method"] not in ("GET", "HEAD") and not _is_own_page(headers):
             answer = PlainTextResponse("Only the gallery's own page may do this.", status_code=403)
-            await answer(scope, receive, sending)
+            await answer(scope, receive, send_with_headers)
         else:
             inside = {**scope, "path": f"/{rest}", "raw_path": f"/{rest}".encode(), "root_path": ""}
-            await self._app(inside, receive, sending)
+            await self._app(inside, receive, send_with_headers)
 
-    def _spend(self, word: str) -> bool:
+    def _redeem(self, secret: str) -> bool:
         ticket = self._secrets.ticket
-        if ticket is None or not _equal(word, ticket):
+        if ticket is None or not _equal(secret, ticket):
             return False
         self._secrets.ticket = None
         return True
 
-    def _is_own(self, headers: Headers) -> bool:
-        """Say whether a page of ours asks for a change: a browser says so, and another program has to say so too."""
-        said = [headers.get("sec-fetch-site"), headers.get("origin")]
-        if said == [None, None] or headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-            return False
-        return said[0] in (None, "same-origin") and said[1] in (None, f"http://{headers['host']}")
 
-
-def _is_welcome(scope: Scope, headers: Headers, rest: str) -> bool:
+def _is_allowed_sender(scope: Scope, headers: Headers, rest: str) -> bool:
     """Say whether a request comes from our page, or is a person's way to it from wherever the address was found."""
     site = headers.get("sec-fetch-site", "none")
     if site in ("none", "same-origin"):
@@ -93,20 +85,29 @@ def _is_welcome(scope: Scope, headers: Headers, rest: str) -> bool:
     return not rest and scope["method"] == "GET" and (mode, target) == ("navigate", "document")
 
 
-def _equal(word: str, secret: str) -> bool:
-    return compare_digest(word.encode(errors="surrogateescape"), secret.encode())
+def _is_own_page(headers: Headers) -> bool:
+    """Say whether a page of ours asks for a change: a browser says so, and another program has to say so too."""
+    site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+    content_type = headers.get("content-type", "").partition(";")[0].strip()
+    if (site is None and origin is None) or content_type != "application/json":
+        return False
+    return site in (None, "same-origin") and origin in (None, f"http://{headers['host']}")
+
+
+def _equal(given: str, secret: str) -> bool:
+    return compare_digest(given.encode(errors="surrogateescape"), secret.encode())
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send) -> None:
     await PlainTextResponse("Not found.", status_code=404)(scope, receive, send)
 
 
-def _dressed(send: Send) -> Send:
-    async def dressed(message: Message) -> None:
+def _with_headers(send: Send) -> Send:
+    async def send_with_headers(message: Message) -> None:
         if message["type"] == "http.response.start":
             headers = MutableHeaders(scope=message)
             headers.update(_HEADERS)
-            headers.setdefault("Cache-Control", _UNCACHED)
+            headers.setdefault("Cache-Control", "no-store")
         await send(message)
 
-    return dressed
+    return send_with_headers

@@ -62,12 +62,12 @@ export async function checkWidth(host) {
   const wide = await host.frame.evaluate(() => {
     const right = document.documentElement.clientWidth;
     const reaches = (each) => each.checkVisibility() && (each.getBoundingClientRect().right > right || each.getBoundingClientRect().left < 0);
-    return [...document.body.querySelectorAll("*:not(.unseen)")].filter(reaches).map((each) => `${each.tagName} ${each.className}`);
+    return [...document.body.querySelectorAll("*:not(.visually-hidden)")].filter(reaches).map((each) => `${each.tagName} ${each.className}`);
   });
   assert.deepEqual(wide, [], "something reaches over the edge");
 }
 
-export const scenarios = {
+export const viewScenarios = {
   "shows the words while they are written, then progress, then the image": {
     async run(host, shot) {
       await host.send("sendToolInputPartial", { arguments: { prompt: "A small flower" } });

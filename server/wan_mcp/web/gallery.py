@@ -1,0 +1,298 @@
+"""
+The gallery as a web application of this machine: one page, the JSON that it reads, and what its buttons do.
+
+A button orders again, cancels what has not begun, or fetches a file again that is gone. Every path lies under a
+secret, see `security`. Nothing here knows a file or the ledger: tasks and pictures come from the service.
+"""
+
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any
+
+from anyio.to_thread import run_sync
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from wan_mcp.web.assets import bundle_modules, read_source
+from wan_mcp.web.security import AccessControl, Secrets
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, Sum, estimate, make_report, tell_sum, tell_total
+from wan_mcp_tools.domain.errors import (
+    AppError,
+    DailyLimitError,
+    ErrorCode,
+    FolderNotAllowedError,
+    LedgerError,
+    NotFoundError,
+    RequestRefusedError,
+    SettingsError,
+)
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumState, ImageService
+from wan_mcp_tools.domain.tasks import Task
+from wan_mcp_tools.results import task_result
+
+_ORDERS_PER_PAGE = 60
+_MOST_OPEN = 100
+_ALL_DAYS = 3660
+_THUMBNAIL_SIDE = 448
+_MOST_IMAGE_BYTES = 512 * 1024 * 1024
+_MOST_BODY_BYTES = 2_000
+_NAMING_SECONDS = 6.0
+"""How long a request to order waits for the service to name the order; the page follows it in any case."""
+_MOST_KEYS = 10_000
+_THUMBNAIL_CACHING = "private, max-age=86400, immutable"
+_STYLES = ("common.css", "gallery.css")
+_HTTP_STATUSES: tuple[tuple[type[AppError], int], ...] = (
+    (FolderNotAllowedError, 403),
+    (DailyLimitError, 429),
+    (RequestRefusedError, 422),
+    (SettingsError, 422),
+    (NotFoundError, 404),
+    (LedgerError, 503),
+)
+
+Endpoint = Callable[[Request], Awaitable[Response]]
+JsonObject = dict[str, Any]
+
+
+def make_gallery_app(service: ImageService, secrets: Secrets, hosts: frozenset[str]) -> ASGIApp:
+    """Build the application for a running service; `hosts` are the names, with a port, that it answers to."""
+    api = GalleryApi(service)
+    routes = [
+        Route("/", _asset("gallery.html", "text/html"), methods=["GET"]),
+        Route("/gallery.js", _asset("gallery.js", "text/javascript", bundle_modules), methods=["GET"]),
+        *(Route(f"/{name}", _asset(name, "text/css"), methods=["GET"]) for name in _STYLES),
+        Route("/orders", api.list_orders, methods=["GET"]),
+        Route("/open", api.list_open, methods=["GET"]),
+        Route("/costs", api.sum_costs, methods=["GET"]),
+        Route("/orders/{id}", api.show_order, methods=["GET"]),
+        Route("/orders/{id}/again", api.order_again, methods=["POST"]),
+        Route("/orders/{id}/cancel", api.cancel, methods=["POST"]),
+        Route("/orders/{id}/fetch", api.fetch, methods=["POST"]),
+        Route("/thumbnails/{id}/{index:int}", api.draw_thumbnail, methods=["GET"]),
+        Route("/images/{id}/{index:int}", api.show_image, methods=["GET"]),
+    ]
+    app = Starlette(routes=routes, exception_handlers={AppError: _respond_with_error})
+    app.router.redirect_slashes = False
+    return AccessControl(app, secrets, hosts)
+
+
+class GalleryApi:
+    """The answers of the gallery, each from one request."""
+
+    def __init__(self, service: ImageService) -> None:
+        self._service = service
+        self._used_keys: dict[str, None] = {}
+
+    async def list_orders(self, request: Request) -> Response:
+        """Give one page of orders; without a state, those that go on are left out, because `/open` has them."""
+        query = read_query({"state": AlbumState.ENDED, **{k: v for k, v in request.query_params.items() if v}})
+        page = await self._service.album.page(
+            query, limit=_ORDERS_PER_PAGE, cursor=request.query_params.get("cursor")
+        )
+        catalogue = self._service.catalogue
+        orders = [describe_order(task, catalogue) for task in page.tasks]
+        return JSONResponse({"orders": orders, "cursor": page.cursor})
+
+    async def list_open(self, request: Request) -> Response:
+        """Give the orders that go on, and the numbers of all that are meant: they tell whether anything is new."""
+        album, catalogue = self._service.album, self._service.catalogue
+        parameters = dict(request.query_params)
+        survey = await album.survey(read_query(parameters))
+        page = await album.page(read_query({**parameters, "state": AlbumState.OPEN}), limit=_MOST_OPEN, cursor=None)
+        return JSONResponse(
+            {
+                "orders": [describe_order(task, catalogue) for task in page.tasks],
+                "count": {"orders": survey.orders, "images": survey.images},
+                "models": survey.models,
+                "regions": survey.regions,
+            }
+        )
+
+    async def sum_costs(self, _: Request) -> Response:
+        """Give what all images cost."""
+        report = await self._service.costs(days=_ALL_DAYS)
+        return JSONResponse(describe_costs(report, self._service.catalogue))
+
+    async def show_order(self, request: Request) -> Response:
+        """Give one order."""
+        return self._respond(await self._find(request))
+
+    async def order_again(self, request: Request) -> Response:
+        """Order anew with the same settings, once for each press of a button."""
+        key = await _read_idempotency_key(request)
+        task = await self._find(request)
+        if task.request is None:
+            raise RequestRefusedError("What was ordered is not known: this task was found at the service.")
+        if key in self._used_keys:
+            return JSONResponse({"message": "This was ordered already."}, status_code=409)
+        same = self._service.catalogue.request(**task.request.to_dict())
+        self._used_keys[key] = None
+        if len(self._used_keys) > _MOST_KEYS:
+            del self._used_keys[next(iter(self._used_keys))]
+        ordered = await self._service.order(
+            same, wait_seconds=_NAMING_SECONDS, until_named=True, fresh=True, report=None
+        )
+        return self._respond(ordered)
+
+    async def cancel(self, request: Request) -> Response:
+        """Cancel an order that the service has not begun."""
+        task = await self._find(request)
+        return self._respond(await self._service.cancel(task.task_id))
+
+    async def fetch(self, request: Request) -> Response:
+        """Fetch the files of an order that are gone again, free of charge, while the service has them."""
+        task = await self._find(request)
+        for image in task.images:
+            # What is still there stays as it is.
+            await self._service.place_image(
+                task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
+            )
+        return self._respond(await self._find(request))
+
+    async def draw_thumbnail(self, request: Request) -> Response:
+        """Give a thumbnail of an image."""
+        task_id, index = request.path_params["id"], request.path_params["index"]
+        small = await self._service.album.thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
+        return Response(small.data, media_type=small.mime_type, headers={"Cache-Control": _THUMBNAIL_CACHING})
+
+    async def show_image(self, request: Request) -> Response:
+        """Give an image as it is on the disk."""
+        task_id, index = request.path_params["id"], request.path_params["index"]
+        picture = await self._service.picture(task_id=task_id, index=index, most_bytes=_MOST_IMAGE_BYTES)
+        return Response(picture.data, media_type=picture.mime_type)
+
+    async def _find(self, request: Request) -> Task:
+        """
+        Find the order that a request is about.
+
+        Raises:
+            NotFoundError: the ledger has none of this id.
+        """
+        order_id = request.path_params["id"]
+        task = await self._service.peek(order_id)
+        if task is None:
+            raise NotFoundError(f"No order {order_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
+        return task
+
+    def _respond(self, task: Task) -> Response:
+        return JSONResponse(describe_order(task, self._service.catalogue))
+
+
+def _asset(name: str, media_type: str, read: Callable[[str], str] = read_source) -> Endpoint:
+    async def respond(_: Request) -> Response:
+        return Response(await run_sync(read, name), media_type=media_type)
+
+    return respond
+
+
+async def _read_idempotency_key(request: Request) -> str:
+    """
+    Read the key that the page makes for each press of a button, so that a request which arrives twice is one order.
+
+    Raises:
+        RequestRefusedError: the body is not what the page sends.
+    """
+    body = bytearray()
+    async for part in request.stream():
+        body += part
+        if len(body) > _MOST_BODY_BYTES:
+            break
+    try:
+        key = json.loads(body)["idempotency_key"]
+    except (ValueError, TypeError, KeyError):
+        key = None
+    if len(body) > _MOST_BODY_BYTES or not isinstance(key, str) or not key:
+        raise RequestRefusedError("The order cannot be read.", "Reload the page.")
+    return key
+
+
+async def _respond_with_error(_: Request, error: Exception) -> Response:
+    if not isinstance(error, AppError):
+        raise error
+    status = next((status for kind, status in _HTTP_STATUSES if isinstance(error, kind)), 502)
+    return JSONResponse({"message": error.message, "advice": error.advice, "code": error.code}, status_code=status)
+
+
+def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
+    """Give an order: the task as the tools tell it, the request, and what it costs, in words."""
+    order: JsonObject = {
+        "id": task.local_id,
+        "created_at": task.created_at.timestamp(),
+        "is_open": task.open,
+        "task": task_result(task).model_dump(mode="json", exclude_none=True),
+        # Of images that are missing in between, the others keep their number.
+        "image_indexes": [image.index for image in task.images],
+    }
+    if task.updated_at is not None:
+        order["updated_at"] = task.updated_at.timestamp()
+    if task.actual_prompt:
+        order["actual_prompt"] = task.actual_prompt
+    request = task.request
+    if request is None:
+        return order
+    order["request"] = request.to_dict()
+    order["cost_again"] = tell_sum(estimate([request], catalogue))
+    made = len(task.images) + sum(
+        image.url is not None or image.code == ErrorCode.FILE_GONE for image in task.failed_images
+    )
+    if task.open and not made:
+        order["cost"] = tell_sum(estimate([request], catalogue))
+    elif made:
+        order["cost"] = tell_sum(estimate([replace(request, n=made)], catalogue))
+    return order
+
+
+def describe_costs(report: CostReport, catalogue: Catalogue) -> JsonObject:
+    """Give the sums of a report: of all, by day, and by model."""
+
+    def sum_up(key: Callable[[ImageCount], str]) -> list[JsonObject]:
+        groups: dict[str, list[ImageCount]] = {}
+        for line in report.lines:
+            if line.count.charged:
+                groups.setdefault(key(line.count), []).append(line.count)
+        return [
+            {"name": name, "images": part.charged.images, "cost": _describe_sum(part.charged)}
+            for name, counts in groups.items()
+            for part in (make_report(counts, catalogue, since=report.since, until=report.until),)
+        ]
+
+    return {
+        "images": report.charged.images,
+        "cost": _describe_sum(report.charged),
+        "unclear_images": report.unclear,
+        "days": sum_up(lambda count: count.day.isoformat()),
+        "models": sorted(sum_up(_name_model), key=lambda row: -row["images"]),
+    }
+
+
+def read_query(parameters: Mapping[str, str]) -> AlbumQuery:
+    """
+    Read what a page asks for.
+
+    Raises:
+        RequestRefusedError: a value is none that a page sends.
+    """
+    try:
+        return AlbumQuery(
+            text=parameters.get("text") or None,
+            state=AlbumState(parameters["state"]) if parameters.get("state") else None,
+            model=parameters.get("model") or None,
+            region=parameters.get("region") or None,
+            since=float(parameters["since"]) if parameters.get("since") else None,
+            until=float(parameters["until"]) if parameters.get("until") else None,
+        )
+    except ValueError as error:
+        raise RequestRefusedError(f"The filter cannot be read: {error}.", "Reload the page.") from error
+
+
+def _describe_sum(total: Sum) -> JsonObject:
+    return {"text": tell_sum(total), "amount": tell_total(total), "is_estimate": bool(total.amounts)}
+
+
+def _name_model(count: ImageCount) -> str:
+    return f"{count.model or 'unknown model'} · {count.region}"

@@ -1,0 +1,73 @@
+// What the gallery's page asks of the program that serves it. Addresses are relative: the page's own one holds the
+// secret.
+
+const OUTSIDE = "Its folder is none that the gallery may read. Add it to WAN_MCP_ALLOWED_DIRS, and start the gallery again.";
+
+/**
+ * Raised when a request fails, in the program's own words: `shortMessage` is without its advice, which may be for a
+ * model. `isUnreachable` says that the program gave no answer at all.
+ */
+export class ApiError extends Error {
+  constructor(message, { isUnreachable = false, shortMessage = message, status = 0 } = {}) {
+    super(message);
+    Object.assign(this, { isUnreachable, shortMessage, status });
+  }
+}
+
+async function request(path, options = {}) {
+  let answer;
+  try {
+    answer = await fetch(path, { cache: "no-store", redirect: "error", ...options });
+  } catch {
+    throw new ApiError("The gallery gives no answer. Start it again: wan-mcp gallery", { isUnreachable: true });
+  }
+  const body = await answer.json().catch(() => ({}));
+  if (answer.ok) return body;
+  const isUnreachable = answer.status === 404 && !body.message;
+  throw new ApiError([body.message, body.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { isUnreachable, shortMessage: body.message, status: answer.status });
+}
+
+function post(id, action, body = {}) {
+  const headers = { "Content-Type": "application/json" };
+  return request(`orders/${encodeURIComponent(id)}/${action}`, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+/** Read JSON; parameters that are empty are left out. */
+export function read(path, parameters = {}) {
+  const given = Object.entries(parameters).filter(([, value]) => value !== "" && value !== null && value !== undefined);
+  return request(given.length ? `${path}?${new URLSearchParams(given)}` : path);
+}
+
+/** Order once more with the settings of an order. The key makes sure that a request which arrives twice is one order. */
+export function orderAgain(id) {
+  const key = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("-");
+  return post(id, "again", { idempotency_key: key });
+}
+
+/** Cancel an order that has not begun. */
+export function cancelOrder(id) {
+  return post(id, "cancel");
+}
+
+/** Fetch the files of an order that are gone again. */
+export function fetchAgain(id) {
+  return post(id, "fetch");
+}
+
+/** Say why the picture at an address cannot be shown; an empty text if it can. */
+export async function explainFailure(address) {
+  try {
+    await request(address);
+    return "";
+  } catch (error) {
+    return error.status === 403 ? OUTSIDE : error.shortMessage;
+  }
+}
+
+export function thumbnailAddress(id, index) {
+  return `thumbnails/${encodeURIComponent(id)}/${index}`;
+}
+
+export function imageAddress(id, index) {
+  return `images/${encodeURIComponent(id)}/${index}`;
+}

@@ -1,0 +1,133 @@
+// An order of the gallery as the elements take it, and what stands beside its images.
+
+import { explainFailure, fetchAgain, imageAddress, orderAgain, thumbnailAddress } from "./api.js";
+import "./buttons.js";
+import { make } from "./dom.js";
+import { formatDateAndTime, formatImages, formatSize } from "./format.js";
+import "./order.js";
+import { isOpen, isRefusal, isUnsaved, toStatus } from "./task.js";
+
+const SHORT_PROMPT = 160;
+const FETCHABLE = /\s*If it is wanted, download_image .*/s;
+const ACTIONS = {
+  again: {
+    run: orderAgain,
+    runningText: "Ordering",
+    doneText: "Ordered",
+    notes: ["It is among those that are running."],
+    failedText: "Not ordered",
+    doubtNotes: ["It may have been ordered all the same: look at what is running before ordering again."],
+  },
+  fetch: { run: fetchAgain, runningText: "Fetching", doneText: "Fetched", notes: [], failedText: "Not fetched", doubtNotes: [] },
+};
+const UNCHARGED = { FAILED: "nothing", CANCELED: "nothing" };
+
+/** The prompt of an order in a line. */
+export function shortPrompt(order) {
+  const prompt = (order.request?.prompt ?? "").replace(/\s+/g, " ").trim();
+  return prompt.length > SHORT_PROMPT ? `${prompt.slice(0, SHORT_PROMPT).trimEnd()}…` : prompt;
+}
+
+/** The saved images of an order as `<wan-card>` and `<wan-lightbox>` take them; the index is unlike any other. */
+export function toPictures(order) {
+  const images = order.task.images ?? [];
+  const prompt = shortPrompt(order) || "An image of unknown words";
+  return images.map((image, position) => {
+    const index = order.image_indexes[position];
+    return {
+      ...image,
+      index: `${order.id}/${index}`,
+      description: images.length > 1 ? `Image ${position + 1} of ${images.length}: ${prompt}` : prompt,
+      src: thumbnailAddress(order.id, index),
+      full: imageAddress(order.id, index),
+      explain: () => explainFailure(thumbnailAddress(order.id, index)),
+      lazy: true,
+    };
+  });
+}
+
+/** How an order stands, for a person: what a model is told to call is left out. */
+export function toOrderStatus(order) {
+  const status = toStatus(order.task);
+  const failed = order.task.failed_images ?? [];
+  const gone = failed.filter((image) => image.code === "FileGone").length;
+  const notes = status.notes.map((note) => note.replace(FETCHABLE, " It can be fetched again, free of charge."));
+  if (gone && gone === failed.length && !order.task.images) {
+    return { tone: "quiet", text: gone === 1 ? "The file is gone" : "The files are gone", notes: [...new Set(notes)] };
+  }
+  return { ...status, notes };
+}
+
+/** What a person can do with an order that goes on. */
+export function listOpenActions(order) {
+  return order.task.status === "PENDING" ? [{ name: "cancel", label: "Cancel order" }] : [];
+}
+
+function makeFetchAction(order) {
+  const gone = (order.task.failed_images ?? []).filter((image) => image.code === "FileGone" && FETCHABLE.test(image.message));
+  return gone.length ? { name: "fetch", label: gone.length === 1 ? "Fetch the file again" : "Fetch the files again" } : null;
+}
+
+/** Nothing is ordered again while it may be paid for, or would be refused again. What costs money asks first. */
+function makeAgainAction(order) {
+  if (!order.request || isOpen(order.task) || isUnsaved(order.task) || isRefusal(order.task)) return null;
+  const count = formatImages(order.request.n ?? 1);
+  return {
+    name: "again",
+    label: "Order again",
+    question: `Order ${count} with the same settings? Cost: ${order.cost_again}.`,
+    confirm: `Order ${count}`,
+  };
+}
+
+function listProperties(order) {
+  const { request = {}, task } = order;
+  return [
+    ["Model", task.model],
+    ["Region", task.region],
+    ["Size ordered", request.size ? formatSize(request.size) : null],
+    ["Images", request.n > 1 ? `${request.n}` : null],
+    ["Seed", request.seed ?? "chosen by the service"],
+    ["Prompt rewriting", request.prompt_extend === undefined ? null : request.prompt_extend ? "on" : "off"],
+    ["Watermark", request.watermark ? "on" : null],
+    ["Ordered", formatDateAndTime(order.created_at)],
+    ["Cost", order.cost ?? UNCHARGED[task.status] ?? "not known"],
+    ["Task", task.task_id],
+    ["Code", task.code],
+  ].filter(([, text]) => text !== null && text !== undefined && text !== "");
+}
+
+/** Make what stands beside an image of an order, or in its place; an order that an action has changed is given to `changed`. */
+export function makeDetails(order, changed) {
+  const status = make("wan-status", { still: true });
+  status.status = toOrderStatus(order);
+  const prompt = make("wan-prompt", { whole: true });
+  prompt.settings = { prompt: order.request?.prompt ?? "The words of this order are not known.", negative_prompt: order.request?.negative_prompt };
+  const actions = [makeFetchAction(order), makeAgainAction(order)].filter(Boolean).map((action) => makeActionButton(order, action, changed));
+  const properties = make("dl", { class: "properties" }, listProperties(order).map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, text))));
+  const rewritten = order.actual_prompt && make("details", { class: "rewritten" }, make("summary", {}, "Prompt as the service rewrote it"), make("p", { dir: "auto" }, order.actual_prompt));
+  return make("div", { class: "details" }, status, prompt, ...actions, properties, rewritten);
+}
+
+function makeActionButton(order, action, changed) {
+  const { run, runningText, doneText, notes, failedText, doubtNotes } = ACTIONS[action.name];
+  const button = make("wan-confirm");
+  const outcome = make("wan-status", { hidden: true });
+  button.action = action;
+  button.addEventListener("wan-confirm", async () => {
+    button.hidden = true;
+    outcome.hidden = false;
+    outcome.status = { tone: "busy", text: runningText };
+    try {
+      const after = await run(order.id);
+      const status = toOrderStatus(after);
+      outcome.status = ["busy", "done"].includes(status.tone) ? { tone: "done", text: doneText, notes } : status;
+      changed(after);
+    } catch (error) {
+      if (error.isUnreachable) outcome.status = { tone: "trouble", text: "No answer", notes: [error.message, ...doubtNotes] };
+      else outcome.status = { tone: "trouble", text: failedText, notes: [error.message] };
+      button.hidden = error.isUnreachable;
+    }
+  });
+  return make("div", { class: "action" }, button, outcome);
+}

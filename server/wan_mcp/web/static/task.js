@@ -1,0 +1,99 @@
+// Tasks as the tools answer with them: read with care, for a host may hand over the task, only its text, or something
+// else; and how a task stands, for people.
+
+import { formatImages } from "./format.js";
+
+function textOf(result) {
+  const texts = (result?.content ?? []).filter((part) => part?.type === "text").map((part) => String(part.text));
+  return texts.join("\n").trim();
+}
+
+function isTask(value) {
+  return typeof value === "object" && value !== null && typeof value.status === "string";
+}
+
+/** Read the answer of a tool that answers with a task: `{task}`, or `{text}` where there are none. */
+export function readTask(result) {
+  if (isTask(result?.structuredContent)) return { task: result.structuredContent };
+  const text = textOf(result);
+  try {
+    const task = JSON.parse(text);
+    if (isTask(task)) return { task };
+  } catch {
+    // Plain text, then.
+  }
+  return { text: text.replace(/^Error executing tool \w+: /, "") };
+}
+
+/** Read the answer of view_image: `{src}`, or `{text}` where it shows nothing. */
+export function readPicture(result) {
+  const part = (result?.content ?? []).find((each) => each?.type === "image");
+  const isSafe = part && /^image\/(jpeg|webp|png)$/.test(part.mimeType) && /^[A-Za-z0-9+/]+={0,2}$/.test(part.data);
+  if (isSafe) return { src: `data:${part.mimeType};base64,${part.data}` };
+  return { text: textOf(result) || "There is no preview." };
+}
+
+/** The indexes of saved images: they count from 1 and leave out those of the failed ones. */
+export function listSavedIndexes(task) {
+  const failed = new Set((task.failed_images ?? []).map((image) => image.index));
+  const indexes = [];
+  for (let index = 1; indexes.length < (task.images?.length ?? 0); index += 1) {
+    if (!failed.has(index)) indexes.push(index);
+  }
+  return indexes;
+}
+
+const OPEN_TEXTS = {
+  PENDING: "Waiting at the service",
+  RUNNING: "Painting",
+  SUCCEEDED: "Saving",
+  SUBMIT_UNKNOWN: "Looking for the order",
+};
+
+const FINAL_STATUSES = {
+  CANCELED: ["quiet", "Cancelled", "Nothing was painted."],
+  EXPIRED: ["trouble", "Not saved in time", "The service keeps its results for 24 hours, and they are over."],
+  UNKNOWN: ["trouble", "Unknown to the service", ""],
+  SUBMIT_UNKNOWN: ["trouble", "Unclear whether it was ordered", "Order again only if a second charge is acceptable."],
+};
+
+/** Whether a task goes on. */
+export function isOpen(task) {
+  return task.status === "PENDING" || task.status === "RUNNING" || /wait_seconds=/.test(task.next_step ?? "");
+}
+
+/** Whether images exist that could not be saved yet: they are paid for, and saving is tried again. */
+export function isUnsaved(task) {
+  return task.failed_images?.some((image) => image.url) ?? false;
+}
+
+/** Whether the service's inspection refused an order: the same words would be refused again. */
+export function isRefusal(task) {
+  return /inspection|infringe|inappropriate|sensitive/i.test(task.code ?? "");
+}
+
+/** How a task stands as `<wan-status>` takes it. */
+export function toStatus(task) {
+  const saved = task.images?.length ?? 0;
+  const failed = task.failed_images?.length ?? 0;
+  // The advice to pass an argument is for a model; a person has buttons.
+  const message = task.message?.replace(/\s*Pass fresh=true [^.]*\./, "");
+  const notes = message ? [message] : [];
+  if (isOpen(task)) {
+    if (task.status === "SUBMIT_UNKNOWN") notes.push("Do not order again meanwhile: it may be paid for.");
+    return { tone: "busy", text: OPEN_TEXTS[task.status] ?? task.status, notes };
+  }
+  if (task.status === "SUCCEEDED") {
+    notes.push(...(task.failed_images ?? []).map((image) => `Image ${image.index}: ${image.message || image.code}`));
+    if (isUnsaved(task)) notes.push("It is paid for, and saving is tried again: do not order it again.");
+    if (failed) return { tone: "trouble", text: `${saved} of ${formatImages(saved + failed)} saved`, notes };
+    return { tone: "done", text: `${formatImages(saved)} saved`, notes };
+  }
+  if (task.status === "FAILED") {
+    if (!isRefusal(task)) return { tone: "trouble", text: "The order failed", notes };
+    if (!notes.length) notes.push("The same words would be refused again: change the prompt.");
+    return { tone: "trouble", text: "Refused by the service's inspection", notes };
+  }
+  const [tone, text, note] = FINAL_STATUSES[task.status] ?? ["trouble", task.status, task.next_step];
+  return { tone, text, notes: note ? [...notes, note] : notes };
+}
