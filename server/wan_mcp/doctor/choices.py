@@ -1,24 +1,24 @@
 """The settings: where each came from, and what is wrong with them."""
 
 from wan_mcp.doctor.finding import Finding, Verdict
-from wan_mcp.settings.origins import Examined
+from wan_mcp.settings.provenance import SettingsReport
 
 _CHECK = "settings"
 
 
-def check_settings(examined: Examined) -> list[Finding]:
+def check_settings(report: SettingsReport) -> list[Finding]:
     """Tell every setting that is set; the others hold by default."""
     findings = [
         Finding(
             _CHECK,
-            complaint.name or "file",
-            complaint.trouble.rstrip("."),
+            problem.name or "file",
+            problem.trouble,
             Verdict.PROBLEM,
-            complaint.remedy,
+            problem.remedy,
         )
-        for complaint in examined.complaints
+        for problem in report.problems
     ]
-    if examined.settings is None:
+    if report.settings is None:
         findings.append(
             Finding(
                 _CHECK,
@@ -31,9 +31,9 @@ def check_settings(examined: Examined) -> list[Finding]:
     else:
         findings += [
             Finding(_CHECK, "misspelt names", warning.rstrip("."), Verdict.NOTE, "Correct or remove it.")
-            for warning in examined.settings.warnings
+            for warning in report.settings.warnings
         ]
-    findings += [Finding(_CHECK, origin.name, f"{origin.shown}, {origin.source}") for origin in examined.origins]
-    if examined.settings is not None:
-        findings.append(Finding(_CHECK, f"{examined.unset} other settings", "not set, so their defaults hold"))
+    findings += [Finding(_CHECK, origin.name, f"{origin.shown}, {origin.source}") for origin in report.origins]
+    if report.settings is not None:
+        findings.append(Finding(_CHECK, f"{report.unset} other settings", "not set, so their defaults hold"))
     return findings

@@ -18,7 +18,7 @@ from wan_mcp.doctor.versions import check_program, check_versions
 from wan_mcp.doctor.visits import visit_regions
 from wan_mcp.doctor.world import World
 from wan_mcp.settings import Settings
-from wan_mcp.settings.origins import Examined, examine_settings
+from wan_mcp.settings.provenance import SettingsReport, examine_settings
 
 _SERVICE_SETTINGS = "DASHSCOPE_"
 _OUTPUT, _ALLOWED, _STATE = "WAN_MCP_OUTPUT_DIR", "WAN_MCP_ALLOWED_DIRS", "WAN_MCP_STATE_DIR"
@@ -42,10 +42,10 @@ async def examine(world: World) -> list[Finding]:
 
     Nothing is ordered, and nothing stays on the disk. The whole ends a little after `world.patience` seconds.
     """
-    examined = await run_apart(partial(examine_settings, world.environ, env_file=world.env_file))
+    report = await run_apart(partial(examine_settings, world.environ, env_file=world.env_file))
     checks = [
         Check("versions", "installed packages", partial(_look_at_program, world), "The disk may be slow."),
-        *_plan(world, examined),
+        *_plan(world, report),
     ]
     found: dict[int, list[Finding]] = {}
 
@@ -56,21 +56,21 @@ async def examine(world: World) -> list[Finding]:
         for number, check in enumerate(checks):
             group.start_soon(make, number, check)
     ordered = [finding for number in sorted(found) for finding in found[number]]
-    findings = [*ordered, *check_settings(examined)]
-    return sort_findings(seal(finding, examined.secrets) for finding in findings)
+    findings = [*ordered, *check_settings(report)]
+    return sort_findings(seal(finding, report.secrets) for finding in findings)
 
 
-def _plan(world: World, examined: Examined) -> list[Check]:
-    settings = examined.settings
+def _plan(world: World, report: SettingsReport) -> list[Check]:
+    settings = report.settings
     if settings is None:
         return []
-    refused = {complaint.name or "" for complaint in examined.complaints}
+    refused = {problem.name or "" for problem in report.problems}
     checks: list[Check] = []
     if any(name.startswith(_SERVICE_SETTINGS) for name in refused):
         # With a region or an address that was mistyped, a key could go where it was not meant to.
         checks.append(Check("network", "the regions", _skip_regions, ""))
     else:
-        names = frozenset(origin.name for origin in examined.origins)
+        names = frozenset(origin.name for origin in report.origins)
         checks.append(
             Check(
                 "network",

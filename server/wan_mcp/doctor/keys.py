@@ -5,7 +5,7 @@ from collections.abc import Collection, Sequence
 from wan_mcp.doctor.finding import Finding, Verdict
 from wan_mcp.doctor.visits import Trial, Visit, host_of
 from wan_mcp.settings import RegionAccess
-from wan_mcp.settings.shapes import describe_key
+from wan_mcp.settings.regions import describe_key
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError
 

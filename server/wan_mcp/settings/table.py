@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+from wan_mcp_tools.catalogue.regions import REGIONS
+
 
 class SettingRow(NamedTuple):
     """
@@ -102,3 +104,8 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
         "A file with any of these settings; a variable of the environment wins over the file.",
     ),
 )
+
+
+def expand_name(name: str) -> tuple[str, ...]:
+    """Give the variables that a row of the table stands for: one, or one for each region."""
+    return tuple(dict.fromkeys(name.replace("<REGION>", region.name.upper()) for region in REGIONS))

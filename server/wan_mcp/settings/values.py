@@ -1,9 +1,11 @@
-"""Single settings: looked up, checked one by one, and every complaint gathered."""
+"""Single settings: looked up, checked one by one, and every problem gathered."""
 
 import math
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
 from pathlib import Path
 
 _TEMPLATE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{[^}]*\}\}|<[^>]*>")
@@ -14,19 +16,55 @@ _SAMPLE = re.compile(
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
+class ProblemCode(StrEnum):
+    """In which way a setting is wrong."""
+
+    FILE = "UnreadableFile"
+    NUMBER = "InvalidNumber"
+    CHOICE = "InvalidChoice"
+    SWITCH = "InvalidSwitch"
+    PATH = "InvalidPath"
+    HOST = "InvalidHost"
+    JSON = "InvalidJson"
+    REGION = "UnknownRegion"
+    WORKSPACE = "InvalidWorkspace"
+    BASE_URL = "InvalidBaseUrl"
+
+
+@dataclass(frozen=True, slots=True)
+class SettingProblem:
+    """
+    What is wrong with a setting, and what to do.
+
+    `name` is the variable; None where it is about the settings file. `trouble` is a predicate of the name without a
+    full stop, or a sentence where there is no name. `remedy` says what is allowed.
+    """
+
+    name: str | None
+    code: ProblemCode
+    trouble: str
+    remedy: str
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.name, f"{self.trouble}.", self.remedy) if part)
+
+
 class Values:
     """
     The settings by name: the environment first, then the settings file.
 
     A value that is blank, or a template that nobody filled in (`${DASHSCOPE_API_KEY}`, `<your key>`), counts
-    as not set: programs that start servers pass such values on. `problems` gathers what is wrong with the
-    others, `refused` their names.
+    as not set: programs that start servers pass such values on. `problems` gathers what is wrong with the others.
     """
 
     def __init__(self, environ: Mapping[str, str], file: Mapping[str, str]) -> None:
         self._sources = (environ, file)
-        self.problems: list[str] = []
-        self.refused: set[str] = set()
+        self.problems: list[SettingProblem] = []
+
+    @property
+    def names(self) -> frozenset[str]:
+        """Every name that stands in the environment or in the file, be it a setting or not."""
+        return frozenset(name for source in self._sources for name in source)
 
     def text(self, name: str) -> str | None:
         """Give the value without the blanks around it, or None if it is not set."""
@@ -54,10 +92,11 @@ class Values:
         written = any(source.get(name, "").strip() for source in self._sources)
         return written and self.credential(name) is None
 
-    def refuse(self, name: str, trouble: str) -> None:
-        """Note what is wrong with a setting: a predicate, then what is allowed."""
-        self.problems.append(f"{name} {trouble}")
-        self.refused.add(name)
+    def refuse(self, name: str, code: ProblemCode, trouble: str, remedy: str) -> SettingProblem:
+        """Note what is wrong with a setting, and give it."""
+        problem = SettingProblem(name, code, trouble, remedy)
+        self.problems.append(problem)
+        return problem
 
     def number(self, name: str, default: float, low: float, high: float, unit: str) -> float:
         """Give a finite number in the range."""
@@ -69,7 +108,8 @@ class Values:
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            self.refuse(name, f"is {text!r}. Use a number of {unit} from {low:g} to {high:g}.")
+            remedy = f"Use a number of {unit} from {low:g} to {high:g}."
+            self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", remedy)
             return default
         return value
 
@@ -83,7 +123,8 @@ class Values:
         except ValueError:
             value = low - 1
         if not low <= value <= high:
-            self.refuse(name, f"is {text!r}. Use a whole number of {unit} from {low} to {high}.")
+            remedy = f"Use a whole number of {unit} from {low} to {high}."
+            self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", remedy)
             return default
         return value
 
@@ -95,7 +136,7 @@ class Values:
         for word in allowed:
             if text.lower() == word.lower():
                 return word
-        self.refuse(name, f"is {text!r}. Use one of: {', '.join(allowed)}.")
+        self.refuse(name, ProblemCode.CHOICE, f"is {text!r}", f"Use one of: {', '.join(allowed)}.")
         return default
 
     def switch(self, name: str) -> bool:
@@ -104,7 +145,7 @@ class Values:
         words |= {"1": True, "true": True, "yes": True, "on": True}
         text = self.text(name) or "0"
         if text.lower() not in words:
-            self.refuse(name, f"is {text!r}. Use 1 to switch it on or 0 to switch it off.")
+            self.refuse(name, ProblemCode.SWITCH, f"is {text!r}", "Use 1 to switch it on or 0 to switch it off.")
         return words.get(text.lower(), False)
 
     def folder(self, name: str) -> Path | None:
@@ -124,10 +165,8 @@ class Values:
         found = [part for part in parts if part]
         for part in found:
             if not _HOST.fullmatch(part):
-                self.refuse(
-                    name,
-                    f"holds {part!r}. Use names such as images.example.com or 127.0.0.1:8080.",
-                )
+                remedy = "Use names such as images.example.com or 127.0.0.1:8080."
+                self.refuse(name, ProblemCode.HOST, f"holds {part!r}", remedy)
         return tuple(part for part in found if _HOST.fullmatch(part))
 
     def _full_path(self, name: str, text: str) -> Path | None:
@@ -138,5 +177,6 @@ class Values:
         if path.is_absolute():
             return path
         # A client may start the server in any folder, and a ledger that moves with it would forget orders.
-        self.refuse(name, f"is {text!r}, which is not a full path. Begin it at the root or with ~.")
+        trouble = f"is {text!r}, which is not a full path"
+        self.refuse(name, ProblemCode.PATH, trouble, "Begin it at the root or with ~.")
         return None

@@ -1,23 +1,50 @@
-"""From the environment to settings."""
+"""What the operator chose, and the reading of it: from the environment to `Settings`."""
 
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
 from wan_mcp.log import mask
-from wan_mcp.settings.access import BASE_URL, KEY, WORKSPACE, read_regions
-from wan_mcp.settings.record import Settings
-from wan_mcp.settings.table import SETTING_ROWS
-from wan_mcp.settings.values import Values
-from wan_mcp_tools.catalogue.regions import REGIONS, find_region
+from wan_mcp.settings.regions import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
+from wan_mcp.settings.table import SETTING_ROWS, expand_name
+from wan_mcp.settings.values import ProblemCode, Values
+from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 ENV_FILE = "WAN_MCP_ENV_FILE"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _MOST_BYTES = 1 << 30
 _MOST_IMAGES = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """
+    Everything that the operator may choose, read once and checked.
+
+    `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
+    that was read beside the environment, if one was.
+    """
+
+    regions: Mapping[str, RegionAccess]
+    default_region: str
+    model: str
+    output_dir: Path
+    state_dir: Path
+    allowed_dirs: tuple[Path, ...] = ()
+    wait_seconds: float = 45.0
+    daily_image_limit: int = 100
+    image_hosts: tuple[str, ...] = ()
+    max_image_bytes: int = 67_108_864
+    prefer_sync: bool = False
+    extra_models: tuple[Mapping[str, object], ...] = field(default=())
+    log_level: str = "WARNING"
+    keeper: bool = False
+    env_file: Path | None = None
+    warnings: tuple[str, ...] = ()
 
 
 def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -> Settings:
@@ -30,24 +57,40 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
     Raises:
         SettingsError: settings that cannot be used, all of them in one message with what is allowed.
     """
-    path = find_file(environ, env_file)
-    values, settings = read_all(environ, path, read_file(path))
+    path = find_env_file(environ, env_file)
+    values = read_values(environ, path)
+    settings = check_values(values, path)
     if values.problems:
         # A key written into the wrong variable must not be read out.
-        problems = tuple(mask(problem) for problem in values.problems)
+        problems = tuple(mask(str(problem)) for problem in values.problems)
         raise SettingsError(" ".join(problems), "Correct the environment or the settings file.", problems=problems)
     return settings
 
 
-def read_all(environ: Mapping[str, str], path: Path | None, file: Mapping[str, str]) -> tuple[Values, Settings]:
-    """
-    Read the settings of the environment and of a file that was found at `path`.
+def find_env_file(environ: Mapping[str, str], env_file: Path | None) -> Path | None:
+    """Find the settings file that is named, if one is."""
+    named = Values(environ, {}).text(ENV_FILE)
+    return env_file or (Path(named) if named else None)
 
-    What was complained of stands in the values; in the settings the defaults stand in for it.
+
+def read_values(environ: Mapping[str, str], path: Path | None) -> Values:
     """
-    values = Values(environ, file)
+    Take up the values of the environment and of the settings file, if there is one.
+
+    Raises:
+        SettingsError: the file cannot be read.
+    """
+    if path is None:
+        return Values(environ, {})
+    from wan_mcp.settings.dotenv import read_env_file  # noqa: PLC0415 - most starts name no file
+
+    return Values(environ, read_env_file(path))
+
+
+def check_values(values: Values, path: Path | None) -> Settings:
+    """Check every value. What is wrong stands in `values.problems` then; here the defaults stand in for it."""
     default_region = _read_default_region(values)
-    settings = Settings(
+    return Settings(
         regions=read_regions(values, default_region),
         default_region=default_region,
         model=values.text("WAN_MCP_MODEL") or "wan2.6-t2i",
@@ -63,37 +106,17 @@ def read_all(environ: Mapping[str, str], path: Path | None, file: Mapping[str, s
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
         keeper=values.switch("WAN_MCP_KEEPER"),
         env_file=path.absolute() if path else None,
-        warnings=tuple(_find_misspelt([*environ, *file])),
+        warnings=tuple(_warn_of_misspelt_names(values.names)),
     )
-    return values, settings
-
-
-def find_file(environ: Mapping[str, str], env_file: Path | None) -> Path | None:
-    """Find the settings file that is named, if one is."""
-    named = Values(environ, {}).text(ENV_FILE)
-    return env_file or (Path(named) if named else None)
-
-
-def read_file(path: Path | None) -> Mapping[str, str]:
-    """
-    Read the settings file, if there is one.
-
-    Raises:
-        SettingsError: it cannot be read.
-    """
-    if path is None:
-        return {}
-    from wan_mcp.settings.dotenv import read_env_file  # noqa: PLC0415 - most starts name no file
-
-    return read_env_file(path)
 
 
 def _read_default_region(values: Values) -> str:
-    text = values.text("DASHSCOPE_REGION") or "singapore"
+    name = "DASHSCOPE_REGION"
+    text = values.text(name) or "singapore"
     try:
         return find_region(text).name
     except RequestRefusedError as error:
-        values.refuse("DASHSCOPE_REGION", f"is {text!r}, which is no region. {error.advice}")
+        values.refuse(name, ProblemCode.REGION, f"is {text!r}, which is no region", error.advice)
         return "singapore"
 
 
@@ -102,21 +125,22 @@ def _read_extra_models(values: Values) -> tuple[Mapping[str, object], ...]:
     text = values.text(name)
     if text is None:
         return ()
+    remedy = "Use a list of objects, each with an id and a protocol."
     try:
         rows: object = json.loads(text)
     except ValueError as error:
-        values.refuse(name, f"is no JSON ({error}). Use a list of objects, each with an id and a protocol.")
+        values.refuse(name, ProblemCode.JSON, f"is no JSON ({error})", remedy)
         return ()
     # What a row may hold is the catalogue's business; here only its shape is known.
     found = cast("list[object]", rows) if isinstance(rows, list) else [rows]
     models = tuple(cast("dict[str, object]", row) for row in found if isinstance(row, dict))
     if not isinstance(rows, list) or len(models) < len(found):
-        values.refuse(name, "is JSON of another shape. Use a list of objects, each with an id and a protocol.")
+        values.refuse(name, ProblemCode.JSON, "is JSON of another shape", remedy)
         return ()
     return models
 
 
-def _find_misspelt(names: list[str]) -> list[str]:
+def _warn_of_misspelt_names(names: frozenset[str]) -> list[str]:
     """Find names that were surely meant as settings; other programs' variables are none of our business."""
     known = {name for row in SETTING_ROWS for name in expand_name(row.name)}
     ours = re.compile(f"WAN_MCP_.*|(?:{KEY}|{WORKSPACE}|{BASE_URL})_.*")
@@ -133,11 +157,6 @@ def _find_misspelt(names: list[str]) -> list[str]:
         elif name.startswith("WAN_MCP_"):
             sentences.append(f"{name} is no setting and is ignored.")
     return sentences
-
-
-def expand_name(name: str) -> tuple[str, ...]:
-    """Give the variables that a row of the table stands for: one, or one for each region."""
-    return tuple(dict.fromkeys(name.replace("<REGION>", region.name.upper()) for region in REGIONS))
 
 
 def _pictures_dir() -> Path:

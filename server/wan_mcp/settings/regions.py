@@ -1,25 +1,55 @@
 """
-How each region is reached: address, key, workspace.
+How each region is reached: address, key, workspace; and what addresses and keys look like.
 
-Source: https://www.alibabacloud.com/help/en/model-studio/base-url
+Sources: https://www.alibabacloud.com/help/en/model-studio/base-url and
+https://www.alibabacloud.com/help/en/model-studio/get-api-key
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from wan_mcp.settings.record import RegionAccess
-from wan_mcp.settings.shapes import PLAN_KEY
-from wan_mcp.settings.urls import check_base_url, region_of_host
-from wan_mcp.settings.values import Values
+from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
 
 KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"
+PLAN_KEY = "sk-sp-"
+"""How the keys of token and coding plans begin. They order no images."""
 
+_KINDS_OF_KEYS = (
+    (PLAN_KEY, "a plan key, which orders no images"),
+    ("sk-ws-", "a workspace key"),
+    ("sk-", "a general key"),
+    ("st-", "a temporary key, which ends within half an hour"),
+)
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 _LONGEST_KEY = 4096
+_API_PATH = "/api/v1"
+_ALLOWED_URLS = "Use https://HOST/api/v1, or http only for this machine (localhost, 127.0.0.1, [::1])."
+
+
+@dataclass(frozen=True, slots=True)
+class RegionAccess:
+    """
+    How one region is reached.
+
+    `base_url` ends in `/api/v1`; it is None where the region has no shared host and no workspace was set.
+    `in_process` says that the region is the sandbox inside this process. `key_setting` names the variable
+    that holds the key, for messages. `problem` says why the region cannot be used as it is set, and what to
+    change; it is None where nothing stands in the way but perhaps a missing key.
+    """
+
+    region: str
+    base_url: str | None
+    api_key: SecretStr | None
+    workspace_id: str | None
+    key_setting: str
+    in_process: bool = False
+    problem: str | None = None
 
 
 def read_regions(values: Values, default_region: str) -> dict[str, RegionAccess]:
@@ -27,23 +57,77 @@ def read_regions(values: Values, default_region: str) -> dict[str, RegionAccess]
     return {region.name: _read_region(values, region, default_region) for region in REGIONS}
 
 
-def names_of(setting: str, region: Region, default_region: str) -> tuple[str, ...]:
+def describe_key(key: str) -> str:
+    """Say how a key begins, of what kind it is, and how long it is, without telling the key."""
+    for beginning, kind in _KINDS_OF_KEYS:
+        if key.startswith(beginning):
+            return f"{beginning}…, {len(key)} characters, {kind}"
+    return f"{len(key)} characters that do not begin with sk-, as keys do"
+
+
+def parse_base_url(text: str) -> str:
+    """
+    Read the address that stands in for a region's own, and give it without a slash at its end.
+
+    Raises:
+        ValueError: it cannot be one; the message is a predicate of the setting.
+    """
+    try:
+        parts = urlsplit(text)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise ValueError("is no URL") from error
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("holds a user name or a password")
+    if parts.scheme not in ("https", "http") or not host or port == 0:
+        raise ValueError(f"is {text!r}, which is no web address")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError(f"is {text!r}: over plain http the key could be read on its way")
+    if parts.query or parts.fragment or not parts.path.rstrip("/").endswith(_API_PATH):
+        raise ValueError(f"is {text!r}, which does not end in {_API_PATH}")
+    return text.rstrip("/")
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether a host name or address is this machine's own and nothing else's."""
+    from ipaddress import ip_address  # noqa: PLC0415 - most starts need no address arithmetic
+
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return False
+
+
+def region_of_host(url: str) -> Region | None:
+    """Find the region that a service address belongs to; None for anybody else's address."""
+    host = (urlsplit(url).hostname or "").rstrip(".")
+    for region in REGIONS:
+        if region.workspace_host is None:
+            continue
+        if host == region.shared_host or host.endswith(region.workspace_host.removeprefix("{workspace}")):
+            return region
+    return None
+
+
+def _list_names(setting: str, region: Region, default_region: str) -> tuple[str, ...]:
     """Name the variables that hold a setting of a region, the strongest first."""
     own = f"{setting}_{region.name.upper()}"
     return (own, setting) if region.name == default_region else (own,)
 
 
 def _read_region(values: Values, region: Region, default_region: str) -> RegionAccess:
-    override, url_problem = _read_override(values, region, names_of(BASE_URL, region, default_region))
-    workspace = _read_workspace(values, names_of(WORKSPACE, region, default_region))
+    override, url_problem = _read_override(values, region, _list_names(BASE_URL, region, default_region))
+    workspace = _read_workspace(values, _list_names(WORKSPACE, region, default_region))
     if region is SANDBOX:
-        return _sandbox(values, override, workspace, url_problem, default_region)
+        return _read_sandbox(values, override, workspace, url_problem, default_region)
     key, key_setting, key_problem = _read_key(values, region, default_region, own_host=override is None)
     base_url = override
     if override is None and url_problem is None:
-        base_url = _own_url(region, workspace)
+        base_url = _build_own_url(region, workspace)
         if base_url is None:
-            setting = names_of(WORKSPACE, region, default_region)[-1]
+            setting = _list_names(WORKSPACE, region, default_region)[-1]
             url_problem = f"{region.title} answers only at a workspace's own address: set {setting}."
     problems = [problem for problem in (key_problem, url_problem) if problem]
     return RegionAccess(
@@ -56,10 +140,10 @@ def _read_region(values: Values, region: Region, default_region: str) -> RegionA
     )
 
 
-def _sandbox(
+def _read_sandbox(
     values: Values, override: str | None, workspace: str | None, problem: str | None, default_region: str
 ) -> RegionAccess:
-    names = names_of(KEY, SANDBOX, default_region)
+    names = _list_names(KEY, SANDBOX, default_region)
     # A key without a suffix is meant for the service: the sandbox in this process has no use for it.
     readable = names if override else names[:1]
     found = [(name, key) for name in readable if (key := values.credential(name))]
@@ -75,10 +159,10 @@ def _sandbox(
     )
 
 
-def _own_url(region: Region, workspace: str | None) -> str | None:
+def _build_own_url(region: Region, workspace: str | None) -> str | None:
     if workspace and region.workspace_host:
-        return f"https://{region.workspace_host.format(workspace=workspace)}/api/v1"
-    return f"https://{region.shared_host}/api/v1" if region.shared_host else None
+        return f"https://{region.workspace_host.format(workspace=workspace)}{_API_PATH}"
+    return f"https://{region.shared_host}{_API_PATH}" if region.shared_host else None
 
 
 def _read_override(values: Values, region: Region, names: tuple[str, ...]) -> tuple[str | None, str | None]:
@@ -87,10 +171,10 @@ def _read_override(values: Values, region: Region, names: tuple[str, ...]) -> tu
         text = values.text(name)
         if text is None:
             continue
-        url, trouble = check_base_url(text)
-        if url is None:
-            values.refuse(name, trouble)
-            return None, f"{name} {trouble}"
+        try:
+            url = parse_base_url(text)
+        except ValueError as error:
+            return None, str(values.refuse(name, ProblemCode.BASE_URL, str(error), _ALLOWED_URLS))
         owner = region_of_host(url)
         if owner is not None and owner is not region:
             # A key sent to another region's host would be refused there with a riddle, or worse, be noted.
@@ -110,7 +194,8 @@ def _read_workspace(values: Values, names: tuple[str, ...]) -> str | None:
         # It becomes part of a host name: nothing else may get in.
         if _WORKSPACE_ID.fullmatch(text):
             return text
-        values.refuse(name, f"is {text!r}. Use the workspace's id, such as llm-… or ws-…, not its address.")
+        remedy = "Use the workspace's id, such as llm-… or ws-…, not its address."
+        values.refuse(name, ProblemCode.WORKSPACE, f"is {text!r}", remedy)
         return None
     return None
 
@@ -119,7 +204,7 @@ def _read_key(
     values: Values, region: Region, default_region: str, *, own_host: bool
 ) -> tuple[str | None, str, str | None]:
     """Give the key, the variable it came from or belongs in, and what is wrong with it."""
-    names = names_of(KEY, region, default_region)
+    names = _list_names(KEY, region, default_region)
     for name in names:
         key = values.credential(name)
         if key is not None:

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wan_mcp.settings.reading import expand_name, find_file, read_all, read_file
-from wan_mcp.settings.record import Settings
-from wan_mcp.settings.shapes import describe_key
-from wan_mcp.settings.table import SETTING_ROWS, SettingRow
-from wan_mcp.settings.values import Values
+from wan_mcp.settings.regions import describe_key
+from wan_mcp.settings.settings import Settings, check_values, find_env_file, read_values
+from wan_mcp.settings.table import SETTING_ROWS, SettingRow, expand_name
+from wan_mcp.settings.values import ProblemCode, SettingProblem, Values
 from wan_mcp_tools.domain.errors import SettingsError
 
 _LONGEST_SHOWN = 80
@@ -26,16 +25,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Complaint:
-    """What is wrong with a setting, and what to do. Without a name it is about the settings file."""
-
-    name: str | None
-    trouble: str
-    remedy: str
-
-
-@dataclass(frozen=True, slots=True)
-class Examined:
+class SettingsReport:
     """
     The settings, whatever is wrong with them.
 
@@ -44,27 +34,27 @@ class Examined:
     """
 
     settings: Settings | None
-    complaints: tuple[Complaint, ...] = ()
+    problems: tuple[SettingProblem, ...] = ()
     origins: tuple[Origin, ...] = ()
     unset: int = 0
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
 
-def examine_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -> Examined:
+def examine_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -> SettingsReport:
     """Read the settings as `read_settings` does; what that would raise is told."""
-    path = find_file(environ, env_file)
+    path = find_env_file(environ, env_file)
     try:
-        file = read_file(path)
+        values = read_values(environ, path)
     except SettingsError as error:
         values = Values(environ, {})
-        complaint = Complaint(None, error.message, error.advice)
-        return Examined(None, (complaint,), _find_origins(values, None), secrets=_find_secrets(values, None))
-    values, settings = read_all(environ, path, file)
-    origins = _find_origins(values, path)
-    return Examined(
+        problem = SettingProblem(None, ProblemCode.FILE, error.message.removesuffix("."), error.advice)
+        return SettingsReport(None, (problem,), _find_origins(values, None), secrets=_find_secrets(values, None))
+    settings = check_values(values, path)
+    refused = {problem.name for problem in values.problems}
+    return SettingsReport(
         settings,
-        tuple(_read_complaint(values, problem) for problem in values.problems),
-        tuple(origin for origin in origins if origin.name not in values.refused),
+        tuple(values.problems),
+        tuple(origin for origin in _find_origins(values, path) if origin.name not in refused),
         unset=sum(1 for row in SETTING_ROWS if not any(values.sources(name) for name in expand_name(row.name))),
         secrets=_find_secrets(values, settings),
     )
@@ -97,12 +87,3 @@ def _find_secrets(values: Values, settings: Settings | None) -> tuple[str, ...]:
     # A key may also have come from a file.
     read = [access.api_key.get_secret_value() for access in regions if access.api_key and not access.in_process]
     return tuple(dict.fromkeys(secret for secret in (*named, *read) if secret))
-
-
-def _read_complaint(values: Values, problem: str) -> Complaint:
-    """Take apart what `Values.refuse` was told: the name, what is wrong, and what is allowed."""
-    name, _, rest = problem.partition(" ")
-    trouble, _, remedy = rest.rpartition(". ")
-    if not trouble:
-        trouble, remedy = rest.rstrip("."), f"Correct {name}."
-    return Complaint(name if name in values.refused else None, trouble, remedy)
