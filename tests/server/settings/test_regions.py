@@ -1,6 +1,5 @@
-"""Reading the environment: what holds, what is explained, and where a key may go."""
+"""How each region is reached: where a key may go, and what is explained."""
 
-import os
 from pathlib import Path
 
 import pytest
@@ -8,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.settings import read_settings
+from wan_mcp.settings.regions import parse_base_url
 from wan_mcp_tools.catalogue.regions import REGIONS
 from wan_mcp_tools.domain.errors import SettingsError
 
@@ -19,38 +19,10 @@ def key_of(settings, region: str) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-def refusal_of(**environment: str) -> str:
-    with pytest.raises(SettingsError) as caught:
-        read_settings(environment)
-    return str(caught.value)
-
-
-# --- defaults -----------------------------------------------------------------------------------------------
-
-
-def test_without_any_setting_there_are_defaults_and_no_error() -> None:
-    settings = read_settings({})
-    assert settings.default_region == "singapore"
-    assert settings.model == "wan2.6-t2i"
-    assert settings.output_dir.name == "wan-mcp"
-    assert settings.output_dir.is_absolute()
-    assert settings.state_dir.is_absolute()
-    assert settings.wait_seconds == 45
-    assert settings.daily_image_limit == 100
-    assert settings.max_image_bytes == 67_108_864
-    assert (settings.prefer_sync, settings.keeper, settings.log_level) == (False, False, "WARNING")
-    assert (settings.allowed_dirs, settings.image_hosts, settings.extra_models) == ((), (), ())
-
-
 def test_every_region_is_listed_even_without_a_key() -> None:
     settings = read_settings({})
     assert list(settings.regions) == [region.name for region in REGIONS]
     assert [name for name, access in settings.regions.items() if access.api_key] == ["sandbox"]
-
-
-def test_reading_the_settings_makes_no_folder(tmp_path: Path) -> None:
-    read_settings({"WAN_MCP_OUTPUT_DIR": str(tmp_path / "out"), "WAN_MCP_STATE_DIR": str(tmp_path / "state")})
-    assert list(tmp_path.iterdir()) == []
 
 
 # --- keys ---------------------------------------------------------------------------------------------------
@@ -105,7 +77,7 @@ def test_a_template_that_nobody_filled_in_is_no_key(text: str) -> None:
 
 def test_a_placeholder_is_mentioned_so_that_nobody_looks_for_the_fault_elsewhere() -> None:
     problem = read_settings({"DASHSCOPE_API_KEY": "${DASHSCOPE_API_KEY}"}).regions["singapore"].problem
-    assert problem == "DASHSCOPE_API_KEY still holds a placeholder: write the key of Singapore there."
+    assert "DASHSCOPE_API_KEY still holds a placeholder" in problem
     assert read_settings({"DASHSCOPE_API_KEY": "  "}).regions["singapore"].problem is None
 
 
@@ -145,16 +117,21 @@ def test_a_key_file_stands_in_for_a_key(tmp_path: Path) -> None:
     assert key_of(both, "singapore") == "sk-set"
 
 
-def test_a_key_file_that_cannot_be_read_is_a_missing_key_with_a_reason(tmp_path: Path) -> None:
-    settings = read_settings({"DASHSCOPE_API_KEY_FILE_PATH": str(tmp_path / "none")})
+@pytest.mark.parametrize(
+    ("content", "reason"), [(None, "No such file"), (b"", "empty"), (b"\xff\xfe", "no UTF-8 text")]
+)
+def test_a_key_file_that_cannot_be_read_is_a_missing_key_with_a_reason(
+    tmp_path: Path, content: bytes | None, reason: str
+) -> None:
+    path = tmp_path / "key"
+    if content is not None:
+        path.write_bytes(content)
+    settings = read_settings({"DASHSCOPE_API_KEY_FILE_PATH": str(path)})
     assert key_of(settings, "singapore") is None
-    assert "No such file" in settings.regions["singapore"].problem
-    (tmp_path / "empty").touch()
-    empty = read_settings({"DASHSCOPE_API_KEY_FILE_PATH": str(tmp_path / "empty")})
-    assert empty.regions["singapore"].problem.endswith("which is empty.")
+    assert reason in settings.regions["singapore"].problem
 
 
-# --- regions and addresses ----------------------------------------------------------------------------------
+# --- addresses ----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -162,12 +139,6 @@ def test_a_key_file_that_cannot_be_read_is_a_missing_key_with_a_reason(tmp_path:
 )
 def test_a_region_is_named_by_its_name_or_its_id(text: str, name: str) -> None:
     assert read_settings({"DASHSCOPE_REGION": text}).default_region == name
-
-
-def test_an_unknown_region_is_refused_with_the_names_that_exist() -> None:
-    assert "DASHSCOPE_REGION is 'mars', which is no region. Use one of: singapore, beijing" in refusal_of(
-        DASHSCOPE_REGION="mars"
-    )
 
 
 def test_a_region_is_reached_at_its_shared_host_without_a_workspace() -> None:
@@ -195,7 +166,8 @@ def test_a_region_without_a_shared_host_asks_for_a_workspace() -> None:
 
 @pytest.mark.parametrize("text", ["evil.example/", "a.b", "w" * 65, "-a", "https://llm-1.example", "a@b", "a:1"])
 def test_a_workspace_id_cannot_lead_the_key_to_another_host(text: str) -> None:
-    assert "DASHSCOPE_WORKSPACE_ID is" in refusal_of(DASHSCOPE_WORKSPACE_ID=text)
+    with pytest.raises(SettingsError, match="DASHSCOPE_WORKSPACE_ID is"):
+        read_settings({"DASHSCOPE_WORKSPACE_ID": text})
 
 
 @given(st.text(min_size=1))
@@ -225,8 +197,7 @@ def test_a_base_url_replaces_the_address_of_its_region_and_keeps_the_workspace()
 
 @pytest.mark.parametrize("host", ["localhost", "127.0.0.1", "127.8.8.8:80", "[::1]:9000"])
 def test_plain_http_is_accepted_to_this_machine(host: str) -> None:
-    settings = read_settings({"DASHSCOPE_HTTP_BASE_URL": f"http://{host}/api/v1"})
-    assert settings.regions["singapore"].base_url == f"http://{host}/api/v1"
+    assert parse_base_url(f"http://{host}/api/v1/") == f"http://{host}/api/v1"
 
 
 @pytest.mark.parametrize(
@@ -248,10 +219,9 @@ def test_plain_http_is_accepted_to_this_machine(host: str) -> None:
     ],
 )
 def test_an_address_that_is_unfit_is_refused_with_its_reason(url: str, reason: str) -> None:
-    text = refusal_of(DASHSCOPE_HTTP_BASE_URL=url)
-    assert reason in text
-    assert "https://HOST/api/v1" in text
-    assert "pass@" not in text
+    with pytest.raises(SettingsError, match=reason) as caught:
+        read_settings({"DASHSCOPE_HTTP_BASE_URL": url})
+    assert "pass@" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
@@ -313,123 +283,3 @@ def test_the_sandbox_never_stands_for_the_real_service() -> None:
     assert (access.base_url, access.in_process) == (None, False)
     assert "DASHSCOPE_REGION=singapore" in access.problem
     assert access.api_key.get_secret_value() == "sk-sandbox"
-
-
-# --- numbers, words, folders --------------------------------------------------------------------------------
-
-
-def test_each_choice_of_the_operator_arrives(tmp_path: Path) -> None:
-    settings = read_settings(
-        {
-            "WAN_MCP_MODEL": "wan2.7-image",
-            "WAN_MCP_OUTPUT_DIR": str(tmp_path / "o"),
-            "WAN_MCP_STATE_DIR": str(tmp_path / "s"),
-            "WAN_MCP_ALLOWED_DIRS": os.pathsep.join([str(tmp_path / "a"), "", str(tmp_path / "b c")]),
-            "WAN_MCP_WAIT_SECONDS": "12.5",
-            "WAN_MCP_DAILY_IMAGE_LIMIT": "0",
-            "WAN_MCP_IMAGE_HOSTS": "Images.example.com, 127.0.0.1:8080 ,[::1]:9",
-            "WAN_MCP_MAX_IMAGE_BYTES": "1000",
-            "WAN_MCP_PROTOCOL": "SYNC",
-            "WAN_MCP_EXTRA_MODELS": '[{"id": "wan9", "protocol": "async"}]',
-            "WAN_MCP_LOG_LEVEL": "debug",
-            "WAN_MCP_KEEPER": "1",
-        }
-    )
-    assert settings.model == "wan2.7-image"
-    assert (settings.output_dir, settings.state_dir) == (tmp_path / "o", tmp_path / "s")
-    assert settings.allowed_dirs == (tmp_path / "a", tmp_path / "b c")
-    assert (settings.wait_seconds, settings.daily_image_limit, settings.max_image_bytes) == (12.5, 0, 1000)
-    assert settings.image_hosts == ("images.example.com", "127.0.0.1:8080", "[::1]:9")
-    assert (settings.prefer_sync, settings.log_level, settings.keeper) == (True, "DEBUG", True)
-    assert settings.extra_models == ({"id": "wan9", "protocol": "async"},)
-
-
-def test_a_folder_may_begin_in_the_home_folder() -> None:
-    assert read_settings({"WAN_MCP_OUTPUT_DIR": "~/art"}).output_dir == Path("~/art").expanduser()
-
-
-@pytest.mark.parametrize("name", ["WAN_MCP_OUTPUT_DIR", "WAN_MCP_STATE_DIR", "WAN_MCP_ALLOWED_DIRS"])
-def test_a_folder_that_depends_on_where_the_server_starts_is_refused(name: str) -> None:
-    assert f"{name} is 'images', which is not a full path." in refusal_of(**{name: "images"})
-
-
-@pytest.mark.parametrize(
-    ("name", "text", "allowed"),
-    [
-        ("WAN_MCP_WAIT_SECONDS", "soon", "a number of seconds from 0 to 3600"),
-        ("WAN_MCP_WAIT_SECONDS", "nan", "a number of seconds from 0 to 3600"),
-        ("WAN_MCP_WAIT_SECONDS", "-1", "a number of seconds from 0 to 3600"),
-        ("WAN_MCP_WAIT_SECONDS", "3601", "a number of seconds from 0 to 3600"),
-        ("WAN_MCP_DAILY_IMAGE_LIMIT", "-1", "a whole number of images from 0"),
-        ("WAN_MCP_DAILY_IMAGE_LIMIT", "1.5", "a whole number of images from 0"),
-        ("WAN_MCP_MAX_IMAGE_BYTES", "0", "a whole number of bytes from 1"),
-        ("WAN_MCP_MAX_IMAGE_BYTES", "64M", "a whole number of bytes from 1"),
-        ("WAN_MCP_PROTOCOL", "http", "one of: async, sync"),
-        ("WAN_MCP_LOG_LEVEL", "loud", "one of: DEBUG, INFO, WARNING, ERROR, CRITICAL"),
-        ("WAN_MCP_KEEPER", "maybe", "1 to switch it on or 0"),
-        ("WAN_MCP_IMAGE_HOSTS", "https://a.example/", "names such as images.example.com"),
-        ("WAN_MCP_IMAGE_HOSTS", "*.example.com", "names such as images.example.com"),
-        ("WAN_MCP_EXTRA_MODELS", "wan9", "a list of objects"),
-        ("WAN_MCP_EXTRA_MODELS", '{"id": "wan9"}', "a list of objects"),
-        ("WAN_MCP_EXTRA_MODELS", '[{"id": "wan9"}, 3]', "a list of objects"),
-    ],
-)
-def test_a_wrong_value_is_refused_with_what_is_allowed(name: str, text: str, allowed: str) -> None:
-    refusal = refusal_of(**{name: text})
-    assert refusal.startswith(name)
-    assert allowed in refusal
-
-
-def test_all_wrong_values_are_told_at_once() -> None:
-    text = refusal_of(WAN_MCP_PROTOCOL="x", WAN_MCP_WAIT_SECONDS="y", DASHSCOPE_REGION="z")
-    assert [name in text for name in ("WAN_MCP_PROTOCOL", "WAN_MCP_WAIT_SECONDS", "DASHSCOPE_REGION")] == [True] * 3
-
-
-def test_a_key_in_the_wrong_variable_is_not_read_out() -> None:
-    text = refusal_of(DASHSCOPE_REGION=KEY, DASHSCOPE_WORKSPACE_ID=f"{KEY}/x", WAN_MCP_PROTOCOL=KEY)
-    assert KEY not in text
-
-
-def test_a_misspelt_setting_is_pointed_out() -> None:
-    settings = read_settings(
-        {"WAN_MCP_OUTPUT_DIRECTORY": "/x", "WAN_MCP_FOO": "1", "DASHSCOPE_API_KEY_BEJING": KEY, "PATH": "/bin"}
-    )
-    assert settings.warnings == (
-        "DASHSCOPE_API_KEY_BEJING is no setting and is ignored. Did you mean DASHSCOPE_API_KEY_BEIJING?",
-        "WAN_MCP_FOO is no setting and is ignored.",
-        "WAN_MCP_OUTPUT_DIRECTORY is no setting and is ignored. Did you mean WAN_MCP_OUTPUT_DIR?",
-    )
-
-
-# --- the settings file --------------------------------------------------------------------------------------
-
-
-def test_a_settings_file_is_read_only_if_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / ".env"
-    path.write_text(f"DASHSCOPE_API_KEY={KEY}\n", encoding="utf-8")
-    monkeypatch.chdir(tmp_path)
-    assert key_of(read_settings({}), "singapore") is None
-    assert key_of(read_settings({"WAN_MCP_ENV_FILE": str(path)}), "singapore") == KEY
-    assert key_of(read_settings({}, env_file=path), "singapore") == KEY
-
-
-def test_the_environment_wins_over_the_file_unless_it_is_blank(tmp_path: Path) -> None:
-    path = tmp_path / "settings"
-    path.write_text("WAN_MCP_MODEL=from-file\nDASHSCOPE_API_KEY=sk-from-file\n", encoding="utf-8")
-    settings = read_settings(
-        {"WAN_MCP_MODEL": "from-environment", "DASHSCOPE_API_KEY": "${DASHSCOPE_API_KEY}"}, env_file=path
-    )
-    assert settings.model == "from-environment"
-    assert key_of(settings, "singapore") == "sk-from-file"
-
-
-def test_a_named_file_that_is_missing_is_an_error(tmp_path: Path) -> None:
-    with pytest.raises(SettingsError, match="cannot be read: No such file"):
-        read_settings({}, env_file=tmp_path / "none")
-
-
-def test_a_file_that_is_no_text_is_an_error(tmp_path: Path) -> None:
-    path = tmp_path / "settings"
-    path.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(SettingsError, match="no UTF-8 text"):
-        read_settings({}, env_file=path)
