@@ -12,7 +12,7 @@ import click
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import ExitCode
-from wan_mcp.mcp_server.listening import listen
+from wan_mcp.http_server import listen
 from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ async def run_gallery(
     service: "OrderService", console: Console, listener: socket.socket, open_browser: Callable[[str], None] | None
 ) -> None:
     """Serve until a signal; the page's address is the first line on stdout."""
-    from wan_mcp.web.serving import Addresses, serve_gallery  # noqa: PLC0415 - only this command needs it
+    from wan_mcp.web.gallery import Addresses, serve_gallery  # noqa: PLC0415 - only this command needs it
 
     def announce(addresses: Addresses) -> None:
         console.print(addresses.page)

@@ -54,7 +54,7 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
     """
     gc.disable()
     settings = load_settings(environ, env_file)
-    from wan_mcp.mcp_server.listening import listen  # noqa: PLC0415 - wrong settings are told without it
+    from wan_mcp.http_server import listen  # noqa: PLC0415 - wrong settings are told without it
 
     try:
         listeners = listen(host, port)

@@ -6,8 +6,10 @@ secret, see `security`. Nothing here knows a file or the ledger: tasks and pictu
 """
 
 import json
+import socket
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from secrets import token_urlsafe
 from typing import Any
 
 from anyio.to_thread import run_sync
@@ -17,6 +19,7 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from wan_mcp import http_server
 from wan_mcp.web.assets import bundle_modules, read_source
 from wan_mcp.web.security import AccessControl, Secrets
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -35,6 +38,9 @@ from wan_mcp_tools.domain.service import AlbumQuery, AlbumState, ImageService
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.results import task_result
 
+_SECRET_BYTES = 32
+_ANSWER_SECONDS = 2
+"""How long answers under way get when a signal ends the server."""
 _ORDERS_PER_PAGE = 60
 _MOST_OPEN = 100
 _ALL_DAYS = 3660
@@ -57,6 +63,28 @@ _HTTP_STATUSES: tuple[tuple[type[AppError], int], ...] = (
 
 Endpoint = Callable[[Request], Awaitable[Response]]
 JsonObject = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Addresses:
+    """Where the gallery is: its address, and one that leads there once, for a browser to be started with."""
+
+    page: str
+    once: str
+
+
+async def serve_gallery(service: ImageService, listener: socket.socket, ready: Callable[[Addresses], None]) -> None:
+    """
+    Serve the gallery of a running service until a signal ends it.
+
+    `ready` is called once requests are answered.
+    """
+    port = listener.getsockname()[1]
+    secrets = Secrets(token_urlsafe(_SECRET_BYTES), token_urlsafe(_SECRET_BYTES))
+    home = f"http://127.0.0.1:{port}"
+    addresses = Addresses(f"{home}/{secrets.token}/", f"{home}/{secrets.ticket}")
+    app = make_gallery_app(service, secrets, frozenset({f"127.0.0.1:{port}", f"localhost:{port}"}))
+    await http_server.serve(app, [listener], ready=lambda _: ready(addresses), answer_seconds=_ANSWER_SECONDS)
 
 
 def make_gallery_app(service: ImageService, secrets: Secrets, hosts: frozenset[str]) -> ASGIApp:

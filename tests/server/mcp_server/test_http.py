@@ -18,13 +18,10 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
-import anyio
 import pytest
 from mcp import Client
 
 from fakes.talk import environment
-from wan_mcp.mcp_server.calls import Calls
-from wan_mcp.mcp_server.listening import listen
 
 MODERN = "2026-07-28"
 _opener = build_opener(ProxyHandler({}))
@@ -110,16 +107,6 @@ def test_a_taken_port_is_told_before_anything_is_promised(tmp_path):
     )
 
 
-def test_one_free_port_is_found_for_every_address_of_a_name():
-    listeners = listen("localhost", 0)
-    try:
-        assert len({listener.getsockname()[1] for listener in listeners}) == 1
-        assert {listener.getsockname()[0] for listener in listeners} <= {"127.0.0.1", "::1"}
-    finally:
-        for listener in listeners:
-            listener.close()
-
-
 def _read(answer) -> bytes:
     try:
         return answer.read()
@@ -158,46 +145,3 @@ def test_a_signal_ends_the_server_though_a_call_waits_and_the_order_is_kept(tmp_
         env=environment(tmp_path),
     )
     assert [task["status"] for task in json.loads(told.stdout)["tasks"]] in (["PENDING"], ["RUNNING"])
-
-
-async def test_an_ended_call_that_has_no_answer_yet_gets_one_that_says_why():
-    sent = []
-
-    async def silent(scope, receive, send) -> None:
-        await anyio.sleep_forever()
-
-    async def send(message) -> None:
-        sent.append(message)
-
-    calls = Calls(silent)
-    async with anyio.create_task_group() as group:
-        group.start_soon(calls, {"type": "http"}, None, send)
-        await anyio.wait_all_tasks_blocked()
-        await calls.end(0)
-
-    assert sent[0]["status"] == 503
-    assert b"ask again" in sent[1]["body"]
-    assert not sent[1]["more_body"]
-
-
-async def test_a_call_that_is_nearly_done_is_let_finish():
-    sent = []
-    go_on = anyio.Event()
-
-    async def slow(scope, receive, send) -> None:
-        await go_on.wait()
-        await send({"type": "http.response.start", "status": 200, "headers": []})
-        await send({"type": "http.response.body", "body": b"done"})
-
-    async def send(message) -> None:
-        sent.append(message)
-
-    calls = Calls(slow)
-    async with anyio.create_task_group() as group:
-        group.start_soon(calls, {"type": "http"}, None, send)
-        await anyio.wait_all_tasks_blocked()
-        group.start_soon(calls.end, 20)
-        await anyio.wait_all_tasks_blocked()
-        go_on.set()
-
-    assert [message.get("status") or message["body"] for message in sent] == [200, b"done"]
