@@ -159,7 +159,7 @@ async def test_the_cheapest_model_is_named_with_its_price_in_the_tool_list(tmp_p
 async def test_what_an_image_costs_outside_beijing_is_in_the_tool_list(tmp_path):
     async with Client(build_server(build_service(make_settings(tmp_path)))) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
-    prices = [place.price for model in MODELS for place in model.places if place.price]
+    prices = [region.price for model in MODELS for region in model.regions if region.price]
     amounts = sorted(price.amount for price in prices if price.currency == "USD")
 
     assert f"({amounts[0]} to {amounts[-1]} USD)" in tools["generate_image"].description

@@ -182,7 +182,7 @@ def _list_models(catalogue: Catalogue, filled_in: Mapping[str, str]) -> list[str
     found = [
         model.id
         for model in catalogue.models
-        if (region is None or region in model.regions) and (not size or model.sizes.allows(size))
+        if (region is None or region in model.region_names) and (not size or model.sizes.allows(size))
     ]
     default = find_default(catalogue)
     return sorted(found, key=lambda model_id: model_id != default)
@@ -202,7 +202,7 @@ def _list_regions(catalogue: Catalogue, filled_in: Mapping[str, str]) -> list[st
     """Give the regions of the chosen model: the default first, then those with a key."""
     model = _find_model(catalogue, filled_in.get("model", "").strip())
     models = catalogue.models if model is None else (model,)
-    regions = dict.fromkeys(region for each in models for region in each.regions)
+    regions = dict.fromkeys(region for each in models for region in each.region_names)
     return sorted(
         regions, key=lambda region: (region != catalogue.default_region, region not in catalogue.keyed_regions)
     )

@@ -143,7 +143,7 @@ def test_the_regions_that_are_shown_are_those_with_a_model():
 
     shown = plain_schema(TOOL["generate_image"].arguments)["properties"]["region"]["enum"]
 
-    assert set(shown) == {region for model in MODELS for region in model.regions}
+    assert set(shown) == {region for model in MODELS for region in model.region_names}
 
 
 def test_the_longest_prompt_that_is_shown_is_the_longest_that_a_model_reads():

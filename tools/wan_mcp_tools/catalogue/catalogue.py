@@ -91,12 +91,12 @@ class Catalogue:
             SettingsError: the call names no model, and the operator's default is none that is known.
         """
         chosen = self._choose_model(model)
-        place = self._choose_region(chosen, region)
+        chosen_region = self._choose_region(chosen, region)
         return ImageRequest(
             model=chosen.id,
-            region=place,
+            region=chosen_region,
             prompt=_check_prompt(prompt, chosen),
-            size=self._resolve_size(size, chosen, place),
+            size=self._resolve_size(size, chosen, chosen_region),
             n=1 if n is None else _check_whole("n", n, 1, chosen.max_n, f"{chosen.id} draws at most that many"),
             negative_prompt=self._check_negative_prompt(negative_prompt, chosen),
             seed=None if seed is None else _check_whole("seed", seed, 0, MAX_SEED, "leave it out for a random one"),
@@ -122,7 +122,7 @@ class Catalogue:
     def _choose_region(self, model: Model, named: str | None) -> str:
         if named and named.strip():
             region = find_region(named).name
-            if region in model.regions:
+            if region in model.region_names:
                 return region
             offering = self._list_regions()
             if region not in offering:
@@ -131,11 +131,11 @@ class Catalogue:
                 )
             raise RequestRefusedError(
                 f"{model.id} is not offered in {region}.",
-                f"Regions that offer it: {', '.join(model.regions)}. {self._name_models_of(region)}",
+                f"Regions that offer it: {', '.join(model.region_names)}. {self._name_models_of(region)}",
             )
-        if self.default_region in model.regions:
+        if self.default_region in model.region_names:
             return self.default_region
-        others = [each.name for each in REGIONS if each.name in model.regions and each != SANDBOX]
+        others = [each.name for each in REGIONS if each.name in model.region_names and each != SANDBOX]
         for region in others:
             if region in self.keyed_regions:
                 return region
@@ -149,18 +149,18 @@ class Catalogue:
 
     def _list_regions(self) -> list[str]:
         """Name the regions that offer any model, in the order of the table."""
-        offering = {region for model in self.models for region in model.regions}
+        offering = {region for model in self.models for region in model.region_names}
         return [region.name for region in REGIONS if region.name in offering]
 
     def _name_models_of(self, region: str) -> str:
-        names = [model.id for model in self.models if region in model.regions]
+        names = [model.id for model in self.models if region in model.region_names]
         return f"Models of {region}: {', '.join(names) or 'none'}."
 
     def _resolve_size(self, size: str | None, model: Model, region: str) -> str:
         try:
             return model.sizes.resolve(size)
         except RequestRefusedError as error:
-            others = [other for other in self.models if region in other.regions and other.sizes.allows(size)]
+            others = [other for other in self.models if region in other.region_names and other.sizes.allows(size)]
             hint = f" {_name_with_prices(others, region)}" if others else ""
             advice = error.advice
             if others and (grade := read_grade(size)):

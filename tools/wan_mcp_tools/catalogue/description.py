@@ -5,7 +5,7 @@ from math import isqrt
 from typing import Any
 
 from wan_mcp_tools.catalogue.catalogue import MAX_SEED, Catalogue
-from wan_mcp_tools.catalogue.model import Model, Place, Price
+from wan_mcp_tools.catalogue.model import Model, ModelRegion, Price
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.catalogue.sizes import PixelWindow, SideRange, SizeRule
 from wan_mcp_tools.domain.errors import RequestRefusedError
@@ -39,7 +39,7 @@ def describe_model(model: Model, catalogue: Catalogue) -> Facts:
         "id": model.id,
         "about": summarize(model),
         "default": model.id == find_default(catalogue),
-        "regions": [_describe_place(model, place, catalogue) for place in model.places],
+        "regions": [_describe_region(model, region, catalogue) for region in model.regions],
         "sizes": _describe_sizes(model.sizes),
         "n": {"default": 1, "minimum": 1, "maximum": model.max_n},
         "seed": {"minimum": 0, "maximum": MAX_SEED},
@@ -87,26 +87,26 @@ def _list_model(model: Model, catalogue: Catalogue) -> Facts:
     line: Facts = {
         "id": model.id,
         "about": summarize(model),
-        "regions": {place.region: tell_price(place.price, place.region) for place in model.places},
+        "regions": {region.name: tell_price(region.price, region.name) for region in model.regions},
     }
     return line | ({"default": True} if model.id == find_default(catalogue) else {})
 
 
-def _describe_place(model: Model, place: Place, catalogue: Catalogue) -> Facts:
-    price = place.price
+def _describe_region(model: Model, region: ModelRegion, catalogue: Catalogue) -> Facts:
+    price = region.price
     facts: Facts = {
-        "region": place.region,
-        "has_key": place.region in catalogue.keyed_regions,
-        "protocols": list(place.protocols),
-        "ordered_by": model.protocol(place.region, prefer_sync=catalogue.prefer_sync),
-        "orders_per_second": place.submit_rate,
-        "tasks_at_once": place.concurrency,
-        "price_of_one_image": tell_price(price, place.region),
+        "region": region.name,
+        "has_key": region.name in catalogue.keyed_regions,
+        "protocols": list(region.protocols),
+        "ordered_by": model.protocol(region.name, prefer_sync=catalogue.prefer_sync),
+        "orders_per_second": region.submit_rate,
+        "tasks_at_once": region.concurrency,
+        "price_of_one_image": tell_price(price, region.name),
     }
     if price is not None:
         facts["price_as_of"] = price.as_of
-    if place.wire_id:
-        facts["id_there"] = place.wire_id
+    if region.wire_id:
+        facts["id_there"] = region.wire_id
     return facts
 
 
@@ -118,12 +118,12 @@ def _describe_sizes(sizes: SizeRule) -> Facts:
 def _rank(models: tuple[Model, ...]) -> Mapping[str, list[str]]:
     priced: dict[str, list[tuple[Price, str]]] = {}
     for model in models:
-        for place in model.places:
-            if place.price is not None:
-                priced.setdefault(place.region, []).append((place.price, model.id))
+        for region in model.regions:
+            if region.price is not None:
+                priced.setdefault(region.name, []).append((region.price, model.id))
     return {
-        region: [f"{model_id} ({price.amount} {price.currency})" for price, model_id in sorted(found, key=_cost)]
-        for region, found in priced.items()
+        name: [f"{model_id} ({price.amount} {price.currency})" for price, model_id in sorted(found, key=_cost)]
+        for name, found in priced.items()
     }
 
 
@@ -132,12 +132,12 @@ def _cost(found: tuple[Price, str]) -> Any:  # noqa: ANN401 - a key to sort by
 
 
 def _list_keyed(catalogue: Catalogue) -> list[str]:
-    offered = dict.fromkeys(region for model in catalogue.models for region in model.regions)
-    return [region for region in offered if region in catalogue.keyed_regions]
+    offered = dict.fromkeys(name for model in catalogue.models for name in model.region_names)
+    return [name for name in offered if name in catalogue.keyed_regions]
 
 
 def _list_dates(models: tuple[Model, ...]) -> list[str]:
-    return sorted({place.price.as_of for model in models for place in model.places if place.price})
+    return sorted({region.price.as_of for model in models for region in model.regions if region.price})
 
 
 def _summarize_sizes(model: Model) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from wan_mcp_tools.catalogue.model import EXTRA_MODELS_SETTING, Model, Place, WireProtocol, add_sandbox
+from wan_mcp_tools.catalogue.model import EXTRA_MODELS_SETTING, Model, ModelRegion, WireProtocol, add_sandbox
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, find_region
 from wan_mcp_tools.catalogue.sizes import (
     GRADES,
@@ -133,7 +133,7 @@ def _build(row: _ExtraModel) -> Model:
         negative = _NEGATIVE_PROMPT_LIMIT
     return Model(
         id=row.id,
-        places=_place(row, {}),
+        regions=_read_regions(row, {}),
         sizes=_read_sizes(row.sizes) if row.sizes else _make_rule(_ANY_SIZE, _DEFAULT_SIZE, ()),
         prompt_limit=row.prompt_limit or _PROMPT_LIMIT,
         negative_prompt_limit=negative,
@@ -147,7 +147,7 @@ def _change(base: Model, row: _ExtraModel) -> Model:
     names_negative = "negative_prompt_limit" in row.model_fields_set
     return replace(
         base,
-        places=_place(row, {place.region: place for place in base.places if place.region != SANDBOX.name}),
+        regions=_read_regions(row, {each.name: each for each in base.regions if each.name != SANDBOX.name}),
         sizes=_read_sizes(row.sizes) if row.sizes else base.sizes,
         prompt_limit=row.prompt_limit or base.prompt_limit,
         negative_prompt_limit=row.negative_prompt_limit if names_negative else base.negative_prompt_limit,
@@ -156,18 +156,18 @@ def _change(base: Model, row: _ExtraModel) -> Model:
     )
 
 
-def _place(row: _ExtraModel, known: Mapping[str, Place]) -> tuple[Place, ...]:
+def _read_regions(row: _ExtraModel, known: Mapping[str, ModelRegion]) -> tuple[ModelRegion, ...]:
     everywhere = tuple(known) or tuple(region.name for region in REGIONS)
     names = [name for name in dict.fromkeys(row.regions or everywhere) if name != SANDBOX.name]
     protocols = tuple(dict.fromkeys(row.protocol))
-    places: list[Place] = []
+    regions: list[ModelRegion] = []
     for name in names:
-        place = known.get(name) or Place(name, protocols, _SUBMIT_RATE, _CONCURRENCY)
-        rate = row.submit_rate or place.submit_rate
-        places.append(replace(place, protocols=protocols, submit_rate=rate))
-    if places:
-        return add_sandbox(tuple(places))
-    return (Place(SANDBOX.name, protocols, row.submit_rate or _SUBMIT_RATE, _CONCURRENCY),)
+        region = known.get(name) or ModelRegion(name, protocols, _SUBMIT_RATE, _CONCURRENCY)
+        rate = row.submit_rate or region.submit_rate
+        regions.append(replace(region, protocols=protocols, submit_rate=rate))
+    if regions:
+        return add_sandbox(tuple(regions))
+    return (ModelRegion(SANDBOX.name, protocols, row.submit_rate or _SUBMIT_RATE, _CONCURRENCY),)
 
 
 def _read_sizes(sizes: _Sizes) -> SizeRule:

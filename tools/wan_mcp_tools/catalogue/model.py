@@ -33,15 +33,15 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ModelRegion:
     """
-    One model in one region.
+    One model in one region: what callers name the region, and what is known of the model there.
 
     `submit_rate` is in orders a second for the whole account; `concurrency` counts the tasks that the service
     works on at once, further ones wait there as PENDING. `wire_id` is set where the region has its own spelling.
     """
 
-    region: str
+    name: str
     protocols: tuple[WireProtocol, ...]
     submit_rate: float
     concurrency: int
@@ -59,7 +59,7 @@ class Model:
     """
 
     id: str
-    places: tuple[Place, ...]
+    regions: tuple[ModelRegion, ...]
     sizes: SizeRule
     prompt_limit: int
     negative_prompt_limit: int | None
@@ -69,54 +69,54 @@ class Model:
     note: str = ""
 
     @property
-    def regions(self) -> tuple[str, ...]:
+    def region_names(self) -> tuple[str, ...]:
         """The names of the regions that offer the model, the sandbox last."""
-        return tuple(place.region for place in self.places)
+        return tuple(region.name for region in self.regions)
 
-    def place(self, region: str) -> Place:
+    def in_region(self, name: str) -> ModelRegion:
         """
         Give what is known of the model in a region.
 
         Raises:
             RequestRefusedError: the region does not offer the model.
         """
-        for place in self.places:
-            if place.region == region:
-                return place
+        for region in self.regions:
+            if region.name == name:
+                return region
         raise RequestRefusedError(
-            f"{self.id} is not offered in {region}.", f"Regions that offer it: {', '.join(self.regions)}."
+            f"{self.id} is not offered in {name}.", f"Regions that offer it: {', '.join(self.region_names)}."
         )
 
     def wire_id(self, region: str) -> str:
         """Give the id that the service of this region knows."""
-        return self.place(region).wire_id or self.id
+        return self.in_region(region).wire_id or self.id
 
     def protocol(self, region: str, *, prefer_sync: bool) -> WireProtocol:
         """Choose how to order: by a task wherever there is one, since its id survives a broken connection."""
-        offered = self.place(region).protocols
+        offered = self.in_region(region).protocols
         tasks_first = (WireProtocol.ASYNC, WireProtocol.LEGACY, WireProtocol.SYNC)
         order = (WireProtocol.SYNC, *tasks_first) if prefer_sync else tasks_first
         return next(protocol for protocol in order if protocol in offered)
 
     def submit_rate(self, region: str) -> float:
         """Give the orders a second that the service takes in this region."""
-        return self.place(region).submit_rate
+        return self.in_region(region).submit_rate
 
     def price(self, region: str) -> Price | None:
         """Give the indicative price of one image, if one is known."""
-        return next((place.price for place in self.places if place.region == region), None)
+        return next((each.price for each in self.regions if each.name == region), None)
 
 
-def add_sandbox(places: tuple[Place, ...]) -> tuple[Place, ...]:
+def add_sandbox(regions: tuple[ModelRegion, ...]) -> tuple[ModelRegion, ...]:
     """Add the sandbox, which has every protocol of the model and its best documented limits."""
-    protocols = [protocol for place in places for protocol in place.protocols]
-    sandbox = Place(
+    protocols = [protocol for region in regions for protocol in region.protocols]
+    sandbox = ModelRegion(
         SANDBOX.name,
         tuple(dict.fromkeys(protocols)),
-        submit_rate=max(place.submit_rate for place in places),
-        concurrency=max(place.concurrency for place in places),
+        submit_rate=max(region.submit_rate for region in regions),
+        concurrency=max(region.concurrency for region in regions),
     )
-    return (*places, sandbox)
+    return (*regions, sandbox)
 
 
 def tell_amount(amount: Decimal) -> str:

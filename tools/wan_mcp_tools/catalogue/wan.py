@@ -8,7 +8,7 @@ https://help.aliyun.com/zh/model-studio/rate-limit and https://help.aliyun.com/z
 
 from decimal import Decimal
 
-from wan_mcp_tools.catalogue.model import Model, Place, Price, WireProtocol, add_sandbox
+from wan_mcp_tools.catalogue.model import Model, ModelRegion, Price, WireProtocol, add_sandbox
 from wan_mcp_tools.catalogue.sizes import FixedSizes, PixelWindow, SideRange, SizeRule, derive_presets
 
 _PRICED = "2026-05"
@@ -59,10 +59,10 @@ _SIZES_V1 = SizeRule(
 def _model_27(model_id: str, sizes: SizeRule, beijing: str, singapore: str) -> Model:
     return Model(
         id=model_id,
-        places=add_sandbox(
+        regions=add_sandbox(
             (
-                Place("singapore", _NEW, 5, 5, _usd(singapore)),
-                Place("beijing", _NEW, 5, 5, _cny(beijing)),
+                ModelRegion("singapore", _NEW, 5, 5, _usd(singapore)),
+                ModelRegion("beijing", _NEW, 5, 5, _cny(beijing)),
             )
         ),
         sizes=sizes,
@@ -73,12 +73,14 @@ def _model_27(model_id: str, sizes: SizeRule, beijing: str, singapore: str) -> M
     )
 
 
-def _legacy_model(model_id: str, places: tuple[Place, ...], sizes: SizeRule, aliases: tuple[str, ...] = ()) -> Model:
+def _legacy_model(
+    model_id: str, regions: tuple[ModelRegion, ...], sizes: SizeRule, aliases: tuple[str, ...] = ()
+) -> Model:
     # For wan2.2 and wan2.1 the pages disagree between 800 and 500 characters. The service cuts off the end
     # without a word; a refused prompt of 600 characters that would have been drawn is the greater harm.
     return Model(
         id=model_id,
-        places=add_sandbox(places),
+        regions=add_sandbox(regions),
         sizes=sizes,
         prompt_limit=800,
         negative_prompt_limit=500,
@@ -88,20 +90,20 @@ def _legacy_model(model_id: str, places: tuple[Place, ...], sizes: SizeRule, ali
 
 
 def _model_22(model_id: str, beijing: str, singapore: str) -> Model:
-    places = (
-        Place("singapore", _LEGACY, 2, 2, _usd(singapore)),
-        Place("beijing", _LEGACY, 2, 2, _cny(beijing)),
+    regions = (
+        ModelRegion("singapore", _LEGACY, 2, 2, _usd(singapore)),
+        ModelRegion("beijing", _LEGACY, 2, 2, _cny(beijing)),
     )
-    return _legacy_model(model_id, places, _SIZES_22)
+    return _legacy_model(model_id, regions, _SIZES_22)
 
 
 def _model_21(kind: str, beijing: str, singapore: str) -> Model:
     old_spelling = f"wanx2.1-t2i-{kind}"
-    places = (
-        Place("singapore", _LEGACY, 2, 2, _usd(singapore)),
-        Place("beijing", _LEGACY, 2, 2, _cny(beijing), wire_id=old_spelling),
+    regions = (
+        ModelRegion("singapore", _LEGACY, 2, 2, _usd(singapore)),
+        ModelRegion("beijing", _LEGACY, 2, 2, _cny(beijing), wire_id=old_spelling),
     )
-    return _legacy_model(f"wan2.1-t2i-{kind}", places, _SIZES_22, (old_spelling,))
+    return _legacy_model(f"wan2.1-t2i-{kind}", regions, _SIZES_22, (old_spelling,))
 
 
 WAN_MODELS: tuple[Model, ...] = (
@@ -109,12 +111,12 @@ WAN_MODELS: tuple[Model, ...] = (
     _model_27("wan2.7-image", _sizes_27(2048, "1K", "2K"), beijing="0.20", singapore="0.03"),
     Model(
         id="wan2.6-t2i",
-        places=add_sandbox(
+        regions=add_sandbox(
             (
-                Place("singapore", _NEW, 5, 5, _usd("0.03")),
-                Place("beijing", _NEW, 1, 5, _cny("0.20")),
-                Place("virginia", _NEW, 5, 5, _cny("0.20")),
-                Place("frankfurt", _TASK, 5, 5),
+                ModelRegion("singapore", _NEW, 5, 5, _usd("0.03")),
+                ModelRegion("beijing", _NEW, 1, 5, _cny("0.20")),
+                ModelRegion("virginia", _NEW, 5, 5, _cny("0.20")),
+                ModelRegion("frankfurt", _TASK, 5, 5),
             )
         ),
         sizes=_sizes_26(_ONE_PERCENT_BELOW),
@@ -124,10 +126,10 @@ WAN_MODELS: tuple[Model, ...] = (
     ),
     Model(
         id="wan2.5-t2i-preview",
-        places=add_sandbox(
+        regions=add_sandbox(
             (
-                Place("singapore", _LEGACY, 5, 5, _usd("0.03")),
-                Place("beijing", _LEGACY, 5, 5, _cny("0.20")),
+                ModelRegion("singapore", _LEGACY, 5, 5, _usd("0.03")),
+                ModelRegion("beijing", _LEGACY, 5, 5, _cny("0.20")),
             )
         ),
         sizes=_sizes_26(_TUTORIAL_SIZE),
@@ -139,7 +141,7 @@ WAN_MODELS: tuple[Model, ...] = (
     _model_22("wan2.2-t2i-flash", beijing="0.14", singapore="0.025"),
     _model_21("plus", beijing="0.20", singapore="0.05"),
     _model_21("turbo", beijing="0.14", singapore="0.025"),
-    _legacy_model("wanx2.0-t2i-turbo", (Place("beijing", _LEGACY, 2, 2, _cny("0.04")),), _SIZES_22),
-    _legacy_model("wanx-v1", (Place("beijing", _LEGACY, 2, 1, _cny("0.16")),), _SIZES_V1),
+    _legacy_model("wanx2.0-t2i-turbo", (ModelRegion("beijing", _LEGACY, 2, 2, _cny("0.04")),), _SIZES_22),
+    _legacy_model("wanx-v1", (ModelRegion("beijing", _LEGACY, 2, 1, _cny("0.16")),), _SIZES_V1),
 )
 """Every text-to-image model of the Wan family, newest first."""

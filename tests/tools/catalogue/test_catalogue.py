@@ -1,3 +1,5 @@
+"""The choice of model and region, the defaults, and the check of an order before it costs money."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -20,6 +22,27 @@ def refusal(catalogue=None, **arguments):
     with pytest.raises(RequestRefusedError) as caught:
         (catalogue or make_catalogue()).request(**{"prompt": "a cat", **arguments})
     return str(caught.value)
+
+
+@pytest.mark.parametrize("spelling", ["wan2.1-t2i-plus", "wanx2.1-t2i-plus", "WanX2.1-T2I-Plus", " wan2.1-t2i-plus "])
+def test_both_spellings_of_a_model_in_any_case_find_the_same_row(spelling):
+    model = Catalogue().find(spelling)
+    assert model.id == "wan2.1-t2i-plus"
+    assert model.wire_id("beijing") == "wanx2.1-t2i-plus"
+    assert model.wire_id("singapore") == "wan2.1-t2i-plus"
+
+
+def test_an_unknown_model_is_refused_with_the_known_ids():
+    with pytest.raises(RequestRefusedError) as caught:
+        Catalogue().find("wan9-t2i")
+    assert "wan9-t2i" in caught.value.message
+    for known in MODELS:
+        assert known.id in caught.value.advice
+
+
+def test_a_region_that_lacks_the_model_is_refused():
+    with pytest.raises(RequestRefusedError, match=r"not offered in virginia.*singapore, beijing"):
+        Catalogue().find("wan2.7-image").wire_id("virginia")
 
 
 def test_an_order_with_nothing_but_a_prompt_is_completed_with_every_default():
@@ -233,6 +256,8 @@ def test_a_known_model_can_be_named_though_the_default_is_unknown():
         ("wan2.6-t2i", "singapore", False, WireProtocol.ASYNC),
         ("wan2.6-t2i", "singapore", True, WireProtocol.SYNC),
         ("wan2.6-t2i", "frankfurt", True, WireProtocol.ASYNC),
+        ("wan2.6-t2i", "sandbox", True, WireProtocol.SYNC),
+        ("wan2.7-image", "beijing", True, WireProtocol.SYNC),
         ("wan2.7-image", "beijing", False, WireProtocol.ASYNC),
         ("wan2.5-t2i-preview", "singapore", True, WireProtocol.LEGACY),
         ("wanx2.1-t2i-plus", "beijing", False, WireProtocol.LEGACY),
@@ -241,15 +266,6 @@ def test_a_known_model_can_be_named_though_the_default_is_unknown():
 def test_the_protocol_follows_the_model_the_region_and_the_operator(model, region, prefer_sync, protocol):
     catalogue = make_catalogue(prefer_sync=prefer_sync)
     assert catalogue.protocol(catalogue.request(prompt="x", model=model, region=region)) is protocol
-
-
-def test_an_extra_model_can_be_ordered_with_its_own_limits():
-    row = {"id": "wan3", "protocol": "async", "max_n": 2, "prompt_limit": 5, "prompt_extend": False}
-    catalogue = Catalogue([row], default_model="wan3", default_region="tokyo")
-    request = catalogue.request(prompt="12345", n=2)
-    assert (request.model, request.region, request.prompt_extend) == ("wan3", "tokyo", None)
-    assert "from 1 to 2" in refusal(catalogue, prompt="x", n=3)
-    assert "6 characters" in refusal(catalogue, prompt="123456")
 
 
 @given(
@@ -276,10 +292,10 @@ def test_an_order_is_refused_in_words_or_accepted_whole_and_unchanged(prompt, ne
         return
     row = CATALOGUE.find(request.model)
     assert request.prompt == prompt
-    assert request.region in row.regions
+    assert request.region in row.region_names
     assert region in (None, request.region)
     assert request.negative_prompt in (None, negative_prompt)
     assert (request.prompt_extend is None) is not row.has_prompt_extend
     assert row.sizes.resolve(request.size) == request.size
     assert 1 <= request.n <= row.max_n
-    assert catalogue.protocol(request) in row.place(request.region).protocols
+    assert catalogue.protocol(request) in row.in_region(request.region).protocols

@@ -105,7 +105,7 @@ def test_a_report_of_nothing_costs_nothing() -> None:
 
 
 def test_every_price_of_the_catalogue_has_a_month_and_only_frankfurt_has_none() -> None:
-    places = [(model.id, place) for model in MODELS for place in model.places if place.region != "sandbox"]
-    without = {(model_id, place.region) for model_id, place in places if place.price is None}
+    regions = [(model.id, region) for model in MODELS for region in model.regions if region.name != "sandbox"]
+    without = {(model_id, region.name) for model_id, region in regions if region.price is None}
     assert without == {("wan2.6-t2i", "frankfurt")}
-    assert all(len(place.price.as_of) == len("2026-05") for _, place in places if place.price)
+    assert all(len(region.price.as_of) == len("2026-05") for _, region in regions if region.price)

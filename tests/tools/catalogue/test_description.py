@@ -3,7 +3,7 @@ import re
 
 import pytest
 
-from wan_mcp_tools import arguments as parameters
+from wan_mcp_tools import arguments
 from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
 from wan_mcp_tools.catalogue.description import describe_model, find_default, list_models
 from wan_mcp_tools.tool import Arguments
@@ -18,7 +18,7 @@ def make_catalogue(
 
 
 def cheapest(region):
-    prices = {model.id: model.price(region) for model in MODELS if region in model.regions}
+    prices = {model.id: model.price(region) for model in MODELS if region in model.region_names}
     least = min(price.amount for price in prices.values() if price)
     return {model_id for model_id, price in prices.items() if price and price.amount == least}
 
@@ -67,27 +67,27 @@ def test_the_facts_of_a_model_are_those_that_an_order_is_checked_by(model):
     facts = json.loads(json.dumps(describe_model(model, catalogue)))
 
     assert facts["id"] == model.id
-    assert [place["region"] for place in facts["regions"]] == list(model.regions)
+    assert [region["region"] for region in facts["regions"]] == list(model.region_names)
     assert facts["n"]["maximum"] == model.max_n
     assert facts["prompt"]["most_characters"] == model.prompt_limit
     assert ("negative_prompt" in facts) == ("negative_prompt" in facts["parameters"])
     assert ("prompt_extend" in facts["parameters"]) is model.has_prompt_extend
     for ratio, size in facts["sizes"]["ratios"].items():
         assert model.sizes.resolve(ratio) == size
-    for place in facts["regions"]:
-        price = model.price(place["region"])
-        assert place["price_of_one_image"].startswith(str(price.amount) if price else ("free", "price not known"))
-        assert place["has_key"] is (place["region"] in catalogue.keyed_regions)
-        assert place["ordered_by"] in place["protocols"]
+    for region in facts["regions"]:
+        price = model.price(region["region"])
+        assert region["price_of_one_image"].startswith(str(price.amount) if price else ("free", "price not known"))
+        assert region["has_key"] is (region["region"] in catalogue.keyed_regions)
+        assert region["ordered_by"] in region["protocols"]
 
 
 def test_the_facts_follow_the_operators_protocol_and_the_regions_spelling():
     old = describe_model(Catalogue().find("wan2.1-t2i-turbo"), make_catalogue())
     new = describe_model(Catalogue().find("wan2.6-t2i"), make_catalogue(prefer_sync=True))
 
-    assert {place["region"]: place.get("id_there") for place in old["regions"]}["beijing"] == "wanx2.1-t2i-turbo"
+    assert {region["region"]: region.get("id_there") for region in old["regions"]}["beijing"] == "wanx2.1-t2i-turbo"
     assert old["aliases"] == ["wanx2.1-t2i-turbo"]
-    assert {place["region"]: place["ordered_by"] for place in new["regions"]}["singapore"] == "sync"
+    assert {region["region"]: region["ordered_by"] for region in new["regions"]}["singapore"] == "sync"
 
 
 def test_a_model_that_the_operator_added_is_listed_without_a_price():
@@ -100,7 +100,7 @@ def test_a_model_that_the_operator_added_is_listed_without_a_price():
 
 def test_the_tool_list_alone_says_which_model_is_cheapest_and_what_the_usual_ones_cost():
     class Order(Arguments):
-        model: parameters.ModelId = None
+        model: arguments.ModelId = None
 
     words = Order.model_json_schema()["properties"]["model"]["description"]
     told = words.partition("Cheapest: ")[2]

@@ -3,41 +3,41 @@ import json
 import pytest
 from pydantic import ValidationError
 
-from wan_mcp_tools import arguments as parameters
+from wan_mcp_tools import arguments
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.tool import Arguments
 
 
 class Order(Arguments):
-    prompt: parameters.Prompt
-    negative_prompt: parameters.NegativePrompt = None
-    model: parameters.ModelId = None
-    size: parameters.Size = None
-    n: parameters.Count = 1
-    seed: parameters.Seed = None
-    prompt_extend: parameters.PromptExtend = None
-    watermark: parameters.Watermark = False
-    region: parameters.RegionName = None
-    output_dir: parameters.OutputDir = None
-    filename: parameters.Filename = None
-    wait_seconds: parameters.WaitSeconds = None
+    prompt: arguments.Prompt
+    negative_prompt: arguments.NegativePrompt = None
+    model: arguments.ModelId = None
+    size: arguments.Size = None
+    n: arguments.Count = 1
+    seed: arguments.Seed = None
+    prompt_extend: arguments.PromptExtend = None
+    watermark: arguments.Watermark = False
+    region: arguments.RegionName = None
+    output_dir: arguments.OutputDir = None
+    filename: arguments.Filename = None
+    wait_seconds: arguments.WaitSeconds = None
 
 
 class Rest(Arguments):
-    task_id: parameters.TaskId
-    other_task_id: parameters.OptionalTaskId = None
-    index: parameters.Index = 1
-    url: parameters.Url = None
-    path: parameters.ImagePath = None
-    status: parameters.Status = None
-    limit: parameters.Limit = 20
-    cursor: parameters.Cursor = None
-    remote: parameters.Remote = False
+    task_id: arguments.TaskId
+    other_task_id: arguments.OptionalTaskId = None
+    index: arguments.Index = 1
+    url: arguments.Url = None
+    path: arguments.ImagePath = None
+    status: arguments.Status = None
+    limit: arguments.Limit = 20
+    cursor: arguments.Cursor = None
+    remote: arguments.Remote = False
 
 
-@pytest.mark.parametrize("arguments", [Order, Rest])
-def test_a_schema_is_flat_and_says_nothing_of_null(arguments):
-    schema = arguments.model_json_schema()
+@pytest.mark.parametrize("group", [Order, Rest])
+def test_a_schema_is_flat_and_says_nothing_of_null(group):
+    schema = group.model_json_schema()
     text = json.dumps(schema)
     for word in ("anyOf", "$ref", "$defs", "null"):
         assert word not in text
@@ -50,7 +50,7 @@ def test_the_arguments_of_an_order_are_described_in_under_two_kilobytes():
     assert len(json.dumps(Order.model_json_schema(), separators=(",", ":"))) < 2_000
 
 
-def test_bounds_are_shown_in_the_schema_and_left_to_the_offer():
+def test_bounds_are_shown_in_the_schema_and_left_to_the_catalogue():
     shapes = Order.model_json_schema()["properties"]
     assert (shapes["n"]["minimum"], shapes["n"]["maximum"]) == (1, 4)
     assert (shapes["seed"]["minimum"], shapes["seed"]["maximum"]) == (0, 2_147_483_647)
