@@ -27,7 +27,7 @@ from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.catalogue.sizes import GRADES, RATIOS
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
-from wan_mcp_tools.prompts import Prompt, Wishes
+from wan_mcp_tools.prompts import Prompt, PromptValues
 from wan_mcp_tools.results import describe_error
 
 MOST_VALUES = 100
@@ -73,7 +73,7 @@ def bind_prompt(prompt: Prompt) -> BoundPrompt:
     )
 
 
-def read_prompt_arguments(prompt: Prompt, arguments: Mapping[str, Any]) -> Wishes:
+def read_prompt_arguments(prompt: Prompt, arguments: Mapping[str, Any]) -> PromptValues:
     """
     Give what was filled in; hosts send an empty text for a field that was left empty.
 
