@@ -1,38 +1,50 @@
-"""What bytes are: which kind of picture, how large, complete or not."""
+"""
+What bytes are: which kind of image, how large, complete or not.
+
+Pillow reads them; it is imported when the first image is inspected, in the thread that inspects it. The limits come
+first, from the header: nothing is decoded, and no room made, for an image that claims too much. Pillow's own limit,
+`Image.MAX_IMAGE_PIXELS`, belongs to `Image.open` and is one value for the whole process, so the reader of each kind
+is used directly, and no limit but ours counts.
+
+Bytes after the end of an image are no fault: every viewer ignores them.
+
+Sources:
+    https://pillow.readthedocs.io/en/stable/reference/Image.html#PIL.Image.Image.verify
+    https://www.w3.org/TR/png-3/
+    https://www.w3.org/Graphics/JPEG/itu-t81.pdf
+    https://developers.google.com/speed/webp/docs/riff_container
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 from hashlib import sha256
+from io import BytesIO
+from threading import Semaphore
 
 from wan_mcp.storage.base import ImageFacts
-from wan_mcp.storage.formats import (
-    JPEG_SIGNATURE,
-    PNG_SIGNATURE,
-    Size,
-    measure_jpeg,
-    measure_png,
-    measure_webp,
-)
 from wan_mcp_tools.domain.errors import NotAnImageError
+
+EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
+"""Every ending under which an image of a kind we write may be lying about."""
 
 LONGEST_SIDE = 20_000
 """Pixels. The service paints up to 4096; far beyond that a header is nonsense or a trap."""
 
-EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
-"""Every ending under which a picture of a kind we write may be lying about."""
+MOST_PIXELS = 64 * 1024 * 1024
+"""Of an image that is decoded: four times the largest of the service. A small file may claim far more."""
 
+Size = tuple[int, int]
+"""Width and height in pixels."""
 
-@dataclass(frozen=True, slots=True)
-class _Kind:
-    name: str
-    extension: str
-    mime_type: str
-    measure: Callable[[bytes], Size]
+_PNG_START = b"\x89PNG\r\n\x1a\n"
+_PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
+"""The last chunk, with its check sum, which Pillow does not look at."""
 
+_JPEG_START = b"\xff\xd8\xff"
+_JPEG_END = b"\xff\xd9"
 
-_PNG = _Kind("PNG", ".png", "image/png", measure_png)
-_JPEG = _Kind("JPEG", ".jpg", "image/jpeg", measure_jpeg)
-_WEBP = _Kind("WebP", ".webp", "image/webp", measure_webp)
+_DECODING = Semaphore(2)
+"""At once: a progressive JPEG takes up to six bytes for each pixel while it is decoded, which may be 400 MB."""
 
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", "an HTML page"),
@@ -54,7 +66,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 
 def inspect_image(data: bytes) -> ImageFacts:
     """
-    Check a whole picture: signature, header, sides, end.
+    Check a whole image: signature, header, sides, end. Call it in a thread.
 
     Raises:
         NotAnImageError: the bytes are no complete PNG, JPEG or WebP of a sane size; the message says what
@@ -66,12 +78,15 @@ def inspect_image(data: bytes) -> ImageFacts:
             f"The file is no picture: it looks like {describe(data)}.",
             "Only PNG, JPEG and WebP are accepted; fetch the image again.",
         )
-    width, height = kind.measure(data)
-    if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE):
+    try:
+        width, height = kind.check(data)
+    except NotAnImageError:
+        raise
+    except Exception as problem:
+        # Pillow promises "suitable exceptions" and names none of them.
         raise NotAnImageError(
-            f"The {kind.name} claims {width} x {height} pixels; 1 to {LONGEST_SIDE} for each side are accepted.",
-            "Fetch the image again.",
-        )
+            f"The picture is a damaged {kind.name}: it cannot be read to its end.", "Fetch the image again."
+        ) from problem
     return ImageFacts(kind.extension, kind.mime_type, width, height, len(data), sha256(data).hexdigest())
 
 
@@ -81,7 +96,7 @@ def looks_like_image(head: bytes) -> bool:
 
 
 def describe(data: bytes) -> str:
-    """Say in a few words what bytes look like that are no picture."""
+    """Say in a few words what bytes look like that are no image."""
     if not data:
         return "an empty file"
     if data[4:12] in (b"ftypavif", b"ftypavis", b"ftypheic", b"ftypmif1"):
@@ -90,16 +105,98 @@ def describe(data: bytes) -> str:
     for start, words in _OTHERS:
         if head.startswith(start):
             return words
-    for kind, signature in ((_PNG, PNG_SIGNATURE), (_JPEG, JPEG_SIGNATURE), (_WEBP, b"RIFF")):
-        if signature.startswith(data[:12]):
-            return f"the first bytes of a {kind.name}"
+    for name, start in (("PNG", _PNG_START), ("JPEG", _JPEG_START), ("WebP", b"RIFF")):
+        if start.startswith(data[:12]):
+            return f"the first bytes of a {name}"
     return "plain text" if _is_text(data[:256]) else "unknown binary data"
 
 
+def _check_png(data: bytes) -> Size:
+    """Check the sum of every chunk up to the last; no pixel is decoded."""
+    from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415 - Pillow is not for the start of the program
+
+    if data.rfind(_PNG_END) < 0:
+        raise _cut("PNG")
+    image = PngImageFile(BytesIO(data))
+    _check_limits("PNG", image.size, LONGEST_SIDE**2)
+    # Not load(): it is satisfied with the last pixel, and does not miss what should follow.
+    image.verify()
+    return image.size
+
+
+def _check_jpeg(data: bytes) -> Size:
+    """Decode every scan: a JPEG has no check sums."""
+    from PIL.JpegImagePlugin import JpegImageFile  # noqa: PLC0415 - as above
+
+    stream = BytesIO(data)
+    image = JpegImageFile(stream)
+    size = image.size
+    _check_limits("JPEG", size, MOST_PIXELS)
+    # The reader has stopped where the pixels start. An end mark before that belongs to a thumbnail, and pixels never
+    # look like one. Zeros in the place of the end would be decoded without a complaint.
+    if data.rfind(_JPEG_END) < stream.tell():
+        raise _cut("JPEG")
+    # An eighth of each side, in grey: every bit is read as well, and the pixels hardly take room.
+    image.draft("L", (1, 1))
+    with _DECODING:
+        image.load()
+    return size
+
+
+def _check_webp(data: bytes) -> Size:
+    """Have every chunk of the container found: what Pillow does when it opens one."""
+    from PIL.WebPImagePlugin import WebPImageFile  # noqa: PLC0415 - as above
+
+    if len(data) < 8 + int.from_bytes(data[4:8], "little"):
+        raise _cut("WebP")
+    # Opening makes room for the whole canvas.
+    _check_limits("WebP", _read_webp_size(data), MOST_PIXELS)
+    return WebPImageFile(BytesIO(data)).size
+
+
+def _read_webp_size(data: bytes) -> Size:
+    """Read the size from the first chunk: a canvas, a lossless image or a lossy one."""
+    first, header = data[12:16], data[20:30]
+    if first == b"VP8X":
+        return int.from_bytes(header[4:7], "little") + 1, int.from_bytes(header[7:10], "little") + 1
+    if first == b"VP8L":
+        sides = int.from_bytes(header[1:5], "little")
+        return (sides & 0x3FFF) + 1, (sides >> 14 & 0x3FFF) + 1
+    return int.from_bytes(header[6:8], "little") & 0x3FFF, int.from_bytes(header[8:10], "little") & 0x3FFF
+
+
+def _check_limits(name: str, size: Size, most_pixels: int) -> None:
+    width, height = size
+    if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE):
+        reason = f"1 to {LONGEST_SIDE} for each side are accepted"
+    elif width * height > most_pixels:
+        reason = f"at most {most_pixels} in all are accepted"
+    else:
+        return
+    raise NotAnImageError(f"The {name} claims {width} x {height} pixels; {reason}.", "Fetch the image again.")
+
+
+def _cut(name: str) -> NotAnImageError:
+    return NotAnImageError(f"The picture is a cut {name}: its end is missing.", "Fetch the image again.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind:
+    name: str
+    extension: str
+    mime_type: str
+    check: Callable[[bytes], Size]
+
+
+_PNG = _Kind("PNG", ".png", "image/png", _check_png)
+_JPEG = _Kind("JPEG", ".jpg", "image/jpeg", _check_jpeg)
+_WEBP = _Kind("WebP", ".webp", "image/webp", _check_webp)
+
+
 def _recognize(data: bytes) -> _Kind | None:
-    if data.startswith(PNG_SIGNATURE):
+    if data.startswith(_PNG_START):
         return _PNG
-    if data.startswith(JPEG_SIGNATURE):
+    if data.startswith(_JPEG_START):
         return _JPEG
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _WEBP

@@ -13,15 +13,12 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from wan_mcp.storage.disk import translate_errors
-from wan_mcp.storage.image_format import inspect_image
+from wan_mcp.storage.image_format import MOST_PIXELS, inspect_image
 from wan_mcp_tools.domain.errors import ErrorCode, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-MOST_PIXELS = 64 * 1024 * 1024
-"""Four times the largest picture of the service. A small file may claim far more, to fill the memory."""
 
 _QUALITIES = (88, 78, 66, 52, 38)
 _SMALLEST_SIDE = 16
