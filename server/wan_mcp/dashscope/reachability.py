@@ -96,7 +96,7 @@ class ReachabilityProbe:
     """
     Tries to reach addresses as the client would: through the same proxies, trusting the same certificates.
 
-    Each attempt ends within `patience` seconds. Without `resolve` no name is looked up. `transport` takes the place
+    Each attempt ends within `seconds`. Without `resolve` no name is looked up. `transport` takes the place
     of the network.
     """
 
@@ -105,14 +105,14 @@ class ReachabilityProbe:
         *,
         clock: "Clock",
         environ: Mapping[str, str],
-        patience: float,
+        seconds: float,
         resolve: "Resolver | None" = None,
         find_proxy: "ProxyFinder" = find_proxy,
         transport: httpx.AsyncBaseTransport | None = None,
     ) -> None:
         self._clock = clock
         self._environ = environ
-        self._patience = patience
+        self._seconds = seconds
         self._resolve = resolve
         self._proxies = ProxyCache(find_proxy)
         self._connections = ConnectionPool(sandbox=None, transport=transport, proxies=self._proxies)
@@ -124,7 +124,7 @@ class ReachabilityProbe:
     async def reach(self, base_url: str) -> Reachability:
         """Try to reach an address, which ends in `/api/v1`; nothing of the operator's is sent there."""
         url = httpx.URL(f"{base_url}/tasks/{PROBE_TASK_ID}")
-        ends = anyio.current_time() + self._patience
+        ends = anyio.current_time() + self._seconds
         route, problem = await self.find_route(base_url)
         if problem is not None:
             return Reachability(route, problem)
@@ -140,7 +140,7 @@ class ReachabilityProbe:
         route = _make_route(host, url.scheme, proxy, self._environ)
         return route, await self._find_name(route, host, port, proxy)
 
-    async def list_models(self, access: "RegionAccess", *, patience: float) -> frozenset[str]:
+    async def list_models(self, access: "RegionAccess", *, seconds: float) -> frozenset[str]:
         """
         Give the ids of the models that the service shows to the key; none if it does not say.
 
@@ -149,11 +149,11 @@ class ReachabilityProbe:
         endpoint = find_endpoint({access.region: access}, access.region)
         url = endpoint.base_url.removesuffix(_API) + _MODELS
         context = CallContext(endpoint, CallKind.QUESTION)
-        timeouts = Timeouts(connect=patience, write=patience, pool=patience)
-        call = Call("GET", url, build_headers(endpoint), patience)
+        timeouts = Timeouts(connect=seconds, write=seconds, pool=seconds)
+        call = Call("GET", url, build_headers(endpoint), seconds)
         clients = await self._connections.open(in_process=False)
         try:
-            with anyio.fail_after(patience):
+            with anyio.fail_after(seconds):
                 response = await send(clients.calls, call, context, timeouts=timeouts, now=self._clock.now())
         except (AppError, TimeoutError):
             return frozenset()
@@ -167,7 +167,7 @@ class ReachabilityProbe:
             url = httpx.URL(proxy)
             host, port = url.host, url.port or USUAL_PORTS.get(url.scheme, _USUAL_PROXY_PORT)
         # Most of the time is left for the connection: who has a name service hears from it soon.
-        with anyio.move_on_after(self._patience * 0.7):
+        with anyio.move_on_after(self._seconds * 0.7):
             try:
                 await self._resolve(host, port)
             except OSError as error:
@@ -178,7 +178,7 @@ class ReachabilityProbe:
     async def _request(self, url: httpx.URL, route: Route) -> Reachability:
         try:
             clients = await self._connections.open(in_process=False)
-            timeout = httpx.Timeout(self._patience)
+            timeout = httpx.Timeout(self._seconds)
             async with clients.calls.stream("GET", url, timeout=timeout) as response:
                 date = read_date(response.headers.get("date"))
                 offset = None if date is None else date - self._clock.now()

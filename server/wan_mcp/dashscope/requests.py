@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from wan_mcp.settings import RegionAccess
 
 SANDBOX_HOST = "sandbox.invalid"
-SANDBOX_BASE_URL = f"http://{SANDBOX_HOST}/api/v1"
+"""The host of the sandbox inside this process, in its own links too."""
 PROBE_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """No task has this id. Asking for it costs nothing and tells whether the region takes the key."""
 
@@ -68,15 +68,12 @@ def find_endpoint(access: "Mapping[str, RegionAccess]", region: str) -> Endpoint
         raise SettingsError(f"The region {region} is not set up.", f"Regions that are: {names}.")
     if entry.problem is not None:
         raise SettingsError(entry.problem)
-    if entry.in_process:
-        base_url, key = entry.base_url or SANDBOX_BASE_URL, entry.api_key or SecretStr("sk-sandbox")
-    else:
-        base_url, key = _base_url(entry), _key(entry)
-    base_url = base_url.rstrip("/")
-    return Endpoint(region, base_url, key, entry.key_setting, _workspace(entry, base_url), entry.in_process)
+    base_url = _find_base_url(entry).rstrip("/")
+    workspace_id = _find_workspace(entry, base_url)
+    return Endpoint(region, base_url, _find_key(entry), entry.key_setting, workspace_id, entry.in_process)
 
 
-def _base_url(entry: "RegionAccess") -> str:
+def _find_base_url(entry: "RegionAccess") -> str:
     if entry.base_url is None:
         raise SettingsError(
             f"The region {entry.region} has no address that all accounts share.",
@@ -85,13 +82,13 @@ def _base_url(entry: "RegionAccess") -> str:
     return entry.base_url
 
 
-def _key(entry: "RegionAccess") -> SecretStr:
+def _find_key(entry: "RegionAccess") -> SecretStr:
     if entry.api_key is None or not entry.api_key.get_secret_value():
         raise MissingKeyError(
             f"There is no key for the region {entry.region}.",
             f"Set {entry.key_setting} to a key of that region; region sandbox needs none, but draws placeholders.",
         )
-    if not _KEY.fullmatch(entry.api_key.get_secret_value()):
+    if not entry.in_process and not _KEY.fullmatch(entry.api_key.get_secret_value()):
         raise SettingsError(
             f"The key in {entry.key_setting} has characters that no key has (a blank, a line break).",
             f"Copy the key again into {entry.key_setting}.",
@@ -99,7 +96,7 @@ def _key(entry: "RegionAccess") -> SecretStr:
     return entry.api_key
 
 
-def _workspace(entry: "RegionAccess", base_url: str) -> str | None:
+def _find_workspace(entry: "RegionAccess", base_url: str) -> str | None:
     workspace = entry.workspace_id
     named_by_host = bool(workspace) and f"//{workspace}.".lower() in base_url.lower()
     return None if named_by_host else workspace or None

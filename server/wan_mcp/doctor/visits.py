@@ -64,7 +64,7 @@ async def visit_regions(world: World, settings: Settings) -> list[Visit]:
     scout = ReachabilityProbe(
         clock=world.clock,
         environ=world.environ,
-        patience=world.reach,
+        seconds=world.reach,
         resolve=world.look_up,
         find_proxy=world.find_proxy,
         transport=world.transport,
@@ -122,7 +122,7 @@ class _Traveller:
         if isinstance(trial.error, KeyRefusedError):
             elsewhere = await self._try_elsewhere(access)
         elif trial.is_taken:
-            models = await self.scout.list_models(access, patience=self.world.probe)
+            models = await self.scout.list_models(access, seconds=self.world.probe)
         return Visit(plan.region, access, plan.is_used, contact, trial, tuple(elsewhere), models)
 
     async def _try_key(self, access: RegionAccess) -> Trial:

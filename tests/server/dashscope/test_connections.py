@@ -7,6 +7,7 @@ import sys
 import anyio
 import pytest
 import truststore
+from pydantic import SecretStr
 
 from wan_mcp.dashscope import DashScope
 from wan_mcp.dashscope.http_clients import make_trust
@@ -48,7 +49,11 @@ class App:
 @pytest.fixture
 def sandbox_access(kit):
     return kit.access(
-        region="sandbox", base_url=None, api_key=None, key_setting="DASHSCOPE_API_KEY_SANDBOX", in_process=True
+        region="sandbox",
+        base_url="http://sandbox.invalid/api/v1",
+        api_key=SecretStr("sk-sandbox"),
+        key_setting="DASHSCOPE_API_KEY_SANDBOX",
+        in_process=True,
     )
 
 
