@@ -43,7 +43,7 @@ def test_a_mistake_is_told_in_these_words(name: str, text: str) -> None:
         ("DASHSCOPE_WORKSPACE_ID", "a/b", ProblemCode.WORKSPACE),
         ("DASHSCOPE_HTTP_BASE_URL", "ftp://x", ProblemCode.BASE_URL),
         ("WAN_MCP_OUTPUT_DIR", "images", ProblemCode.PATH),
-        ("WAN_MCP_STATE_DIR", "images", ProblemCode.PATH),
+        ("WAN_MCP_STATE_DIR", "~nobody-of-this-name/images", ProblemCode.PATH),
         ("WAN_MCP_ALLOWED_DIRS", "images", ProblemCode.PATH),
         ("WAN_MCP_WAIT_SECONDS", "soon", ProblemCode.NUMBER),
         ("WAN_MCP_WAIT_SECONDS", "nan", ProblemCode.NUMBER),
