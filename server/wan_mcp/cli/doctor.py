@@ -15,7 +15,7 @@ from wan_mcp.cli.console import Console, standard_console
 from wan_mcp.cli.output import ExitCode, printable, to_json
 
 if TYPE_CHECKING:
-    from wan_mcp.doctor import Finding, World
+    from wan_mcp.doctor import Environment, Finding
 
 _COLOURS = {"problem": "red", "note": "yellow", "ok": "green"}
 _INDENT_WIDTH = 9
@@ -33,25 +33,25 @@ def doctor(context: CommandContext, *, as_json: bool) -> ExitCode:
     Checks versions, settings, keys, network, model, folders and ledger. What must be done comes first, each with its
     remedy; then the exit code is 1. A key that its region refuses is tried in the service's other regions.
     """
-    from wan_mcp.doctor import World  # noqa: PLC0415 - only this command needs it, and it brings the HTTP library
+    from wan_mcp.doctor import Environment  # noqa: PLC0415 - only this command needs it, and it brings the HTTP library
 
     log.configure("WARNING")
-    world = World(context.environ, context.env_file, context.clock)
+    environment = Environment(context.environ, context.env_file, context.clock)
     console = standard_console()
-    return anyio.run(run_doctor, world, console, as_json)
+    return anyio.run(run_doctor, environment, console, as_json)
 
 
-async def run_doctor(world: "World", console: Console, as_json: bool) -> ExitCode:
+async def run_doctor(environment: "Environment", console: Console, as_json: bool) -> ExitCode:
     """Make every check and tell what was found."""
-    from wan_mcp.doctor import Verdict, examine  # noqa: PLC0415 - the same
+    from wan_mcp.doctor import Verdict, run_checks  # noqa: PLC0415 - the same
 
-    findings = await examine(world)
+    findings = await run_checks(environment)
     problems = sum(1 for finding in findings if finding.verdict is Verdict.PROBLEM)
     if as_json:
         rows = [asdict(finding) for finding in findings]
         console.print(to_json({"version": __version__, "problems": problems, "findings": rows}))
     else:
-        coloured = console.out.isatty() and not world.environ.get("NO_COLOR")
+        coloured = console.out.isatty() and not environment.environ.get("NO_COLOR")
         width = max(_MIN_WIDTH, get_terminal_size().columns) if console.out.isatty() else None
         for line in format_findings(findings, width=width, coloured=coloured):
             console.print(line)

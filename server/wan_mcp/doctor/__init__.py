@@ -1,7 +1,6 @@
 """What is wrong, and what helps: every check is free of charge, orders nothing and changes nothing."""
 
-from wan_mcp.doctor.examination import examine
-from wan_mcp.doctor.finding import Finding, Verdict
-from wan_mcp.doctor.world import World
+from wan_mcp.doctor.run import run_checks
+from wan_mcp.doctor.types import Environment, Finding, Verdict
 
-__all__ = ["Finding", "Verdict", "World", "examine"]
+__all__ = ["Environment", "Finding", "Verdict", "run_checks"]

@@ -1,4 +1,4 @@
-"""A world for the doctor: a machine of its own, and a network on which the service's hosts answer as they would."""
+"""An environment for the doctor: a machine of its own, and a network on which the service's hosts answer."""
 
 from dataclasses import dataclass, field
 from email.utils import formatdate
@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fakes.clock import FakeClock
-from wan_mcp.doctor import Finding, Verdict, World, examine
+from wan_mcp.doctor import Environment, Finding, Verdict, run_checks
 
 HOSTS = {
     "dashscope-intl.aliyuncs.com": "singapore",
@@ -54,22 +54,22 @@ class Service:
 
 
 @dataclass
-class Clinic:
-    """Makes worlds under one folder, and examines them."""
+class Doctor:
+    """Makes environments under one folder, and runs the checks in them."""
 
     folder: Path
     clock: FakeClock
     service: Service
 
-    def world(self, *, service: bool = True, words: dict | None = None, **environ: str) -> World:
+    def environment(self, *, service: bool = True, parts: dict | None = None, **environ: str) -> Environment:
         """
-        Give a world.
+        Give an environment; `parts` take the place of its fields.
 
         Without `service` the network is the real one, of which only the loopback is met. The sandbox needs none.
         """
         service = service and environ.get("DASHSCOPE_REGION") != "sandbox"
         where = {"WAN_MCP_OUTPUT_DIR": str(self.folder / "pictures"), "WAN_MCP_STATE_DIR": str(self.folder / "state")}
-        parts = {
+        usual = {
             "environ": {**where, **environ},
             "clock": self.clock,
             "program": "/opt/wan/bin/wan-mcp",
@@ -78,11 +78,11 @@ class Clinic:
             "find_proxy": lambda scheme, host, port: None,
         }
         if service:
-            parts |= {"transport": httpx.MockTransport(self.service), "look_up": None}
-        return World(**(parts | (words or {})))
+            usual |= {"transport": httpx.MockTransport(self.service), "resolve_name": None}
+        return Environment(**(usual | (parts or {})))
 
-    async def examine(self, **options) -> "Report":
-        return Report(await examine(self.world(**options)))
+    async def run(self, **options) -> "Report":
+        return Report(await run_checks(self.environment(**options)))
 
 
 @dataclass
@@ -124,5 +124,5 @@ def service(clock):
 
 
 @pytest.fixture
-def clinic(tmp_path, clock, service):
-    return Clinic(tmp_path, clock, service)
+def doctor(tmp_path, clock, service):
+    return Doctor(tmp_path, clock, service)

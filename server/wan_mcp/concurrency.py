@@ -1,4 +1,4 @@
-"""Work that may hang for minutes, such as a dead network drive, in a thread that nobody has to wait for."""
+"""Work beside the event loop."""
 
 from collections.abc import Callable
 from contextlib import suppress
@@ -11,11 +11,12 @@ from anyio.from_thread import BlockingPortal
 T = TypeVar("T")
 
 
-async def run_apart(work: Callable[[], T]) -> T:
+async def run_in_daemon_thread(work: Callable[[], T]) -> T:
     """
     Run blocking work and give its result; when the caller is cancelled, the work is left behind.
 
-    Threads of an event loop hold up the end of the program until their work is done. This one does not.
+    For work that may hang for minutes, such as a look at a dead network drive. The threads of an event loop hold up
+    the end of the program until their work is done; this one does not.
     """
     results: list[T] = []
     failures: list[Exception] = []
@@ -31,7 +32,7 @@ async def run_apart(work: Callable[[], T]) -> T:
                 # Nobody listens any more if the caller was cancelled.
                 portal.start_task_soon(finished.set)
 
-        Thread(target=run, name="wan-mcp doctor", daemon=True).start()
+        Thread(target=run, name="wan-mcp blocking work", daemon=True).start()
         await finished.wait()
     if failures:
         raise failures[0]

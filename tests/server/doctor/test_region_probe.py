@@ -1,4 +1,4 @@
-"""What stands between this machine and the service: proxies, names, certificates, clocks."""
+"""What stands between this machine and the service: proxies, names, certificates."""
 
 import socket
 
@@ -31,7 +31,7 @@ def service_error(host, key):
     return 401, {"code": "InvalidApiKey", "message": "No API-key provided.", "request_id": "r"}
 
 
-async def look_up(host, port):
+async def resolve_name(host, port):
     return ["127.0.0.1"]
 
 
@@ -39,50 +39,23 @@ def local(base_url: str) -> dict[str, str]:
     return {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_HTTP_BASE_URL": base_url}
 
 
-async def examine(clinic, *, proxy=None, look_up=look_up, **environ):
-    """Examine a world with the real network, that is, the loopback."""
-    words = {"look_up": look_up, "find_proxy": lambda scheme, host, port: proxy}
-    return await clinic.examine(service=False, words=words, **environ)
+async def run(doctor, *, proxy=None, resolve_name=resolve_name, **environ):
+    """Run the checks with the real network, that is, the loopback."""
+    parts = {"resolve_name": resolve_name, "find_proxy": lambda scheme, host, port: proxy}
+    return await doctor.run(service=False, parts=parts, **environ)
 
 
-async def test_regions_with_the_same_fate_share_a_finding(clinic, service):
-    service.keys = {SINGAPORE: KEY}
-
-    reached, skipped = (await clinic.examine(DASHSCOPE_API_KEY=KEY)).of("network")
-
-    assert reached.looked_at.count(" at ") == 4
-    assert reached.found == "reached directly, with a certificate that this system trusts"
-    assert skipped.looked_at == "Germany (Frankfurt) and Japan (Tokyo)"
-    assert "workspace" in skipped.found
-
-
-async def test_no_key_is_sent_to_find_out_whether_a_host_is_reached(clinic, service):
-    await clinic.examine()
-
-    assert len(service.asked) == 4
-    assert service.hosts_with_key == set()
-
-
-async def test_a_region_that_nobody_uses_and_nobody_reaches_is_worth_a_note(clinic, service):
-    service.keys, service.dead = {SINGAPORE: KEY}, {"dashscope-us.aliyuncs.com"}
-
-    report = await clinic.examine(DASHSCOPE_API_KEY=KEY)
-
-    assert report.problems == []
-    assert "US (Virginia)" in report.notes[0].looked_at
-
-
-async def test_on_the_sandbox_nothing_is_sent_anywhere(clinic, service):
-    report = await clinic.examine(service=False, words={"find_proxy": None}, DASHSCOPE_REGION="sandbox")
+async def test_on_the_sandbox_nothing_is_sent_anywhere(doctor, service):
+    report = await doctor.run(service=False, parts={"find_proxy": None}, DASHSCOPE_REGION="sandbox")
 
     assert (report.problems, report.notes) == ([], [])
     assert report.one("network").found == "not needed: the sandbox is inside this program"
 
 
-async def test_a_proxy_that_does_not_run_is_named_with_its_setting(clinic, free_port):
+async def test_a_proxy_that_does_not_run_is_named_with_its_setting(doctor, free_port):
     proxy = f"http://user:password@127.0.0.1:{free_port}"
 
-    report = await examine(clinic, proxy=proxy, DASHSCOPE_API_KEY=KEY, HTTPS_PROXY=proxy)
+    report = await run(doctor, proxy=proxy, DASHSCOPE_API_KEY=KEY, HTTPS_PROXY=proxy)
 
     finding = report.problem_of("network")
     assert f"the proxy http://127.0.0.1:{free_port} refuses the connection" in finding.found
@@ -98,23 +71,23 @@ async def test_a_proxy_that_does_not_run_is_named_with_its_setting(clinic, free_
         ("403 Forbidden", "refuses to connect to it (HTTP 403)", "NO_PROXY"),
     ],
 )
-async def test_what_a_proxy_refuses_is_told(clinic, refusal, found, remedy):
+async def test_what_a_proxy_refuses_is_told(doctor, refusal, found, remedy):
     with proxying(None, refusal=refusal) as (proxy, _):
-        finding = (await examine(clinic, proxy=proxy, DASHSCOPE_API_KEY=KEY, all_proxy=proxy)).problem_of("network")
+        finding = (await run(doctor, proxy=proxy, DASHSCOPE_API_KEY=KEY, all_proxy=proxy)).problem_of("network")
 
     assert found in finding.found
     assert "all_proxy" in finding.remedy
     assert remedy in finding.remedy
 
 
-async def test_a_proxy_of_a_kind_that_cannot_be_used_is_told(clinic):
-    report = await examine(clinic, proxy="gopher://127.0.0.1:70", DASHSCOPE_API_KEY=KEY)
+async def test_a_proxy_of_a_kind_that_cannot_be_used_is_told(doctor):
+    report = await run(doctor, proxy="gopher://127.0.0.1:70", DASHSCOPE_API_KEY=KEY)
 
     assert "The proxy that the environment names cannot be used" in report.problem_of("network").found
 
 
-async def test_a_host_that_nobody_listens_at_is_told(clinic, free_port):
-    report = await examine(clinic, **local(f"http://127.0.0.1:{free_port}/api/v1"))
+async def test_a_host_that_nobody_listens_at_is_told(doctor, free_port):
+    report = await run(doctor, **local(f"http://127.0.0.1:{free_port}/api/v1"))
 
     assert report.problem_of("network").found == "it refuses the connection"
     assert report.one("key").verdict is Verdict.NOTE
@@ -127,19 +100,19 @@ async def test_a_host_that_nobody_listens_at_is_told(clinic, free_port):
         (socket.gaierror(socket.EAI_AGAIN, "later"), "no name service answers"),
     ],
 )
-async def test_an_unknown_name_is_told_from_a_name_service_that_is_silent(clinic, error, found):
+async def test_an_unknown_name_is_told_from_a_name_service_that_is_silent(doctor, error, found):
     async def fail(host, port):
         raise error
 
-    finding = (await examine(clinic, look_up=fail, DASHSCOPE_API_KEY=KEY)).of("network")[0]
+    finding = (await run(doctor, resolve_name=fail, DASHSCOPE_API_KEY=KEY)).of("network")[0]
 
     assert f"{SINGAPORE}" in finding.looked_at
     assert found in finding.found
 
 
-async def test_a_trusted_certificate_is_in_order(clinic, authority):
+async def test_a_trusted_certificate_is_in_order(doctor, authority):
     with serving_tls(authority.certify("localhost"), service_error) as port:
-        report = await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+        report = await run(doctor, **local(f"https://localhost:{port}/api/v1"))
 
     assert report.one("network").found == "reached directly, with a certificate that this system trusts"
 
@@ -152,10 +125,10 @@ async def test_a_trusted_certificate_is_in_order(clinic, authority):
     ],
 )
 async def test_a_certificate_that_does_not_fit_is_told_with_the_reason(  # noqa: PLR0917 - two fixtures, four values
-    clinic, authority, names, days, said, remedy
+    doctor, authority, names, days, said, remedy
 ):
     with serving_tls(authority.certify(*names, days=days), service_error) as port:
-        report = await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+        report = await run(doctor, **local(f"https://localhost:{port}/api/v1"))
 
     finding = report.problem_of("network")
     assert "its certificate is not trusted" in finding.found
@@ -163,18 +136,18 @@ async def test_a_certificate_that_does_not_fit_is_told_with_the_reason(  # noqa:
     assert remedy in finding.remedy
 
 
-async def test_a_certificate_of_an_unknown_authority_names_the_setting_for_ones_own(clinic, authority, tmp_path):
+async def test_a_certificate_of_an_unknown_authority_names_the_setting_for_ones_own(doctor, authority, tmp_path):
     stranger = tmp_path / "stranger"
     stranger.mkdir()
     with serving_tls(Authority(stranger, name="Stranger").certify("localhost"), service_error) as port:
-        report = await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+        report = await run(doctor, **local(f"https://localhost:{port}/api/v1"))
 
     finding = report.problem_of("network")
     assert "unable to get local issuer certificate" in finding.found
     assert "SSL_CERT_FILE" in finding.remedy
 
 
-async def test_no_key_goes_to_a_host_whose_certificate_is_not_trusted(clinic, authority):
+async def test_no_key_goes_to_a_host_whose_certificate_is_not_trusted(doctor, authority):
     seen = []
 
     def note(host, key):
@@ -182,12 +155,12 @@ async def test_no_key_goes_to_a_host_whose_certificate_is_not_trusted(clinic, au
         return service_error(host, key)
 
     with serving_tls(authority.certify("other.example.com"), note) as port:
-        await examine(clinic, **local(f"https://localhost:{port}/api/v1"))
+        await run(doctor, **local(f"https://localhost:{port}/api/v1"))
 
     assert seen == []
 
 
-async def test_a_server_without_tls_is_told(clinic):
+async def test_a_server_without_tls_is_told(doctor):
     def speak() -> None:
         with listener.accept()[0] as connection:
             connection.recv(1024)
@@ -198,33 +171,17 @@ async def test_a_server_without_tls_is_told(clinic):
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=speak, daemon=True)
         thread.start()
-        report = await examine(clinic, **local(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1"))
+        report = await run(doctor, **local(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1"))
         thread.join(5)
 
     assert "does not speak TLS as it should" in report.problem_of("network").found
 
 
-async def test_the_whole_way_through_a_proxy_is_in_order(clinic, authority):
+async def test_the_whole_way_through_a_proxy_is_in_order(doctor, authority):
     with serving_tls(authority.certify(SINGAPORE), service_error) as port, proxying(port) as (proxy, asked):
-        report = await examine(clinic, proxy=proxy, DASHSCOPE_API_KEY=KEY, HTTPS_PROXY=proxy)
+        report = await run(doctor, proxy=proxy, DASHSCOPE_API_KEY=KEY, HTTPS_PROXY=proxy)
 
     (reached,) = [finding for finding in report.of("network") if finding.found.startswith("reached")]
     assert reached.looked_at == f"Singapore at {SINGAPORE}"
     assert reached.found.startswith(f"reached through the proxy {proxy} (HTTPS_PROXY)")
     assert f"{SINGAPORE}:443" in asked
-
-
-@pytest.mark.parametrize(
-    ("offset", "verdict", "found"),
-    [
-        (20, Verdict.OK, "agrees with the service's"),
-        (180, Verdict.NOTE, "3 min behind the service's"),
-        (-7200, Verdict.PROBLEM, "120 min ahead of the service's"),
-    ],
-)
-async def test_a_clock_that_is_wrong_is_told(clinic, service, offset, verdict, found):
-    service.keys, service.offset = {SINGAPORE: KEY}, offset
-
-    finding = (await clinic.examine(DASHSCOPE_API_KEY=KEY)).one("clock")
-
-    assert (finding.verdict, finding.found) == (verdict, found)
