@@ -17,14 +17,13 @@ _ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{1,1500}")
 _NEVER_LIVED = (TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED)
 """Ends after which nothing is left that could expire."""
 
-JOINED = (
+_JOINED = (
     "An identical order was placed before and its result was never received, so this is that order and nothing more "
-    "is charged. Pass fresh=true to order another."
+    "is charged."
 )
-ELSEWHERE = (
-    "Its files are saved where that order wanted them; once they are, download_image puts them into another folder "
-    "or under another name, free of charge."
-)
+_ORDER_ANOTHER = "Pass fresh=true to order another."
+_ELSEWHERE = "Its files are saved where that order wanted them"
+_COPY_THEM = "once they are, download_image puts them into another folder or under another name, free of charge."
 
 _GET = "Call get_task with task_id={task_id}"
 _WAIT = f"{_GET} and wait_seconds=45"
@@ -116,14 +115,41 @@ def task_result(task: Task) -> TaskResult:
         failed_images=_failures(task),
         actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
         expires_at=expires_at.isoformat(timespec="seconds") if expires_at else None,
-        message=_message(task),
+        message=_message(task, for_models=True),
         next_step=describe_next_step(task.next_step) if task.next_step else None,
     )
 
 
 def task_answer(task: Task) -> Answer:
     """Give a task as an answer, marked as a failure where it failed."""
-    return Answer(task_result(task), is_error=task.is_failure)
+    return Answer(task_result(task), is_error=task.is_failure, facts=task_facts(task))
+
+
+def task_facts(task: Task) -> dict[str, object]:
+    """
+    Give what a page needs beside the result of a task, or in the place of its values; most tasks need nothing.
+
+    `is_waiting` says that asking again brings something by itself, `is_unsaved` that images exist that could not be
+    saved yet, `is_refusal` that the service's inspection refused the order; what is not so is left out. `message` and
+    `failed_images` are there where those of the result advise to call a tool: here they are in plain words, and
+    `can_fetch_again` of an image says that its file is gone and the service still has it.
+    """
+    facts: dict[str, object] = {}
+    if task.next_step is not None and task.next_step.action.is_wait:
+        facts["is_waiting"] = True
+    if any(image.url for image in task.failed_images):
+        facts["is_unsaved"] = True
+    if task.problem is not None and task.problem.is_refusal:
+        facts["is_refusal"] = True
+    plain = _message(task, for_models=False)
+    if plain != _message(task, for_models=True):
+        facts["message"] = plain
+    if any(image.next_step for image in task.failed_images):
+        facts["failed_images"] = [
+            _failure(image, image.message).model_dump(exclude_none=True) | {"can_fetch_again": image.can_fetch_again}
+            for image in task.failed_images
+        ]
+    return facts
 
 
 def describe_error(error: AppError) -> str:
@@ -156,13 +182,17 @@ def check_wait(seconds: float | None, default: float) -> float:
     return seconds
 
 
-def _message(task: Task) -> str | None:
-    parts = [JOINED] if task.joined else []
-    parts += [ELSEWHERE] if task.elsewhere else []
+def _message(task: Task, *, for_models: bool) -> str | None:
+    """Say what is to be known of a task; to models also which tool helps."""
+    parts: list[str] = []
+    if task.joined:
+        parts.append(f"{_JOINED} {_ORDER_ANOTHER}" if for_models else _JOINED)
+    if task.elsewhere:
+        parts.append(f"{_ELSEWHERE}; {_COPY_THEM}" if for_models else f"{_ELSEWHERE}.")
     parts.extend(task.notes)
     told = task.status is TaskStatus.SUCCEEDED and task.failed_images
     if task.problem is not None and not told:
-        parts.append(_with_step(task.problem.message, task.problem.next_step))
+        parts.append(_with_step(task.problem.message, task.problem.next_step if for_models else None))
     elif task.status is TaskStatus.UNKNOWN:
         parts.append("The service does not know this task: it is older than 24 hours, or of another account.")
     elif task.status is TaskStatus.SUBMIT_UNKNOWN:
@@ -177,16 +207,12 @@ def _failures(task: Task) -> tuple[FailedImageResult, ...] | None:
     words = {image.message for image in task.failed_images}
     if task.is_failure and task.problem is not None and words == {task.problem.message}:
         return None
-    failed = (
-        FailedImageResult(
-            index=image.index,
-            code=image.code,
-            message=_with_step(image.message, image.next_step),
-            url=_address(image),
-        )
-        for image in task.failed_images
-    )
+    failed = (_failure(image, _with_step(image.message, image.next_step)) for image in task.failed_images)
     return tuple(failed) or None
+
+
+def _failure(image: FailedImage, message: str) -> FailedImageResult:
+    return FailedImageResult(index=image.index, code=image.code, message=message, url=_address(image))
 
 
 def _address(image: FailedImage) -> str | None:

@@ -1,7 +1,7 @@
 """The record that each tool fills in."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
@@ -23,10 +23,15 @@ class Result(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A tool's answer: a result, and whether it tells of a failure."""
+    """
+    A tool's answer: a result, and whether it tells of a failure.
+
+    `facts` are for a program that shows the result to a person; no model reads them.
+    """
 
     result: Result
     is_error: bool = False
+    facts: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,6 +20,8 @@ from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 CODE, RETRYABLE = "wan-mcp/code", "wan-mcp/retryable"
 """What the `_meta` of an error holds."""
+TASK_FACTS = "wan-mcp/task"
+"""What the `_meta` of an answer that is a task holds: see `wan_mcp_tools.results.task_facts`."""
 
 _TOOLS_WITH_VIEW = frozenset({"generate_image", "get_task"})
 _LONGEST_ECHO = 60
@@ -95,11 +97,16 @@ def _make_report(context: Context[Any, Any]) -> Report:
 
 
 def as_result(answer: Answer) -> CallToolResult:
-    """Give facts to programs, and the same as text to models."""
-    facts = answer.result.model_dump(mode="json", exclude_none=True)
-    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
-    return CallToolResult(
-        content=[TextContent(type="text", text=text)], structured_content=facts, is_error=answer.is_error
+    """Give facts to programs, and the same as text to models; in `_meta` what our view needs besides."""
+    result = answer.result.model_dump(mode="json", exclude_none=True)
+    text = json.dumps(result, ensure_ascii=False, separators=(",", ":"))
+    return CallToolResult.model_validate(
+        {
+            "content": [TextContent(type="text", text=text)],
+            "structuredContent": result,
+            "isError": answer.is_error,
+            "_meta": {TASK_FACTS: answer.facts} if answer.facts else None,
+        }
     )
 
 

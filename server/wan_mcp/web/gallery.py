@@ -36,7 +36,7 @@ from wan_mcp_tools.domain.errors import (
 )
 from wan_mcp_tools.domain.service import AlbumQuery, AlbumState, ImageService
 from wan_mcp_tools.domain.tasks import Task
-from wan_mcp_tools.results import task_result
+from wan_mcp_tools.results import task_facts, task_result
 
 _SECRET_BYTES = 32
 _ANSWER_SECONDS = 2
@@ -247,12 +247,12 @@ async def _respond_with_error(_: Request, error: Exception) -> Response:
 
 
 def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
-    """Give an order: the task as the tools tell it, the request, and what it costs, in words."""
+    """Give an order: the task as the tools tell it, in plain words, the request, and what it costs."""
     order: JsonObject = {
         "id": task.local_id,
         "created_at": task.created_at.timestamp(),
         "is_open": task.open,
-        "task": task_result(task).model_dump(mode="json", exclude_none=True),
+        "task": task_result(task).model_dump(mode="json", exclude_none=True) | task_facts(task),
         # Of images that are missing in between, the others keep their number.
         "image_indexes": [image.index for image in task.images],
     }

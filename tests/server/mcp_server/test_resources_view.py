@@ -3,7 +3,6 @@
 import json
 import sys
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 
 import pytest
 from mcp import Client
@@ -14,8 +13,6 @@ from fakes.bench import make_settings
 from fakes.dashscope_service import FakeService
 from fakes.talk import ERAS, environment
 from wan_mcp.app import build_server, build_service
-from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus
-from wan_mcp_tools.results import task_result
 
 APPS = "io.modelcontextprotocol/ui"
 MIME = "text/html;profile=mcp-app"
@@ -120,35 +117,15 @@ async def test_a_view_can_read_what_was_ordered(tmp_path, era):
     assert again.structured_content["status"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize(
-    ("goes_on", "state"),
-    [
-        (True, {"status": "PENDING", "settled": False}),
-        (True, {"status": "RUNNING", "settled": False}),
-        (True, {"status": "SUCCEEDED", "settled": False}),
-        (True, {"status": "SUBMIT_UNKNOWN", "settled": False, "open": True}),
-        (False, {"status": "SUCCEEDED", "settled": True}),
-        (
-            False,
-            {"status": "SUCCEEDED", "settled": True, "failed_images": (FailedImage(1, "a", "b", "https://c/d"),)},
-        ),
-        (False, {"status": "SUBMIT_UNKNOWN", "settled": True}),
-        (False, {"status": "FAILED", "settled": True}),
-        (False, {"status": "UNKNOWN", "settled": True}),
-        (False, {"status": "EXPIRED", "settled": True}),
-    ],
-)
-def test_the_next_step_asks_to_wait_exactly_where_a_task_goes_on(goes_on, state):
-    """By these words the view knows whether to ask again."""
-    task = Task(
-        "t",
-        "local-t",
-        region="sandbox",
-        created_at=datetime.now(UTC),
-        **state | {"status": TaskStatus(state["status"])},
-    )
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_view_is_handed_facts_that_no_model_reads(tmp_path, era):
+    async with connected(tmp_path, era) as client:
+        begun = await client.call_tool("generate_image", {"prompt": "sandbox:slow a flower", "wait_seconds": 0})
+        refused = await client.call_tool("generate_image", {"prompt": "sandbox:refuse a flower"})
 
-    assert ("wait_seconds=" in (task_result(task).next_step or "")) == goes_on
+    assert begun.meta["wan-mcp/task"] == {"is_waiting": True}
+    assert refused.meta["wan-mcp/task"] == {"is_refusal": True}
+    assert "is_waiting" not in begun.structured_content
 
 
 async def test_a_paid_order_says_its_list_price(tmp_path):

@@ -5,7 +5,7 @@ import "./buttons.js";
 import { make } from "./dom.js";
 import { formatDateAndTime, formatImages, formatSize } from "./format.js";
 import "./order.js";
-import { isOpen, isRefusal, isUnsaved, toStatus } from "./task.js";
+import { toStatus } from "./task.js";
 
 const SHORT_PROMPT = 160;
 const FETCHABLE = /\s*If it is wanted, download_image .*/s;
@@ -46,16 +46,15 @@ export function toPictures(order) {
   });
 }
 
-/** How an order stands, for a person: what a model is told to call is left out. */
+/** How an order stands, for a person. */
 export function toOrderStatus(order) {
-  const status = toStatus(order.task);
+  const shown = toStatus(order.task);
+  const status = { ...shown, notes: shown.notes.map((note) => note.replace(FETCHABLE, " It can be fetched again, free of charge.")) };
   const failed = order.task.failed_images ?? [];
-  const gone = failed.filter((image) => image.code === "FileGone").length;
-  const notes = status.notes.map((note) => note.replace(FETCHABLE, " It can be fetched again, free of charge."));
-  if (gone && gone === failed.length && !order.task.images) {
-    return { tone: "quiet", text: gone === 1 ? "The file is gone" : "The files are gone", notes: [...new Set(notes)] };
+  if (failed.length && !order.task.images && failed.every((image) => image.code === "FileGone")) {
+    return { tone: "quiet", text: failed.length === 1 ? "The file is gone" : "The files are gone", notes: [...new Set(status.notes)] };
   }
-  return { ...status, notes };
+  return status;
 }
 
 /** What a person can do with an order that goes on. */
@@ -64,13 +63,14 @@ export function listOpenActions(order) {
 }
 
 function makeFetchAction(order) {
-  const gone = (order.task.failed_images ?? []).filter((image) => image.code === "FileGone" && FETCHABLE.test(image.message));
-  return gone.length ? { name: "fetch", label: gone.length === 1 ? "Fetch the file again" : "Fetch the files again" } : null;
+  const count = (order.task.failed_images ?? []).filter((image) => image.can_fetch_again || FETCHABLE.test(image.message)).length;
+  return count ? { name: "fetch", label: count === 1 ? "Fetch the file again" : "Fetch the files again" } : null;
 }
 
 /** Nothing is ordered again while it may be paid for, or would be refused again. What costs money asks first. */
 function makeAgainAction(order) {
-  if (!order.request || isOpen(order.task) || isUnsaved(order.task) || isRefusal(order.task)) return null;
+  const { is_waiting, is_unsaved, is_refusal } = order.task;
+  if (!order.request || is_waiting || is_unsaved || is_refusal) return null;
   const count = formatImages(order.request.n ?? 1);
   return {
     name: "again",

@@ -1,7 +1,7 @@
 import { make } from "./dom.js";
 import { formatImages, formatPrice, parseAspect } from "./format.js";
 import "./order.js";
-import { isOpen, isRefusal, isUnsaved, listSavedIndexes, readPicture, readTask, toStatus } from "./task.js";
+import { listSavedIndexes, readPicture, readTask, toStatus } from "./task.js";
 
 const WAIT_SECONDS = 20; // Well under the minute that some hosts give a call.
 const PAUSE_MILLISECONDS = 2000;
@@ -77,11 +77,11 @@ export class OrderController {
   async setResult(result) {
     if (!this.#update(result)) return;
     await this.#readRequest();
-    if (isOpen(this.#task)) {
+    if (this.#task.is_waiting) {
       if (!this.#host.canCallTools) return;
       await this.#poll();
     }
-    if (!this.#view.isClosed && !isOpen(this.#task)) await this.#fetchPreviews();
+    if (!this.#view.isClosed && !this.#task.is_waiting) await this.#fetchPreviews();
   }
 
   show() {
@@ -117,7 +117,7 @@ export class OrderController {
     this.#task = task;
     this.#taskId = task.task_id ?? this.#taskId;
     this.#status = toStatus(task);
-    if (isOpen(task)) {
+    if (task.is_waiting) {
       if (!this.#host.canCallTools) this.#status = { ...this.#status, tone: "quiet", notes: ["Ask for the task to see the images. They are saved in any case."] };
       this.show();
       return true;
@@ -149,7 +149,7 @@ export class OrderController {
         if (!task) throw new Error(text);
         failures = 0;
         this.#update(answer);
-        if (!isOpen(this.#task)) break;
+        if (!this.#task.is_waiting) break;
       } catch (error) {
         failures += 1;
         reason = error.message;
@@ -160,7 +160,7 @@ export class OrderController {
     }
     this.#isPolling = false;
     if (this.#view.isClosed) return;
-    if (isOpen(this.#task) || failures) this.#finish({ tone: "trouble", text: "No longer followed", notes: [reason, "The order goes on, and its images are saved in any case."] });
+    if (this.#task.is_waiting || failures) this.#finish({ tone: "trouble", text: "No longer followed", notes: [reason, "The order goes on, and its images are saved in any case."] });
     else this.#view.reportToModel(this.#task);
   }
 
@@ -223,10 +223,10 @@ export class OrderController {
   /** What a person can do next. Nothing is ordered while this one is open: it may be paid for. */
   #listActions() {
     if (!this.#host.canCallTools) return [];
-    if (this.#task && (isOpen(this.#task) || isUnsaved(this.#task))) {
+    if (this.#task?.is_waiting || this.#task?.is_unsaved) {
       return this.#status.tone === "trouble" ? [{ name: "ask", label: "Ask again" }] : [];
     }
-    if (!this.#task || !this.#args.prompt || isRefusal(this.#task)) return [];
+    if (!this.#task || !this.#args.prompt || this.#task.is_refusal) return [];
     const cost = formatPrice(this.#price, this.#task.region);
     const count = this.#args.n ?? 1;
     const again = { name: "again", label: "Order again", confirm: `Order ${formatImages(count)}` };
@@ -242,7 +242,7 @@ export class OrderController {
       this.#status = { tone: "busy", text: "Asking for the task" };
       this.show();
       this.#poll().then(() => {
-        if (!this.#view.isClosed && !isOpen(this.#task)) this.#fetchPreviews();
+        if (!this.#view.isClosed && !this.#task.is_waiting) this.#fetchPreviews();
       });
       return;
     }

@@ -1,7 +1,9 @@
 // Tasks as the tools answer with them: read with care, for a host may hand over the task, only its text, or something
-// else; and how a task stands, for people.
+// else; and how a task stands, for a person.
 
 import { formatImages } from "./format.js";
+
+const TASK_FACTS = "wan-mcp/task";
 
 function textOf(result) {
   const texts = (result?.content ?? []).filter((part) => part?.type === "text").map((part) => String(part.text));
@@ -12,17 +14,30 @@ function isTask(value) {
   return typeof value === "object" && value !== null && typeof value.status === "string";
 }
 
-/** Read the answer of a tool that answers with a task: `{task}`, or `{text}` where there are none. */
-export function readTask(result) {
-  if (isTask(result?.structuredContent)) return { task: result.structuredContent };
-  const text = textOf(result);
+/** The facts of a task where none are handed over: it goes on if a step is next and nothing has failed. */
+function deriveFacts(task, isError) {
+  const isUnsaved = task.failed_images?.some((image) => image.url) ?? false;
+  return { is_waiting: Boolean(task.next_step) && !isError && !isUnsaved, is_unsaved: isUnsaved };
+}
+
+function parseTask(result) {
+  if (isTask(result?.structuredContent)) return result.structuredContent;
   try {
-    const task = JSON.parse(text);
-    if (isTask(task)) return { task };
+    const task = JSON.parse(textOf(result));
+    return isTask(task) ? task : null;
   } catch {
-    // Plain text, then.
+    return null;
   }
-  return { text: text.replace(/^Error executing tool \w+: /, "") };
+}
+
+/**
+ * Read the answer of a tool that answers with a task: `{text}` where there is none, else `{task}`, with the facts that
+ * our server adds for pages: whether it `is_waiting` for the service, `is_unsaved`, or `is_refusal`.
+ */
+export function readTask(result) {
+  const task = parseTask(result);
+  if (task) return { task: { ...task, ...(result._meta?.[TASK_FACTS] ?? deriveFacts(task, result.isError)) } };
+  return { text: textOf(result).replace(/^Error executing tool \w+: /, "") };
 }
 
 /** Read the answer of view_image: `{src}`, or `{text}` where it shows nothing. */
@@ -57,40 +72,27 @@ const FINAL_STATUSES = {
   SUBMIT_UNKNOWN: ["trouble", "Unclear whether it was ordered", "Order again only if a second charge is acceptable."],
 };
 
-/** Whether a task goes on. */
-export function isOpen(task) {
-  return task.status === "PENDING" || task.status === "RUNNING" || /wait_seconds=/.test(task.next_step ?? "");
-}
-
-/** Whether images exist that could not be saved yet: they are paid for, and saving is tried again. */
-export function isUnsaved(task) {
-  return task.failed_images?.some((image) => image.url) ?? false;
-}
-
-/** Whether the service's inspection refused an order: the same words would be refused again. */
-export function isRefusal(task) {
-  return /inspection|infringe|inappropriate|sensitive/i.test(task.code ?? "");
+function describeFailure({ index, message, code, can_fetch_again }) {
+  return `Image ${index}: ${message || code}${can_fetch_again ? " It can be fetched again, free of charge." : ""}`;
 }
 
 /** How a task stands as `<wan-status>` takes it. */
 export function toStatus(task) {
   const saved = task.images?.length ?? 0;
   const failed = task.failed_images?.length ?? 0;
-  // The advice to pass an argument is for a model; a person has buttons.
-  const message = task.message?.replace(/\s*Pass fresh=true [^.]*\./, "");
-  const notes = message ? [message] : [];
-  if (isOpen(task)) {
+  const notes = task.message ? [task.message] : [];
+  if (task.is_waiting) {
     if (task.status === "SUBMIT_UNKNOWN") notes.push("Do not order again meanwhile: it may be paid for.");
     return { tone: "busy", text: OPEN_TEXTS[task.status] ?? task.status, notes };
   }
   if (task.status === "SUCCEEDED") {
-    notes.push(...(task.failed_images ?? []).map((image) => `Image ${image.index}: ${image.message || image.code}`));
-    if (isUnsaved(task)) notes.push("It is paid for, and saving is tried again: do not order it again.");
+    notes.push(...(task.failed_images ?? []).map(describeFailure));
+    if (task.is_unsaved) notes.push("It is paid for, and saving is tried again: do not order it again.");
     if (failed) return { tone: "trouble", text: `${saved} of ${formatImages(saved + failed)} saved`, notes };
     return { tone: "done", text: `${formatImages(saved)} saved`, notes };
   }
   if (task.status === "FAILED") {
-    if (!isRefusal(task)) return { tone: "trouble", text: "The order failed", notes };
+    if (!task.is_refusal) return { tone: "trouble", text: "The order failed", notes };
     if (!notes.length) notes.push("The same words would be refused again: change the prompt.");
     return { tone: "trouble", text: "Refused by the service's inspection", notes };
   }
