@@ -48,13 +48,13 @@ async def run_gallery(
     service: "OrderService", console: Console, listener: socket.socket, open_browser: Callable[[str], None] | None
 ) -> None:
     """Serve until a signal; the page's address is the first line on stdout."""
-    from wan_mcp.web.gallery import Addresses, serve_gallery  # noqa: PLC0415 - only this command needs it
+    from wan_mcp.web.gallery import GalleryUrls, serve_gallery  # noqa: PLC0415 - only this command needs it
 
-    def announce(addresses: Addresses) -> None:
-        console.print(addresses.page)
+    def announce(urls: GalleryUrls) -> None:
+        console.print(urls.page)
         console.note("Whoever knows this address sees the gallery and can order. Ctrl-C ends it.")
         if open_browser is not None:
-            open_browser(addresses.once)
+            open_browser(urls.one_time)
 
     await serve_gallery(service, listener, announce)
 

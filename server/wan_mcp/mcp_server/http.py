@@ -33,12 +33,12 @@ def serve_http(
     """
     name = f"[{host}]" if ":" in host else host
     # Without sessions on the server, a client of either protocol era may come back to any process.
-    app = server.streamable_http_app(stateless_http=True, transport_security=_guard(name), host=host)
+    app = server.streamable_http_app(stateless_http=True, transport_security=_allow_own_names(name), host=host)
     url = f"{http_server.base_url(listeners[0], host)}/mcp"
     anyio.run(partial(http_server.serve, app, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))
 
 
-def _guard(name: str) -> TransportSecuritySettings:
+def _allow_own_names(name: str) -> TransportSecuritySettings:
     """Admit requests for this machine's own names only, so that no web page of others can reach the server."""
     names = dict.fromkeys((*_OWN_NAMES, name.lower()))
     hosts = [f"{each}{port}" for each in names for port in ("", ":*")]

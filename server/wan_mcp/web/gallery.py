@@ -66,14 +66,14 @@ JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Addresses:
-    """Where the gallery is: its address, and one that leads there once, for a browser to be started with."""
+class GalleryUrls:
+    """Where the gallery is: its page, and a URL that leads there once, for a browser to be started with."""
 
     page: str
-    once: str
+    one_time: str
 
 
-async def serve_gallery(service: ImageService, listener: socket.socket, ready: Callable[[Addresses], None]) -> None:
+async def serve_gallery(service: ImageService, listener: socket.socket, ready: Callable[[GalleryUrls], None]) -> None:
     """
     Serve the gallery of a running service until a signal ends it.
 
@@ -82,9 +82,9 @@ async def serve_gallery(service: ImageService, listener: socket.socket, ready: C
     port = listener.getsockname()[1]
     secrets = Secrets(token_urlsafe(_SECRET_BYTES), token_urlsafe(_SECRET_BYTES))
     home = f"http://127.0.0.1:{port}"
-    addresses = Addresses(f"{home}/{secrets.token}/", f"{home}/{secrets.ticket}")
+    urls = GalleryUrls(f"{home}/{secrets.token}/", f"{home}/{secrets.ticket}")
     app = make_gallery_app(service, secrets, frozenset({f"127.0.0.1:{port}", f"localhost:{port}"}))
-    await http_server.serve(app, [listener], ready=lambda _: ready(addresses), answer_seconds=_ANSWER_SECONDS)
+    await http_server.serve(app, [listener], ready=lambda _: ready(urls), answer_seconds=_ANSWER_SECONDS)
 
 
 def make_gallery_app(service: ImageService, secrets: Secrets, hosts: frozenset[str]) -> ASGIApp:

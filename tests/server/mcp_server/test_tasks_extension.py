@@ -13,7 +13,7 @@ from mcp.shared.exceptions import MCPError
 from mcp.types import CallToolResult, ElicitRequest, ElicitRequestFormParams, TextContent
 
 from fakes.memory_task_store import MemoryTaskStore
-from fakes.task_talk import IDENTIFIER, TaskHandle, Tasks, ask, call, end_of, listen
+from fakes.tasks_client import IDENTIFIER, TaskHandle, Tasks, ask, call, end_of, listen
 from wan_mcp.mcp_server.tasks_extension import (
     Completed,
     TasksExtension,
