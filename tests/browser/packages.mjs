@@ -8,8 +8,8 @@ const HERE = dirname(fileURLToPath(import.meta.url));
 const CONDITIONS = ["browser", "import", "module", "default"];
 const IMPORTS = /(?:^|[;\s}])(?:import|export)\s*(?:[\w$*{}\s,]+\s*from\s*)?["']([^"'\n]+)["']|\bimport\(\s*["']([^"'\n]+)["']\s*\)/g;
 
-/** The folder of packages: `WAN_MCP_NODE_MODULES`, or that of tests/judges. */
-export const MODULES = resolve(process.env.WAN_MCP_NODE_MODULES ?? join(HERE, "../judges/node_modules"));
+/** The folder of packages: `WAN_MCP_NODE_MODULES`, or that of tests/interop. */
+export const MODULES = resolve(process.env.WAN_MCP_NODE_MODULES ?? join(HERE, "../interop/node_modules"));
 
 /** Import a package from there. */
 export async function load(name) {

@@ -1,5 +1,5 @@
 // The view and the gallery in a real browser: `node tests/browser/run.mjs [words of a scenario]`.
-// Takes packages from WAN_MCP_NODE_MODULES or tests/judges/node_modules, Python from WAN_MCP_PYTHON or .venv,
+// Takes packages from WAN_MCP_NODE_MODULES or tests/interop/node_modules, Python from WAN_MCP_PYTHON or .venv,
 // the browser from WAN_MCP_CHROMIUM or a usual place. Pictures go to WAN_MCP_SCREENSHOTS if that is set.
 
 import assert from "node:assert/strict";

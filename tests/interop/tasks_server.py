@@ -1,7 +1,7 @@
 """
 A server for the public conformance suite's scenarios about tasks: the real extension, and a store in memory.
 
-    python tests/judges/tasks_server.py [PORT]
+    python tests/interop/tasks_server.py [PORT]
 
 prints the address of the endpoint when it can be reached, and serves until it is killed. The tools are those that
 the suite expects.

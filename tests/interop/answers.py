@@ -1,4 +1,4 @@
-"""What was said in a conversation, without what differs from one run to the next; and what is wrong with it."""
+"""What was answered in a conversation, without what differs from one run to the next; and what is wrong with it."""
 
 import difflib
 import itertools
@@ -23,26 +23,26 @@ _LONGEST_SILENCE = 5.0
 
 def read_facts(lines: Iterable[str], folder: Path) -> dict[str, Facts]:
     """Take the facts of each step from what a client printed about a server that wrote under `folder`."""
-    said: dict[str, Facts] = {}
+    answers: dict[str, Facts] = {}
     for line in lines:
         step = json.loads(line)
-        said[step.pop("step")] = _facts(step, folder)
-    return said
+        answers[step.pop("step")] = _facts(step, folder)
+    return answers
 
 
-def find_faults(said: dict[str, Facts], conversation: list[dict[str, Any]]) -> list[str]:
+def find_faults(answers: dict[str, Facts], conversation: list[dict[str, Any]]) -> list[str]:
     """Name everything that is not as the conversation expects it."""
-    goodbye = said.get("goodbye", {"strays": ["the conversation broke off"]})
+    goodbye = answers.get("goodbye", {"strays": ["the conversation broke off"]})
     if goodbye["strays"]:
         return [f"not part of the conversation: {stray}" for stray in goodbye["strays"]]
-    return [f"{step['step']}: {fault}" for step in conversation for fault in _step_faults(said, step)]
+    return [f"{step['step']}: {fault}" for step in conversation for fault in _step_faults(answers, step)]
 
 
 def find_differences(left: dict[str, Facts], right: dict[str, Facts]) -> list[str]:
     """Name every step of which two conversations give different facts; how the two were held does not count."""
     differences: list[str] = []
     for step in dict.fromkeys((*left, *right)):
-        ours, theirs = (_comparable(said.get(step)) for said in (left, right))
+        ours, theirs = (_comparable(answers.get(step)) for answers in (left, right))
         if ours != theirs:
             differences.append(f"{step} differs\n{_diff(ours, theirs)}")
     return differences
@@ -69,7 +69,7 @@ def _block(block: dict[str, Any], structured: object, folder: Path) -> Facts:
 
 
 def _progress_faults(reports: list[list[Any]], took: float) -> list[str]:
-    """Judge reports of the form [seconds since the call, progress, total, message]."""
+    """Check reports of the form [seconds since the call, progress, total, message]."""
     faults: list[str] = []
     times = [0.0, *(report[0] for report in reports), took]
     if not reports or times[1] > _FIRST_REPORT:
@@ -84,8 +84,8 @@ def _progress_faults(reports: list[list[Any]], took: float) -> list[str]:
     return faults
 
 
-def _step_faults(said: dict[str, Facts], step: dict[str, Any]) -> list[str]:
-    facts = said.get(step["step"])
+def _step_faults(answers: dict[str, Facts], step: dict[str, Any]) -> list[str]:
+    facts = answers.get(step["step"])
     if facts is None:
         return ["never came"]
     if "thrown" in facts:

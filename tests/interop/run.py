@@ -1,7 +1,7 @@
 """
-Let programs of others judge wan-mcp; `.ci/judges` starts this with everything that it needs.
+Check wan-mcp with programs of others; `.ci/interop` starts this with everything that it needs.
 
-    python tests/judges/judge.py --node NODE --modules FOLDER --folder FOLDER [--only JUDGE] -- SERVER COMMAND...
+    python tests/interop/run.py --node NODE --modules FOLDER --folder FOLDER [--only CHECK] -- SERVER COMMAND...
 
 Prints what is wrong and a summary, and ends with 1 if anything is.
 """
@@ -14,21 +14,21 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
-from ground import Ground, Verdicts
-from programs import judge_conformance, judge_in_browser, judge_with_inspector
-from talks import judge_talks
+from client_matrix import check_conversations
+from environment import Environment, Findings
+from programs import check_conformance, check_in_browser, check_with_inspector
 
-JUDGES: dict[str, Callable[[Ground], Awaitable[Verdicts]]] = {
-    "conversations": judge_talks,
-    "inspector": judge_with_inspector,
-    "conformance": judge_conformance,
-    "browser": judge_in_browser,
+CHECKS: dict[str, Callable[[Environment], Awaitable[Findings]]] = {
+    "conversations": check_conversations,
+    "inspector": check_with_inspector,
+    "conformance": check_conformance,
+    "browser": check_in_browser,
 }
 
 
 def main() -> int:
     options = _read_options()
-    ground = Ground(
+    environment = Environment(
         server=options.server,
         python=sys.executable,
         node=options.node,
@@ -37,18 +37,18 @@ def main() -> int:
         chromium=options.chromium or None,
     )
     faulty = 0
-    for name in options.only or JUDGES:
+    for name in options.only or CHECKS:
         started = time.monotonic()
         try:
-            verdicts = anyio.run(JUDGES[name], ground)
-        except Exception:  # noqa: BLE001 - the others still judge, and this is a fault as well
-            verdicts = {"the judge itself": [traceback.format_exc()]}
+            findings = anyio.run(CHECKS[name], environment)
+        except Exception:  # noqa: BLE001 - the other checks still run, and this is a fault as well
+            findings = {"the check itself": [traceback.format_exc()]}
         sys.stdout.write(f"{name} ({time.monotonic() - started:.0f} s)\n")
-        for subject, faults in verdicts.items():
+        for subject, faults in findings.items():
             _tell(subject, faults)
         sys.stdout.flush()
-        faulty += sum(1 for faults in verdicts.values() if isinstance(faults, list) and faults)
-    sys.stdout.write(f"{faulty} of the verdicts find faults.\n" if faulty else "No judge finds a fault.\n")
+        faulty += sum(1 for faults in findings.values() if isinstance(faults, list) and faults)
+    sys.stdout.write(f"{faulty} of the checks find faults.\n" if faulty else "No check finds a fault.\n")
     return 1 if faulty else 0
 
 
@@ -62,12 +62,12 @@ def _tell(subject: str, faults: list[str] | str) -> None:
 
 
 def _read_options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description="Let programs of others judge wan-mcp.")
+    parser = argparse.ArgumentParser(description="Check wan-mcp with programs of others.")
     parser.add_argument("--node", required=True)
     parser.add_argument("--modules", type=Path, required=True)
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--chromium", default="")
-    parser.add_argument("--only", action="append", choices=JUDGES)
+    parser.add_argument("--only", action="append", choices=CHECKS)
     parser.add_argument("server", nargs="+")
     return parser.parse_args()
 

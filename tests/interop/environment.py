@@ -1,4 +1,4 @@
-"""Where the judging takes place: folders, environments, and processes that end."""
+"""What the checks run in: folders, environment variables, and processes that end."""
 
 import os
 import re
@@ -14,16 +14,16 @@ from anyio.abc import Process
 from anyio.streams.text import TextReceiveStream
 
 HERE = Path(__file__).resolve().parent
-Verdicts = dict[str, list[str] | str]
-"""What is wrong with each subject, or why it could not be judged."""
+Findings = dict[str, list[str] | str]
+"""What is wrong with each subject, or why it could not be checked."""
 
-_STARTING = 30.0
-_ENDING = 10.0
-_KEPT = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT")
+_START_SECONDS = 30.0
+_END_SECONDS = 10.0
+_KEPT_VARIABLES = ("PATH", "PYTHONPATH", "LANG", "SYSTEMROOT")
 
 
 @dataclass(frozen=True, slots=True)
-class Done:
+class Outcome:
     """How a program ended; the code is None if it took too long and was killed."""
 
     code: int | None
@@ -39,12 +39,12 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class Environment:
     """
-    What the judges are given.
+    What the checks are given.
 
     `server` is the command that starts wan-mcp, `node` a Node that is new enough, `modules` the folder of its
-    packages, and `folder` is empty and theirs. `chromium` is a browser, if there is one.
+    packages, and `folder` is empty and only for them. `chromium` is a browser, if there is one.
     """
 
     server: Sequence[str]
@@ -54,11 +54,11 @@ class Ground:
     folder: Path
     chromium: str | None
 
-    def room(self, name: str) -> Path:
+    def make_folder(self, name: str) -> Path:
         """Make a folder for one server and its client."""
-        room = self.folder / re.sub(r"\W+", "-", name)
-        room.mkdir(parents=True)
-        return room
+        folder = self.folder / re.sub(r"\W+", "-", name)
+        folder.mkdir(parents=True)
+        return folder
 
     def program(self, package: str, command: str) -> list[str]:
         """Give the command that starts a program of one of the packages."""
@@ -66,51 +66,51 @@ class Ground:
         return [self.node, str(self.modules / package / command)]
 
 
-def variables(room: Path) -> dict[str, str]:
-    """Give an environment in which nothing outside of the room is written, and only the sandbox is known."""
-    kept = {name: os.environ[name] for name in _KEPT if name in os.environ}
+def variables(folder: Path) -> dict[str, str]:
+    """Give an environment in which nothing outside of the folder is written, and only the sandbox is known."""
+    kept = {name: os.environ[name] for name in _KEPT_VARIABLES if name in os.environ}
     return kept | {
-        "HOME": str(room),
-        "TMPDIR": str(room),
+        "HOME": str(folder),
+        "TMPDIR": str(folder),
         "DASHSCOPE_REGION": "sandbox",
-        "WAN_MCP_STATE_DIR": str(room / "state"),
-        "WAN_MCP_OUTPUT_DIR": str(room / "pictures"),
+        "WAN_MCP_STATE_DIR": str(folder / "state"),
+        "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
         "NO_COLOR": "1",
     }
 
 
 async def run(
-    command: Sequence[str], room: Path, *, seconds: float = 60, more: Mapping[str, str] | None = None
-) -> Done:
-    """Run a program to its end, or kill it after some seconds; `more` are further variables for it."""
+    command: Sequence[str], folder: Path, *, seconds: float = 60, extra: Mapping[str, str] | None = None
+) -> Outcome:
+    """Run a program to its end, or kill it after some seconds; `extra` are further variables for it."""
     parts: dict[str, list[str]] = {"out": [], "errors": []}
     code: int | None = None
     process = await anyio.open_process(
-        command, env=variables(room) | (more or {}), cwd=room, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
+        command, env=variables(folder) | (extra or {}), cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=PIPE
     )
     with anyio.move_on_after(seconds):
         async with anyio.create_task_group() as group:
             group.start_soon(_collect, process.stdout, parts["out"])
             group.start_soon(_collect, process.stderr, parts["errors"])
         code = await process.wait()
-    await _end(process, patience=0)
-    return Done(code, "".join(parts["out"]), "".join(parts["errors"]))
+    await _end(process, seconds=0)
+    return Outcome(code, "".join(parts["out"]), "".join(parts["errors"]))
 
 
 @asynccontextmanager
-async def serving(command: Sequence[str], room: Path) -> AsyncGenerator[str]:
+async def serving(command: Sequence[str], folder: Path) -> AsyncGenerator[str]:
     """Start a program that prints the http address it serves at, give that address, and end the program afterwards."""
-    heard: list[str] = []
+    printed: list[str] = []
     process = await anyio.open_process(
-        command, env=variables(room), cwd=room, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
+        command, env=variables(folder), cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
     )
     try:
         async with anyio.create_task_group() as group:
-            group.start_soon(_collect, process.stdout, heard)
-            yield await _address(heard)
+            group.start_soon(_collect, process.stdout, printed)
+            yield await _address(printed)
             group.cancel_scope.cancel()
     finally:
-        await _end(process, patience=_ENDING)
+        await _end(process, seconds=_END_SECONDS)
 
 
 async def _collect(stream, parts: list[str]) -> None:
@@ -118,20 +118,20 @@ async def _collect(stream, parts: list[str]) -> None:
         parts.append(part)  # noqa: PERF401 - what has come so far is read meanwhile
 
 
-async def _address(heard: list[str]) -> str:
+async def _address(printed: list[str]) -> str:
     started = time.monotonic()
-    while time.monotonic() - started < _STARTING:
-        if found := re.search(r"(http://\S+/mcp)\s", "".join(heard)):
+    while time.monotonic() - started < _START_SECONDS:
+        if found := re.search(r"(http://\S+/mcp)\s", "".join(printed)):
             return found[1]
         await anyio.sleep(0.05)
-    raise TimeoutError(f"A server said no address, only: {''.join(heard)}")
+    raise TimeoutError(f"A server printed no address, only: {''.join(printed)}")
 
 
-async def _end(process: Process, *, patience: float) -> None:
+async def _end(process: Process, *, seconds: float) -> None:
     with anyio.CancelScope(shield=True):
         if process.returncode is None:
             process.terminate()
-            with anyio.move_on_after(patience):
+            with anyio.move_on_after(seconds):
                 await process.wait()
         if process.returncode is None:
             process.kill()

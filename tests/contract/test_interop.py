@@ -1,4 +1,4 @@
-"""What the judges in tests/judges rest on: pinned packages from anywhere, and baselines with a reason for each line."""
+"""What the checks in tests/interop rest on: pinned packages from anywhere, and baselines with a reason for each line."""
 
 import json
 import re
@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-JUDGES = Path(__file__).resolve().parents[1] / "judges"
+INTEROP = Path(__file__).resolve().parents[1] / "interop"
 NAME = re.compile(r"  - ([a-z0-9-]+)(:[a-z0-9-]+)? # (.+)")
 SUITES = ("conformance-2025-11-25.yml", "conformance-2026-07-28.yml")
 
 
 def test_every_package_is_pinned_to_one_version():
-    manifest = json.loads((JUDGES / "package.json").read_text(encoding="utf-8"))
-    lock = json.loads((JUDGES / "package-lock.json").read_text(encoding="utf-8"))["packages"]
+    manifest = json.loads((INTEROP / "package.json").read_text(encoding="utf-8"))
+    lock = json.loads((INTEROP / "package-lock.json").read_text(encoding="utf-8"))["packages"]
 
     assert manifest["dependencies"] == lock[""]["dependencies"]
     for name, version in manifest["dependencies"].items():
@@ -22,7 +22,7 @@ def test_every_package_is_pinned_to_one_version():
 
 
 def test_the_lock_names_no_address_and_the_digest_of_every_package():
-    text = (JUDGES / "package-lock.json").read_text(encoding="utf-8")
+    text = (INTEROP / "package-lock.json").read_text(encoding="utf-8")
     packages = {name: each for name, each in json.loads(text)["packages"].items() if name}
 
     assert "//" not in re.sub(r'"integrity": "[^"]+"', "", text)
@@ -33,7 +33,7 @@ def test_the_lock_names_no_address_and_the_digest_of_every_package():
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_line_of_a_baseline_says_what_is_missing(name):
-    lines = (JUDGES / name).read_text(encoding="utf-8").splitlines()
+    lines = (INTEROP / name).read_text(encoding="utf-8").splitlines()
     entries = [NAME.fullmatch(line) for line in lines if line.startswith("  - ")]
 
     assert entries
@@ -50,12 +50,12 @@ def test_a_baseline_excuses_nothing_that_every_server_must_pass():
         "dns-rebinding-protection", "server-stateless", "caching", "sep-2164-resource-not-found",
     }  # fmt: skip
     for name in SUITES:
-        entries = [NAME.fullmatch(line) for line in (JUDGES / name).read_text(encoding="utf-8").splitlines()]
+        entries = [NAME.fullmatch(line) for line in (INTEROP / name).read_text(encoding="utf-8").splitlines()]
         assert not for_all & {entry[1] for entry in entries if entry and not entry[2]}
 
 
 def test_the_conversation_uses_every_tool():
-    steps = json.loads((JUDGES / "conversation.json").read_text(encoding="utf-8"))
+    steps = json.loads((INTEROP / "conversation.json").read_text(encoding="utf-8"))
     called = {step["call"] for step in steps if "call" in step}
 
-    assert called > {path.stem for path in (JUDGES.parent / "contract" / "tools").glob("*.json")}
+    assert called > {path.stem for path in (INTEROP.parent / "contract" / "tools").glob("*.json")}

@@ -25,7 +25,7 @@ print({ step: "goodbye", strays });
 await client.close();
 
 async function connect() {
-  const info = { name: "judge", version: "1" };
+  const info = { name: "interop", version: "1" };
   const server = { command: plan.command, args: plan.args, env: plan.env, stderr: "inherit" };
   const modes = { legacy: "legacy", modern: { pin: "2026-07-28" } };
   let client, transport, call;
