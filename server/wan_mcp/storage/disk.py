@@ -83,7 +83,7 @@ _NETWORK = re.compile(r"nfs4?|cifs|smb[23]?|smbfs|afs|afpfs|ceph|glusterfs|lustr
 _NETWORK_FUSE = re.compile(r"fuse\.(sshfs|davfs2|rclone|s3fs|gcsfuse|glusterfs|ceph|goofys|smbnetfs|curlftpfs)")
 _ESCAPE = re.compile(r"\\([0-7]{3})")
 _MOUNT_LINE = re.compile(r"^.+? on (?P<place>/.*) \((?P<kind>[\w.+-]+)[,)]")
-_MOUNT_PATIENCE = 2.0
+_MOUNT_SECONDS = 2.0
 _REMOTE_DRIVE = 4
 """Source: https://learn.microsoft.com/windows/win32/api/fileapi/nf-fileapi-getdrivetypew"""
 
@@ -301,7 +301,7 @@ def is_share(folder: PureWindowsPath) -> bool:
 def _run_mount() -> str:
     try:
         done = subprocess.run(
-            ["/sbin/mount"], capture_output=True, text=True, timeout=_MOUNT_PATIENCE, check=False, errors="replace"
+            ["/sbin/mount"], capture_output=True, text=True, timeout=_MOUNT_SECONDS, check=False, errors="replace"
         )
     except (OSError, subprocess.TimeoutExpired):
         return ""

@@ -25,10 +25,10 @@ from wan_mcp.storage.base import ImageFacts
 from wan_mcp_tools.domain.errors import NotAnImageError
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
-"""Every ending under which an image of a kind we write may be lying about."""
+"""Every ending under which an image of a kind we write may exist."""
 
 LONGEST_SIDE = 20_000
-"""Pixels. The service paints up to 4096; far beyond that a header is nonsense or a trap."""
+"""Pixels. The service paints up to 4096; a header that claims far more is wrong, or meant to do harm."""
 
 MOST_PIXELS = 64 * 1024 * 1024
 """Of an image that is decoded: four times the largest of the service. A small file may claim far more."""

@@ -141,9 +141,9 @@ def _flatten(image: "Image", max_side: int) -> "Image":
     small = PIL.ImageOps.exif_transpose(small)
     if small.mode != "RGBA":
         return small.convert("RGB")
-    ground = PIL.Image.new("RGB", small.size, "white")
-    ground.paste(small, mask=small.getchannel("A"))
-    return ground
+    background = PIL.Image.new("RGB", small.size, "white")
+    background.paste(small, mask=small.getchannel("A"))
+    return background
 
 
 def _simplify(image: "Image") -> "Image":
