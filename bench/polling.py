@@ -9,13 +9,13 @@ mean number of polls. The same tasks for each plan; run it with `python bench/po
 import random
 from collections.abc import Callable, Iterator
 
-from wan_mcp.orders.pacing import Pace
+from wan_mcp.orders.worker.poll_plan import PollPlan
 
 TASKS = 20_000
 LEARNED = 50
 
 
-def ours(pace: Pace) -> Iterator[float]:
+def ours(pace: PollPlan) -> Iterator[float]:
     """Give the moments at which our plan asks."""
     moment = pause = pace.first()
     while True:
@@ -61,7 +61,7 @@ def main() -> None:
     for median, spread in ((12.0, 0.3), (20.0, 0.25), (20.0, 0.5), (35.0, 0.3), (60.0, 0.25), (60.0, 0.5)):
         dice = random.Random(1)
         durations = [median * 2.718281828 ** dice.gauss(0, spread) for _ in range(TASKS + LEARNED)]
-        pace = Pace.learn(durations[:LEARNED])
+        pace = PollPlan.learn(durations[:LEARNED])
         row = [measure(durations[LEARNED:], plan) for plan in (lambda p=pace: ours(p), official, fixed)]
         cells = " | ".join(f"{delay:5.2f} s {polls:5.2f} p" for delay, polls in row)
         print(f"{median:6.0f}s {spread:7.2f} | {cells}")

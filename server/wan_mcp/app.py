@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Any
 from wan_mcp import __version__
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.dashscope import DashScope
-from wan_mcp.ledger import SqliteLedger
-from wan_mcp.ledger.liveness import new_owner
-from wan_mcp.orders import News, OrderService, Parts, Timings
+from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
+from wan_mcp.ledger.leases import new_worker_id
+from wan_mcp.orders import Context, OrderService, Timings
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage
 from wan_mcp_tools import TOOLS
@@ -24,51 +24,56 @@ answers with PENDING or RUNNING, call get_task with the task_id: ordering again 
 was ordered is saved, even when a call was cut off; list_tasks finds it. Show the person the path."""
 
 
-def build_service(
+def build_context(
     settings: Settings,
     *,
     clock: Clock | None = None,
-    timings: Timings | None = None,
     transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
-) -> OrderService:
-    """Build the service and everything under it. Nothing is opened, read or connected before it runs."""
+) -> Context:
+    """Build what ordering stands on. Nothing is opened, read or connected before it is used."""
     clock = clock or SystemClock()
-    regions = settings.regions.values()
 
     def sandbox() -> object:
         from wan_mcp.sandbox import in_process_app  # noqa: PLC0415 - only the region sandbox needs it
 
         return in_process_app(settings.state_dir, clock)
 
-    dashscope = DashScope(
-        settings.regions,
-        image_hosts=settings.image_hosts,
-        max_image_bytes=settings.max_image_bytes,
+    return Context(
+        ledger=open_sqlite_ledger(settings.state_dir / "ledger.sqlite3", clock),
+        dashscope=DashScope(
+            settings.regions,
+            image_hosts=settings.image_hosts,
+            max_image_bytes=settings.max_image_bytes,
+            clock=clock,
+            sandbox=sandbox,
+            transport=transport,
+        ),
+        storage=LocalStorage(settings.output_dir, settings.allowed_dirs),
         clock=clock,
-        sandbox=sandbox,
-        transport=transport,
     )
+
+
+def build_service(
+    settings: Settings, *, context: Context | None = None, timings: Timings | None = None
+) -> OrderService:
+    """Build the service on what ordering stands on. Nothing is opened, read or connected before it runs."""
     catalogue = Catalogue(
         settings.extra_models,
         default_model=settings.model,
         default_region=settings.default_region,
         keyed_regions=frozenset(
-            access.region for access in regions if access.api_key is not None and access.problem is None
+            access.region
+            for access in settings.regions.values()
+            if access.api_key is not None and access.problem is None
         ),
         prefer_sync=settings.prefer_sync,
     )
     return OrderService(
-        Parts(
-            settings=settings,
-            catalogue=catalogue,
-            ledger=SqliteLedger(settings.state_dir / "ledger.sqlite3", clock),
-            dashscope=dashscope,
-            storage=LocalStorage(settings.output_dir, settings.allowed_dirs),
-            clock=clock,
-            timings=timings or Timings(),
-            news=News(clock),
-            owner=new_owner(),
-        )
+        context or build_context(settings),
+        catalogue=catalogue,
+        settings=settings,
+        timings=timings or Timings(),
+        worker_id=new_worker_id(),
     )
 
 

@@ -17,7 +17,9 @@ from fakes.bench import QUICK, running_service
 from fakes.dashscope_service import FakeService
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
-TIMINGS = replace(QUICK, lease=0.6, renew=0.2, slot=0.6, settle=0.3, grace=0.8, create_window=3.0)
+TIMINGS = replace(
+    QUICK, lease=0.6, renew=0.2, submit_slot_seconds=0.6, settle=0.3, search_grace=0.8, create_window=3.0
+)
 
 
 @contextmanager

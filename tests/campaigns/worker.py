@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,8 +25,10 @@ from anyio.to_thread import run_sync
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from wan_mcp.app import build_service
-from wan_mcp.ledger import Ledger
+from wan_mcp.app import build_context, build_service
+from wan_mcp.ledger import Order
+from wan_mcp.ledger.orders import Orders
+from wan_mcp.ledger.rows import find_changed_images
 from wan_mcp.orders import OrderService, Timings
 from wan_mcp.settings import Settings, read_settings
 from wan_mcp_tools.domain.errors import AppError
@@ -35,22 +37,22 @@ from wan_mcp_tools.domain.tasks import Task
 KEY = "sk-campaign-singapore"
 
 
-class MortalLedger:
+class MortalOrders:
     """
-    A ledger that kills the process at one call.
+    The orders of a ledger that kill the process at one call.
 
-    `point` is the name of a method, then perhaps the state of an image among its arguments, then perhaps `after`
-    for the moment after the write is on the disk: `accept`, `accept/after`, `advance/SAVED`.
+    `point` is the name of a method, then perhaps the state that an image gets with it, then perhaps `after` for the
+    moment after the write is on the disk: `accept`, `accept/after`, `save/SAVED`.
     """
 
-    def __init__(self, ledger: Ledger, point: str) -> None:
-        self._ledger = ledger
+    def __init__(self, orders: Orders, point: str) -> None:
+        self._orders = orders
         self._method, *words = point.split("/")
         self._is_after = "after" in words
         self._state = next((word for word in words if word != "after"), None)
 
     def __getattr__(self, name: str) -> Any:
-        method = getattr(self._ledger, name)
+        method = getattr(self._orders, name)
         if name == "place" and self._method == "begin_sending":
             # The order stands in line first, as it does where another one is being sent.
             return lambda *values, **named: method(*values, **{**named, "dispatch": None})
@@ -58,7 +60,7 @@ class MortalLedger:
             return method
 
         async def fatal(*values: Any, **named: Any) -> Any:
-            is_it = self._state is None or self._state in _states([*values, *named.values()])
+            is_it = self._state is None or self._state in _new_states(*values)
             if is_it and not self._is_after:
                 die()
             result = await method(*values, **named)
@@ -69,10 +71,9 @@ class MortalLedger:
         return fatal
 
 
-def _states(values: list[Any]) -> set[str]:
-    """Give the states of the images among the arguments of a call."""
-    lists = [value for value in values if isinstance(value, list | tuple)]
-    return {str(each.state) for one in lists for each in one if hasattr(each, "state")}
+def _new_states(before: Order, after: Order) -> set[str]:
+    """Give the names of the states that images get with a change of their order."""
+    return {image.state.name for image in find_changed_images(before, after)}
 
 
 def die() -> None:
@@ -97,10 +98,10 @@ def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
 
 def make_service(settings: Settings, timings: Timings, point: str | None) -> OrderService:
     """Build the service of the program, with a mortal ledger where one is wanted."""
-    service = build_service(settings, timings=timings)
-    if point is None:
-        return service
-    return OrderService(replace(service._parts, ledger=MortalLedger(service._parts.ledger, point)))
+    context = build_context(settings)
+    if point is not None:
+        context.ledger.orders = MortalOrders(context.ledger.orders, point)
+    return build_service(settings, context=context, timings=timings)
 
 
 def tell(message: Mapping[str, Any]) -> None:

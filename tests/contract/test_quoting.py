@@ -13,7 +13,7 @@ from mcp import Client
 from fakes.bench import QUICK, make_settings
 from fakes.hostile_service import ORDER, WORDS, HostileService
 from fakes.tiny_png import encode
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp_tools.domain.text import one_line
 
 LEGACY = "wan2.5-t2i-preview"
@@ -61,7 +61,9 @@ async def _talk(tmp_path, dashscope: HostileService, *calls, timings=None, **env
         **({"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"} | environ),
     )
     service = build_service(
-        settings, transport=dashscope.transport, timings=replace(QUICK, progress=0.1, **(timings or {}))
+        settings,
+        context=build_context(settings, transport=dashscope.transport),
+        timings=replace(QUICK, progress=0.1, **(timings or {})),
     )
     read, answers = "", []
     async with Client(build_server(service)) as client:

@@ -20,10 +20,11 @@ from fakes.dashscope_service import FakeService
 from fakes.orders import accepted
 from fakes.talk import ERAS, environment, facts, talking
 from fakes.wire_record import WireRecord
-from wan_mcp.app import build_server, build_service
-from wan_mcp.ledger import SqliteLedger
+from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
+from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.progress import Progress, Usual, describe
-from wan_mcp_tools.domain.tasks import Problem, TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 
 async def _listen(progress: float, total: float | None, message: str | None) -> None:
@@ -101,8 +102,8 @@ async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path
     async def report(progress: float, total: float | None, sentence: str) -> None:
         told.append((progress, total, sentence))
 
-    parts = build_service(make_settings(tmp_path), clock=clock)._parts
-    progress = Progress(parts, report, "Looking for the task")
+    ledger = build_context(make_settings(tmp_path), clock=clock).ledger
+    progress = Progress(ledger, clock, live=LiveOrders(), report=report, first="Looking for the task", interval=4.0)
 
     async def work() -> str:
         for _ in range(200):
@@ -185,19 +186,19 @@ STATES = {
 
 @pytest.mark.parametrize("sentence", STATES)
 async def test_the_progress_says_what_happens(tmp_path, sentence):
-    ledger = SqliteLedger(tmp_path / "ledger.sqlite3", FakeClock())
+    ledger = open_sqlite_ledger(tmp_path / "ledger.sqlite3", FakeClock())
     order = replace(await accepted(ledger, "t-1"), **STATES[sentence])
     await ledger.close()
     said = describe(order, 7.0, Usual(20.0, is_known=True), None)
 
     assert said.replace(", usually about 20 s in all", "") == sentence.replace(", usually about 20 s in all", "")
     assert "The service is slow." in describe(
-        order, 7.0, Usual(5.0, is_known=True), Problem("Slow", "The service is slow.")
+        order, 7.0, Usual(5.0, is_known=True), Trouble("Slow", "The service is slow.")
     )
 
 
 async def test_what_takes_longer_than_usual_is_said_to(tmp_path):
-    ledger = SqliteLedger(tmp_path / "ledger.sqlite3", FakeClock())
+    ledger = open_sqlite_ledger(tmp_path / "ledger.sqlite3", FakeClock())
     order = replace(await accepted(ledger, "t-1"), status=TaskStatus.RUNNING)
     await ledger.close()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fakes.dashscope_service import FakeService
-from wan_mcp.app import build_service
+from wan_mcp.app import build_context, build_service
 from wan_mcp.clock import Clock
 from wan_mcp.orders import OrderService, Timings
 from wan_mcp.settings import Settings, read_settings
@@ -16,14 +16,14 @@ QUICK = Timings(
     lease=1.5,
     renew=0.4,
     start_delay=0.0,
-    look=0.1,
-    slot=0.6,
+    poll_interval=0.1,
+    submit_slot_seconds=0.6,
     throttle_patience=10.0,
     throttle_step=0.1,
     first_look=0.1,
     create_window=6.0,
     settle=0.3,
-    grace=2.0,
+    search_grace=2.0,
     search_step=0.05,
     save_step=0.05,
     save_again=0.2,
@@ -57,7 +57,8 @@ async def running_service(
     settings: Settings, *, watch: bool = True, timings: Timings = QUICK, clock: Clock | None = None, **changes: Any
 ) -> AsyncGenerator[OrderService]:
     """Run a service; `changes` are other times."""
-    service = build_service(settings, clock=clock, timings=replace(timings, **changes))
+    context = build_context(settings, clock=clock)
+    service = build_service(settings, context=context, timings=replace(timings, **changes))
     async with service.running(watch=watch):
         yield service
 

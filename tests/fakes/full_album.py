@@ -8,14 +8,16 @@ import json
 import math
 import sys
 import time
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 
+import anyio
 from PIL import Image, ImageDraw
 
-from wan_mcp.ledger.connection import Connection
-from wan_mcp.ledger.records import ImageState, OrderImage, Origin, Stage
-from wan_mcp.ledger.rows import insert_order, write_images
+from wan_mcp.clock import SystemClock
+from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Origin, Stage
+from wan_mcp.ledger.backends.sqlite import SqliteDatabase
+from wan_mcp.ledger.rows import insert_order
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -31,7 +33,6 @@ SUBJECTS = (
 )
 MODELS = ("wan2.6-t2i", "wan2.6-t2i", "wan2.7-image", "wan2.2-t2i-flash")
 SIZES = ((320, 320), (384, 216), (216, 384), (360, 270))
-DAY = 86_400.0
 
 
 def paint(path: Path, number: int, size: tuple[int, int]) -> int:
@@ -66,27 +67,25 @@ def fill(
     others are copies.
     """
     pictures.mkdir(parents=True, exist_ok=True)
-    rows, made = [], 0
+    orders, made = [], 0
     while made < count:
-        number = len(rows)
+        number = len(orders)
         images = 0 if number % 17 == 5 else min(2 if number % 9 == 4 else 1, count - made)
-        rows.append(
+        orders.append(
             _order(number, images, pictures, now - 600 - number * 2_400.0, painted=painted, subjects=subjects)
         )
         made += images
-    connection = Connection(state / "ledger.sqlite3")
-    connection.write(partial(_write, rows=rows), patience=5)
-    connection.close()
-    return len(rows)
+    anyio.run(_write, state / "ledger.sqlite3", orders)
+    return len(orders)
 
 
-def _write(database, rows) -> None:
-    for values, images in rows:
-        insert_order(database, values)
-        write_images(database, values["local_id"], images)
+async def _write(path: Path, orders) -> None:
+    database = SqliteDatabase(path, SystemClock())
+    await database.write(lambda tx: [insert_order(tx, order) for order in orders])
+    await database.close()
 
 
-def _order(number: int, count: int, pictures: Path, moment: float, *, painted: int | None, subjects):
+def _order(number: int, count: int, pictures: Path, moment: float, *, painted: int | None, subjects) -> Order:
     size = SIZES[number % len(SIZES)]
     region = "sandbox" if number % 5 == 3 else "singapore"
     request = ImageRequest(
@@ -99,31 +98,29 @@ def _order(number: int, count: int, pictures: Path, moment: float, *, painted: i
         prompt_extend=True if number % 3 else None,
         negative_prompt="text, watermark, people" if number % 6 == 0 else None,
     )
-    values = {
-        "local_id": f"local-{number:06}",
-        "task_id": f"00000000-0000-4000-8000-{number:012}",
-        "origin": Origin.ORDERED,
-        "region": region,
-        "account": "account",
-        "model": request.model,
-        "wire_model": request.model,
-        "protocol": "async",
-        "request": json.dumps(request.to_dict(), ensure_ascii=False),
-        "fingerprint": f"request {number}",
-        "images_ordered": request.n,
-        "folder": str(pictures),
-        "stage": Stage.CLOSED,
-        "status": TaskStatus.SUCCEEDED,
-        "created_at": moment,
-        "finished_at": moment + 12,
-        "expires_at": moment + DAY,
-        "delivered_at": moment + 13,
-        "actual_prompt": f"{request.prompt}. Fine detail, soft light, a calm mood." if number % 3 else None,
-    }
-    if not count:
-        values |= _ENDS[number // 17 % len(_ENDS)]
-    images = [_image(number, place, size, pictures, painted) for place in range(1, count + 1)]
-    return values, images
+    order = Order(
+        local_id=f"local-{number:06}",
+        task_id=f"00000000-0000-4000-8000-{number:012}",
+        origin=Origin.ORDERED,
+        region=region,
+        account="account",
+        model=request.model,
+        wire_model=request.model,
+        protocol="async",
+        request=request,
+        fingerprint=f"request {number}",
+        images_ordered=request.n,
+        folder=str(pictures),
+        stage=Stage.CLOSED,
+        status=TaskStatus.SUCCEEDED,
+        created_at=moment,
+        finished_at=moment + 12,
+        expires_at=moment + DAY,
+        delivered_at=moment + 13,
+        actual_prompt=f"{request.prompt}. Fine detail, soft light, a calm mood." if number % 3 else None,
+        images=tuple(_image(number, place, size, pictures, painted) for place in range(1, count + 1)),
+    )
+    return order if count else replace(order, **_ENDS[number // 17 % len(_ENDS)])
 
 
 _ENDS = (

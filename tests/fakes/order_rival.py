@@ -33,13 +33,13 @@ async def place(service, *, prompts, wait):
 
 async def ask(service, *, task_id, times):
     """Ask for a task once, and then many times at once; answer when the first question was over."""
-    queries = service._follower.queries
-    await queries.ask("singapore", task_id)
+    queries = service._queries
+    await queries.get_task("singapore", task_id)
     answer = {"warm": time.time(), "troubles": []}
 
     async def one():
         try:
-            await queries.ask("singapore", task_id)
+            await queries.get_task("singapore", task_id)
         except AppError as error:
             answer["troubles"].append(str(error))
 

@@ -1,72 +1,125 @@
-"""Orders as a service would write them down, with as little said as a test needs."""
+"""Orders in a ledger, with as little said as a test needs."""
 
 import itertools
+from collections.abc import Sequence
+from dataclasses import replace
 
-from wan_mcp.ledger import Dispatch, Limit, NewOrder, Order, SqliteLedger, Stage
+from wan_mcp.ledger import Dispatch, Ledger, Order, Origin, Placement, RateLimit, Slot, Stage
+from wan_mcp.orders import lifecycle
+from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-OPEN = {"stage": Stage.OPEN, "status": TaskStatus.PENDING, "accepted_at": 1.0}
-"""What the service's answer changes."""
 LEASE = 30.0
-LONGEST = 45.0
-EASY = Limit("create/easy", 1000.0, 1000.0)
-"""A limit that stops nobody."""
+LONGEST_LEASE = 45.0
+UNLIMITED = RateLimit("create/unlimited", 1000.0, 1000.0)
+"""A rate limit that stops nobody."""
+CLOSED = {"stage": Stage.CLOSED, "status": TaskStatus.SUCCEEDED}
+FAILED = {"stage": Stage.CLOSED, "status": TaskStatus.FAILED}
+LOST = {"stage": Stage.LOST, "status": TaskStatus.SUBMIT_UNKNOWN, "error_code": "AnswerLost", "lost_at": 2.0}
 
 _numbers = itertools.count(1)
 
 
-def new_order(**words) -> NewOrder:
-    """Describe an order that is unlike every other one, but for what is given."""
-    name = f"{next(_numbers)}"
-    values = {
-        "local_id": f"local-{name}",
-        "region": "singapore",
-        "account": "account",
-        "model": "wan2.6-t2i",
-        "wire_model": "wan2.6-t2i",
-        "protocol": "async",
-        "request": '{"prompt": "a flower shop"}',
-        "fingerprint": f"request {name}",
-        "images": 1,
-        "folder": "/pictures",
-    }
-    return NewOrder(**(values | words))
+def make_request(prompt: str = "a flower shop", **changes) -> ImageRequest:
+    return replace(ImageRequest("wan2.6-t2i", "singapore", prompt, "1280*1280"), **changes)
+
+
+def make_order(**changes) -> Order:
+    """Make an order that is about to be placed and unlike every other one, but for what is given."""
+    number = next(_numbers)
+    order = Order(
+        local_id=f"local-{number}",
+        origin=Origin.ORDERED,
+        region="singapore",
+        account="account",
+        stage=Stage.QUEUED,
+        status=TaskStatus.PENDING,
+        created_at=0.0,
+        model="wan2.6-t2i",
+        wire_model="wan2.6-t2i",
+        protocol="async",
+        request=make_request(),
+        fingerprint=f"request {number}",
+        images_ordered=1,
+        folder="/pictures",
+        worker_id="me",
+        awaited_by=changes.get("worker_id", "me"),
+    )
+    return replace(order, **changes)
+
+
+def make_found(task_id: str, **changes) -> Order:
+    """Make an order of a task that only the service knew."""
+    order = Order(
+        local_id=f"local-of-{task_id}",
+        task_id=task_id,
+        origin=Origin.ADOPTED,
+        region="singapore",
+        account="account",
+        stage=Stage.OPEN,
+        status=TaskStatus.RUNNING,
+        created_at=1.0,
+    )
+    return replace(order, **changes)
+
+
+def begin(order: Order) -> Order:
+    """Make an order as it is when its creating request leaves."""
+    return replace(order, stage=Stage.SENDING)
 
 
 async def place(
-    ledger: SqliteLedger, *, owner="me", wanted_until=0.0, daily_limit=0, join=True, lease=LEASE, **words
-):
-    """Write an order down; give what became of it."""
-    return await ledger.place(
-        new_order(**words),
-        owner=owner,
-        lease=lease,
-        wanted_until=wanted_until,
-        daily_limit=daily_limit,
-        join=join,
+    ledger: Ledger, *, daily_limit: int = 0, deduplicate: bool = True, lease: float = LEASE, **changes
+) -> Placement:
+    """Place an order; give what became of it."""
+    return await ledger.orders.place(
+        make_order(**changes), lease=lease, daily_limit=daily_limit, deduplicate=deduplicate
     )
 
 
-async def placed(ledger: SqliteLedger, **words) -> Order:
-    """Write an order down; give its row."""
-    return (await place(ledger, **words)).order
+async def placed(ledger: Ledger, **changes) -> Order:
+    """Place an order; give its row."""
+    return (await place(ledger, **changes)).order
 
 
-async def sent(ledger: SqliteLedger, *, slot=None, **words) -> Order:
-    """Write an order down and mark it as sent."""
-    order = await placed(ledger, **words)
-    begun = await ledger.begin_sending(order, Dispatch(slot, EASY, None))
+async def sent(ledger: Ledger, *, slot: Slot | None = None, **changes) -> Order:
+    """Place an order and begin to send it."""
+    order = await placed(ledger, **changes)
+    begun = await ledger.orders.begin_sending(order, begin(order), Dispatch(slot, UNLIMITED))
     assert isinstance(begun, Order)
     return begun
 
 
-async def accepted(ledger: SqliteLedger, task_id: str, **words) -> Order:
-    """Write down an order that the service has named."""
-    order = await sent(ledger, **words)
-    return await ledger.accept(order.local_id, task_id, slot=None, changes=OPEN, held=order)
+async def accept(
+    ledger: Ledger, order: Order, task_id: str | None = "task", *, slot: Slot | None = None, **changes
+) -> Order:
+    """Record the service's answer to an order."""
+    answer = {"stage": Stage.OPEN, "status": TaskStatus.PENDING, "accepted_at": 1.0, "task_id": task_id}
+    answered = replace(order, **answer | {"error_code": None, "error_message": None} | changes)
+    return await ledger.orders.accept(order, answered, slot=slot, displace=lifecycle.displaced)
 
 
-async def claim(ledger: SqliteLedger, owner="other", *, limit=10):
-    """Take what is free; give the local ids."""
-    claimed = await ledger.claim(owner, lease=LEASE, limit=limit, longest_lease=LONGEST)
-    return [order.local_id for order in claimed]
+async def accepted(ledger: Ledger, task_id: str = "task", **changes) -> Order:
+    """Place an order that the service has given a task."""
+    return await accept(ledger, await sent(ledger, **changes), task_id)
+
+
+async def save(ledger: Ledger, order: Order, *, slot: Slot | None = None, **changes) -> Order | None:
+    """Change an order as whoever holds its lease."""
+    return await ledger.orders.save(order, replace(order, **changes), slot=slot)
+
+
+async def take_over(ledger: Ledger, worker_id: str = "other", *, limit: int = 10) -> Sequence[Order]:
+    """Claim what is free."""
+    return await ledger.leases.claim(worker_id, lease=LEASE, limit=limit, longest_lease=LONGEST_LEASE)
+
+
+async def claim(ledger: Ledger, worker_id: str = "other", *, limit: int = 10) -> list[str]:
+    """Claim what is free; give the local ids."""
+    return [order.local_id for order in await take_over(ledger, worker_id, limit=limit)]
+
+
+async def list_ids(ledger: Ledger) -> list[str]:
+    """Give the local ids of all orders, newest first."""
+    orders = await ledger.reports.list_orders(status=None, limit=1000, before=None)
+    return [order.local_id for order in orders]

@@ -11,7 +11,7 @@ from pathlib import Path
 from wan_mcp import __version__
 from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.doctor.types import Environment, Finding, Verdict
-from wan_mcp.ledger.examining import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
+from wan_mcp.ledger.inspection import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport
 from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, inspect_folder

@@ -1,28 +1,31 @@
 """What survives a restart: every order, its task and its images. The only place that speaks SQL."""
 
-from wan_mcp.ledger.port import Dispatch, Ledger, Limit, Slot
+from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.records import (
+    DAY,
+    Dispatch,
+    Eligibility,
     ImageState,
-    NewOrder,
     Order,
     OrderImage,
     Origin,
     Placement,
+    RateLimit,
+    Slot,
     Stage,
 )
-from wan_mcp.ledger.sqlite import SqliteLedger
 
 __all__ = [
+    "DAY",
     "Dispatch",
+    "Eligibility",
     "ImageState",
     "Ledger",
-    "Limit",
-    "NewOrder",
     "Order",
     "OrderImage",
     "Origin",
     "Placement",
+    "RateLimit",
     "Slot",
-    "SqliteLedger",
     "Stage",
 ]

@@ -77,5 +77,13 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         LIMITS,
         "CREATE TABLE slots (name TEXT PRIMARY KEY, owner TEXT NOT NULL, until REAL NOT NULL) WITHOUT ROWID",
     ),
+    2: (
+        # The prompt in small letters of any script: the database's own comparison knows the English ones only.
+        "ALTER TABLE orders ADD COLUMN search_text TEXT",
+        "UPDATE orders SET search_text = searchable(request)",
+    ),
 }
 """Every step by its number; a file records the number of the last step applied to it."""
+
+BRIEF_MIGRATIONS: Mapping[int, tuple[str, ...]] = {1: (LIMITS,)}
+"""The same for the file of what may be forgotten in a power cut."""

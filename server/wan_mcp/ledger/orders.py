@@ -1,155 +1,332 @@
-"""Statements on orders: placing, finding, changing."""
+"""Orders: written down before they are sent, changed by whoever holds their lease, and never lost."""
 
-import sqlite3
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import replace
 
-from wan_mcp.ledger.allowance import DAY, check_allowance
-from wan_mcp.ledger.liveness import is_gone
-from wan_mcp.ledger.port import Changes, Dispatch
-from wan_mcp.ledger.records import ImageState, NewOrder, Order, OrderImage, Origin, Placement, Stage
+from wan_mcp.ledger.database import Table, Transaction, reads, writes
+from wan_mcp.ledger.leases import free_slot, is_gone, occupy_slot, seconds_until_free
+from wan_mcp.ledger.limits import check_daily_limit, seconds_until_turn, take_turn
+from wan_mcp.ledger.records import (
+    DAY,
+    Dispatch,
+    ImageState,
+    Order,
+    OrderImage,
+    Origin,
+    Placement,
+    Slot,
+    Stage,
+)
 from wan_mcp.ledger.rows import (
-    held_order,
+    chunks,
+    find_changed_images,
+    find_changes,
     insert_order,
-    put_back,
+    lock_order,
+    number_marks,
+    read_existing_order,
+    read_held_order,
     read_order,
     read_orders,
-    the_order,
+    restore_order,
     update_order,
     write_images,
 )
-from wan_mcp.ledger.turns import begin_sending, leave_slot
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+Displace = Callable[[Order], Order]
+"""Gives an order as it is without the task that turned out to be another order's."""
 
-def place(
-    database: sqlite3.Connection,
-    *,
-    order: NewOrder,
-    owner: str,
-    now: float,
-    lease: float,
-    wanted_until: float,
-    daily_limit: int,
-    join: bool,
-    dispatch: Dispatch | None,
-) -> Placement:
-    """Insert an order, or find its unreceived twin."""
-    twin = _twin(database, order.fingerprint, now) if join else None
-    if twin is not None:
-        changes = {"wanted_until": max(wanted_until, twin.wanted_until), "wanted_by": owner}
-        update_order(database, twin.local_id, changes)
-        # Twins order the same picture, so whatever else differs is the place of its files.
-        elsewhere = (twin.folder, twin.request) != (order.folder, order.request)
-        return Placement(the_order(database, twin.local_id), joined=True, elsewhere=elsewhere)
-    check_allowance(database, wanted=order.images, daily_limit=daily_limit, now=now)
-    held = {"owner": owner, "lease_until": now + lease, "wanted_until": wanted_until, "wanted_by": owner}
-    insert_order(database, {**_as_row(order), **held, "created_at": now})
-    placed = the_order(database, order.local_id)
-    begun = begin_sending(database, order=placed, dispatch=dispatch, now=now) if dispatch else None
-    return Placement(begun if isinstance(begun, Order) else placed, joined=False)
+_ANSWERED = ("stage", "status", "accepted_at", "expires_at", "request_id", "error_code", "error_message")
+"""What the service's answer says of an order."""
+_LEARNED = (
+    "stage",
+    "status",
+    "finished_at",
+    "expires_at",
+    "duration",
+    "actual_prompt",
+    "error_code",
+    "error_message",
+)
+"""What a row knows of a task that does not come with the answer to the order."""
+_FOUND = ("stage", "status", "accepted_at", "expires_at", "notes", "error_code", "error_message")
+"""What is known of a lost order once its task was found."""
+_ENDED = ("stage", "status", "finished_at", "error_code", "error_message")
+"""How an order ended."""
+_INHERITED = ("region", "account", "model", "wire_model", "protocol", "request", "folder")
+"""What two tasks of one order have in common."""
 
 
-def _as_row(order: NewOrder) -> dict[str, object]:
-    values = asdict(order)
-    values["images_ordered"] = values.pop("images")
-    return {**values, "origin": Origin.ORDERED, "stage": Stage.QUEUED, "status": TaskStatus.PENDING}
+class Orders(Table):
+    """The rows of orders. A method that changes one gives it as it is then."""
+
+    @writes
+    def place(
+        self,
+        tx: Transaction,
+        order: Order,
+        *,
+        lease: float,
+        daily_limit: int,
+        deduplicate: bool,
+        dispatch: Dispatch | None = None,
+        sending: Order | None = None,
+    ) -> Placement:
+        """
+        Write an order down, or find the identical one of the last 24 hours that nobody has received.
+
+        With `dispatch`, and if its slot and turn are free, a new order is written as `sending` in the same write.
+
+        Raises:
+            DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
+        """
+        twin = _find_twin(tx, order.fingerprint) if deduplicate else None
+        if twin is not None:
+            awaited = {"awaited_until": max(order.awaited_until, twin.awaited_until), "awaited_by": order.awaited_by}
+            update_order(tx, twin.local_id, awaited)
+            # Twins order the same picture, so whatever else differs is where its files go.
+            saved_elsewhere = (twin.folder, twin.request) != (order.folder, order.request)
+            return Placement(
+                read_existing_order(tx, twin.local_id), deduplicated=True, saved_elsewhere=saved_elsewhere
+            )
+        check_daily_limit(tx, images=order.images_ordered, daily_limit=daily_limit)
+        placed = replace(order, created_at=tx.now, lease_until=tx.now + lease)
+        insert_order(tx, placed)
+        if dispatch is not None and sending is not None:
+            begun = _begin_sending(
+                tx, placed, replace(sending, created_at=tx.now, lease_until=tx.now + lease), dispatch
+            )
+            placed = begun if isinstance(begun, Order) else placed
+        return Placement(placed, deduplicated=False)
+
+    @writes
+    def adopt(self, tx: Transaction, order: Order) -> Order:
+        """Write down a task that the service knows and the ledger does not; give the row that is there."""
+        return _adopt(tx, order)
+
+    @reads
+    def get(self, tx: Transaction, any_id: str) -> Order | None:
+        """Find an order by its own id or by the service's."""
+        return read_order(tx, "task_id = $1 OR local_id = $1", any_id)
+
+    @writes
+    def begin_sending(
+        self, tx: Transaction, order: Order, sending: Order, dispatch: Dispatch
+    ) -> Order | float | None:
+        """
+        Take the slot and a turn of the limit, and write the order as `sending`: all or nothing.
+
+        Gives the order as it is then, or the seconds to wait before asking again, or None if the order is no longer
+        this worker's to send. The slot belongs to the order until `leave_slot`, or until its time is over.
+        """
+        return _begin_sending(tx, order, sending, dispatch)
+
+    @writes
+    def save(self, tx: Transaction, before: Order, after: Order, *, slot: Slot | None = None) -> Order | None:
+        """
+        Write what differs between two states of an order, if the lease of `before` still holds; None if it does not.
+
+        An order whose row is gone, because the ledger was deleted or moved away, is written down again. `slot` is
+        freed in the same write.
+        """
+        return _save(tx, before, after, slot)
+
+    @writes
+    def accept(
+        self, tx: Transaction, order: Order, accepted: Order, *, slot: Slot | None, displace: Displace
+    ) -> Order:
+        """
+        Record the service's answer to an order, whoever holds its lease: such an answer is always good news.
+
+        `order` is the order as the caller knows it. If it holds the lease, it keeps it; any other lease ends, because
+        its holder knows nothing of the answer. If the order's row is gone with its file, it is written down again.
+        What another row knows of the task moves to this order; if this order already has another task, the new one
+        gets a row of its own. The synchronous protocol answers with images and no task.
+        """
+        if slot is not None:
+            free_slot(tx, slot.name, order.local_id)
+        restore_order(tx, order)
+        row = read_existing_order(tx, order.local_id)
+        changes = {name: getattr(accepted, name) for name in _ANSWERED}
+        if accepted.finished_at is not None:
+            changes["finished_at"] = accepted.finished_at
+        if accepted.task_id is not None and row.task_id is not None:
+            if row.task_id == accepted.task_id:
+                return row
+            # The lookup took another task for this order's: the one that answers now is paid for as well.
+            inherited = {name: getattr(row, name) for name in _INHERITED}
+            second = Order(
+                **inherited | changes,
+                local_id=f"{row.local_id}-late",
+                task_id=accepted.task_id,
+                origin=Origin.RECOVERED,
+                created_at=tx.now,
+            )
+            return _adopt(tx, second)
+        if (order.worker_id, order.version) != (row.worker_id, row.version):
+            # Whoever has taken the order over knows nothing of this answer: its next write must fail, and the order
+            # must be free for anybody to follow.
+            changes |= {"worker_id": None, "lease_until": 0.0, "version": row.version + 1}
+        if accepted.task_id is not None:
+            _take_over(tx, row.local_id, accepted.task_id, changes, displace)
+        else:
+            update_order(tx, row.local_id, changes)
+        write_images(tx, row.local_id, accepted.images)
+        return read_existing_order(tx, row.local_id)
+
+    @writes
+    def assign_task(self, tx: Transaction, order: Order, found: Order, *, displace: Displace) -> Order | None:
+        """
+        Give a lost order the task that was found for it, if the lease of `order` still holds.
+
+        What an adopted row knows of the task moves to the order. If another order has the task by now, the order is
+        given as it was: still lost. Gives None if the lease does not hold.
+        """
+        held = _save(tx, order, order, None)
+        if held is None or found.task_id is None:
+            return held
+        other = read_order(tx, "task_id = $1", found.task_id)
+        if other is not None and other.origin is not Origin.ADOPTED:
+            return held
+        _take_over(tx, order.local_id, found.task_id, {name: getattr(found, name) for name in _FOUND}, displace)
+        return read_existing_order(tx, order.local_id)
+
+    @writes
+    def save_candidates(
+        self, tx: Transaction, before: Order, after: Order, candidates: Sequence[Order]
+    ) -> Order | None:
+        """
+        Change a lost order and write down every task that may be its own, all or nothing, if its lease still holds.
+
+        Half of this, and the next search would take the only task that is left for the right one.
+        """
+        saved = _save(tx, before, after, None)
+        if saved is not None:
+            for candidate in candidates:
+                _adopt(tx, replace(candidate, created_at=tx.now))
+        return saved
+
+    @writes
+    def close(self, tx: Transaction, closed: Order, *, stages: Collection[Stage]) -> Order | None:
+        """End an order that is in one of `stages`, whoever holds it, and end every lease on it."""
+        row = lock_order(tx, "local_id = $1", closed.local_id)
+        if row is None or row.stage not in stages:
+            return None
+        fence: dict[str, object] = {"worker_id": None, "lease_until": 0.0, "version": row.version + 1}
+        update_order(tx, row.local_id, {name: getattr(closed, name) for name in _ENDED} | fence)
+        return read_existing_order(tx, row.local_id)
+
+    @writes
+    def move_image(self, tx: Transaction, local_id: str, image: OrderImage) -> None:
+        """Record where a saved image lies now."""
+        row = lock_order(tx, "local_id = $1", local_id)
+        known = row.image(image.index) if row else None
+        if known is not None and known.state is ImageState.SAVED:
+            write_images(tx, local_id, [image])
+
+    @writes
+    def mark_delivered(self, tx: Transaction, local_id: str) -> None:
+        """Record that a call was answered with the order's images."""
+        tx.execute(
+            "UPDATE orders SET delivered_at = COALESCE(delivered_at, $1), wanted_until = 0 WHERE local_id = $2",
+            tx.now,
+            local_id,
+        )
+
+    @writes
+    def stop_waiting(self, tx: Transaction, local_id: str) -> None:
+        """Record that the call that waited for the order waits no more."""
+        tx.execute("UPDATE orders SET wanted_until = 0 WHERE local_id = $1", local_id)
+
+    @reads
+    def find_known(self, tx: Transaction, task_ids: Sequence[str]) -> frozenset[str]:
+        """Say which of the service's ids have a row."""
+        return frozenset(
+            row["task_id"]
+            for chunk in chunks(task_ids)
+            for row in tx.execute(f"SELECT task_id FROM orders WHERE task_id IN ({number_marks(chunk)})", *chunk)  # noqa: S608
+        )
+
+    @reads
+    def list_unanswered(self, tx: Transaction, region: str, wire_model: str) -> Sequence[Order]:
+        """Give the orders of a region and model that were sent and have no task, by the time of sending."""
+        return read_orders(
+            tx,
+            "region = $1 AND wire_model = $2 AND task_id IS NULL AND sent_at IS NOT NULL AND stage IN ($3, $4)",
+            region,
+            wire_model,
+            Stage.SENDING.value,
+            Stage.LOST.value,
+            order_by=("sent_at",),
+        )
 
 
-def _twin(database: sqlite3.Connection, fingerprint: str, now: float) -> Order | None:
+def _find_twin(tx: Transaction, fingerprint: str | None) -> Order | None:
     candidates = read_orders(
-        database,
-        "fingerprint = ? AND delivered_at IS NULL AND created_at > ? AND status NOT IN (?, ?, ?) "
-        "ORDER BY created_at DESC",
+        tx,
+        "fingerprint = $1 AND delivered_at IS NULL AND created_at > $2 AND status NOT IN ($3, $4, $5)",
         fingerprint,
-        now - DAY,
-        TaskStatus.FAILED,
-        TaskStatus.CANCELED,
-        TaskStatus.EXPIRED,
+        tx.now - DAY,
+        TaskStatus.FAILED.value,
+        TaskStatus.CANCELED.value,
+        TaskStatus.EXPIRED.value,
+        order_by=("created_at DESC",),
     )
     for candidate in candidates:
         # Another call still waits for it: two calls side by side are two orders.
-        waited_for = candidate.wanted_until > now and not is_gone(candidate.wanted_by)
-        if not waited_for:
+        is_awaited = candidate.awaited_until > tx.now and not is_gone(candidate.awaited_by)
+        if not is_awaited:
             return candidate
     return None
 
 
-def adopt(database: sqlite3.Connection, *, values: Mapping[str, object]) -> Order:
-    """Insert a task found at the service, unless its id is known."""
-    found = read_order(database, "task_id = ?", values["task_id"])
+def _adopt(tx: Transaction, order: Order) -> Order:
+    found = read_order(tx, "task_id = $1", order.task_id)
     if found is not None:
         return found
-    insert_order(database, values)
-    return the_order(database, str(values["local_id"]))
+    insert_order(tx, order)
+    return read_existing_order(tx, order.local_id)
 
 
-def get(database: sqlite3.Connection, *, any_id: str) -> Order | None:
-    """Find an order by either id."""
-    return read_order(database, "task_id = ? OR local_id = ?", any_id, any_id)
-
-
-def page(
-    database: sqlite3.Connection, *, status: TaskStatus | None, limit: int, before: tuple[float, str] | None
-) -> Sequence[Order]:
-    """Read orders, newest first."""
-    conditions, values = ["1"], list[object]()
-    if status is not None:
-        conditions.append("status = ?")
-        values.append(status)
-    if before is not None:
-        conditions.append("(created_at, local_id) < (?, ?)")
-        values.extend(before)
-    where = f"{' AND '.join(conditions)} ORDER BY created_at DESC, local_id DESC LIMIT ?"
-    return read_orders(database, where, *values, limit)
-
-
-def advance(
-    database: sqlite3.Connection,
-    *,
-    order: Order,
-    changes: Changes,
-    images: Sequence[OrderImage],
-    free_slot: str | None,
-) -> Order | None:
-    """Change an order whose lease still holds, or whose row is gone."""
-    if free_slot is not None:
-        leave_slot(database, name=free_slot, holder=order.local_id)
-    if held_order(database, order) is None and not put_back(database, order):
+def _begin_sending(tx: Transaction, order: Order, sending: Order, dispatch: Dispatch) -> Order | float | None:
+    row = read_held_order(tx, order)
+    if row is None or row.stage is not Stage.QUEUED:
         return None
-    update_order(database, order.local_id, changes)
-    write_images(database, order.local_id, images)
-    return the_order(database, order.local_id)
+    slot, limit = dispatch.slot, dispatch.limit
+    wait = max(seconds_until_free(tx, slot, order.local_id), seconds_until_turn(tx, limit))
+    if wait > 0:
+        return wait
+    take_turn(tx, limit)
+    if slot is not None:
+        occupy_slot(tx, slot, order.local_id)
+    update_order(tx, order.local_id, find_changes(order, sending) | {"sent_at": tx.now})
+    return read_existing_order(tx, order.local_id)
 
 
-def override(
-    database: sqlite3.Connection, *, local_id: str, changes: Changes, stages: Collection[str]
-) -> Order | None:
-    """Change an order in one of the stages, whoever holds it."""
-    row = read_order(database, "local_id = ?", local_id)
-    if row is None or row.stage not in stages:
+def _save(tx: Transaction, before: Order, after: Order, slot: Slot | None) -> Order | None:
+    if slot is not None:
+        free_slot(tx, slot.name, before.local_id)
+    if read_held_order(tx, before) is None and not restore_order(tx, before):
         return None
-    fence = {"owner": None, "lease_until": 0.0, "version": row.version + 1}
-    update_order(database, local_id, {**changes, **fence})
-    return the_order(database, local_id)
+    update_order(tx, before.local_id, find_changes(before, after))
+    write_images(tx, before.local_id, find_changed_images(before, after))
+    return read_existing_order(tx, before.local_id)
 
 
-def relocate(database: sqlite3.Connection, *, local_id: str, image: OrderImage) -> None:
-    """Record where a saved image lies now."""
-    row = read_order(database, "local_id = ?", local_id)
-    states = {known.index: known.state for known in row.images} if row else {}
-    if states.get(image.index) is ImageState.SAVED:
-        write_images(database, local_id, [image])
-
-
-def deliver(database: sqlite3.Connection, *, local_id: str, now: float) -> None:
-    """Record that a call was answered with the images."""
-    database.execute(
-        "UPDATE orders SET delivered_at = coalesce(delivered_at, ?), wanted_until = 0 WHERE local_id = ?",
-        (now, local_id),
-    )
-
-
-def unwant(database: sqlite3.Connection, *, local_id: str) -> None:
-    """Record that nobody waits for the order."""
-    database.execute("UPDATE orders SET wanted_until = 0 WHERE local_id = ?", (local_id,))
+def _take_over(tx: Transaction, local_id: str, task_id: str, changes: dict[str, object], displace: Displace) -> None:
+    """Give the task to the order, with all that another row has learned of it meanwhile."""
+    other = read_order(tx, "task_id = $1", task_id)
+    if other is None:
+        update_order(tx, local_id, {"task_id": task_id, **changes})
+        return
+    tx.execute("DELETE FROM images WHERE local_id = $1", other.local_id)
+    if other.origin is Origin.ORDERED:
+        # The search took this task for another order's. That order is lost again, and searched for anew.
+        fence = {"version": other.version + 1}
+        update_order(tx, other.local_id, find_changes(other, displace(other)) | fence)
+    else:
+        tx.execute("DELETE FROM orders WHERE local_id = $1", other.local_id)
+    learned = {name: getattr(other, name) for name in _LEARNED}
+    update_order(tx, local_id, {"task_id": task_id, **changes, **learned})
+    write_images(tx, local_id, other.images)

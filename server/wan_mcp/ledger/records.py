@@ -1,9 +1,14 @@
-"""The ledger's rows as values."""
+"""The ledger's rows as values, and what callers say about them."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
+
+DAY = 86_400.0
+"""Seconds that the service keeps a task and its images."""
 
 
 class Stage(StrEnum):
@@ -37,7 +42,7 @@ class ImageState(StrEnum):
 
     WAITING = "WAITING"
     """The service has it; nothing was tried yet."""
-    STAGED = "STAGED"
+    PUBLISHING = "STAGED"
     """Its checked bytes are about to get the name in `path`."""
     SAVED = "SAVED"
     """It is the file at `path`."""
@@ -69,64 +74,50 @@ class OrderImage:
 
 
 @dataclass(frozen=True, slots=True)
-class NewOrder:
-    """An order about to be written down. `request` is JSON; `fingerprint` is equal for equal requests."""
-
-    local_id: str
-    region: str
-    account: str
-    model: str
-    wire_model: str
-    protocol: str
-    request: str
-    fingerprint: str
-    images: int
-    folder: str
-
-
-@dataclass(frozen=True, slots=True)
 class Order:
     """
-    One order. Times are seconds since 1970 by the local clock.
+    One order. Times are seconds since 1970 by the ledger's clock.
 
-    `account` is a fingerprint of the key, never the key. `clock_offset` is what was known, when the request was
-    sent, of the service's clock minus ours. `wanted_until` says until when a call waits for it, `delivered_at`
-    when a call was answered with its images.
+    `account` is a fingerprint of the key, never the key; `fingerprint` is equal for equal requests of an account.
+    `wire_model` is the model's id as the service of the region knows it. `clock_offset` is what was known, when the
+    request was sent, of the service's clock minus ours. `worker_id` names the process that works on it until
+    `lease_until`; `version` grows with every worker. `awaited_until` says until when a call of the process
+    `awaited_by` waits for it, `delivered_at` when a call was answered with its images.
     """
 
     local_id: str
-    task_id: str | None
     origin: Origin
     region: str
     account: str
-    model: str | None
-    wire_model: str | None
-    protocol: str | None
-    request: str | None
-    fingerprint: str | None
-    images_ordered: int
-    folder: str | None
     stage: Stage
     status: TaskStatus
     created_at: float
-    sent_at: float | None
-    clock_offset: float | None
-    lost_at: float | None
-    accepted_at: float | None
-    finished_at: float | None
-    expires_at: float | None
-    duration: float | None
-    owner: str | None
-    lease_until: float
-    version: int
-    request_id: str | None
-    actual_prompt: str | None
-    error_code: str | None
-    error_message: str | None
-    notes: tuple[str, ...]
-    wanted_until: float
-    wanted_by: str | None
-    delivered_at: float | None
+    task_id: str | None = None
+    model: str | None = None
+    wire_model: str | None = None
+    protocol: str | None = None
+    request: ImageRequest | None = None
+    fingerprint: str | None = None
+    images_ordered: int = 0
+    folder: str | None = None
+    sent_at: float | None = None
+    clock_offset: float | None = None
+    lost_at: float | None = None
+    accepted_at: float | None = None
+    finished_at: float | None = None
+    expires_at: float | None = None
+    duration: float | None = None
+    worker_id: str | None = None
+    lease_until: float = 0.0
+    version: int = 0
+    request_id: str | None = None
+    actual_prompt: str | None = None
+    error_code: str | None = None
+    error_message: str | None = None
+    notes: tuple[str, ...] = ()
+    awaited_until: float = 0.0
+    awaited_by: str | None = None
+    delivered_at: float | None = None
     images: tuple[OrderImage, ...] = ()
 
     @property
@@ -134,15 +125,62 @@ class Order:
         """The service's id where it is known, else ours."""
         return self.task_id or self.local_id
 
+    def image(self, index: int) -> OrderImage | None:
+        """Give the image with an index, if the order has it."""
+        return next((image for image in self.images if image.index == index), None)
+
 
 @dataclass(frozen=True, slots=True)
 class Placement:
     """
     What became of a request to place an order: the row, and whether it is an earlier identical one.
 
-    `elsewhere` says that the earlier one wants its files in another folder or under another name.
+    `saved_elsewhere` says that the earlier one wants its files in another folder or under another name.
     """
 
     order: Order
-    joined: bool
-    elsewhere: bool = False
+    deduplicated: bool
+    saved_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class RateLimit:
+    """
+    A rate limit that every process on the ledger keeps: `per_second` requests, `burst` of them at once.
+
+    One that is not `is_lasting` may be forgotten in a power cut, and costs no write that is waited for.
+    """
+
+    name: str
+    per_second: float
+    burst: float = 1.0
+    is_lasting: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """A right that one holder at a time has, for `seconds` unless it is renewed."""
+
+    name: str
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Dispatch:
+    """What an order needs to be sent: a turn of the limit, and the slot if there is one."""
+
+    slot: Slot | None
+    limit: RateLimit
+
+
+@dataclass(frozen=True, slots=True)
+class Eligibility:
+    """
+    Which unfinished orders a process can take further.
+
+    `accounts` has the fingerprint of the key of each region that can be reached. `excluded` are local ids that are
+    left to others.
+    """
+
+    accounts: Mapping[str, str]
+    excluded: frozenset[str] = frozenset()

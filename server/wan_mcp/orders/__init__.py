@@ -1,9 +1,8 @@
-"""The service: orders pictures, follows them, and collects them."""
+"""Orders: placed, followed, collected. Only this package brings the service, the ledger and the files together."""
 
-from wan_mcp.orders.collecting import CollectSummary
-from wan_mcp.orders.news import News
-from wan_mcp.orders.parts import Parts
+from wan_mcp.orders.context import Context
 from wan_mcp.orders.service import OrderService
 from wan_mcp.orders.timings import Timings
+from wan_mcp.orders.worker.collect import CollectSummary
 
-__all__ = ["CollectSummary", "News", "OrderService", "Parts", "Timings"]
+__all__ = ["CollectSummary", "Context", "OrderService", "Timings"]

@@ -1,63 +1,151 @@
-"""Pages of the ledger's orders, newest first."""
+"""Orders in many: pages, numbers, thumbnails, and what the images cost."""
 
-from wan_mcp.ledger import Order
-from wan_mcp.orders.discovering import Discoverer
-from wan_mcp.orders.following import Follower
-from wan_mcp.orders.looking import Looker
-from wan_mcp.orders.parts import Parts
-from wan_mcp.orders.views import view
-from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import TaskPage
+from datetime import UTC, datetime, time, timedelta
+from functools import partial
+from pathlib import Path
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import Ledger, Order
+from wan_mcp.orders.images import OrderImages
+from wan_mcp.orders.live_orders import LiveOrders
+from wan_mcp.orders.lookup import OrderLookup
+from wan_mcp.orders.refresh import OrderRefresh
+from wan_mcp.orders.view import to_task
+from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp.storage import Storage
+from wan_mcp.storage.previews import ThumbnailCache
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.prices import CostReport, make_report
+from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumSurvey, Preview, TaskPage
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+_MOST_THUMBNAIL_BYTES = 100_000
 
-class Lister:
-    """Lists orders, and takes in those that only the service knows."""
 
-    def __init__(self, parts: Parts, discoverer: Discoverer, follower: Follower, looker: Looker) -> None:
-        self._parts = parts
-        self._discoverer = discoverer
-        self._follower = follower
-        self._looker = looker
+async def list_orders(
+    ledger: Ledger,
+    *,
+    live: LiveOrders,
+    lookup: OrderLookup,
+    refresh: OrderRefresh,
+    worker: OrderWorker,
+    status: TaskStatus | None,
+    limit: int,
+    cursor: str | None,
+    remote: bool,
+    seconds: float,
+) -> TaskPage:
+    """
+    Give one page of orders, newest first; with `remote` the service is asked first, for at most `seconds`.
 
-    async def page(
-        self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool, seconds: float
-    ) -> TaskPage:
-        """
-        Give one page; with `remote` the service is asked first, for at most `seconds`.
+    Raises:
+        RequestRefusedError: the cursor is none of ours.
+    """
+    before = _read_cursor(cursor)
+    notes = await _adopt(lookup, worker, limit, seconds) if remote else ()
+    if not await ledger.exists():
+        return TaskPage((), None, notes)
+    await refresh.refresh_inherited()
+    rows = await ledger.reports.list_orders(status=status, limit=limit + 1, before=before)
+    shown = rows[:limit]
+    # A caller may have been told of files that are being written down at this moment.
+    newest = [live.latest(row.local_id) or row for row in shown]
+    return TaskPage(
+        tuple(to_task(order) for order in newest), _write_cursor(shown[-1]) if len(rows) > limit else None, notes
+    )
 
-        Raises:
-            RequestRefusedError: the cursor is none of ours.
-        """
-        before = read_cursor(cursor)
-        notes = await self._take_in(limit, seconds) if remote else ()
-        if not await self._parts.ledger.exists():
-            return TaskPage((), None, notes)
-        await self._looker.catch_up()
-        rows = await self._parts.ledger.page(status=status, limit=limit + 1, before=before)
+
+async def report_costs(ledger: Ledger, clock: Clock, catalogue: Catalogue, *, days: int) -> CostReport:
+    """Give the images of today and the days before it, `days` in all by this machine's calendar, and their cost."""
+    today = datetime.fromtimestamp(clock.now(), UTC).astimezone().date()
+    dates = [today - timedelta(days=number) for number in range(days)]
+
+    def begins(day: int) -> float:
+        return datetime.combine(today + timedelta(days=day), time.min).astimezone().timestamp()
+
+    bounds = [(date, begins(-number), begins(1 - number)) for number, date in enumerate(dates)]
+    # A ledger that is not there is not made for a look into it.
+    counts = await ledger.reports.count_images(bounds) if await ledger.exists() else ()
+    return make_report(counts, catalogue, since=dates[-1], until=today)
+
+
+class OrderAlbum:
+    """The `Album` port: everything that was ordered, to look through."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        storage: Storage,
+        *,
+        live: LiveOrders,
+        lookup: OrderLookup,
+        images: OrderImages,
+        state_dir: Path,
+    ) -> None:
+        self._ledger = ledger
+        self._storage = storage
+        self._live = live
+        self._lookup = lookup
+        self._images = images
+        self._thumbnails = ThumbnailCache(state_dir / "thumbnails")
+        self._surveyed: tuple[object, AlbumQuery, AlbumSurvey] | None = None
+
+    async def page(self, query: AlbumQuery, *, limit: int, cursor: str | None) -> TaskPage:
+        """Give the orders that a query means, newest first."""
+        before = _read_cursor(cursor)
+        if not await self._ledger.exists():
+            return TaskPage(())
+        rows = await self._ledger.reports.find_orders(query, limit=limit + 1, before=before)
         shown = rows[:limit]
-        more = write_cursor(shown[-1]) if len(rows) > limit else None
-        # A caller may have been told of files that are being written down at this moment.
-        newest = [self._parts.news.latest(row.local_id) or row for row in shown]
-        return TaskPage(tuple(view(order) for order in newest), more, notes)
+        tasks = [
+            to_task(
+                order,
+                trouble=self._live.trouble_of(order.local_id),
+                gone=await self._images.find_gone(order) if order.images else {},
+            )
+            for order in (self._live.latest(row.local_id) or row for row in shown)
+        ]
+        return TaskPage(tuple(tasks), _write_cursor(shown[-1]) if len(rows) > limit else None)
 
-    async def _take_in(self, limit: int, seconds: float) -> tuple[str, ...]:
-        adopted, notes = await self._discoverer.by_list(limit, seconds=seconds)
-        if not adopted:
-            return notes
-        self._follower.watcher.look()
-        if self._follower.is_watching:
-            return notes
-        count = "1 task was" if len(adopted) == 1 else f"{len(adopted)} tasks were"
-        return (*notes, f"{count} taken in; wan-mcp collect, or a running server, saves the images.")
+    async def survey(self, query: AlbumQuery) -> AlbumSurvey:
+        """Count what a query finds."""
+        version = await self._ledger.version()
+        if version is None or not await self._ledger.exists():
+            return AlbumSurvey()
+        # A page asks every two seconds, and a ledger may be large.
+        if self._surveyed is None or self._surveyed[:2] != (version, query):
+            self._surveyed = (version, query, await self._ledger.reports.count_orders(query))
+        return self._surveyed[2]
+
+    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
+        """Give a tiny picture of a saved image; it is drawn once and kept."""
+        order = await self._lookup.find_known(task_id)
+        if order is None:
+            raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
+        path = await self._images.find_readable(order, index)
+        draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
+        return await self._thumbnails.fetch(path, side, draw)
 
 
-def write_cursor(last: Order) -> str:
+async def _adopt(lookup: OrderLookup, worker: OrderWorker, limit: int, seconds: float) -> tuple[str, ...]:
+    """Take in what only the service knows; say what was left out, and who saves it."""
+    adopted, notes = await lookup.adopt_listed(limit, seconds=seconds)
+    if not adopted:
+        return notes
+    worker.check_ledger()
+    if worker.is_watching:
+        return notes
+    count = "1 task was" if len(adopted) == 1 else f"{len(adopted)} tasks were"
+    return (*notes, f"{count} taken in; wan-mcp collect, or a running server, saves the images.")
+
+
+def _write_cursor(last: Order) -> str:
     """Give the cursor that goes on behind an order."""
     return f"{last.created_at!r}/{last.local_id}"
 
 
-def read_cursor(cursor: str | None) -> tuple[float, str] | None:
+def _read_cursor(cursor: str | None) -> tuple[float, str] | None:
     """
     Give the time and the id that a cursor means, None for the first page.
 

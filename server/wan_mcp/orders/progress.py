@@ -1,4 +1,4 @@
-"""Telling a caller how its call is doing, beside the work itself."""
+"""How a call is doing: told beside the work itself, by what was learned of earlier tasks."""
 
 import logging
 import statistics
@@ -8,12 +8,13 @@ from typing import TypeVar
 
 import anyio
 
-from wan_mcp.ledger import Order
-from wan_mcp.orders.news import wait_first
-from wan_mcp.orders.parts import Parts
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import Ledger, Order
+from wan_mcp.orders.live_orders import LiveOrders, Trouble, wait_first
+from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.service import Report
-from wan_mcp_tools.domain.tasks import Problem, TaskStatus
+from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.domain.text import one_line
 
 T = TypeVar("T")
@@ -41,14 +42,19 @@ class Progress:
     the work a report. Nothing is sent after the work has ended.
     """
 
-    def __init__(self, parts: Parts, report: Report | None, first: str) -> None:
-        self._parts = parts
+    def __init__(
+        self, ledger: Ledger, clock: Clock, *, live: LiveOrders, report: Report | None, first: str, interval: float
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._live = live
+        self._interval = interval
         self._report = report
         self._first = first
         self._order: Order | None = None
         self._shown = anyio.Event()
         self._changed = anyio.Event()
-        self._started = parts.clock.monotonic()
+        self._started = clock.monotonic()
         self._told_at = 0.0
         self._usual: Usual | None = None
 
@@ -81,14 +87,14 @@ class Progress:
         due, told = _FIRST, ""
         try:
             while True:
-                await wait_first(self._parts.clock, self._changed.wait, due - self._gone())
+                await wait_first(self._clock, self._changed.wait, due - self._gone())
                 self._changed = anyio.Event()
                 state = self._state()
                 # Before the first report there is nothing that a change could make wrong.
                 if self._gone() < due and (not told or state == told):
                     continue
                 await self._send(report)
-                due, told = self._gone() + self._parts.timings.progress, state
+                due, told = self._gone() + self._interval, state
         except Exception:  # noqa: BLE001 - whatever a transport raises when its client has gone
             _log.info("a caller could not be told of the progress", exc_info=True)
 
@@ -100,20 +106,20 @@ class Progress:
         if order is None:
             await report(gone, None, self._first)
             return
-        usual = self._usual or self._guess(order)
-        elapsed = max(0.0, self._parts.clock.now() - (order.accepted_at or order.created_at))
-        trouble = self._parts.news.trouble_of(order.local_id)
+        usual = self._usual or _guess(order)
+        elapsed = max(0.0, self._clock.now() - (order.accepted_at or order.created_at))
+        trouble = self._live.trouble_of(order.local_id)
         # What takes longer than usual still has a little before it.
-        left = max(usual.seconds - elapsed, self._parts.timings.progress)
+        left = max(usual.seconds - elapsed, self._interval)
         await report(gone, gone + left, describe(order, elapsed, usual, trouble))
 
     def _gone(self) -> float:
-        return self._parts.clock.monotonic() - self._started
+        return self._clock.monotonic() - self._started
 
     def _state(self) -> str:
         if self._order is None:
             return self._first
-        trouble = self._parts.news.trouble_of(self._order.local_id)
+        trouble = self._live.trouble_of(self._order.local_id)
         named = self._order.task_id is not None
         return f"{self._order.status} {named} {trouble.code if trouble else ''}"
 
@@ -124,15 +130,11 @@ class Progress:
         if order is None:
             return
         try:
-            found = await self._parts.ledger.durations(order.region, order.model or "", order.images_ordered)
+            found = await self._ledger.reports.list_durations(order.region, order.model or "", order.images_ordered)
         except LedgerError:
             return
         if found:
             self._usual = Usual(statistics.median(found), is_known=True)
-
-    def _guess(self, order: Order) -> "Usual":
-        access = self._parts.settings.regions.get(order.region)
-        return Usual(_SANDBOX_GUESS if access is not None and access.in_process else _GUESS, is_known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +145,7 @@ class Usual:
     is_known: bool
 
 
-def describe(order: Order, elapsed: float, usual: Usual, trouble: Problem | None) -> str:
+def describe(order: Order, elapsed: float, usual: Usual, trouble: Trouble | None) -> str:
     """Say in a sentence how an order is doing, `elapsed` seconds after it was placed or accepted."""
     sentence = _describe_state(order, elapsed)
     if order.status in (TaskStatus.PENDING, TaskStatus.RUNNING):
@@ -152,7 +154,7 @@ def describe(order: Order, elapsed: float, usual: Usual, trouble: Problem | None
         else:
             sentence += f", {'usually' if usual.is_known else 'perhaps'} about {usual.seconds:.0f} s in all"
     if trouble is not None:
-        sentence += f". {trouble.message}"
+        sentence += f". {trouble}"
     return one_line(sentence, _LONGEST)
 
 
@@ -175,3 +177,23 @@ def _describe_state(order: Order, elapsed: float) -> str:
             return "The service does not know the task at the moment; asking again"
         case TaskStatus.FAILED | TaskStatus.CANCELED | TaskStatus.EXPIRED:
             return "The task has ended"
+
+
+def _guess(order: Order) -> Usual:
+    return Usual(_SANDBOX_GUESS if order.region == SANDBOX.name else _GUESS, is_known=False)
+
+
+async def estimate_seconds_left(ledger: Ledger, clock: Clock, live: LiveOrders, local_id: str) -> float | None:
+    """Give the seconds until half of such orders would be done; less than nought for a late one, None if unknown."""
+    try:
+        order = live.latest(local_id) or await ledger.orders.get(local_id)
+        if order is None:
+            return None
+        durations = await ledger.reports.list_durations(order.region, order.model or "", order.images_ordered)
+    except LedgerError:
+        # An estimate is not worth an error.
+        return None
+    if not durations:
+        return None
+    gone = clock.now() - order.accepted_at if order.accepted_at else 0.0
+    return statistics.median(durations) - max(gone, 0.0)

@@ -8,59 +8,105 @@ import anyio
 import anyio.lowlevel
 
 from wan_mcp.ledger import Order
-from wan_mcp.orders.album import OrderAlbum
-from wan_mcp.orders.cancelling import Canceler
-from wan_mcp.orders.collecting import CollectSummary, collect
-from wan_mcp.orders.costing import sum_costs
-from wan_mcp.orders.delivering import Delivery
-from wan_mcp.orders.discovering import Discoverer
-from wan_mcp.orders.expecting import seconds_left
-from wan_mcp.orders.fetching import Fetcher
-from wan_mcp.orders.finding import Finder
-from wan_mcp.orders.following import Follower
-from wan_mcp.orders.keeping import Keeper, keep
-from wan_mcp.orders.listing import Lister
-from wan_mcp.orders.looking import FRESH_LOOK, SAVING_LOOK, Looker
-from wan_mcp.orders.parts import Parts
-from wan_mcp.orders.pictures import Pictures
-from wan_mcp.orders.placing import Placer
-from wan_mcp.orders.progress import Progress
-from wan_mcp.orders.sending import NEVER_SENT
-from wan_mcp.orders.views import is_settled, view
-from wan_mcp.orders.waiting import Waiter
+from wan_mcp.ledger.leases import is_gone
+from wan_mcp.orders.cancel import cancel
+from wan_mcp.orders.context import Context
+from wan_mcp.orders.create import create, withdraw
+from wan_mcp.orders.images import OrderImages
+from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
+from wan_mcp.orders.listing import OrderAlbum, list_orders, report_costs
+from wan_mcp.orders.live_orders import LiveOrders, Trouble, wait_first
+from wan_mcp.orders.lookup import OrderLookup
+from wan_mcp.orders.progress import Progress, estimate_seconds_left
+from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
+from wan_mcp.orders.timings import Timings
+from wan_mcp.orders.view import to_task
+from wan_mcp.orders.wait import wait
+from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
+from wan_mcp.orders.worker.eligibility import OrderEligibility
+from wan_mcp.orders.worker.queries import Queries
+from wan_mcp.orders.worker.submit import make_dispatch
+from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp.settings import Settings
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
-from wan_mcp_tools.domain.errors import AnswerLostError, NotConnectedError, NotFoundError
+from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import Picture, Preview, Report, TaskPage
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
 
 T = TypeVar("T")
 
+_BRIEFLY = 0.5
+"""Seconds that an answer waits in line for a locked ledger, to note what is not worth an error."""
+_ANSWER_SECONDS = 10.0
+"""For which the service may take an order that is just being sent, so that it can be cancelled then."""
+
 
 class OrderService:
     """The `ImageService` port. Enter `running` before calling anything that orders or waits."""
 
-    def __init__(self, parts: Parts) -> None:
-        self._parts = parts
-        self._follower = Follower(parts)
-        self._placer = Placer(parts, self._follower.dispatch)
-        self._waiter = Waiter(parts)
-        self._discoverer = Discoverer(parts, self._follower.queries)
-        self._fetcher = Fetcher(parts, self._follower)
-        self._pictures = Pictures(parts, self._fetcher)
-        self._delivery = Delivery(parts, self._fetcher, self._follower.reach)
-        self._keeper = Keeper(parts)
-        self._looker = Looker(parts, self._follower, self._waiter)
-        self._lister = Lister(parts, self._discoverer, self._follower, self._looker)
-        self._finder = Finder(parts, self._discoverer, self._follower)
-        self._canceler = Canceler(parts, self._follower.queries, self._waiter, self._looker)
-        self._album = OrderAlbum(parts, self._finder, self._fetcher, self._pictures)
+    def __init__(
+        self, context: Context, *, catalogue: Catalogue, settings: Settings, timings: Timings, worker_id: str
+    ) -> None:
+        self._context = context
+        self._ledger = context.ledger
+        self._clock = context.clock
+        self._catalogue = catalogue
+        self._settings = settings
+        self._timings = timings
+        self._worker_id = worker_id
+        ledger, clock = context.ledger, context.clock
+        live = self._live = LiveOrders()
+        queries = self._queries = Queries(ledger, context.dashscope, clock, timings)
+        eligibility = self._eligibility = OrderEligibility(
+            settings.regions, clock, exclusion_seconds=timings.save_again_most
+        )
+        worker = self._worker = OrderWorker(
+            context,
+            live=live,
+            queries=queries,
+            eligibility=eligibility,
+            catalogue=catalogue,
+            timings=timings,
+            worker_id=worker_id,
+            folders=(settings.output_dir, *settings.allowed_dirs),
+        )
+        self._lookup = OrderLookup(
+            ledger,
+            clock,
+            live=live,
+            queries=queries,
+            catalogue=catalogue,
+            regions=settings.regions,
+            output_dir=settings.output_dir,
+        )
+        self._refresh = OrderRefresh(ledger, clock, live=live, queries=queries, worker=worker)
+        self._images = OrderImages(context, queries=queries, worker=worker, worker_id=worker_id)
+        self._album = OrderAlbum(
+            ledger,
+            context.storage,
+            live=live,
+            lookup=self._lookup,
+            images=self._images,
+            state_dir=settings.state_dir,
+        )
+        self._collector = Collector(
+            ledger,
+            clock,
+            worker=worker,
+            live=live,
+            eligibility=eligibility,
+            timings=timings,
+            worker_id=worker_id,
+        )
+        self._background = BackgroundCollector(ledger, state_dir=settings.state_dir, env_file=settings.env_file)
 
     @property
     def catalogue(self) -> Catalogue:
         """What can be ordered."""
-        return self._parts.catalogue
+        return self._catalogue
 
     @property
     def album(self) -> OrderAlbum:
@@ -70,164 +116,156 @@ class OrderService:
     @property
     def default_wait_seconds(self) -> float:
         """How long a waiting call waits if it does not say."""
-        return self._parts.settings.wait_seconds
+        return self._settings.wait_seconds
 
     @asynccontextmanager
     async def running(self, *, watch: bool = True) -> AsyncGenerator["OrderService"]:
         """Follow orders in the background for as long as this is open; `watch` also takes over others' orders."""
 
-        async def follow() -> None:
-            await self._follower.run(watch=watch)
+        async def work() -> None:
+            await self._worker.run(watch=watch)
 
-        async with self._parts.dashscope, anyio.create_task_group() as group:
-            group.start_soon(follow)
-            # The follower must stand before the first order is handed to it.
+        async with self._context.dashscope, anyio.create_task_group() as group:
+            group.start_soon(work)
+            # The worker must stand before the first order is handed to it.
             await anyio.lowlevel.checkpoint()
             try:
                 yield self
             finally:
                 with anyio.CancelScope(shield=True):
-                    await self._follower.stop()
+                    await self._worker.stop()
                 group.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
-                    await self._parts.ledger.close()
+                    await self._ledger.close()
 
     async def stop(self) -> None:
         """Let what is being sent get its answer, for a moment, and let go of the rest."""
-        await self._follower.stop()
+        await self._worker.stop()
+
+    # --- ordering and waiting ---------------------------------------------------------------------------------------
 
     async def order(
         self, request: ImageRequest, *, wait_seconds: float, until_named: bool, fresh: bool, report: Report | None
     ) -> Task:
         """Write the order down, send it, and wait."""
-        progress = Progress(self._parts, report, "Writing the order down")
+        progress = self._make_progress(report, "Writing the order down")
         return await progress.beside(
-            lambda: self._order(request, progress, seconds=wait_seconds, until_named=until_named, join=not fresh)
+            lambda: self._order(
+                request, progress, seconds=wait_seconds, until_named=until_named, deduplicate=not fresh
+            )
         )
 
     async def _order(
-        self, request: ImageRequest, progress: Progress, *, seconds: float, until_named: bool, join: bool
+        self, request: ImageRequest, progress: Progress, *, seconds: float, until_named: bool, deduplicate: bool
     ) -> Task:
-        wanted_for = 0.0 if until_named else seconds
-        ends = self._parts.clock.monotonic() + seconds
-        placement = await self._placer.place(request, wanted_for=wanted_for, join=join, patience=seconds)
+        ends = self._clock.monotonic() + seconds
+        placement = await create(
+            self._context,
+            request,
+            regions=self._settings.regions,
+            catalogue=self._catalogue,
+            daily_limit=self._settings.daily_image_limit,
+            timings=self._timings,
+            worker_id=self._worker_id,
+            begin=self._worker.submitter.begin,
+            awaited_seconds=0.0 if until_named else seconds,
+            deduplicate=deduplicate,
+            patience=seconds,
+        )
         # A write to the ledger is never abandoned, and no cancellation can come between it and the next line.
         order = placement.order
-        if placement.joined:
-            self._follower.watcher.look()
-        elif not self._follower.start(order):
+        if placement.deduplicated:
+            self._worker.check_ledger()
+        elif not self._worker.start(order):
             with anyio.CancelScope(shield=True):
-                await self._placer.withdraw(order)
-            raise NotConnectedError(NEVER_SENT.message, code=NEVER_SENT.code)
-        until = _is_named if until_named else is_settled
+                await withdraw(self._ledger, order, make_dispatch(order, self._catalogue, self._timings))
+            raise NotConnectedError(NOT_SENT.message, code=NOT_SENT.code)
         try:
-            if self._parts.settings.keeper and not placement.joined:
-                await self._keeper.ensure()
-            left = ends - self._parts.clock.monotonic()
-            order = await self._waiter.wait(order, until, seconds=left, progress=progress)
+            if self._settings.keeper and not placement.deduplicated:
+                await self._background.ensure()
+            left = ends - self._clock.monotonic()
+            order = await self._wait(order, _is_named if until_named else is_settled, left, progress)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._delivery.unwant(order)
+                await self._stop_waiting(order)
             raise
         if not until_named and not order.images:
-            await self._delivery.unwant(order)
-        return await self._delivery.hand_over(
-            order, joined=placement.joined, elsewhere=placement.elsewhere, is_fresh=not placement.joined
+            await self._stop_waiting(order)
+        return await self._hand_over(
+            order,
+            deduplicated=placement.deduplicated,
+            saved_elsewhere=placement.saved_elsewhere,
+            is_fresh=not placement.deduplicated,
         )
 
     async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
-        progress = Progress(self._parts, report, "Looking for the task")
+        progress = self._make_progress(report, "Looking for the task")
 
         async def work() -> Task:
-            clock = self._parts.clock
-            started = clock.monotonic()
-            order = await self._finder.find(task_id, seconds=wait_seconds + FRESH_LOOK)
+            started = self._clock.monotonic()
+            order = await self._find(task_id, seconds=wait_seconds + REFRESH_SECONDS)
             progress.show(order)
-            gone = clock.monotonic() - started
-            order = await self._looker.freshen(order, seconds=wait_seconds, within=FRESH_LOOK - gone)
-            left = wait_seconds - (clock.monotonic() - started)
-            order = await self._waiter.wait(order, is_settled, seconds=left, progress=progress)
-            return await self._delivery.hand_over(order)
+            gone = self._clock.monotonic() - started
+            order = await self._refresh.refresh(order, seconds=wait_seconds, within=REFRESH_SECONDS - gone)
+            left = wait_seconds - (self._clock.monotonic() - started)
+            order = await self._wait(order, is_settled, left, progress)
+            return await self._hand_over(order)
 
         return await progress.beside(work)
 
     async def peek(self, task_id: str) -> Task | None:
         """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
-        order = await self._finder.peek(task_id)
-        return view(order, trouble=self._parts.news.trouble_of(order.local_id)) if order else None
+        order = await self._lookup.find_known(task_id)
+        return to_task(order, trouble=self._live.trouble_of(order.local_id)) if order else None
 
     async def seconds_left(self, task: Task) -> float | None:
         """Give the seconds until such a task usually ends, by what was learned of earlier ones."""
-        return await seconds_left(self._parts, task.local_id)
+        return await estimate_seconds_left(self._ledger, self._clock, self._live, task.local_id)
 
     async def cancel(self, task_id: str) -> Task:
         """Cancel a task that is still PENDING."""
 
-        async def work() -> Task:
-            order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
-            return view(await self._canceler.cancel(order))
+        async def refresh(order: Order) -> Order:
+            return await self._refresh.refresh(order, seconds=0)
 
-        return await self._in_time(work, "Call get_task to see whether it was cancelled.")
+        async def work() -> Task:
+            order = await self._find(task_id, seconds=self.default_wait_seconds)
+            cancelled = await cancel(
+                order,
+                ledger=self._ledger,
+                clock=self._clock,
+                live=self._live,
+                queries=self._queries,
+                refresh=refresh,
+                answer_seconds=min(_ANSWER_SECONDS, self.default_wait_seconds / 2),
+            )
+            return to_task(cancelled)
+
+        return await self._answer_in_time(work, NextAction.CHECK_CANCELLATION)
+
+    # --- many orders ------------------------------------------------------------------------------------------------
 
     async def list_tasks(
         self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
     ) -> TaskPage:
         """Give the ledger's tasks, newest first."""
-        seconds = self.default_wait_seconds
-        return await self._lister.page(status=status, limit=limit, cursor=cursor, remote=remote, seconds=seconds)
+        return await list_orders(
+            self._ledger,
+            live=self._live,
+            lookup=self._lookup,
+            refresh=self._refresh,
+            worker=self._worker,
+            status=status,
+            limit=limit,
+            cursor=cursor,
+            remote=remote,
+            seconds=self.default_wait_seconds,
+        )
 
     async def costs(self, *, days: int) -> CostReport:
         """Give the images of the last days and what they cost."""
-        return await sum_costs(self._parts, days=days)
-
-    async def place_image(
-        self, *, task_id: str | None, index: int, url: str | None, output_dir: str | None, filename: str | None
-    ) -> tuple[SavedImage, Task | None]:
-        """Put an image of a task, or of a result URL, into a folder under a name."""
-
-        async def work() -> tuple[SavedImage, Task | None]:
-            if task_id is None:
-                region = self._parts.settings.default_region
-                return await self._pictures.fetch(url or "", region, index, output_dir, filename), None
-            order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
-            if not order.images:
-                await self._looker.freshen(order, seconds=0)
-            elif not is_settled(order):
-                # It is being saved at this moment, and then only has to be copied.
-                silent = Progress(self._parts, None, "")
-                order = await self._waiter.wait(order, is_settled, seconds=SAVING_LOOK, progress=silent)
-            order = await self._finder.peek(order.local_id) or order
-            image = await self._pictures.place(order, index, output_dir, filename)
-            order = await self._finder.peek(order.local_id) or order
-            return image, await self._delivery.hand_over(order, is_fresh=True)
-
-        return await self._in_time(work, "Call get_task to see where it stands, then call again.")
-
-    async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
-        """Give a small picture of a saved image."""
-        order = None
-        if task_id is not None:
-            order = await self._finder.find(task_id, seconds=self.default_wait_seconds)
-        return await self._pictures.preview(order, index, path)
-
-    async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
-        """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
-        order = await self._finder.peek(task_id)
-        if order is None:
-            raise NotFoundError(
-                f"No task {task_id[:80]} is in this ledger.",
-                "Use list_tasks to see those that are, or get_task to ask the service for it.",
-                code="TaskNotFound",
-            )
-        return await self._pictures.picture(order, index, most_bytes)
-
-    async def _in_time(self, work: Callable[[], Awaitable[T]], advice: str) -> T:
-        """Do what has no wait of its own in the time that other calls wait."""
-        seconds = max(self.default_wait_seconds, FRESH_LOOK)
-        with anyio.move_on_after(seconds):
-            return await work()
-        raise AnswerLostError(f"There was no answer within {seconds:.0f} seconds.", advice, code="TimedOut")
+        return await report_costs(self._ledger, self._clock, self._catalogue, days=days)
 
     async def collect(
         self,
@@ -239,17 +277,138 @@ class OrderService:
         """
         Work on every unfinished order until nothing more can be done now.
 
-        With `until_idle` this goes on until no order is open, here or elsewhere. `keeper` is the name under which
-        this process is the keeper; it then ends at once if there is another.
+        With `until_idle` this goes on until no order is open, here or elsewhere. `keeper` is the token under which
+        this process collects in the background; it then ends at once if there is another.
         """
         if keeper is None:
-            return await collect(self._parts, self._follower, report, until_idle=until_idle)
+            return await self._collector.collect(report, until_idle=until_idle)
+        await self._collector.collect_in_background(keeper)
+        return CollectSummary()
 
-        async def work() -> None:
-            await collect(self._parts, self._follower, report, until_idle=True)
+    # --- images -----------------------------------------------------------------------------------------------------
 
-        await keep(self._parts, keeper, work, self._follower.watcher.is_idle)
-        return CollectSummary(0, 0, 0, ())
+    async def place_image(
+        self, *, task_id: str | None, index: int, url: str | None, output_dir: str | None, filename: str | None
+    ) -> tuple[SavedImage, Task | None]:
+        """Put an image of a task, or of a result URL, into a folder under a name."""
+
+        async def work() -> tuple[SavedImage, Task | None]:
+            if task_id is None:
+                region = self._settings.default_region
+                return await self._images.place_url(url or "", region, output_dir, filename), None
+            order = await self._find(task_id, seconds=self.default_wait_seconds)
+            if not order.images:
+                await self._refresh.refresh(order, seconds=0)
+            elif not is_settled(order):
+                # It is being saved at this moment, and then only has to be copied.
+                order = await self._wait(order, is_settled, SAVE_SECONDS, None)
+            order = await self._lookup.find_known(order.local_id) or order
+            image = await self._images.place(order, index, output_dir, filename)
+            order = await self._lookup.find_known(order.local_id) or order
+            return image, await self._hand_over(order, is_fresh=True)
+
+        return await self._answer_in_time(work, NextAction.CHECK_PLACING)
+
+    async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
+        """Give a small picture of a saved image."""
+        order = None
+        if task_id is not None:
+            order = await self._find(task_id, seconds=self.default_wait_seconds)
+        return await self._images.preview(order, index, path)
+
+    async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
+        """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
+        order = await self._lookup.find_known(task_id)
+        if order is None:
+            raise NotFoundError(
+                f"No task {task_id[:80]} is in this ledger.",
+                code=ErrorCode.TASK_NOT_FOUND,
+                next_step=NextStep(NextAction.LIST_LEDGER_OR_ASK),
+            )
+        return await self._images.read(order, index, most_bytes)
+
+    # --- shared -----------------------------------------------------------------------------------------------------
+
+    def _make_progress(self, report: Report | None, first: str) -> Progress:
+        return Progress(
+            self._ledger,
+            self._clock,
+            live=self._live,
+            report=report,
+            first=first,
+            interval=self._timings.progress,
+        )
+
+    async def _wait(
+        self, order: Order, until: Callable[[Order], bool], seconds: float, progress: Progress | None
+    ) -> Order:
+        return await wait(
+            order,
+            until,
+            seconds=seconds,
+            ledger=self._ledger,
+            live=self._live,
+            clock=self._clock,
+            progress=progress,
+        )
+
+    async def _find(self, task_id: str, *, seconds: float) -> Order:
+        """Find an order; one that was adopted just now is given a moment to be looked at."""
+        ends = self._clock.monotonic() + seconds
+        order, is_adopted = await self._lookup.find_or_adopt(task_id, seconds=seconds)
+        if not is_adopted:
+            return order
+        live = self._live.get(order.local_id)
+        changed = live.changed
+        self._worker.check_ledger()
+        await wait_first(self._clock, changed.wait, min(REFRESH_SECONDS, ends - self._clock.monotonic()))
+        return live.order or order
+
+    async def _hand_over(
+        self, order: Order, *, deduplicated: bool = False, saved_elsewhere: bool = False, is_fresh: bool = False
+    ) -> Task:
+        """Give an order to a caller and note that it was received; files not saved just now are looked for."""
+        gone = {} if is_fresh else await self._images.find_gone(order)
+        task = to_task(
+            order,
+            deduplicated=deduplicated,
+            saved_elsewhere=saved_elsewhere,
+            trouble=self._find_trouble(order),
+            gone=gone,
+        )
+        if task.settled and task.images and order.delivered_at is None:
+            # Not worth an error: the images are there, and the worst is that an equal order finds them again.
+            await self._note(self._ledger.orders.mark_delivered(order.local_id))
+        return task
+
+    async def _stop_waiting(self, order: Order) -> None:
+        """Note that a call waits for the order no more; without this the row says so for some seconds."""
+        await self._note(self._ledger.orders.stop_waiting(order.local_id))
+
+    async def _note(self, write: Awaitable[None]) -> None:
+        """Write what is not worth an error or a long wait."""
+        try:
+            with anyio.move_on_after(_BRIEFLY):
+                await write
+        except LedgerError:
+            return
+
+    def _find_trouble(self, order: Order) -> Trouble | None:
+        trouble = self._live.trouble_of(order.local_id)
+        if trouble is None and self._live.latest(order.local_id) is None and is_gone(order.worker_id):
+            return self._eligibility.find_obstacle(order)
+        return trouble
+
+    async def _answer_in_time(self, work: Callable[[], Awaitable[T]], check: NextAction) -> T:
+        """Do what has no wait of its own in the time that other calls wait."""
+        seconds = max(self.default_wait_seconds, REFRESH_SECONDS)
+        with anyio.move_on_after(seconds):
+            return await work()
+        raise AnswerLostError(
+            f"There was no answer within {seconds:.0f} seconds.",
+            code=ErrorCode.TIMED_OUT,
+            next_step=NextStep(check),
+        )
 
 
 def _is_named(order: Order) -> bool:

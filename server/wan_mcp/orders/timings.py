@@ -6,19 +6,20 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Timings:
     """
-    The service's own times.
+    The times of ordering and following.
 
     `lease` is how long a row belongs to a process that has fallen silent; `renew` how often a living one renews.
-    `slot` is the same for an order whose creating request is unanswered. `create_window` is how long after
+    `submit_slot_seconds` is the same for an order whose creating request is unanswered. `poll_interval` is how often
+    an idle process looks whether the ledger has changed. `create_window` is how long after
     sending the service may still create the task. `settle` is how long a lost order's candidates are watched
-    before one is adopted, `grace` how long none may show before the search ends.
+    before one is adopted, `search_grace` how long none may show before the search ends.
     """
 
     lease: float = 30.0
     renew: float = 10.0
     start_delay: float = 1.0
-    look: float = 3.0
-    slot: float = 6.0
+    poll_interval: float = 3.0
+    submit_slot_seconds: float = 6.0
     throttle_patience: float = 120.0
     throttle_step: float = 1.0
     first_look: float = 1.0
@@ -26,7 +27,7 @@ class Timings:
     create_window: float = 75.0
     skew: float = 1.5
     settle: float = 10.0
-    grace: float = 90.0
+    search_grace: float = 90.0
     search_step: float = 2.0
     unknown_answers: int = 3
     save_attempts: int = 4
@@ -42,3 +43,8 @@ class Timings:
     def longest_lease(self) -> float:
         """No lease written by a clock that agrees with ours can last longer."""
         return self.lease * 1.5
+
+
+def backoff(attempt: int, first: float, most: float) -> float:
+    """Give the seconds before attempt number `attempt` (from 1), doubling up to `most`."""
+    return min(first * 2 ** min(attempt - 1, 20), most)

@@ -12,9 +12,8 @@ from mcp import Client
 
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.mcp_server.tools import CODE, RETRYABLE
-from wan_mcp.orders import OrderService
 
 KEY = "sk-test-singapore"
 
@@ -40,9 +39,10 @@ class Stage:
         if dashscope is not None:
             self.services.append(dashscope)
         settings = make_settings(self.folder, dashscope, **environ)
-        service = build_service(settings, transport=transport, timings=replace(QUICK, **(timings or {})))
+        context = build_context(settings, transport=transport)
         if storage is not None:
-            service = OrderService(replace(service._parts, storage=storage(settings)))
+            context = replace(context, storage=storage(settings))
+        service = build_service(settings, context=context, timings=replace(QUICK, **(timings or {})))
         async with Client(build_server(service)) as client:
             yield Caller(client, settings)
 

@@ -10,10 +10,10 @@ from pathlib import Path
 
 import pytest
 
-from fakes.orders import OPEN, accepted, place
+from fakes.orders import accepted, place, save
 from wan_mcp.doctor import Verdict
 from wan_mcp.doctor.local_checks import check_program, check_versions
-from wan_mcp.ledger import SqliteLedger
+from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.migrations import MIGRATIONS
 from wan_mcp.storage.disk import Disk
 
@@ -242,7 +242,7 @@ def path(tmp_path):
 
 @pytest.fixture
 async def ledger(path, clock):
-    ledger = SqliteLedger(path, clock)
+    ledger = open_sqlite_ledger(path, clock)
     yield ledger
     await ledger.close()
 
@@ -261,7 +261,7 @@ async def test_a_ledger_that_is_not_there_is_not_made(doctor, path):
 
 
 async def test_a_sound_ledger_tells_its_version_and_orders(doctor, ledger):
-    await place(ledger, images=3)
+    await place(ledger, images_ordered=3)
 
     report = await run(doctor)
 
@@ -337,7 +337,7 @@ async def test_a_ledger_that_another_program_holds_is_told(doctor, ledger, path)
 
 @pytest.mark.parametrize(("ordered", "verdict"), [(3, Verdict.OK), (4, Verdict.NOTE), (5, Verdict.PROBLEM)])
 async def test_the_daily_limit_is_told_before_it_is_met(doctor, ledger, ordered, verdict):
-    await place(ledger, images=ordered)
+    await place(ledger, images_ordered=ordered)
 
     finding = (await run(doctor, WAN_MCP_DAILY_IMAGE_LIMIT="5")).one("limit")
 
@@ -347,21 +347,21 @@ async def test_the_daily_limit_is_told_before_it_is_met(doctor, ledger, ordered,
 
 
 async def test_orders_of_yesterday_do_not_count(doctor, ledger, clock):
-    await place(ledger, images=5)
+    await place(ledger, images_ordered=5)
     clock.advance(25 * HOUR)
 
     assert (await run(doctor, WAN_MCP_DAILY_IMAGE_LIMIT="5")).one("limit").verdict is Verdict.OK
 
 
 async def test_without_a_limit_there_is_none_to_meet(doctor, ledger):
-    await place(ledger, images=400)
+    await place(ledger, images_ordered=400)
 
     assert (await run(doctor, WAN_MCP_DAILY_IMAGE_LIMIT="0")).one("limit").found == "400, and no limit is set"
 
 
 async def open_task(ledger, clock):
     order = await accepted(ledger, "task-1")
-    return await ledger.advance(order, {**OPEN, "expires_at": clock.now() + 24 * HOUR})
+    return await save(ledger, order, expires_at=clock.now() + 24 * HOUR)
 
 
 async def test_a_task_that_a_living_process_works_on_is_in_order(doctor, ledger, clock):
@@ -394,6 +394,6 @@ async def test_a_task_near_its_24_hours_is_a_problem(doctor, ledger, clock):
 async def test_a_task_near_its_24_hours_that_is_worked_on_is_worth_a_note(doctor, ledger, clock):
     await open_task(ledger, clock)
     clock.advance(22.5 * HOUR)
-    await ledger.renew("me", lease=30.0)
+    await ledger.leases.renew("me", lease=30.0)
 
     assert (await run(doctor)).one("tasks").verdict is Verdict.NOTE

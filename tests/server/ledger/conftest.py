@@ -3,7 +3,9 @@
 import pytest
 
 from fakes.clock import FakeClock
-from wan_mcp.ledger import SqliteLedger
+from fakes.recording_database import RecordingDatabase, find_unportable
+from wan_mcp.ledger import Ledger
+from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 
 
 @pytest.fixture
@@ -17,7 +19,16 @@ def path(tmp_path):
 
 
 @pytest.fixture
-async def ledger(path, clock):
-    ledger = SqliteLedger(path, clock)
+def databases(path, clock):
+    """The lasting database of `ledger`, and the one that may be forgotten."""
+    return [RecordingDatabase(database) for database in open_sqlite_ledger(path, clock)._databases]
+
+
+@pytest.fixture
+async def ledger(databases):
+    """Whatever a test executes must be understood by PostgreSQL as well."""
+    ledger = Ledger(*databases)
     yield ledger
     await ledger.close()
+    executed = {each for database in databases for each in database.executed}
+    assert {each[0]: found for each in executed if (found := find_unportable(*each))} == {}

@@ -13,8 +13,8 @@ from fakes.bench import QUICK, get, leftovers, make_settings, order, running_ser
 from fakes.clock import ShiftedClock
 from fakes.dashscope_service import FakeService
 from fakes.orders import accepted, claim
-from wan_mcp.app import build_service
-from wan_mcp.ledger import SqliteLedger
+from wan_mcp.app import build_context, build_service
+from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -48,7 +48,7 @@ async def until(happens, seconds=5):
 
 @asynccontextmanager
 async def service_by(clock, settings, **changes):
-    service = build_service(settings, clock=clock, timings=replace(QUICK, **changes))
+    service = build_service(settings, context=build_context(settings, clock=clock), timings=replace(QUICK, **changes))
     async with service.running():
         yield service
 
@@ -167,7 +167,7 @@ async def test_a_question_that_meets_a_locked_ledger_is_answered_in_time(tmp_pat
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             task = await order(service)
-            await until(lambda: not service._follower.orders())
+            await until(lambda: not service._worker.orders())
             with locked(settings):
                 started = time.monotonic()
                 with pytest.raises(LedgerError, match="locked by another program"):
@@ -264,9 +264,9 @@ async def test_orders_of_a_silent_process_are_taken_over_even_if_the_clock_is_se
     clock = ShiftedClock()
     with FakeService(duration=0.0) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        ledger = SqliteLedger(ledger_of(settings), clock)
+        ledger = open_sqlite_ledger(ledger_of(settings), clock)
         task = dashscope.create_foreign()
-        await accepted(ledger, task.id, owner="silent", lease=20.0, folder=str(settings.output_dir))
+        await accepted(ledger, task.id, worker_id="silent", lease=20.0, folder=str(settings.output_dir))
         async with service_by(clock, settings, lease=20.0):
             await anyio.sleep(0.4)
             assert not saved_files(settings)
@@ -280,9 +280,9 @@ async def test_an_order_that_comes_back_before_its_worker_noticed_the_loss_is_wo
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings, lease=0.0, renew=60.0) as service:
             task = await submit(service)
-            ledger = SqliteLedger(ledger_of(settings), ShiftedClock())
+            ledger = open_sqlite_ledger(ledger_of(settings), ShiftedClock())
             assert await claim(ledger, "another process") == [task.local_id]
-            await ledger.release("another process")
+            await ledger.leases.release("another process")
             await ledger.close()
 
             assert (await get(service, task.task_id)).images

@@ -34,7 +34,7 @@ async def a_saved_task(tmp_path, *, n=1, **environ):
         async with running_service(settings) as service:
             task = await order(service, n=n)
             assert len(task.images) == n
-            await until(lambda: not service._follower.orders())
+            await until(lambda: not service._worker.orders())
             yield dashscope, settings, service, task
 
 
@@ -53,8 +53,9 @@ async def test_a_file_that_was_deleted_is_told_of_and_not_made_again_by_looking(
         [failed] = seen.failed_images
         assert (failed.index, failed.code, failed.url) == (1, "FileGone", None)
         assert str(gone) in failed.message
-        assert f"download_image with task_id={task.task_id} and index=1" in failed.message
-        assert "download_image" in raised.value.message
+        assert failed.can_fetch_again
+        assert (failed.next_step.task_id, failed.next_step.index) == (task.task_id, 1)
+        assert raised.value.next_step == failed.next_step
         assert len(saved_files(settings)) == 1
         assert dashscope.count_served().total() == served
 
@@ -134,7 +135,7 @@ def pictures_in(*folders):
 async def test_an_unsaved_image_is_saved_where_the_caller_wants_it_and_nowhere_else(tmp_path, filename):
     async with an_unsaved_task(tmp_path) as (dashscope, settings, service, task, other):
         image = await place(service, task, output_dir=str(other), filename=filename)
-        await until(lambda: not service._follower.orders())
+        await until(lambda: not service._worker.orders())
 
         [path] = pictures_in(settings.output_dir, other)
         assert image.path == str(path)
@@ -163,7 +164,7 @@ async def test_one_of_several_unsaved_images_is_placed_and_the_others_stay_where
     async with an_unsaved_task(tmp_path, n=3) as (_, settings, service, task, other):
         await place(service, task, 2, output_dir=str(other), filename="two")
         await until(lambda: len(pictures_in(settings.output_dir)) == 2)
-        await until(lambda: not service._follower.orders())
+        await until(lambda: not service._worker.orders())
 
         assert [path.name for path in pictures_in(other)] == ["two.png"]
         done = await get(service, task.task_id)
@@ -174,7 +175,7 @@ async def test_an_unsaved_image_that_another_process_follows_is_saved_once_where
     async with an_unsaved_task(tmp_path) as (_, settings, _, task, other):
         async with running_service(settings) as second:
             image = await place(second, task, output_dir=str(other))
-            await until(lambda: not second._follower.orders())
+            await until(lambda: not second._worker.orders())
         assert [str(path) for path in pictures_in(settings.output_dir, other)] == [image.path]
     assert [str(path) for path in pictures_in(settings.output_dir, other)] == [image.path]
 

@@ -10,7 +10,7 @@ from fakes.bench import get, leftovers, make_settings, order, running_service, s
 from fakes.clock import ShiftedClock
 from fakes.dashscope_service import FakeService
 from wan_mcp.app import build_service
-from wan_mcp.orders import News
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.domain.errors import AppError, NotCancelableError, NotConnectedError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -183,13 +183,11 @@ async def test_a_state_folder_that_is_a_file_is_an_error_for_every_question(tmp_
     assert settings.state_dir.read_text() == "not a folder"
 
 
-async def test_bells_that_never_ring_do_not_pile_up():
-    news = News(ShiftedClock())
+async def test_orders_that_nobody_works_on_do_not_pile_up():
+    live = LiveOrders()
     for number in range(100):
-        news.bell(f"order {number}")
-        news.poke(f"order {number}")
-    assert not news._bells
-    assert not news._pokes
+        live.get(f"order {number}").wake()
+    assert not live._known
 
 
 async def test_two_hundred_open_orders_at_a_start_are_all_saved_and_a_new_one_is_not_held_up(tmp_path):

@@ -13,11 +13,11 @@ import pytest
 from campaigns import kill
 from campaigns.campaign import Campaign, Plan
 
-SHORT = {"lease": 0.9, "renew": 0.3, "grace": 1.2, "create_window": 2.0}
+SHORT = {"lease": 0.9, "renew": 0.3, "search_grace": 1.2, "create_window": 2.0}
 
 PLANS = {
     "whoever is killed": Plan(
-        orders=24, processes=3, kills=5, limit=45, duration=(0.1, 0.8), timings=SHORT | {"slot": 0.6}
+        orders=24, processes=3, kills=5, limit=45, duration=(0.1, 0.8), timings=SHORT | {"submit_slot_seconds": 0.6}
     ),
     "whoever is killed in a submit without an echo of the prompt": Plan(
         orders=10,
@@ -27,7 +27,7 @@ PLANS = {
         faults=False,
         limit=45,
         duration=(0.1, 0.4),
-        timings=SHORT | {"slot": 1.4, "skew": 0.5},
+        timings=SHORT | {"submit_slot_seconds": 1.4, "skew": 0.5},
     ),
 }
 

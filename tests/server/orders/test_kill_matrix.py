@@ -71,10 +71,10 @@ POINTS = {
         when=lambda service: any(each.sent for each in service.images_served),
         faults={"image": {"kind": "slow", "seconds": 5}},
     ),
-    "before the name of the file is written down": Point("advance/STAGED"),
-    "between the name in the ledger and the file": Point("advance/STAGED/after"),
-    "between the file and the ledger": Point("advance/SAVED"),
-    "while writing the note beside the file": Point("advance/SAVED", leaves=("",)),
+    "before the name of the file is written down": Point("save/PUBLISHING"),
+    "between the name in the ledger and the file": Point("save/PUBLISHING/after"),
+    "between the file and the ledger": Point("save/SAVED"),
+    "while writing the note beside the file": Point("save/SAVED", leaves=("",)),
 }
 
 

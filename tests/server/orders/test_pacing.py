@@ -4,10 +4,11 @@ from itertools import pairwise
 
 import pytest
 
-from wan_mcp.orders.pacing import Pace, backoff, running_time
+from wan_mcp.orders.timings import backoff
+from wan_mcp.orders.worker.poll_plan import PollPlan, running_time
 
 
-def _looks(pace: Pace, duration: float) -> list[float]:
+def _looks(pace: PollPlan, duration: float) -> list[float]:
     moment = pause = pace.first()
     looks = [moment]
     while moment < duration:
@@ -18,7 +19,7 @@ def _looks(pace: Pace, duration: float) -> list[float]:
 
 
 def test_without_experience_the_first_look_is_early_and_the_next_ever_later():
-    looks = _looks(Pace.learn([20.0] * 4), 60.0)
+    looks = _looks(PollPlan.learn([20.0] * 4), 60.0)
     pauses = [later - earlier for earlier, later in pairwise(looks)]
 
     assert looks[0] == 1.0
@@ -28,21 +29,21 @@ def test_without_experience_the_first_look_is_early_and_the_next_ever_later():
 
 @pytest.mark.parametrize("usual", [8.0, 20.0, 60.0])
 def test_a_task_is_not_asked_for_before_it_can_be_done(usual):
-    pace = Pace.learn([usual * factor for factor in (0.8, 0.9, 1.0, 1.0, 1.1, 1.2)])
+    pace = PollPlan.learn([usual * factor for factor in (0.8, 0.9, 1.0, 1.0, 1.1, 1.2)])
 
     assert 0.4 * usual <= pace.first() <= 0.9 * usual
     assert len(_looks(pace, usual)) <= 6
 
 
 def test_tasks_that_end_at_once_are_asked_for_at_once():
-    pace = Pace.learn([0.05] * 6)
+    pace = PollPlan.learn([0.05] * 6)
 
     assert pace.first() == 0.0
     assert pace.next(0.0, 0.0) < 0.2
 
 
 def test_a_task_far_beyond_the_usual_is_asked_for_ever_more_seldom():
-    looks = _looks(Pace.learn([10.0] * 10), 600.0)
+    looks = _looks(PollPlan.learn([10.0] * 10), 600.0)
 
     assert len(looks) < 60
     assert looks[-1] - looks[-2] == 15.0

@@ -20,8 +20,7 @@ from campaigns.scene import (
 )
 from fakes.bench import make_settings, order, running_service, submit
 from fakes.dashscope_service import FakeService
-from wan_mcp.app import build_service
-from wan_mcp.orders import OrderService
+from wan_mcp.app import build_context, build_service
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 
@@ -49,10 +48,16 @@ class Between:
         await self._part.__aexit__(*reason)
 
 
-def a_studio(settings, part, call, event, **times):
-    """Build a service in which something happens after a call of one of its parts, `ledger` or `service`."""
-    parts = build_service(settings, timings=replace(TIMINGS, **times))._parts
-    return OrderService(replace(parts, **{part: Between(getattr(parts, part), call, event)}))
+def a_service(settings, path, event, **times):
+    """Build a service in which something happens after a call, e.g. `dashscope.list_tasks`, of what it stands on."""
+    context = build_context(settings)
+    first, *names = path.split(".")
+    part = getattr(context, first)
+    if len(names) == 2:
+        setattr(part, names[0], Between(getattr(part, names[0]), names[1], event))
+    else:
+        context = replace(context, **{first: Between(part, names[0], event)})
+    return build_service(settings, context=context, timings=replace(TIMINGS, **times))
 
 
 async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_counts_once(tmp_path):
@@ -61,7 +66,7 @@ async def test_a_task_that_slips_to_the_next_page_while_the_pages_are_read_count
 
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "drop-after")
-        service = a_studio(make_settings(tmp_path, dashscope), "dashscope", "list_tasks", twice)
+        service = a_service(make_settings(tmp_path, dashscope), "dashscope.list_tasks", twice)
         async with service.running():
             task = await order(service, model=NEW)
 
@@ -82,8 +87,8 @@ async def test_a_lost_order_is_found_on_a_busy_account_whatever_the_zone_of_the_
     assert task.task_id == dashscope.creates[0].task_id
 
 
-@pytest.mark.parametrize(("part", "call"), [("ledger", "unanswered"), ("dashscope", "list_tasks")])
-async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, part, call):
+@pytest.mark.parametrize("call", ["ledger.orders.list_unanswered", "dashscope.list_tasks"])
+async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, call):
     """Whatever the search has just read, the other order begins then, is made at once and answered late."""
     looks = []
 
@@ -99,7 +104,7 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
             return found
 
         dashscope.script("create", "drop-before")
-        service = a_studio(make_settings(tmp_path, dashscope), part, call, send_another, grace=2.2)
+        service = a_service(make_settings(tmp_path, dashscope), call, send_another, search_grace=2.2)
         async with service.running(), anyio.create_task_group() as group:
             task = await order(service, "a lost one", model=NEW, wait=12)
             await until(is_idle(tmp_path))
@@ -182,7 +187,10 @@ async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at
 async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
     with FakeService(duration=0.1) as dashscope, a_crew(tmp_path, dashscope) as crew:
         dashscope.script("create", "drop-after", "drop-after", "drop-after")
-        async with another_process(tmp_path, dashscope, slot=0.05) as service, anyio.create_task_group() as group:
+        async with (
+            another_process(tmp_path, dashscope, submit_slot_seconds=0.05) as service,
+            anyio.create_task_group() as group,
+        ):
             for _ in range(3):
                 group.start_soon(lambda: order(service, model=LEGACY, fresh=True, wait=10))
         assert not crew.workers
@@ -195,7 +203,7 @@ async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
     assert report.ends == {"SUCCEEDED": 3}
 
 
-@pytest.mark.parametrize("point", ["offer", "offer/after"])
+@pytest.mark.parametrize("point", ["save_candidates", "save_candidates/after"])
 async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_guess(tmp_path, point):
     with FakeService(duration=0.1) as dashscope, a_crew(tmp_path, dashscope) as crew:
         dashscope.script("create", "drop-after")

@@ -2,7 +2,7 @@
 
 from fakes.bench import make_settings, saved_files
 from fakes.dashscope_service import FakeService
-from fakes.rivals import Rivals
+from fakes.processes import Processes
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 
 MODEL = "wan2.6-t2i"
@@ -17,8 +17,8 @@ def count_in_worst_second(moments):
 
 
 def race(service, command, path, *, environ=None, **words):
-    with Rivals(PROCESSES, "order_rival.py") as rivals:
-        return rivals.race(
+    with Processes(PROCESSES, "order_rival.py") as processes:
+        return processes.run_all(
             command,
             path=path,
             environ=environ or {},

@@ -50,7 +50,7 @@ async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp
         crew.tell(worker, an_order(NEW))
         await until(lambda: service.tasks)
         await hold_still(crew, worker, tmp_path)
-        async with another_process(tmp_path, service, grace=3.0):
+        async with another_process(tmp_path, service, search_grace=3.0):
             await until(lambda: the_row(tmp_path)["stage"] == "LOST")
             crew.wake(worker)
             await until(lambda: the_row(tmp_path)["task_id"])

@@ -1,0 +1,1 @@
+"""The databases that the ledger can lie in."""

@@ -1,0 +1,340 @@
+"""The ledger in one SQLite file: opened, brought up to date, called off the event loop, its errors in our words."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import anyio.to_thread
+from anyio import CapacityLimiter
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger.database import Row, Transaction
+from wan_mcp.ledger.ledger import Ledger
+from wan_mcp.ledger.migrations import BRIEF_MIGRATIONS, MIGRATIONS
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+
+T = TypeVar("T")
+
+_LEAST_PATIENCE = 0.02
+"""Seconds; another process holds the lock for a few milliseconds at a time."""
+
+
+def open_sqlite_ledger(path: Path, clock: Clock, *, busy_seconds: float = 0.8) -> Ledger:
+    """Give the ledger in a file. How fast questions may be asked lies in a file of its own beside it."""
+    return Ledger(
+        SqliteDatabase(path, clock, busy_seconds=busy_seconds),
+        SqliteDatabase(
+            path.with_name("pace.sqlite3"),
+            clock,
+            migrations=BRIEF_MIGRATIONS,
+            busy_seconds=busy_seconds,
+            is_lasting=False,
+        ),
+    )
+
+
+class SqliteTransaction:
+    """A transaction of a connection that somebody else begins and ends."""
+
+    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+        self._connection = connection
+        self._now = now
+
+    @property
+    def now(self) -> float:
+        """The time at which the transaction has begun."""
+        return self._now
+
+    def execute(self, statement: str, *values: object) -> Sequence[Row]:
+        """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
+        bound = {str(number): value for number, value in enumerate(values, start=1)}
+        return cast("Sequence[Row]", self._connection.execute(_fill_slots(statement), bound).fetchall())
+
+
+@lru_cache(maxsize=512)
+def _fill_slots(statement: str) -> str:
+    # A transaction that writes is alone from its beginning on, so no row needs a lock of its own.
+    return statement.replace("{for_update}", "").replace("{skip_locked}", "")
+
+
+class SqliteDatabase:
+    """
+    One file, used by one thread at a time.
+
+    Nothing is opened before the first call. A lock of another program is waited for `busy_seconds` from the call on,
+    however many calls stand in line: a call of a tool ends within two seconds of its time, and may need the ledger
+    twice in them.
+
+    With `is_lasting` a write is on the disk when it returns. Without it nobody waits for the disk: a process that is
+    killed leaves the file whole, a power cut may damage it, and a damaged file is begun anew.
+
+    The journal is a rollback journal, not WAL: several processes share the file, with whatever SQLite the user's
+    Python has, and the WAL-reset race was mended only in 3.51.3 (https://sqlite.org/wal.html#walresetbug).
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        clock: Clock,
+        *,
+        migrations: Mapping[int, Sequence[str]] = MIGRATIONS,
+        busy_seconds: float = 0.8,
+        is_lasting: bool = True,
+    ) -> None:
+        self.path = path
+        self._clock = clock
+        self._migrations = migrations
+        self._busy_seconds = busy_seconds
+        self._is_lasting = is_lasting
+        self._limiter: CapacityLimiter | None = None
+        self._connection: sqlite3.Connection | None = None
+        self._file: tuple[int, int] | None = None
+        self._is_known = False
+
+    async def exists(self) -> bool:
+        """Say whether the file is there, or is kept from us: then the next call says what is wrong."""
+        return await anyio.to_thread.run_sync(_may_be_there, self.path)
+
+    async def close(self) -> None:
+        """Close the file."""
+        await self._run_in_thread(self._close)
+
+    async def version(self) -> object:
+        """Give the file's time and size."""
+        try:
+            status = await anyio.Path(self.path).stat()
+        except OSError:
+            return None
+        return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on one state of the database."""
+        return await self._run("BEGIN", work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` in one immediate transaction that is on the disk when this returns."""
+        return await self._run("BEGIN IMMEDIATE", work)
+
+    async def _run(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        asked_at = self._clock.monotonic()
+
+        def run() -> T:
+            # The time for which a lock is waited for runs while the call stands in line.
+            left = asked_at + self._busy_seconds - self._clock.monotonic()
+            patience = max(_LEAST_PATIENCE, left)
+            try:
+                return self._execute(begin, work, patience)
+            except LedgerError as error:
+                if self._is_lasting or error.code != ErrorCode.LEDGER_DAMAGED:
+                    raise
+                _remove(self.path)
+                return self._execute(begin, work, patience)
+
+        return await self._run_in_thread(run)
+
+    async def _run_in_thread(self, work: Callable[[], T]) -> T:
+        # One thread at a time: a connection is not shared, and the file allows one writer anyway.
+        if self._limiter is None:
+            self._limiter = CapacityLimiter(1)
+        return await anyio.to_thread.run_sync(work, limiter=self._limiter)
+
+    def _execute(self, begin: str, work: Callable[[Transaction], T], patience: float) -> T:
+        try:
+            connection = self._open(patience)
+            with _transaction(connection, begin):
+                # Read once the lock is held: turns are taken in the order of their times.
+                return work(SqliteTransaction(connection, self._clock.now()))
+        except sqlite3.Error as error:
+            if not _is_momentary(error):
+                # A file that was replaced or mended behind our back is met with a new connection.
+                self._close()
+            raise explain(error, self.path) from error
+        except OSError as error:
+            raise explain_unreachable(error, self.path) from error
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            self._connection.close()
+            self._connection = None
+
+    def _open(self, patience: float) -> sqlite3.Connection:
+        if self._connection is not None and self._is_the_file():
+            _wait_for_locks(self._connection, patience)
+            return self._connection
+        self._close()
+        self._make_file()
+        connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
+        try:
+            connection.row_factory = sqlite3.Row
+            _wait_for_locks(connection, patience)
+            self._check_release(connection)
+            # Of the rollback journals that are safe with full sync, this one takes the least of each transaction:
+            # a tenth less than TRUNCATE, which gives blocks back and asks for them again every time, and a quarter
+            # less than DELETE, which is durable only with EXTRA and then syncs the folder once more.
+            connection.execute("PRAGMA journal_mode = PERSIST")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._is_lasting else 'OFF'}")
+            _migrate(connection, self._migrations)
+        except BaseException:
+            connection.close()
+            raise
+        self._connection = connection
+        self._is_known = True
+        return connection
+
+    def _make_file(self) -> None:
+        # Prompts are private: the folder and the file are the owner's alone.
+        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        if not self.path.exists():
+            self.path.touch(mode=0o600)
+        # Read before the database is opened: if the file is replaced in between, it is merely opened once more.
+        self._file = _identify(self.path)
+
+    def _is_the_file(self) -> bool:
+        """Say whether the path still leads to the open file: what is written to a deleted one is lost."""
+        try:
+            return _identify(self.path) == self._file
+        except FileNotFoundError:
+            return False
+
+    def _check_release(self, connection: sqlite3.Connection) -> None:
+        # A release that had the file open before another one updated it goes on: the steps are additive.
+        if read_version(connection) > max(self._migrations) and not self._is_known:
+            raise LedgerError(
+                f"The ledger {self.path} was written by a newer release of wan-mcp.",
+                "Update wan-mcp, or name another folder in WAN_MCP_STATE_DIR.",
+                code=ErrorCode.LEDGER_TOO_NEW,
+                retryable=False,
+            )
+
+
+def read_version(connection: sqlite3.Connection) -> int:
+    """Give the number of the last migration that was applied."""
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _identify(path: Path) -> tuple[int, int]:
+    status = path.stat()
+    return (status.st_dev, status.st_ino)
+
+
+def _may_be_there(path: Path) -> bool:
+    """Say whether a file exists, or cannot: only a folder that is merely not made yet holds nothing for certain."""
+    try:
+        if path.exists():
+            return True
+        return not next(parent for parent in path.parents if parent.exists()).is_dir()
+    except OSError:
+        return True
+
+
+def _remove(path: Path) -> None:
+    for each in (path, path.with_name(f"{path.name}-journal")):
+        each.unlink(missing_ok=True)
+
+
+def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
+    connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
+
+
+@contextmanager
+def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
+    connection.execute(begin)
+    try:
+        yield
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+
+
+def _migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[str]]) -> None:
+    newest = max(migrations)
+    if read_version(connection) >= newest:
+        return
+    connection.create_function("searchable", 1, _make_searchable, deterministic=True)
+    with _transaction(connection, "BEGIN IMMEDIATE"):
+        # Asked again inside the transaction: another process may have been first.
+        for number in range(read_version(connection) + 1, newest + 1):
+            for statement in migrations[number]:
+                connection.execute(statement)
+            connection.execute(f"PRAGMA user_version = {number}")
+
+
+def _make_searchable(request: Any) -> str:  # noqa: ANN401 - whatever lies in the column
+    """Give the prompt of a stored request as it is searched; a migration fills the column of older rows so."""
+    try:
+        return str(json.loads(request)["prompt"]).casefold()
+    except (TypeError, ValueError, LookupError):
+        return ""
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
+_UNREACHABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")
+_ELSEWHERE = "Make the folder writable, free some space there, or name another folder in WAN_MCP_STATE_DIR."
+# SQLITE_ERROR: our statements fit our tables, so a file that refuses one is not the ledger that it was.
+_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
+
+
+def explain(error: sqlite3.Error, path: Path) -> LedgerError:
+    """
+    Say what SQLite refused and what helps.
+
+    Source of the names: https://sqlite.org/rescode.html
+    """
+    name = _name(error)
+    if name.startswith(_BUSY):
+        return LedgerError(
+            f"The ledger {path} is locked by another program.",
+            "Wait a moment; if it stays so, close the program that holds the file.",
+            code=ErrorCode.LEDGER_LOCKED,
+        )
+    if name.startswith("SQLITE_FULL"):
+        return LedgerError(
+            f"The disk of the ledger {path} is full.", "Free some space.", code=ErrorCode.LEDGER_DISK_FULL
+        )
+    if name.startswith(_UNREACHABLE):
+        return LedgerError(
+            f"The ledger {path} cannot be read or written.", _ELSEWHERE, code=ErrorCode.LEDGER_UNAVAILABLE
+        )
+    if name.startswith(_DAMAGED):
+        return LedgerError(
+            f"The ledger {path} is damaged.",
+            "Move the file away (keep it) and call again; list_tasks with remote=true finds the tasks of the "
+            "last 24 hours.",
+            code=ErrorCode.LEDGER_DAMAGED,
+            retryable=False,
+        )
+    return LedgerError(
+        f"The ledger {path} cannot be used ({name or 'unknown reason'}).", code=ErrorCode.LEDGER_UNAVAILABLE
+    )
+
+
+def explain_unreachable(error: OSError, path: Path) -> LedgerError:
+    """Say why the file system refused the file."""
+    in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
+    if isinstance(error, FileExistsError | NotADirectoryError) and in_the_way is not None:
+        return LedgerError(
+            f"{in_the_way} is a file, and the ledger needs a folder there.",
+            "Name a folder in WAN_MCP_STATE_DIR, or move that file away.",
+            code=ErrorCode.LEDGER_UNAVAILABLE,
+        )
+    reason = error.strerror or type(error).__name__
+    return LedgerError(
+        f"The ledger {path} cannot be opened ({reason}).", _ELSEWHERE, code=ErrorCode.LEDGER_UNAVAILABLE
+    )
+
+
+def _is_momentary(error: sqlite3.Error) -> bool:
+    """Say whether the connection itself is sound: somebody else has the lock, or a row was refused."""
+    return isinstance(error, sqlite3.IntegrityError) or _name(error).startswith(_BUSY)
+
+
+def _name(error: sqlite3.Error) -> str:
+    return getattr(error, "sqlite_errorname", "") or ""

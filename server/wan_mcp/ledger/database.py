@@ -1,0 +1,93 @@
+"""
+The seam between the ledger and a database: what runs in one transaction, and how a statement is executed.
+
+Statements stay within what SQLite and PostgreSQL both understand. Parameters are written `$1`, `$2`, … Where a word
+must differ, the statement has a named slot that the database fills: `{for_update}` locks the rows that are read,
+`{skip_locked}` locks those that nobody else has locked.
+"""
+
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import wraps
+from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
+
+Row = Mapping[str, Any]
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class Transaction(Protocol):
+    """One transaction: everything that is executed in it is seen by others at once, or never."""
+
+    @property
+    def now(self) -> float:
+        """The time at which it has begun, in seconds since 1970, by the clock that every worker shares."""
+        ...
+
+    def execute(self, statement: str, *values: object) -> Sequence[Row]:
+        """Run a statement with the values of `$1`, `$2`, …; give its rows, by the names of their columns."""
+        ...
+
+
+class Database(Protocol):
+    """
+    Where the ledger's rows are.
+
+    Every method raises `LedgerError` when the database cannot be used: locked for longer than a few seconds, damaged,
+    unwritable, or written by a newer release.
+    """
+
+    async def exists(self) -> bool:
+        """Say whether there is anything to read, without making it."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the database."""
+        ...
+
+    async def version(self) -> object:
+        """Give a value that differs after any process has written, None if nothing is there. Reads no rows."""
+        ...
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` off the event loop, on one state of the database."""
+        ...
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """
+        Run `work` off the event loop, alone; what it has written is on the disk when this returns.
+
+        A write is never abandoned half-way: when the caller is cancelled, one that has begun still ends.
+        """
+        ...
+
+
+class Table:
+    """A set of methods on one database, each of which runs in a transaction of its own."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+
+S = TypeVar("S", bound=Table)
+
+
+def reads(method: Callable[Concatenate[S, Transaction, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Let a method of a `Table` run in a transaction that only reads."""
+
+    @wraps(method)
+    async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.database.read(lambda tx: method(self, tx, *args, **kwargs))
+
+    return run
+
+
+def writes(
+    method: Callable[Concatenate[S, Transaction, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """Let a method of a `Table` run in a transaction that writes: all of it, or nothing."""
+
+    @wraps(method)
+    async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.database.write(lambda tx: method(self, tx, *args, **kwargs))
+
+    return run

@@ -1,0 +1,156 @@
+"""
+A look at the ledger from outside, which changes nothing: not its version, not a journal, not even that it exists.
+
+Call it in a thread.
+"""
+
+import sqlite3
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from urllib.parse import quote
+
+from wan_mcp.ledger.backends.sqlite import SqliteTransaction, explain, explain_unreachable, read_version
+from wan_mcp.ledger.limits import count_images_since
+from wan_mcp.ledger.migrations import MIGRATIONS
+from wan_mcp.ledger.records import DAY, Stage
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+
+SQLITE_VERSION = sqlite3.sqlite_version
+_LARGEST_COPIED = 256 * 1024 * 1024
+_COMPLAINTS = 3
+
+
+@dataclass(frozen=True, slots=True)
+class OpenOrder:
+    """
+    An order that is not finished.
+
+    `ends_at` is when the service forgets it and its images, in seconds since 1970; `is_held` says that a living
+    process works on it.
+    """
+
+    id: str
+    region: str
+    stage: Stage
+    ends_at: float
+    is_held: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerFacts:
+    """
+    What a ledger is and holds.
+
+    `version` is the last step applied to it and `newest` the last one that this release knows; of a newer ledger
+    nothing else is told. `damage` is what SQLite complains of. `is_checked` is False where the file is too large to
+    be looked through without keeping others from writing. `images_today` counts those ordered in the last 24 hours.
+    """
+
+    version: int
+    newest: int
+    is_checked: bool = True
+    damage: str | None = None
+    orders: int = 0
+    open: tuple[OpenOrder, ...] = ()
+    images_today: int = 0
+
+
+def examine_ledger(path: Path, *, now: float, busy_seconds: float = 1.0) -> LedgerFacts | None:
+    """
+    Look at a ledger; None if there is no file.
+
+    Raises:
+        LedgerError: it cannot be opened or read.
+    """
+    try:
+        if not path.exists():
+            return None
+        size = path.stat().st_size
+    except OSError as error:
+        raise explain_unreachable(error, path) from error
+    try:
+        with closing(_open(path, busy_seconds)) as file:
+            if size > _LARGEST_COPIED:
+                return _look(file, now, is_checked=False)
+            # Looked through as a copy: the file itself is locked for others only as long as copying takes.
+            with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
+                file.backup(copy)
+                copy.row_factory = sqlite3.Row
+                return _look(copy, now, is_checked=True)
+    except sqlite3.Error as error:
+        raise _explain(error, path) from error
+
+
+def _open(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    file = sqlite3.connect(_address(path), uri=True, timeout=busy_seconds, isolation_level=None)
+    try:
+        file.row_factory = sqlite3.Row
+        # Copying would wait for another program's lock without end; taking our own first waits only so long.
+        file.execute("BEGIN")
+        file.execute("SELECT count(*) FROM sqlite_master").fetchone()
+    except BaseException:
+        file.close()
+        raise
+    return file
+
+
+def _address(path: Path) -> str:
+    """
+    Give the address that opens a file for reading only.
+
+    Source: https://sqlite.org/uri.html
+    """
+    name = path.absolute().as_posix()
+    return f"file://{'' if name.startswith('/') else '/'}{quote(name, safe='/:')}?mode=ro"
+
+
+def _look(database: sqlite3.Connection, now: float, *, is_checked: bool) -> LedgerFacts:
+    version = read_version(database)
+    newest = max(MIGRATIONS)
+    damage = _find_damage(database) if is_checked else None
+    if version > newest or version == 0 or damage is not None:
+        return LedgerFacts(version, newest, is_checked, damage)
+    return LedgerFacts(
+        version,
+        newest,
+        is_checked,
+        orders=int(database.execute("SELECT count(*) FROM orders").fetchone()[0]),
+        open=_read_open(database, now),
+        images_today=count_images_since(SqliteTransaction(database, now), now - DAY),
+    )
+
+
+def _find_damage(database: sqlite3.Connection) -> str | None:
+    rows = database.execute(f"PRAGMA integrity_check({_COMPLAINTS})").fetchall()
+    said = [str(row[0]) for row in rows]
+    return None if said == ["ok"] else "; ".join(" ".join(each.split()) for each in said)
+
+
+def _read_open(database: sqlite3.Connection, now: float) -> tuple[OpenOrder, ...]:
+    rows = database.execute(
+        "SELECT coalesce(task_id, local_id) AS id, region, stage, owner, lease_until,"
+        " coalesce(expires_at, coalesce(sent_at, created_at) + ?) AS ends_at"
+        " FROM orders WHERE stage <> ? ORDER BY ends_at",
+        (DAY, Stage.CLOSED),
+    )
+    orders: list[OpenOrder] = []
+    for row in rows:
+        # What a newer release has written is not this one's to tell of.
+        with suppress(ValueError):
+            is_held = row["owner"] is not None and float(row["lease_until"]) > now
+            orders.append(
+                OpenOrder(row["id"], row["region"], Stage(row["stage"]), float(row["ends_at"]), is_held=is_held)
+            )
+    return tuple(orders)
+
+
+def _explain(error: sqlite3.Error, path: Path) -> LedgerError:
+    # Who may write takes a half-written change back; a look from outside changes nothing and must leave it there.
+    if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
+        return LedgerError(
+            f"A process died while it wrote into the ledger {path}.",
+            "Nothing is lost: any other command, such as wan-mcp tasks, puts it in order.",
+            code=ErrorCode.LEDGER_UNFINISHED_WRITE,
+        )
+    return explain(error, path)

@@ -1,0 +1,38 @@
+"""What survives a restart: every order, its task and its images."""
+
+from wan_mcp.ledger.database import Database
+from wan_mcp.ledger.leases import Leases
+from wan_mcp.ledger.limits import Limits
+from wan_mcp.ledger.orders import Orders
+from wan_mcp.ledger.reports import Reports
+
+
+class Ledger:
+    """
+    The record of orders, on a database.
+
+    Every method raises `LedgerError` when the ledger cannot be used: locked for longer than a few seconds, damaged,
+    unwritable, or written by a newer release. A write has reached the disk when its method returns. `brief_database`
+    keeps what may be forgotten in a power cut: how fast questions may be asked.
+    """
+
+    def __init__(self, database: Database, brief_database: Database) -> None:
+        self._databases = (database, brief_database)
+        self._database = database
+        self.orders = Orders(database)
+        self.leases = Leases(database)
+        self.limits = Limits(database, brief_database)
+        self.reports = Reports(database)
+
+    async def exists(self) -> bool:
+        """Say whether there is anything to read, without making it."""
+        return await self._database.exists()
+
+    async def version(self) -> object:
+        """Give a value that differs after any process has written, None if nothing is there. Reads no rows."""
+        return await self._database.version()
+
+    async def close(self) -> None:
+        """Let go of the ledger."""
+        for database in self._databases:
+            await database.close()

@@ -1,0 +1,160 @@
+"""Limits that every process on the ledger keeps: requests a second, and images in 24 hours."""
+
+import math
+
+from wan_mcp.clock import utc
+from wan_mcp.ledger.database import Database, Table, Transaction, writes
+from wan_mcp.ledger.records import DAY, Origin, RateLimit
+from wan_mcp_tools.domain.errors import DailyLimitError
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+_LONGEST_QUEUE = 120.0
+"""Seconds; a limit that is booked further ahead was written before the clock was set back."""
+_RAISE = "let the operator raise WAN_MCP_DAILY_IMAGE_LIMIT."
+
+
+class _Reservations(Table):
+    """The turns of rate limits, in one database."""
+
+    @writes
+    def reserve(self, tx: Transaction, limit: RateLimit) -> float:
+        """Reserve the next turn; give the seconds from the transaction until it comes."""
+        return max(0.0, take_turn(tx, limit) - tx.now)
+
+    @writes
+    def pause(self, tx: Transaction, limit: RateLimit, seconds: float) -> None:
+        """Let nobody have a turn before a moment."""
+        next_at, not_before = _read_limit(tx, limit)
+        moment = max(not_before, tx.now + min(seconds, _LONGEST_QUEUE))
+        tx.execute(
+            "INSERT INTO limits (name, next_at, not_before) VALUES ($1, $2, $3) ON CONFLICT (name) "
+            "DO UPDATE SET next_at = excluded.next_at, not_before = excluded.not_before",
+            limit.name,
+            next_at,
+            moment,
+        )
+
+
+class Limits:
+    """
+    The rate limits: those that must last lie in the ledger's own database, the others in one that costs less.
+
+    Every method raises `LedgerError` when its database cannot be used.
+    """
+
+    def __init__(self, database: Database, brief_database: Database) -> None:
+        self._lasting = _Reservations(database)
+        self._brief = _Reservations(brief_database)
+
+    async def reserve(self, limit: RateLimit) -> float:
+        """Reserve the next turn of a limit; give the seconds until it comes."""
+        return await self._choose(limit).reserve(limit)
+
+    async def pause(self, limit: RateLimit, seconds: float) -> None:
+        """Let nobody have a turn for some seconds, because the service said that we were too fast."""
+        await self._choose(limit).pause(limit, seconds)
+
+    def _choose(self, limit: RateLimit) -> _Reservations:
+        return self._lasting if limit.is_lasting else self._brief
+
+
+def take_turn(tx: Transaction, limit: RateLimit) -> float:
+    """Reserve the next turn by the generic cell rate algorithm; give its moment."""
+    next_at, not_before = _read_limit(tx, limit)
+    interval = 1 / limit.per_second
+    at = max(tx.now, next_at - (limit.burst - 1) * interval, not_before)
+    tx.execute(
+        "INSERT INTO limits (name, next_at) VALUES ($1, $2) "
+        "ON CONFLICT (name) DO UPDATE SET next_at = excluded.next_at",
+        limit.name,
+        max(next_at, at) + interval,
+    )
+    return at
+
+
+def seconds_until_turn(tx: Transaction, limit: RateLimit) -> float:
+    """Give the seconds until a turn would be free, without taking it."""
+    next_at, not_before = _read_limit(tx, limit)
+    return max(0.0, next_at - (limit.burst - 1) / limit.per_second - tx.now, not_before - tx.now)
+
+
+def _read_limit(tx: Transaction, limit: RateLimit) -> tuple[float, float]:
+    rows = tx.execute("SELECT next_at, not_before FROM limits WHERE name = $1 {for_update}", limit.name)
+    if not rows:
+        return tx.now, 0.0
+    next_at, not_before = float(rows[0]["next_at"]), float(rows[0]["not_before"])
+    latest = tx.now + _LONGEST_QUEUE
+    return next_at if next_at <= latest else tx.now, not_before if not_before <= latest else 0.0
+
+
+# --- images in 24 hours --------------------------------------------------------------------------------------
+
+_COUNTED = "created_at > $1 AND origin = $2 AND NOT (status = $3 AND task_id IS NULL) AND status <> $4"
+"""Orders that were, or may have been, accepted."""
+
+
+def count_images_since(tx: Transaction, moment: float) -> int:
+    """Count the images of the orders since a moment that were, or may have been, accepted."""
+    rows = tx.execute(
+        f"SELECT CAST(COALESCE(SUM(images_ordered), 0) AS BIGINT) AS images FROM orders WHERE {_COUNTED}",  # noqa: S608
+        *_counted_values(moment),
+    )
+    return int(rows[0]["images"])
+
+
+def check_daily_limit(tx: Transaction, *, images: int, daily_limit: int) -> None:
+    """
+    Make sure that `images` more are within the operator's limit for 24 hours; 0 means that there is none.
+
+    Raises:
+        DailyLimitError: they are not; it says how many are, and from when on the others.
+    """
+    day_ago = tx.now - DAY
+    ordered = count_images_since(tx, day_ago)
+    left = max(0, daily_limit - ordered)
+    if not daily_limit or images <= left:
+        return
+    message = (
+        f"{_tell_images(ordered)} ordered in the last 24 hours, and the limit of this server is {daily_limit}. "
+        "Nothing was ordered."
+    )
+    if images > daily_limit:
+        raise DailyLimitError(
+            f"{message} {images} in one order are more than it ever allows.",
+            f"Order fewer, or {_RAISE}",
+            retryable=False,
+        )
+    freed = _find_release(tx, day_ago, images - left) or tx.now
+    again = utc(freed + DAY).isoformat(timespec="seconds")
+    message += f" {images} can be ordered from {again} on, in {_tell_span(freed + DAY - tx.now)}."
+    raise DailyLimitError(
+        message, f"Order at most {left} now, or {_RAISE}" if left else f"Wait until then, or {_RAISE}"
+    )
+
+
+def _find_release(tx: Transaction, moment: float, images: int) -> float | None:
+    """Give the creation time of the order with which, counted from `moment` on, `images` images are reached."""
+    running = (
+        "SELECT created_at, SUM(images_ordered) OVER (ORDER BY created_at) AS images "  # noqa: S608 - a constant
+        f"FROM orders WHERE {_COUNTED}"
+    )
+    rows = tx.execute(
+        f"SELECT created_at FROM ({running}) AS summed WHERE images >= $5 ORDER BY created_at LIMIT 1",  # noqa: S608
+        *_counted_values(moment),
+        images,
+    )
+    return float(rows[0]["created_at"]) if rows else None
+
+
+def _counted_values(moment: float) -> tuple[object, ...]:
+    return moment, Origin.ORDERED.value, TaskStatus.FAILED.value, TaskStatus.CANCELED.value
+
+
+def _tell_images(count: int) -> str:
+    return "1 image was" if count == 1 else f"{count} images were"
+
+
+def _tell_span(seconds: float) -> str:
+    minutes = max(1, math.ceil(seconds / 60))
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min"

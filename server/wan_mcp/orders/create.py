@@ -1,0 +1,159 @@
+"""From a request to an order that is written down."""
+
+import logging
+from collections.abc import Callable, Mapping
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import Dispatch, Ledger, Order, Placement
+from wan_mcp.orders import lifecycle
+from wan_mcp.orders.context import Context
+from wan_mcp.orders.identity import fingerprint_account, fingerprint_request, new_local_id
+from wan_mcp.orders.timings import Timings
+from wan_mcp.orders.worker.submit import make_dispatch
+from wan_mcp.settings import RegionAccess
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.domain.errors import (
+    AppError,
+    ErrorCode,
+    FolderNotAllowedError,
+    LedgerError,
+    MissingKeyError,
+    SettingsError,
+    StorageError,
+)
+from wan_mcp_tools.domain.requests import ImageRequest
+
+_log = logging.getLogger(__name__)
+
+_LONGEST_LOCK = 10.0
+"""Seconds for which a ledger that is locked is waited for."""
+_LOCK_STEP = 0.2
+
+
+async def create(
+    context: Context,
+    request: ImageRequest,
+    *,
+    regions: Mapping[str, RegionAccess],
+    catalogue: Catalogue,
+    daily_limit: int,
+    timings: Timings,
+    worker_id: str,
+    begin: Callable[[Order], Order],
+    awaited_seconds: float,
+    deduplicate: bool,
+    patience: float,
+) -> Placement:
+    """
+    Write a request down as an order, or with `deduplicate` find its unreceived twin, wherever that is to be saved.
+
+    `begin` gives an order as it is when its creating request leaves. A call waits for it during `awaited_seconds`. A
+    ledger that is locked is waited for during `patience` seconds.
+
+    Raises:
+        AppError: nothing was ordered.
+    """
+    access = _find_access(regions, request.region)
+    try:
+        folder = await context.storage.folder(request.output_dir)
+    except StorageError as error:
+        raise _tell_nothing_ordered(error) from error
+    except FolderNotAllowedError as error:
+        advice = f"Order without output_dir and copy the saved file there. {error.advice}"
+        raise FolderNotAllowedError(error.message, advice) from error
+    context.storage.check_filename(request.filename)
+    account = fingerprint_account(access.api_key)
+    now = context.clock.now()
+    order = lifecycle.placed(
+        request,
+        local_id=new_local_id(),
+        account=account,
+        wire_model=catalogue.find(request.model).wire_id(request.region),
+        protocol=catalogue.protocol(request),
+        fingerprint=fingerprint_request(request, account),
+        folder=str(folder),
+        worker_id=worker_id,
+        awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
+        now=now,
+    )
+    return await _place(
+        context.ledger,
+        context.clock,
+        order,
+        sending=begin(order),
+        dispatch=make_dispatch(order, catalogue, timings),
+        lease=timings.lease,
+        daily_limit=daily_limit,
+        deduplicate=deduplicate,
+        patience=patience,
+    )
+
+
+async def withdraw(ledger: Ledger, order: Order, dispatch: Dispatch) -> None:
+    """End an order that nobody will send any more; its slot is free again."""
+    try:
+        await ledger.orders.save(order, lifecycle.not_sent(order), slot=dispatch.slot)
+    except LedgerError as error:
+        # Whoever finds it then can only say that its answer was lost.
+        _log.warning("order %s could not be withdrawn: %s", order.local_id, error)
+
+
+def _find_access(regions: Mapping[str, RegionAccess], region: str) -> RegionAccess:
+    """
+    Say how a region is reached.
+
+    Raises:
+        SettingsError: it cannot be reached with these settings.
+    """
+    access = regions[region]
+    if access.problem:
+        raise SettingsError(access.problem)
+    if access.api_key is None:
+        raise MissingKeyError(
+            f"There is no API key for the region {region}.",
+            f"Set {access.key_setting} in the server's environment. Keys come from the Model Studio console of "
+            "that region; a key of another region is refused. The region sandbox needs none, but its pictures "
+            "are placeholders: it is for trying the tools out.",
+        )
+    return access
+
+
+async def _place(
+    ledger: Ledger,
+    clock: Clock,
+    order: Order,
+    *,
+    sending: Order,
+    dispatch: Dispatch,
+    lease: float,
+    daily_limit: int,
+    deduplicate: bool,
+    patience: float,
+) -> Placement:
+    started = clock.monotonic()
+    while True:
+        try:
+            return await ledger.orders.place(
+                order,
+                lease=lease,
+                daily_limit=daily_limit,
+                deduplicate=deduplicate,
+                dispatch=dispatch,
+                sending=sending,
+            )
+        except LedgerError as error:
+            waited = clock.monotonic() - started
+            if error.code != ErrorCode.LEDGER_LOCKED or waited > min(patience, _LONGEST_LOCK):
+                raise _tell_nothing_ordered(error) from error
+            await clock.sleep(_LOCK_STEP)
+
+
+def _tell_nothing_ordered(error: LedgerError | StorageError) -> AppError:
+    """Give an error that also says that nothing was ordered."""
+    return type(error)(
+        f"{error.message} Nothing was ordered.",
+        error.advice,
+        code=error.code,
+        next_step=error.next_step,
+        retryable=error.retryable,
+    )

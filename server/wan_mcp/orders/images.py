@@ -1,0 +1,271 @@
+"""Images for a caller: where they are, under a name of its choice, fetched once more, or small enough to look at."""
+
+from pathlib import Path, PurePosixPath
+from urllib.parse import urlsplit
+
+from wan_mcp.clock import utc
+from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
+from wan_mcp.orders.context import Context
+from wan_mcp.orders.lifecycle import is_over
+from wan_mcp.orders.view import describe_image
+from wan_mcp.orders.worker.download import SaveTarget
+from wan_mcp.orders.worker.queries import Queries
+from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp_tools.domain.errors import (
+    AppError,
+    ErrorCode,
+    FolderNotAllowedError,
+    NotFoundError,
+    RequestRefusedError,
+)
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.service import Picture, Preview
+from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
+
+_LONGEST_NAME = 60
+
+
+class OrderImages:
+    """Copies, fetches and shrinks images; never orders one. Nothing else brings back a file that a person removed."""
+
+    def __init__(self, context: Context, *, queries: Queries, worker: OrderWorker, worker_id: str) -> None:
+        self._context = context
+        self._storage = context.storage
+        self._clock = context.clock
+        self._queries = queries
+        self._worker = worker
+        self._file_owner = worker_id.rpartition("/")[2]
+
+    async def place(self, order: Order, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
+        """
+        Put an image of an order where the caller wants it; without a wish, say where it is.
+
+        Raises:
+            NotFoundError: there is no such image, or it cannot be had any more.
+            FolderNotAllowedError: the folder lies outside the allowed ones.
+            AppError: it cannot be fetched or written now.
+        """
+        image = find_image(order, index)
+        storage = self._storage
+        name = storage.check_filename(filename)
+        try:
+            folder = await storage.folder(output_dir) if output_dir else None
+        except FolderNotAllowedError as error:
+            if image.state is not ImageState.SAVED or await storage.missing([Path(image.path or "")]):
+                raise
+            advice = f"The image is already saved as {image.path}: copy that file there. {error.advice}"
+            raise FolderNotAllowedError(error.message, advice) from error
+        if image.state is ImageState.FAILED or (image.url is None and image.state is not ImageState.SAVED):
+            raise NotFoundError(
+                f"Image {index} of the task {order.best_id} was not made: {image.message or image.code}",
+                "Order again if the picture is still wanted.",
+                code=ErrorCode.IMAGE_NOT_FOUND,
+            )
+        if image.state is not ImageState.SAVED:
+            image = await self._save_now(order, image, folder, name)
+        elif await storage.missing([Path(image.path or "")]):
+            image = await self._fetch_again(order, image, folder, name)
+        source = Path(image.path or "")
+        if folder in (None, source.parent) and name is None:
+            facts = await storage.facts(source)
+            return SavedImage(index, str(source), facts.width, facts.height, facts.bytes)
+        path, facts = await storage.copy(source, folder or source.parent, name)
+        return SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
+
+    async def place_url(self, url: str, region: str, output_dir: str | None, filename: str | None) -> SavedImage:
+        """Fetch a result by its link into a folder; the same bytes under the same name are not written twice."""
+        storage = self._storage
+        stem = storage.check_filename(filename) or storage.check_filename(_find_name(url)) or "image"
+        folder = await storage.folder(output_dir)
+        owner = f"{self._file_owner}-{id(url):x}"
+        async with storage.draft(folder, order_id="download", index=1, owner=owner) as draft:
+            await self._context.dashscope.download(region, url, draft)
+            facts = await draft.verify()
+            wanted = folder / f"{stem}{facts.extension}"
+            if await storage.matches(wanted, facts.sha256):
+                return SavedImage(1, str(wanted), facts.width, facts.height, facts.bytes)
+            while True:
+                target = await draft.target(stem, facts.extension)
+                if await draft.publish(target):
+                    return SavedImage(1, str(target), facts.width, facts.height, facts.bytes)
+
+    async def preview(self, order: Order | None, index: int, path: str | None) -> Preview:
+        """Give a small picture of a saved image."""
+        if order is None:
+            return await self._storage.preview(await self._storage.readable(path or ""))
+        return await self._storage.preview(await self._find_file(order, index))
+
+    async def read(self, order: Order, index: int, most_bytes: int) -> Picture:
+        """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
+        path = await self.find_readable(order, index)
+        data, facts = await self._storage.read(path)
+        file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
+        if facts.bytes <= most_bytes:
+            return Picture(data, facts.mime_type, file, reduced=False)
+        small = await self._storage.preview(path)
+        return Picture(small.data, small.mime_type, file, reduced=True)
+
+    async def find_readable(self, order: Order, index: int) -> Path:
+        """
+        Find the file of a saved image, in an allowed folder.
+
+        Raises:
+            NotFoundError: there is no such image, it is not saved, or its file is gone.
+            FolderNotAllowedError: it lies outside the folders that are allowed now.
+        """
+        return await self._storage.readable(str(await self._find_file(order, index)))
+
+    async def find_gone(self, order: Order) -> dict[int, FailedImage]:
+        """Tell, by index, of each saved image whose file is no longer there."""
+        paths = [Path(image.path) for image in order.images if image.state is ImageState.SAVED and image.path]
+        missing = {str(path) for path in await self._storage.missing(paths)}
+        return {image.index: self._describe_gone(order, image) for image in order.images if image.path in missing}
+
+    async def _find_file(self, order: Order, index: int) -> Path:
+        image = find_image(order, index)
+        if image.state is not ImageState.SAVED or not image.path:
+            raise NotFoundError(
+                f"Image {index} of the task {order.best_id} is not saved.",
+                code=ErrorCode.IMAGE_NOT_FOUND,
+                next_step=NextStep(NextAction.GET_TASK_FOR_REASON, task_id=order.best_id),
+                retryable=image.state is not ImageState.FAILED,
+            )
+        gone = (await self.find_gone(order)).get(index)
+        if gone is not None:
+            raise NotFoundError(gone.message, code=gone.code, next_step=gone.next_step)
+        return Path(image.path)
+
+    async def _save_now(self, order: Order, image: OrderImage, folder: Path | None, stem: str | None) -> OrderImage:
+        """
+        Save an image that could not be saved so far, once, where the caller wants it.
+
+        Raises:
+            AppError: it still cannot be saved; the background goes on trying.
+        """
+        target = SaveTarget(folder, stem)
+        await self._worker.save_image(order, image.index, target)
+        if target.saved is not None:
+            return target.saved
+        # Whoever worked on the order may have been about to save it where the order wants it.
+        latest = await self._context.ledger.orders.get(order.local_id) or order
+        saved = latest.image(image.index)
+        if saved is not None and saved.state is ImageState.SAVED:
+            return saved
+        raise target.failure or NotFoundError(
+            f"Image {image.index} of the task {order.best_id} could not be saved at this moment.",
+            "Call again in a moment.",
+            code=ErrorCode.IMAGE_NOT_FOUND,
+        )
+
+    async def _fetch_again(
+        self, order: Order, image: OrderImage, folder: Path | None, stem: str | None
+    ) -> OrderImage:
+        """
+        Fetch a saved image whose file is gone once more: where it was, unless the caller wants it elsewhere.
+
+        Raises:
+            NotFoundError: the service does not have it any more.
+            AppError: it cannot be fetched or written now.
+        """
+        before = Path(image.path or "")
+        storage = self._storage.with_folder(folder or before.parent)
+        home = await storage.folder(None)
+        url = await self._find_new_link(order, image)
+        owner = f"{self._file_owner}{id(url):x}"
+        async with storage.draft(home, order_id="again", index=image.index, owner=owner) as draft:
+            await self._context.dashscope.download(order.region, url, draft)
+            facts = await draft.verify()
+            target = home / f"{stem or before.stem}{facts.extension}"
+            # Its own sidecar may still lie there, so the name is free though its sidecar's is not.
+            if not (target == before and await draft.publish(target)):
+                target = await draft.target(stem or before.stem, facts.extension)
+                while not await draft.publish(target):
+                    target = await draft.target(stem or before.stem, facts.extension)
+        found = OrderImage(
+            image.index,
+            ImageState.SAVED,
+            path=str(target),
+            width=facts.width,
+            height=facts.height,
+            bytes=facts.bytes,
+            sha256=facts.sha256,
+        )
+        await self._context.ledger.orders.move_image(order.local_id, found)
+        description = describe_image(order, found, self._clock.now())
+        await storage.write_sidecar(target, description, order_id=order.local_id)
+        return found
+
+    async def _find_new_link(self, order: Order, image: OrderImage) -> str:
+        reason = NotFoundError(
+            _explain_gone(order, image, can_fetch_again=False),
+            "Order again if it is still wanted.",
+            code=ErrorCode.FILE_GONE,
+        )
+        if not self._can_fetch_again(order):
+            raise reason
+        try:
+            answer = await self._queries.get_task(order.region, order.task_id or "")
+        except AppError as error:
+            raise NotFoundError(
+                f"{_tell_gone(image)} The service could not be asked for it: {error.message}",
+                error.advice or "Call again in a moment.",
+                code=ErrorCode.FILE_GONE,
+            ) from error
+        url = next((found.url for found in answer.images if found.index == image.index), None)
+        if url is None:
+            raise reason
+        return url
+
+    def _can_fetch_again(self, order: Order) -> bool:
+        return order.task_id is not None and not is_over(order, self._clock.now())
+
+    def _describe_gone(self, order: Order, image: OrderImage) -> FailedImage:
+        step = None
+        if self._can_fetch_again(order) and order.expires_at is not None:
+            until = utc(order.expires_at)
+            step = NextStep(NextAction.FETCH_AGAIN, task_id=order.task_id, index=image.index, until=until)
+        message = _explain_gone(order, image, can_fetch_again=step is not None)
+        return FailedImage(image.index, ErrorCode.FILE_GONE, message, next_step=step)
+
+
+def find_image(order: Order, index: int) -> OrderImage:
+    """
+    Find an image of an order.
+
+    Raises:
+        NotFoundError: the order has no images, or none yet.
+        RequestRefusedError: it has others.
+    """
+    image = order.image(index)
+    if image is not None:
+        return image
+    if not order.images and order.stage is Stage.CLOSED:
+        reason = order.error_message or f"The task is {order.status}."
+        raise NotFoundError(f"The task {order.best_id} has no images: {reason}", code=ErrorCode.IMAGE_NOT_FOUND)
+    if not order.images:
+        raise NotFoundError(
+            f"The task {order.best_id} is {order.status} and has no images yet.",
+            code=ErrorCode.IMAGE_NOT_FOUND,
+            next_step=NextStep(NextAction.WAIT_FIRST, task_id=order.best_id),
+            retryable=True,
+        )
+    indexes = ", ".join(str(image.index) for image in order.images)
+    raise RequestRefusedError(f"The task {order.best_id} has no image {index}.", f"Its images are: {indexes}.")
+
+
+def _tell_gone(image: OrderImage) -> str:
+    return f"It was saved as {image.path}, and that file has been moved or deleted since."
+
+
+def _explain_gone(order: Order, image: OrderImage, *, can_fetch_again: bool) -> str:
+    if order.task_id is None:
+        return f"{_tell_gone(image)} The synchronous protocol keeps no task to fetch it from again."
+    if can_fetch_again:
+        return _tell_gone(image)
+    return f"{_tell_gone(image)} The service keeps images for 24 hours and has it no longer."
+
+
+def _find_name(url: str) -> str | None:
+    stem = PurePosixPath(urlsplit(url).path).stem
+    kept = "".join(character for character in stem if character.isalnum() or character in "-_")
+    return kept[:_LONGEST_NAME] or None

@@ -1,0 +1,181 @@
+"""What this process has just learned of orders, for the calls that wait and for whoever works on them."""
+
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from weakref import WeakValueDictionary
+
+import anyio
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import Order, Stage
+from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
+
+RETRIED = "This is tried again by itself."
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What holds an order up now. `is_retried` says that the server goes on trying; `advice` is for the caller."""
+
+    code: str
+    message: str
+    advice: str = ""
+    is_retried: bool = True
+
+    @classmethod
+    def of(cls, error: AppError) -> "Trouble":
+        """Give an error as trouble: advice to try again is ours to follow, not the caller's."""
+        is_callers = isinstance(error, LedgerError | StorageError) or not error.retryable
+        return cls(error.code, error.message, error.advice if is_callers else "")
+
+    def __str__(self) -> str:
+        return " ".join(part for part in (self.message, RETRIED if self.is_retried else "", self.advice) if part)
+
+
+class LiveOrder:
+    """
+    One order that is worked on here, or that a call here waits for.
+
+    `order` is its newest record, None where another process works on it; `trouble` what holds it up. `was_asked`
+    says that the service has been asked about it since it is followed here.
+    """
+
+    def __init__(self, local_id: str) -> None:
+        self.local_id = local_id
+        self.order: Order | None = None
+        self.trouble: Trouble | None = None
+        self.is_followed = False
+        self.was_asked = False
+        self.waiters = 0
+        self.changed = anyio.Event()
+        """Set when there is something new to know; then another event takes its place."""
+        self.asked = anyio.Event()
+        """The same for when the service was asked, or when nobody here will ask it any more."""
+        self._wake = anyio.Event()
+
+    @property
+    def is_awaited(self) -> bool:
+        """Whether a call here waits for the order."""
+        return self.waiters > 0
+
+    def publish(self, order: Order) -> None:
+        """Tell of the order's new state."""
+        self.order = order
+        self._tell_change()
+
+    def set_trouble(self, trouble: Trouble | None) -> None:
+        """Tell what holds the order up, or that nothing does any more."""
+        if self.trouble != trouble:
+            self.trouble = trouble
+            self._tell_change()
+
+    def tell_asked(self) -> None:
+        """Tell that the service has been asked about the order, whatever came of it."""
+        self.was_asked = True
+        self.asked.set()
+        self.asked = anyio.Event()
+
+    def wake(self) -> None:
+        """Ask whoever works on the order to go on now. If it is busy, its next pause is none."""
+        if self.is_followed:
+            self._wake.set()
+
+    async def pause(self, clock: Clock, seconds: float) -> None:
+        """Wait, or less if somebody wakes."""
+        if await wait_first(clock, self._wake.wait, seconds):
+            self._wake = anyio.Event()
+
+    def begin(self) -> None:
+        """Begin to work on the order here."""
+        self.is_followed = True
+
+    def end(self) -> None:
+        """Work on the order no more. If it has ended, calls that wait for it can still read its last record."""
+        has_ended = self.order is not None and self.order.stage is Stage.CLOSED
+        if not (has_ended and self.is_awaited):
+            self.order = None
+        self.trouble = None
+        self.is_followed = False
+        self._wake = anyio.Event()
+        self._tell_change()
+        self.tell_asked()
+        self.was_asked = False
+
+    def _tell_change(self) -> None:
+        self.changed.set()
+        self.changed = anyio.Event()
+
+
+class LiveOrders:
+    """The live orders by their ids. One that nobody works on and nobody holds is forgotten by itself."""
+
+    def __init__(self) -> None:
+        self._followed: dict[str, LiveOrder] = {}
+        self._known: WeakValueDictionary[str, LiveOrder] = WeakValueDictionary()
+
+    def get(self, local_id: str) -> LiveOrder:
+        """Give the live order with a local id, whether anything is known of it or not."""
+        live = self._known.get(local_id)
+        if live is None:
+            live = self._known[local_id] = LiveOrder(local_id)
+        return live
+
+    def latest(self, local_id: str) -> Order | None:
+        """Give the newest record of an order that is worked on here."""
+        live = self._known.get(local_id)
+        return live.order if live else None
+
+    def trouble_of(self, local_id: str) -> Trouble | None:
+        """Give what holds an order up, if anything does."""
+        live = self._known.get(local_id)
+        return live.trouble if live else None
+
+    def find(self, any_id: str) -> Order | None:
+        """Give the newest record of an order that is worked on here, by its own id or by the service's."""
+        latest = self.latest(any_id)
+        if latest is not None:
+            return latest
+        orders = [live.order for live in list(self._known.values())]
+        return next((order for order in orders if order is not None and order.task_id == any_id), None)
+
+    def follow(self, order: Order) -> LiveOrder:
+        """Begin to work on an order here."""
+        live = self._followed[order.local_id] = self.get(order.local_id)
+        live.begin()
+        live.publish(order)
+        return live
+
+    def leave(self, local_id: str) -> None:
+        """Work on an order no more."""
+        live = self._followed.pop(local_id, None)
+        if live is not None:
+            live.end()
+
+    @contextmanager
+    def waiting(self, local_id: str) -> Generator[LiveOrder]:
+        """Count a call as waiting for an order."""
+        live = self.get(local_id)
+        live.waiters += 1
+        try:
+            yield live
+        finally:
+            live.waiters -= 1
+            if not live.is_awaited and not live.is_followed:
+                live.order = None
+
+
+async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], seconds: float) -> bool:
+    """Wait for `arrival` or for `seconds` to pass; say whether it was the arrival."""
+    arrived = False
+    async with anyio.create_task_group() as group:
+
+        async def sleep() -> None:
+            await clock.sleep(max(0.0, seconds))
+            group.cancel_scope.cancel()
+
+        group.start_soon(sleep)
+        await arrival()
+        arrived = True
+        group.cancel_scope.cancel()
+    return arrived

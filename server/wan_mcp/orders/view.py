@@ -1,0 +1,101 @@
+"""An order as others see it: as a task of the tools, and as the facts beside an image."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from wan_mcp.clock import utc
+from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
+from wan_mcp.orders.lifecycle import is_settled
+from wan_mcp.orders.live_orders import RETRIED, Trouble
+from wan_mcp_tools.domain.errors import ErrorCode
+from wan_mcp_tools.domain.tasks import FailedImage, Problem, SavedImage, Task
+
+_PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark"})
+
+
+def to_task(
+    order: Order,
+    *,
+    deduplicated: bool = False,
+    saved_elsewhere: bool = False,
+    trouble: Trouble | None = None,
+    gone: Mapping[int, FailedImage] = MappingProxyType({}),
+) -> Task:
+    """
+    Give an order as a task.
+
+    `trouble` is what holds it up now; `gone` tells, by index, of saved images whose files are no longer there.
+    """
+    problem = Problem(order.error_code, order.error_message or "") if order.error_code else None
+    if problem is None and trouble is not None:
+        problem = Problem(trouble.code, str(trouble))
+    return Task(
+        task_id=order.best_id,
+        local_id=order.local_id,
+        status=order.status,
+        region=order.region,
+        model=order.model,
+        settled=is_settled(order),
+        created_at=utc(order.created_at),
+        request=order.request,
+        images=tuple(
+            to_saved_image(image)
+            for image in order.images
+            if image.state is ImageState.SAVED and image.index not in gone
+        ),
+        failed_images=tuple(
+            gone[image.index] if image.index in gone else _to_failed_image(image)
+            for image in order.images
+            if image.index in gone or image.state in (ImageState.UNSAVED, ImageState.FAILED)
+        ),
+        actual_prompt=order.actual_prompt,
+        expires_at=utc(order.expires_at) if order.expires_at else None,
+        problem=problem,
+        notes=order.notes,
+        joined=deduplicated,
+        elsewhere=saved_elsewhere,
+        open=order.stage is not Stage.CLOSED,
+        updated_at=utc(_find_last_step(order)),
+    )
+
+
+def to_saved_image(image: OrderImage) -> SavedImage:
+    """Give an image that is a file as the tools show it."""
+    return SavedImage(image.index, image.path or "", image.width or 0, image.height or 0, image.bytes or 0)
+
+
+def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, object]:
+    """Give what a person may want to know of an image later, for the file beside it; nothing secret."""
+    parameters = order.request.to_dict() if order.request else {}
+    known = {
+        "prompt": parameters.get("prompt"),
+        "actual_prompt": order.actual_prompt,
+        "model": order.model,
+        "region": order.region,
+        "parameters": {name: value for name, value in parameters.items() if name in _PARAMETERS},
+        "index": image.index,
+        "task_id": order.task_id,
+        "local_id": order.local_id,
+        "request_id": order.request_id,
+        "ordered_at": utc(order.created_at).isoformat(),
+        "finished_at": utc(order.finished_at).isoformat() if order.finished_at else None,
+        "saved_at": utc(now).isoformat(),
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.bytes,
+        "sha256": image.sha256,
+    }
+    return {name: value for name, value in known.items() if value is not None}
+
+
+def _find_last_step(order: Order) -> float:
+    """Give the time of the last step that has a date of its own."""
+    later = (order.sent_at, order.lost_at, order.accepted_at, order.finished_at)
+    return max([order.created_at, *(moment for moment in later if moment is not None)])
+
+
+def _to_failed_image(image: OrderImage) -> FailedImage:
+    if image.state is ImageState.UNSAVED:
+        message = f"{image.message or ''} {RETRIED}".strip()
+        return FailedImage(image.index, image.code or ErrorCode.FAILED, message, image.url)
+    return FailedImage(image.index, image.code or ErrorCode.FAILED, image.message or "", None)

@@ -1,0 +1,1 @@
+"""The background that brings orders forward: sends, polls, downloads, recovers what was lost."""

@@ -1,0 +1,203 @@
+"""Finishing what is open, without a server: for a person, for cron, and in the background after one has ended."""
+
+import logging
+import secrets
+import subprocess
+import sys
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger import ImageState, Ledger, Order, Slot
+from wan_mcp.ledger.leases import is_gone
+from wan_mcp.orders.lifecycle import is_settled
+from wan_mcp.orders.live_orders import LiveOrders
+from wan_mcp.orders.timings import Timings
+from wan_mcp.orders.worker.eligibility import OrderEligibility
+from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+_log = logging.getLogger(__name__)
+
+_STEP = 0.2
+_UNHAPPY = (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.SUBMIT_UNKNOWN)
+_PATIENCE = 15.0
+"""Seconds after which an order that is held up by trouble is left to the next collection."""
+_LONGEST = 600.0
+"""Seconds that one collection takes at most."""
+_SLOT = Slot("keeper", 30.0)
+"""Held by the one process that collects in the background."""
+
+Report = Callable[[str], Awaitable[None]]
+"""Takes a sentence about an order whose state has changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectSummary:
+    """What a collection did: tasks that ended, images saved, tasks still open, and what stands in their way."""
+
+    finished: int = 0
+    saved: int = 0
+    open: int = 0
+    problems: tuple[str, ...] = ()
+
+
+class Collector:
+    """Takes over every free order and works on it until it ends or nothing more can be done now."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        worker: OrderWorker,
+        live: LiveOrders,
+        eligibility: OrderEligibility,
+        timings: Timings,
+        worker_id: str,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._worker = worker
+        self._live = live
+        self._eligibility = eligibility
+        self._timings = timings
+        self._worker_id = worker_id
+
+    async def collect(self, report: Report | None, *, until_idle: bool) -> CollectSummary:
+        """Finish what can be finished now; with `until_idle` go on until no order is open, here or elsewhere."""
+        if not await self._ledger.exists():
+            return CollectSummary()
+        started = self._clock.monotonic()
+        seen: dict[str, str] = {}
+        first: dict[str, Order] = {}
+        while True:
+            await self._worker.take_over()
+            orders = self._worker.orders()
+            await _report_changes(orders, seen, report)
+            waited = self._clock.monotonic() - started
+            if until_idle:
+                if not orders and await self._worker.is_idle():
+                    break
+                await self._clock.sleep(self._timings.poll_interval)
+                continue
+            others = await self._ledger.leases.list_others(self._worker_id)
+            # A process that is gone still holds its orders until their lease ends; it is worth waiting for.
+            orphans = [order for order in others if is_gone(order.worker_id) and self._eligibility.covers(order)]
+            # An order that was left with a failure counts as stuck only after it was tried here.
+            untried = [order for order in orders if first.setdefault(order.local_id, order) is order]
+            stuck = all(self._is_stuck(order, waited) for order in orders)
+            if waited > _LONGEST or (stuck and not orphans and not untried):
+                break
+            await self._clock.sleep(_STEP)
+        return await self._summarize(seen)
+
+    async def collect_in_background(self, token: str) -> None:
+        """
+        Be the one process that collects in the background until nothing is open, unless there is one already.
+
+        An order that is placed while it is leaving finds its slot still taken; so it looks once more after it has
+        left the slot.
+        """
+        leases = self._ledger.leases
+        while await leases.take_slot(_SLOT, token):
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._keep_slot, token)
+                await self.collect(None, until_idle=True)
+                group.cancel_scope.cancel()
+            await leases.leave_slot(_SLOT, token)
+            if await self._worker.is_idle():
+                return
+
+    async def _keep_slot(self, token: str) -> None:
+        while True:
+            await self._clock.sleep(_SLOT.seconds / 3)
+            try:
+                await self._ledger.leases.take_slot(_SLOT, token)
+            except LedgerError as error:
+                # At worst a second process comes, and the two share the work.
+                _log.warning("the slot of the background collector could not be kept: %s", error)
+
+    def _is_stuck(self, order: Order, waited: float) -> bool:
+        return is_settled(order) or (waited > _PATIENCE and self._live.trouble_of(order.local_id) is not None)
+
+    async def _summarize(self, seen: dict[str, str]) -> CollectSummary:
+        finished = saved = left = 0
+        problems: list[str] = []
+        for local_id in seen:
+            order = self._live.latest(local_id) or await self._ledger.orders.get(local_id)
+            if order is None:
+                continue
+            saved += sum(image.state is ImageState.SAVED for image in order.images)
+            unsaved = [image for image in order.images if image.state is ImageState.UNSAVED]
+            trouble = self._live.trouble_of(local_id)
+            if is_settled(order) and not unsaved:
+                finished += 1
+                if order.status in _UNHAPPY:
+                    problems.append(f"{order.best_id} ended {order.status}: {order.error_message or ''}".rstrip(": "))
+                continue
+            left += 1
+            problems.extend(f"{order.best_id} image {image.index}: {image.message}" for image in unsaved)
+            if trouble is not None:
+                problems.append(f"{order.best_id}: {trouble}")
+        others = await self._ledger.leases.list_others(self._worker_id)
+        left += len({order.local_id for order in others} - seen.keys())
+        obstacles = {
+            order.best_id: self._eligibility.find_obstacle(order) for order in others if is_gone(order.worker_id)
+        }
+        problems.extend(f"{best_id}: {obstacle}" for best_id, obstacle in obstacles.items() if obstacle is not None)
+        return CollectSummary(finished, saved, left, tuple(problems))
+
+
+class BackgroundCollector:
+    """
+    Starts a process that collects in the background when there is none.
+
+    Hosts end their servers whenever they like. The process is `wan-mcp collect --until-idle`, detached from the
+    server's process group; it goes when nothing is open any more.
+    """
+
+    def __init__(self, ledger: Ledger, *, state_dir: Path, env_file: Path | None) -> None:
+        self._ledger = ledger
+        self._state_dir = state_dir
+        self._env_file = env_file
+        self._children: list[subprocess.Popen[bytes]] = []
+
+    async def ensure(self) -> None:
+        """Start one unless one lives."""
+        token = secrets.token_hex(8)
+        try:
+            if await self._ledger.leases.take_slot(_SLOT, token):
+                await anyio.to_thread.run_sync(self._start, token)
+        except (LedgerError, OSError) as error:
+            # The order is placed and is followed here; the next one tries again.
+            _log.warning("no process could be started that collects in the background: %s", error)
+
+    def _start(self, token: str) -> None:
+        # Children that have ended are reaped here, so that none stays behind as a zombie.
+        self._children = [child for child in self._children if child.poll() is None]
+        command = [sys.executable, "-m", "wan_mcp", "collect", "--until-idle", "--keeper", token]
+        if self._env_file is not None:
+            command += ["--env-file", str(self._env_file)]
+        child = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            cwd=self._state_dir,
+            start_new_session=True,
+        )
+        self._children.append(child)
+
+
+async def _report_changes(orders: list[Order], seen: dict[str, str], report: Report | None) -> None:
+    for order in orders:
+        if seen.get(order.local_id) != order.status:
+            seen[order.local_id] = order.status
+            if report is not None:
+                await report(f"{order.best_id}: {order.status}")

@@ -1,0 +1,170 @@
+"""Following a task until the service says that it has ended."""
+
+from dataclasses import dataclass
+from urllib.parse import parse_qs, urlsplit
+
+from wan_mcp.clock import Clock
+from wan_mcp.dashscope import TaskAnswer
+from wan_mcp.ledger import DAY, Ledger, Order, OrderImage, Origin, Stage
+from wan_mcp.orders import lifecycle
+from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.timings import Timings, backoff
+from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
+from wan_mcp.orders.worker.poll_plan import PollPlan, running_time
+from wan_mcp.orders.worker.queries import Queries
+from wan_mcp.orders.worker.writer import OrderWriter
+from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, LedgerError, SettingsError
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+_NO_IMAGES = Trouble(lifecycle.NO_IMAGES.code, lifecycle.NO_IMAGES.message, is_retried=False)
+
+
+@dataclass(slots=True)
+class _Watch:
+    """
+    What was seen of a task so far.
+
+    `born` is its acceptance by a clock that nobody sets, so that a corrected wall clock makes it neither wait nor
+    learn nonsense.
+    """
+
+    clock: Clock
+    born: float
+    answers: int = 0
+    unknowns: int = 0
+
+    @classmethod
+    def begin(cls, clock: Clock, accepted_at: float) -> "_Watch":
+        """Begin to watch a task that was accepted at a time of the wall clock."""
+        return cls(clock, clock.monotonic() - max(0.0, clock.now() - accepted_at))
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was accepted."""
+        return self.clock.monotonic() - self.born
+
+
+class Poller:
+    """Asks for one task at a learned pace until it ends; every trouble on the way is waited out."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        live: LiveOrders,
+        writer: OrderWriter,
+        queries: Queries,
+        eligibility: OrderEligibility,
+        timings: Timings,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._live = live
+        self._writer = writer
+        self._queries = queries
+        self._eligibility = eligibility
+        self._timings = timings
+
+    async def poll(self, order: Order) -> Order:
+        """
+        Take a task from OPEN to its images or its end.
+
+        Raises:
+            NotEligibleError: the service knows it under another key only.
+        """
+        live = self._live.get(order.local_id)
+        plan = await self._make_plan(order)
+        watch = _Watch.begin(self._clock, order.accepted_at or order.created_at)
+        # A task that was found somewhere may have ended long ago.
+        first = plan.first() if order.origin is Origin.ORDERED else 0.0
+        pause, failures = max(0.0, first - watch.age), 0
+        while True:
+            if pause:
+                await live.pause(self._clock, pause)
+            asked_after = watch.age
+            try:
+                answer = await self._queries.get_task(order.region, order.task_id or "")
+            except AppError as error:
+                failures += 1
+                live.set_trouble(Trouble.of(error))
+                live.tell_asked()
+                if isinstance(error, KeyRefusedError | SettingsError) and self._eligibility.is_foreign(order):
+                    raise NotEligibleError from error
+                # Nobody has said that the task is gone, and our clock alone may be wrong.
+                if not isinstance(error, LedgerError) and lifecycle.is_over(order, self._clock.now() - DAY):
+                    return await self._writer.save(order, lifecycle.expired(order))
+                pause = backoff(failures, self._timings.trouble_step, self._timings.trouble_most)
+                continue
+            failures = 0
+            if answer.status is not TaskStatus.SUCCEEDED:
+                live.set_trouble(None)
+            watch.unknowns = watch.unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
+            watch.answers += 1
+            order = await self._record(order, answer, watch)
+            live.tell_asked()
+            if order.stage is Stage.CLOSED or order.images:
+                return order
+            if watch.unknowns >= self._timings.unknown_answers:
+                pause = backoff(watch.unknowns, 5.0, 600.0)
+            else:
+                pause = plan.next(asked_after, pause)
+
+    async def _make_plan(self, order: Order) -> PollPlan:
+        guess = self._timings.first_look
+        try:
+            durations = await self._ledger.reports.list_durations(
+                order.region, order.model or "", order.images_ordered
+            )
+        except LedgerError:
+            # A guess does for now; the ledger's trouble is told when something must be written.
+            return PollPlan(guess=guess)
+        return PollPlan.learn(durations, guess)
+
+    async def _record(self, order: Order, answer: TaskAnswer, watch: _Watch) -> Order:
+        """Write down what an answer says; only changes are written."""
+        now = self._clock.now()
+        match answer.status:
+            case TaskStatus.UNKNOWN if watch.unknowns < self._timings.unknown_answers:
+                return order
+            case TaskStatus.UNKNOWN | TaskStatus.SUCCEEDED if lifecycle.is_over(order, now) and not answer.images:
+                return await self._writer.save(order, lifecycle.expired(order))
+            case TaskStatus.UNKNOWN if self._eligibility.is_foreign(order):
+                raise NotEligibleError
+            case TaskStatus.SUCCEEDED:
+                return await self._record_images(order, answer, watch)
+            case TaskStatus.FAILED:
+                return await self._writer.save(order, lifecycle.failed(order, answer, now=now))
+            case TaskStatus.CANCELED:
+                return await self._writer.save(order, lifecycle.canceled(order, answer, now=now))
+            case status:
+                if status is order.status:
+                    return order
+                return await self._writer.save(order, lifecycle.running(order, status))
+
+    async def _record_images(self, order: Order, answer: TaskAnswer, watch: _Watch) -> Order:
+        images = lifecycle.make_images(answer.images, ordered=order.images_ordered)
+        if not images:
+            # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
+            self._live.get(order.local_id).set_trouble(_NO_IMAGES)
+            return order
+        now = self._clock.now()
+        after = lifecycle.succeeded(
+            order,
+            answer,
+            images,
+            duration=running_time(answer.duration, watch.age, is_first_look=watch.answers == 1),
+            expires_at=_find_link_end(images, latest=now + DAY),
+            now=now,
+        )
+        if len(images) == 1:
+            # Its next step writes its row anyway.
+            return self._writer.defer(order, after)
+        return await self._writer.save(order, after)
+
+
+def _find_link_end(images: tuple[OrderImage, ...], *, latest: float) -> float:
+    """Read the end of the links' life from the links; without it, it is `latest`."""
+    queries = [parse_qs(urlsplit(image.url or "").query) for image in images]
+    ends = [float(value) for query in queries for value in query.get("Expires", []) if value.isdigit()]
+    return min(latest, max(ends)) if ends else latest

@@ -1,0 +1,151 @@
+"""
+Finding an order again whose answer was lost.
+
+The service has no idempotency key. Its list names the tasks of the last 24 hours with model and creation time, but
+neither prompt nor result (https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks). So the tasks of the
+order's own time window are looked at one by one until exactly one can be it.
+"""
+
+from collections.abc import Sequence
+
+from wan_mcp.clock import Clock
+from wan_mcp.dashscope import ListedTask, TaskAnswer
+from wan_mcp.ledger import DAY, Ledger, Order, Stage
+from wan_mcp.orders import lifecycle
+from wan_mcp.orders.identity import new_local_id
+from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.timings import Timings, backoff
+from wan_mcp.orders.worker.queries import Queries
+from wan_mcp.orders.worker.task_list import TimeWindow, matches_order, scan_task_list
+from wan_mcp.orders.worker.writer import OrderWriter
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, ServiceError, SettingsError
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+
+class Recovery:
+    """Searches the service's list for lost orders. Never sends anything again."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        live: LiveOrders,
+        writer: OrderWriter,
+        queries: Queries,
+        timings: Timings,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._live = live
+        self._writer = writer
+        self._queries = queries
+        self._timings = timings
+
+    async def recover(self, order: Order) -> Order:
+        """Take an order from LOST to OPEN or CLOSED, or give up with SUBMIT_UNKNOWN."""
+        if order.protocol == WireProtocol.SYNC:
+            return await self._writer.save(order, lifecycle.lost_for_good(order, ""))
+        live = self._live.get(order.local_id)
+        attempt = 0
+        while order.stage is Stage.LOST:
+            attempt += 1
+            timings = self._timings
+            await live.pause(self._clock, backoff(attempt, timings.search_step, timings.settle))
+            try:
+                order = await self._search(order)
+            except AppError as error:
+                if self._is_hopeless(order, error):
+                    return await self._give_up(order)
+                live.set_trouble(Trouble.of(error))
+            if order.stage is Stage.LOST and self._clock.now() > (order.lost_at or 0.0) + DAY:
+                return await self._give_up(order)
+        return order
+
+    def _is_hopeless(self, order: Order, error: AppError) -> bool:
+        """Say whether the service has refused to be searched for long enough."""
+        if isinstance(error, KeyRefusedError | SettingsError) or not isinstance(error, ServiceError):
+            return False
+        is_over = self._clock.now() > (order.lost_at or 0.0) + self._timings.search_grace
+        return is_over and error.nothing_created and not error.retryable
+
+    async def _search(self, order: Order) -> Order:
+        # In this order: whoever made a task that is listed is among the unanswered, or its id is known by then.
+        created, served_at = await scan_task_list(
+            self._queries, order.region, order.wire_model, lambda: self._make_window(order)
+        )
+        unanswered = await self._ledger.orders.list_unanswered(order.region, order.wire_model or "")
+        window = self._make_window(order)
+        rivals = [other for other in unanswered if other.local_id != order.local_id]
+        if any(other.stage is Stage.SENDING and self._sent_at(other) <= window.end for other in rivals):
+            # An answer that is still on its way may name one of these tasks.
+            return order
+        known = await self._ledger.orders.find_known([task.task_id for task in created])
+        unknown = [task for task in created if task.task_id not in known]
+        candidates = [task for task in unknown if self._is_nearest(task, order, rivals)]
+        answers = [await self._queries.get_task(order.region, task.task_id) for task in candidates]
+        served_at = served_at or self._service_time(order, self._clock.now())
+        waited = served_at - self._service_time(order, order.lost_at or 0.0)
+        return await self._decide(order, answers, waited, may_inherit=len(candidates) < len(unknown))
+
+    def _service_time(self, order: Order, moment: float) -> float:
+        offset = order.clock_offset
+        if offset is None:
+            offset = self._queries.clock_offsets.get(order.region) or 0.0
+        return moment + offset
+
+    def _sent_at(self, order: Order) -> float:
+        return self._service_time(order, order.sent_at or 0.0)
+
+    def _make_window(self, order: Order) -> TimeWindow:
+        timings = self._timings
+        sent = self._service_time(order, order.sent_at or order.created_at)
+        return TimeWindow(sent - timings.skew, sent + timings.create_window + timings.skew)
+
+    def _is_nearest(self, task: ListedTask, order: Order, rivals: Sequence[Order]) -> bool:
+        """Say whether no lost order was sent between this one and the task's creation."""
+        if order.protocol == WireProtocol.LEGACY:
+            # The result repeats the prompt, which says more than the time.
+            return True
+        sent, created = self._sent_at(order), task.created_at or 0.0
+        return not any(sent < self._sent_at(other) <= created + self._timings.skew for other in rivals)
+
+    async def _decide(
+        self, order: Order, answers: Sequence[TaskAnswer], waited: float, *, may_inherit: bool
+    ) -> Order:
+        """Assign a task, save the candidates, give up, or wait on; `may_inherit` while a rival may leave tasks."""
+        if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
+            return order
+        if waited < self._timings.settle:
+            # The list may lag behind: another candidate may show yet.
+            return order
+        matches = [answer for answer in answers if matches_order(answer, order)]
+        repeating = [answer for answer in matches if answer.orig_prompt is not None]
+        if repeating or len(matches) == 1:
+            return await self._assign(order, (repeating or matches)[0])
+        if matches:
+            return await self._save_candidates(order, matches)
+        if waited < self._timings.search_grace or may_inherit:
+            return order
+        lesser = [answer for answer in answers if matches_order(answer, order, with_all_images=False)]
+        if lesser:
+            return await self._save_candidates(order, lesser)
+        failed = [answer for answer in answers if answer.status is TaskStatus.FAILED]
+        if len(failed) == 1 and len(answers) == 1:
+            return await self._assign(order, failed[0])
+        return await self._give_up(order)
+
+    async def _assign(self, order: Order, answer: TaskAnswer) -> Order:
+        found = lifecycle.found(order, answer.task_id or "", now=self._clock.now())
+        return await self._writer.assign_task(order, found)
+
+    async def _save_candidates(self, order: Order, answers: Sequence[TaskAnswer]) -> Order:
+        """Save every picture that may be the order's, and say that it is not known which is."""
+        task_ids = [answer.task_id or "" for answer in answers]
+        now = self._clock.now()
+        candidates = [lifecycle.candidate(order, task_id, local_id=new_local_id(), now=now) for task_id in task_ids]
+        return await self._writer.save_candidates(order, lifecycle.ambiguous(order, task_ids), candidates)
+
+    async def _give_up(self, order: Order) -> Order:
+        return await self._writer.save(order, lifecycle.not_found(order))

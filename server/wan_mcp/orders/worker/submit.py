@@ -1,0 +1,189 @@
+"""From an order that is written down to one that the service has answered."""
+
+from collections import defaultdict
+
+import anyio
+
+from wan_mcp.clock import Clock
+from wan_mcp.dashscope import CreateOrder, DashScope, TaskAnswer
+from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
+from wan_mcp.orders import lifecycle
+from wan_mcp.orders.live_orders import LiveOrders, Trouble, wait_first
+from wan_mcp.orders.timings import Timings, backoff
+from wan_mcp.orders.worker.queries import ClockOffsets
+from wan_mcp.orders.worker.writer import OrderWriter
+from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotConnectedError, ThrottledError
+from wan_mcp_tools.domain.tasks import Problem
+
+_SLOT_CHECK = 0.25
+"""Seconds between looks at a slot that is taken."""
+_LONGEST_THROTTLE, _LONGEST_CONNECT = 30.0, 8.0
+"""Seconds between two attempts at most."""
+_QUEUED = Trouble(ErrorCode.QUEUED, "The order waits for its turn to be sent.", is_retried=False)
+
+
+def make_dispatch(order: Order, catalogue: Catalogue, timings: Timings) -> Dispatch:
+    """Say what an order needs to be sent."""
+    model = catalogue.find(order.model or "")
+    limit = RateLimit(f"create/{order.region}/{order.wire_model}", model.submit_rate(order.region))
+    if order.protocol == WireProtocol.SYNC:
+        return Dispatch(None, limit)
+    name = f"create/{order.region}/{order.account}/{order.wire_model}"
+    return Dispatch(Slot(name, timings.submit_slot_seconds), limit)
+
+
+class Submitter:
+    """
+    Sends orders, each at most once.
+
+    Only a connection that never opened and a rate-limit refusal are followed by another attempt: both prove that
+    nothing was created. One unanswered order at a time for each region, key and model, so that a lost answer can
+    be matched to its task by time alone.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        dashscope: DashScope,
+        clock: Clock,
+        *,
+        live: LiveOrders,
+        writer: OrderWriter,
+        catalogue: Catalogue,
+        timings: Timings,
+        clock_offsets: ClockOffsets,
+    ) -> None:
+        self._ledger = ledger
+        self._dashscope = dashscope
+        self._clock = clock
+        self._live = live
+        self._writer = writer
+        self._catalogue = catalogue
+        self._timings = timings
+        self._clock_offsets = clock_offsets
+        self._queues: defaultdict[str, anyio.Lock] = defaultdict(anyio.Lock)
+        self._answered: dict[str, anyio.Event] = {}
+
+    def begin(self, order: Order) -> Order:
+        """Give an order as it is when its creating request is about to leave."""
+        return lifecycle.sending(order, clock_offset=self._clock_offsets.get(order.region))
+
+    async def submit(self, order: Order) -> Order:
+        """Take an order that was placed here from QUEUED, or just marked SENDING, to OPEN, LOST or CLOSED."""
+        started = self._clock.monotonic()
+        attempt = 0
+        while True:
+            attempt += 1
+            dispatch = make_dispatch(order, self._catalogue, self._timings)
+            queue = dispatch.slot.name if dispatch.slot else dispatch.limit.name
+            if order.stage is Stage.QUEUED:
+                async with self._queues[queue]:
+                    order = await self._take_turn(order, dispatch, queue)
+            if order.stage is not Stage.SENDING:
+                return order
+            try:
+                answer = await self._create(order, dispatch.slot)
+            except AppError as error:
+                waited = self._clock.monotonic() - started
+                order, pause = await self._handle_refusal(order, error, dispatch, attempt=attempt, waited=waited)
+                if order.stage is not Stage.QUEUED:
+                    return order
+                await self._clock.sleep(pause)
+            else:
+                now = self._clock.now()
+                self._clock_offsets.learn(order.region, answer.served_at, now)
+                accepted = lifecycle.accepted(order, answer, now=now)
+                return await self._writer.accept(order, accepted, slot=dispatch.slot)
+            finally:
+                self._let_next(queue)
+
+    def _let_next(self, queue: str) -> None:
+        answered = self._answered.pop(queue, None)
+        if answered is not None:
+            answered.set()
+
+    async def _take_turn(self, order: Order, dispatch: Dispatch, queue: str) -> Order:
+        live = self._live.get(order.local_id)
+        while True:
+            answered = self._answered.setdefault(queue, anyio.Event())
+
+            async def begin() -> Order | float | None:
+                return await self._ledger.orders.begin_sending(order, self.begin(order), dispatch)
+
+            begun = await self._writer.repeat(order.local_id, begin)
+            if begun is None:
+                # Cancelled while it stood in line, or taken over: the ledger knows.
+                return await self._writer.save(order, order)
+            if isinstance(begun, Order):
+                return self._writer.announce(begun)
+            live.set_trouble(_QUEUED)
+            # The slot may be another process's, which tells nothing here.
+            await wait_first(self._clock, answered.wait, min(begun, _SLOT_CHECK))
+
+    async def _create(self, order: Order, slot: Slot | None) -> TaskAnswer:
+        """Send the creating request, and keep the slot until it is answered."""
+        self._live.get(order.local_id).set_trouble(None)
+        answers: list[TaskAnswer] = []
+        errors: list[AppError] = []
+
+        async def create(scope: anyio.CancelScope) -> None:
+            try:
+                answers.append(await self._dashscope.create(_make_create_order(order)))
+            except AppError as error:
+                errors.append(error)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(create, group.cancel_scope)
+            while slot is not None:
+                await self._clock.sleep(slot.seconds / 3)
+                await self._writer.repeat(order.local_id, lambda: self._ledger.leases.take_slot(slot, order.local_id))
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    async def _handle_refusal(
+        self, order: Order, error: AppError, dispatch: Dispatch, *, attempt: int, waited: float
+    ) -> tuple[Order, float]:
+        """Put an order that was certainly not created back in line or end it; mark any other as lost."""
+        timings = self._timings
+        if not error.nothing_created:
+            return await self._writer.save(order, self._lose(order, error)), 0.0
+        pause = 0.0
+        if isinstance(error, ThrottledError) and waited < timings.throttle_patience:
+            pause = error.retry_after or backoff(attempt, 2 * timings.throttle_step, _LONGEST_THROTTLE)
+            await self._writer.repeat(order.local_id, lambda: self._ledger.limits.pause(dispatch.limit, pause))
+        elif isinstance(error, NotConnectedError) and attempt < timings.connect_attempts:
+            pause = backoff(attempt, timings.trouble_step, _LONGEST_CONNECT)
+        if pause:
+            self._live.get(order.local_id).set_trouble(Trouble.of(error))
+            return await self._writer.save(order, lifecycle.requeued(order), slot=dispatch.slot), pause
+        refused = lifecycle.closed(order, Problem(error.code, str(error)))
+        return await self._writer.save(order, refused, slot=dispatch.slot), 0.0
+
+    def _lose(self, order: Order, error: AppError) -> Order:
+        # The slot is not freed: it ends by itself, which keeps the next order's window apart from this one's.
+        now = self._clock.now()
+        if order.protocol == WireProtocol.SYNC:
+            return lifecycle.lost_for_good(order, error.message, now=now)
+        return lifecycle.lost(order, Problem(error.code, error.message), now=now)
+
+
+def _make_create_order(order: Order) -> CreateOrder:
+    request = order.request
+    if request is None:
+        raise ValueError(f"the order {order.local_id} has no request that could be sent")
+    return CreateOrder(
+        region=order.region,
+        protocol=WireProtocol(order.protocol or ""),
+        model_id=order.wire_model or "",
+        prompt=request.prompt,
+        size=request.size,
+        n=request.n,
+        negative_prompt=request.negative_prompt,
+        seed=request.seed,
+        prompt_extend=request.prompt_extend,
+        watermark=request.watermark,
+    )

@@ -1,0 +1,56 @@
+"""A database that keeps what is executed on it, to count the statements and to read them."""
+
+import re
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from wan_mcp.ledger.database import Database, Row, Transaction
+
+T = TypeVar("T")
+_SQLITE_ONLY = re.compile(
+    r"\?|`|\[|\b(?:INSERT OR|REPLACE INTO|IFNULL|INSTR|GLOB|ROWID|PRAGMA|JSON_\w+|DATE|TIME|DATETIME|STRFTIME|UNIXEPOCH)\b"
+    r"|\bIS (?:NOT )?\$|\bWHERE 1(?! =)",
+    re.IGNORECASE,
+)
+
+
+class RecordingDatabase:
+    """Implements `wan_mcp.ledger.database.Database`; `executed` has each statement with the number of its values."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+        self.executed: list[tuple[str, int]] = []
+        self.exists = database.exists
+        self.close = database.close
+        self.version = database.version
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        return await self.database.read(lambda tx: work(_RecordingTransaction(tx, self.executed)))
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        return await self.database.write(lambda tx: work(_RecordingTransaction(tx, self.executed)))
+
+
+class _RecordingTransaction:
+    def __init__(self, tx: Transaction, executed: list[tuple[str, int]]) -> None:
+        self._tx = tx
+        self._executed = executed
+
+    @property
+    def now(self) -> float:
+        return self._tx.now
+
+    def execute(self, statement: str, *values: object) -> Sequence[Row]:
+        self._executed.append((statement, len(values)))
+        return self._tx.execute(statement, *values)
+
+
+def find_unportable(statement: str, values: int) -> list[str]:
+    """Find what SQLite understands in a statement with so many values and PostgreSQL does not."""
+    found = _SQLITE_ONLY.findall(statement)
+    # PostgreSQL refuses a value that no parameter names.
+    numbers = {int(number) for number in re.findall(r"\$(\d+)", statement)}
+    if numbers != set(range(1, values + 1)):
+        found.append(f"{values} values for the parameters {sorted(numbers)}")
+    unfilled = set(re.findall(r"\{.*?\}", statement)) - {"{for_update}", "{skip_locked}"}
+    return [*found, *sorted(unfilled)]

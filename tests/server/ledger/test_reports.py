@@ -1,0 +1,267 @@
+"""Many orders at once: pages lose and repeat nothing, every order is found in one state, images are counted by day."""
+
+import itertools
+import time
+from datetime import date
+
+import pytest
+
+from fakes.orders import CLOSED, FAILED, accepted, make_found, make_request, placed, save, sent
+from wan_mcp.ledger import DAY, ImageState, OrderImage, Origin, Stage
+from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.domain.service import AlbumQuery, AlbumState
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+STATES = (AlbumState.OPEN, AlbumState.SAVED, AlbumState.FAILED, AlbumState.CANCELED)
+SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png")
+
+
+# --- pages -------------------------------------------------------------------------------------------------------
+
+
+async def find(ledger, **query):
+    found = await ledger.reports.find_orders(AlbumQuery(**query), limit=100, before=None)
+    return [order.local_id for order in found]
+
+
+async def make(ledger, status, stage):
+    order = await accepted(ledger, f"task-{status}-{stage}")
+    return (await save(ledger, order, status=status, stage=stage)).local_id
+
+
+@pytest.mark.parametrize("is_search", [False, True])
+@pytest.mark.parametrize("apart", [0, 1], ids=["of one moment", "of several moments"])
+async def test_pages_run_from_new_to_old_and_lose_and_repeat_nothing(ledger, clock, is_search, apart):
+    placed_ids = []
+    for number in range(7):
+        clock.advance(number % 2 * apart)
+        placed_ids.append((await placed(ledger)).local_id)
+
+    seen, before = [], None
+    while page := (
+        await ledger.reports.find_orders(AlbumQuery(), limit=3, before=before)
+        if is_search
+        else await ledger.reports.list_orders(status=None, limit=3, before=before)
+    ):
+        seen += page
+        before = (page[-1].created_at, page[-1].local_id)
+    assert sorted(order.local_id for order in seen) == sorted(placed_ids)
+    assert [order.created_at for order in seen] == sorted((order.created_at for order in seen), reverse=True)
+
+
+async def test_a_page_can_be_of_one_status(ledger):
+    await placed(ledger)
+    failed = await save(ledger, await placed(ledger), **FAILED)
+
+    assert await ledger.reports.list_orders(status=TaskStatus.FAILED, limit=5, before=None) == [failed]
+
+
+async def test_every_order_is_in_one_state_and_those_that_go_on_are_not_among_the_ended(ledger):
+    for status, stage in itertools.product(TaskStatus, Stage):
+        await make(ledger, status, stage)
+
+    everything = await find(ledger)
+    states = [await find(ledger, state=state) for state in STATES]
+    ended = await find(ledger, state=AlbumState.ENDED)
+    assert sorted(itertools.chain(states[0], ended)) == sorted(everything)
+    assert not set(states[0]) & set(ended)
+    assert all(not set(one) & set(other) for one, other in itertools.combinations(states, 2))
+
+
+@pytest.mark.parametrize(
+    ("status", "stage", "state"),
+    [
+        (TaskStatus.PENDING, Stage.QUEUED, AlbumState.OPEN),
+        (TaskStatus.RUNNING, Stage.OPEN, AlbumState.OPEN),
+        (TaskStatus.SUCCEEDED, Stage.OPEN, AlbumState.OPEN),
+        (TaskStatus.SUBMIT_UNKNOWN, Stage.LOST, AlbumState.OPEN),
+        (TaskStatus.SUCCEEDED, Stage.CLOSED, AlbumState.SAVED),
+        (TaskStatus.FAILED, Stage.CLOSED, AlbumState.FAILED),
+        (TaskStatus.EXPIRED, Stage.CLOSED, AlbumState.FAILED),
+        (TaskStatus.UNKNOWN, Stage.OPEN, AlbumState.FAILED),
+        (TaskStatus.SUBMIT_UNKNOWN, Stage.CLOSED, AlbumState.FAILED),
+        (TaskStatus.CANCELED, Stage.CLOSED, AlbumState.CANCELED),
+    ],
+)
+async def test_a_state_is_found_where_a_person_looks_for_it(ledger, status, stage, state):
+    order = await make(ledger, status, stage)
+
+    assert [each for each in STATES if order in await find(ledger, state=each)] == [state]
+
+
+@pytest.mark.parametrize(
+    ("text", "is_found"),
+    [
+        ("flower", True),
+        ("SHOP flow", True),
+        ("flower boat", False),
+        ("СТАЯ журавлей", True),
+        ("STRASSE", True),
+        ("100% a_b", True),
+        ("100%5 a%b", False),
+        ("axb", False),
+        ("c:\\dir", True),
+        ("TASK-ONE", True),
+        ("x" * 60_000, False),
+        ("  ", True),
+    ],
+)
+async def test_an_order_is_found_by_the_words_of_its_prompt_in_any_script_and_by_its_ids(ledger, text, is_found):
+    prompt = "A flower shop, Стая Журавлей, Straße, 100% of a_b in C:\\Dir"
+    order = await accepted(ledger, "task-ONE", request=make_request(prompt))
+
+    assert await find(ledger, text=text) == [order.local_id] * is_found
+    assert await find(ledger, text=order.local_id.upper()) == [order.local_id]
+    # Neither the words of other settings nor the names of a request's members are its prompt.
+    assert await find(ledger, text="1280*1280") == await find(ledger, text="model") == []
+
+
+async def test_a_count_is_of_orders_and_saved_images_and_names_what_there_is(ledger):
+    order = await accepted(ledger, "one", region="beijing", model="wan2.7-image")
+    await save(ledger, order, **CLOSED, images=(SAVED, OrderImage(2, ImageState.FAILED, code="x")))
+    await placed(ledger)
+
+    survey = await ledger.reports.count_orders(AlbumQuery())
+    assert (survey.orders, survey.images) == (2, 1)
+    assert survey.models == ("wan2.6-t2i", "wan2.7-image")
+    assert survey.regions == ("beijing", "singapore")
+    assert (await ledger.reports.count_orders(AlbumQuery(region="beijing"))).orders == 1
+    assert (await ledger.reports.count_orders(AlbumQuery(text="nothing of this"))).orders == 0
+
+
+async def test_orders_are_found_by_model_and_time(ledger, clock):
+    old = await placed(ledger)
+    clock.advance(DAY)
+    new = await placed(ledger, model="wan2.7-image")
+
+    assert await find(ledger, model="wan2.7-image") == await find(ledger, since=clock.now()) == [new.local_id]
+    assert await find(ledger, until=clock.now()) == [old.local_id]
+
+
+# --- running times -----------------------------------------------------------------------------------------------
+
+
+async def test_running_times_are_those_of_the_same_model_region_and_count_newest_first(ledger, clock):
+    for task, changes, duration in (
+        ("a", {}, 10.0),
+        ("b", {}, 20.0),
+        ("c", {"images_ordered": 4}, 30.0),
+        ("d", {"region": "beijing"}, 40.0),
+        ("e", {"model": "wan2.7-image"}, 50.0),
+        ("f", {}, None),
+    ):
+        clock.advance(1)
+        await save(ledger, await accepted(ledger, task, **changes), **CLOSED, duration=duration)
+
+    assert await ledger.reports.list_durations("singapore", "wan2.6-t2i", 1) == [20.0, 10.0]
+
+
+async def test_only_the_last_fifty_running_times_count(ledger, clock):
+    for number in range(53):
+        clock.advance(1)
+        await save(ledger, await placed(ledger), **CLOSED, duration=float(number))
+
+    expected = [float(number) for number in range(52, 2, -1)]
+    assert await ledger.reports.list_durations("singapore", "wan2.6-t2i", 1) == expected
+
+
+# --- images by day -----------------------------------------------------------------------------------------------
+
+
+def days_until(clock, count=1):
+    """Give so many days of 24 hours, the last of which has just begun."""
+    starts = [clock.now() - DAY * number for number in range(count)]
+    return [(date(*time.gmtime(start)[:3]), start, start + DAY) for start in starts]
+
+
+async def counts(ledger, clock):
+    """Give (charged, open, unclear, found) of the one line there is."""
+    lines = await ledger.reports.count_images(days_until(clock))
+    assert all((line.day, line.region) == (days_until(clock)[0][0], "singapore") for line in lines)
+    assert len(lines) <= 1
+    return [(line.charged, line.open, line.unclear, line.found) for line in lines]
+
+
+async def test_an_empty_ledger_has_none(ledger, clock):
+    assert await counts(ledger, clock) == []
+
+
+@pytest.mark.parametrize(
+    "state", [ImageState.WAITING, ImageState.PUBLISHING, ImageState.SAVED, ImageState.UNSAVED], ids=str
+)
+async def test_an_image_that_the_service_made_is_charged_whether_it_is_saved_or_not(ledger, clock, state):
+    image = OrderImage(1, state, url="https://x")
+    await save(ledger, await accepted(ledger), status=TaskStatus.SUCCEEDED, images=(image,))
+    assert await counts(ledger, clock) == [(1, 0, 0, 0)]
+
+
+async def test_an_image_that_the_service_did_not_make_is_not_charged(ledger, clock):
+    failed = OrderImage(2, ImageState.FAILED, code="DataInspectionFailed", message="No.")
+    missing = OrderImage(3, ImageState.FAILED, code="NotDelivered", message="No.")
+    await save(ledger, await accepted(ledger, images_ordered=3), **CLOSED, images=(SAVED, failed, missing))
+    assert await counts(ledger, clock) == [(1, 0, 0, 0)]
+
+
+async def test_an_image_whose_link_died_was_charged(ledger, clock):
+    gone = OrderImage(1, ImageState.FAILED, code="Expired", message="The link is over.")
+    await save(ledger, await accepted(ledger), stage=Stage.CLOSED, status=TaskStatus.EXPIRED, images=(gone,))
+    assert await counts(ledger, clock) == [(1, 0, 0, 0)]
+
+
+@pytest.mark.parametrize("status", [TaskStatus.FAILED, TaskStatus.CANCELED], ids=str)
+async def test_a_task_that_failed_or_was_cancelled_costs_nothing(ledger, clock, status):
+    await save(ledger, await accepted(ledger, images_ordered=4), stage=Stage.CLOSED, status=status)
+    assert await counts(ledger, clock) == []
+
+
+async def test_what_is_ordered_and_not_made_yet_is_open(ledger, clock):
+    await placed(ledger, images_ordered=1)
+    await sent(ledger, images_ordered=2)
+    await save(ledger, await accepted(ledger, images_ordered=3), status=TaskStatus.RUNNING)
+    assert await counts(ledger, clock) == [(0, 6, 0, 0)]
+
+
+@pytest.mark.parametrize(
+    ("stage", "status"),
+    [
+        (Stage.LOST, TaskStatus.SUBMIT_UNKNOWN),
+        (Stage.CLOSED, TaskStatus.SUBMIT_UNKNOWN),
+        (Stage.CLOSED, TaskStatus.EXPIRED),
+    ],
+    ids=["searched", "given-up", "never-answered"],
+)
+async def test_an_order_whose_outcome_is_not_known_is_unclear(ledger, clock, stage, status):
+    await save(ledger, await sent(ledger, images_ordered=2), stage=stage, status=status)
+    assert await counts(ledger, clock) == [(0, 0, 2, 0)]
+
+
+@pytest.mark.parametrize("origin", [Origin.ADOPTED, Origin.RECOVERED], ids=str)
+async def test_what_was_found_at_the_service_is_counted_apart(ledger, clock, origin):
+    images = (SAVED, OrderImage(2, ImageState.SAVED, path="/pictures/b.png"))
+    await ledger.orders.adopt(
+        make_found("theirs", origin=origin, created_at=clock.now(), model="wan2.6-t2i", images=images)
+    )
+    assert await counts(ledger, clock) == [(0, 0, 0, 2)]
+
+
+async def test_images_are_counted_by_day_region_and_model(ledger, clock):
+    made = itertools.count()
+
+    async def make_one(**changes):
+        await save(ledger, await accepted(ledger, f"task-{next(made)}", **changes), **CLOSED, images=(SAVED,))
+
+    await make_one()
+    clock.advance(DAY)
+    await make_one(region="beijing")
+    await make_one()
+    await make_one(model="wan2.7-image", wire_model="wan2.7-image")
+    await make_one()
+
+    [second, first, _] = days = days_until(clock, 3)
+    assert await ledger.reports.count_images(days) == [
+        ImageCount(second[0], "beijing", "wan2.6-t2i", charged=1),
+        ImageCount(second[0], "singapore", "wan2.6-t2i", charged=2),
+        ImageCount(second[0], "singapore", "wan2.7-image", charged=1),
+        ImageCount(first[0], "singapore", "wan2.6-t2i", charged=1),
+    ]
+    assert {line.day for line in await ledger.reports.count_images(days[:1])} == {second[0]}
