@@ -116,7 +116,7 @@ def describe(task: Task) -> dict[str, Any]:
         "local_id": task.local_id,
         "status": str(task.status),
         "settled": task.settled,
-        "joined": task.joined,
+        "deduplicated": task.deduplicated,
         "images": [image.path for image in task.images],
         "failed": [asdict(image) for image in task.failed_images],
         "code": task.problem.code if task.problem else None,

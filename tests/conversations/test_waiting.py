@@ -18,13 +18,15 @@ from fakes.bench import QUICK, make_settings, saved_files
 from fakes.clock import FakeClock
 from fakes.dashscope_service import FakeService
 from fakes.orders import accepted
-from fakes.stdio_client import ERAS, environment, facts, open_client
+from fakes.talk import ERAS, environment, facts, talking
 from fakes.wire_record import WireRecord
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
-from wan_mcp.orders.progress import Progress, Usual, describe
-from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp.orders.live_orders import LiveOrders
+from wan_mcp.orders.progress import Progress, Usual, describe_state, describe_timing
+from wan_mcp_tools.domain.service import ProgressReport
+from wan_mcp_tools.domain.tasks import Problem, TaskStatus
+from wan_mcp_tools.results import describe_progress
 
 
 async def _listen(progress: float, total: float | None, message: str | None) -> None:
@@ -71,7 +73,7 @@ def test_the_program_for_a_person_measures_and_prints_its_report():
 async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path, era):
     record = WireRecord()
     with FakeService(duration=1.5, pending=0.6) as dashscope:
-        async with open_client(environment(tmp_path, dashscope), era, record) as client:
+        async with talking(environment(tmp_path, dashscope), era, record) as client:
             for prompt in ("a red fox", "a blue fox"):
                 facts(await client.call_tool("generate_image", {"prompt": prompt}, progress_callback=_listen))
             await anyio.sleep(0.3)
@@ -87,7 +89,7 @@ async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path
 
 async def test_without_a_token_nothing_is_told(tmp_path):
     record = WireRecord()
-    async with open_client(environment(tmp_path), "auto", record) as client:
+    async with talking(environment(tmp_path), "auto", record) as client:
         facts(await client.call_tool("generate_image", {"prompt": "a red fox"}))
 
     [call] = record.calls.values()
@@ -97,10 +99,10 @@ async def test_without_a_token_nothing_is_told(tmp_path):
 
 async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path):
     clock = FakeClock()
-    told: list[tuple[float, float | None, str]] = []
+    told: list[ProgressReport] = []
 
-    async def report(progress: float, total: float | None, sentence: str) -> None:
-        told.append((progress, total, sentence))
+    async def report(progress: ProgressReport) -> None:
+        told.append(progress)
 
     ledger = build_context(make_settings(tmp_path), clock=clock).ledger
     progress = Progress(ledger, clock, live=LiveOrders(), report=report, first="Looking for the task", interval=4.0)
@@ -113,14 +115,14 @@ async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path
         return "done"
 
     assert await progress.beside(work) == "done"
-    moments = [moment for moment, _, _ in told]
+    moments = [progress.seconds for progress in told]
     assert moments[0] <= 1.0
     assert all(0 < later - earlier <= 5.0 for earlier, later in pairwise([*moments, clock.monotonic()]))
-    assert {sentence for _, _, sentence in told} == {"Looking for the task"}
+    assert {progress.state for progress in told} == {"Looking for the task"}
 
 
 async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_path):
-    async def fail(progress: float, total: float | None, sentence: str) -> None:
+    async def fail(progress: ProgressReport) -> None:
         raise anyio.BrokenResourceError
 
     with FakeService(duration=0.8) as dashscope:
@@ -132,7 +134,7 @@ async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_pat
 
 
 async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
-    async def hang(progress: float, total: float | None, sentence: str) -> None:
+    async def hang(progress: ProgressReport) -> None:
         await anyio.sleep_forever()
 
     with FakeService(pending=60) as dashscope:
@@ -189,12 +191,13 @@ async def test_the_progress_says_what_happens(tmp_path, sentence):
     ledger = open_sqlite_ledger(tmp_path / "ledger.sqlite3", FakeClock())
     order = replace(await accepted(ledger, "t-1"), **STATES[sentence])
     await ledger.close()
-    said = describe(order, 7.0, Usual(20.0, is_known=True), None)
+    timing = describe_timing(order, 7.0, Usual(20.0, is_known=True))
+    report = ProgressReport(7.0, 20.0, describe_state(order), timing)
+    held_up = replace(report, trouble=Problem("Slow", "The service is slow."))
 
+    said = describe_progress(report)
     assert said.replace(", usually about 20 s in all", "") == sentence.replace(", usually about 20 s in all", "")
-    assert "The service is slow." in describe(
-        order, 7.0, Usual(5.0, is_known=True), Trouble("Slow", "The service is slow.")
-    )
+    assert describe_progress(held_up) == f"{said}. The service is slow."
 
 
 async def test_what_takes_longer_than_usual_is_said_to(tmp_path):
@@ -202,8 +205,8 @@ async def test_what_takes_longer_than_usual_is_said_to(tmp_path):
     order = replace(await accepted(ledger, "t-1"), status=TaskStatus.RUNNING)
     await ledger.close()
 
-    assert describe(order, 63.0, Usual(20.0, is_known=True), None).endswith(", longer than the usual 20 s")
-    assert describe(order, 63.0, Usual(60.0, is_known=False), None) == "The service draws, 63 s since the order"
+    assert describe_timing(order, 63.0, Usual(20.0, is_known=True)).endswith(", longer than the usual 20 s")
+    assert describe_timing(order, 63.0, Usual(60.0, is_known=False)) == "63 s since the order"
 
 
 @pytest.mark.parametrize("era", ERAS)

@@ -11,7 +11,7 @@ import anyio
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, make_report
 from wan_mcp_tools.domain.errors import NotCancelableError, NotFoundError
-from wan_mcp_tools.domain.service import Preview, TaskPage
+from wan_mcp_tools.domain.service import Preview, ProgressReport, TaskPage
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
 
 
@@ -93,11 +93,13 @@ class LittleService:
             request=request,
             open=True,
         )
-        await report(0.0, None, "Sending the order")
+        await report(ProgressReport(0.0, None, "Sending the order"))
         await self.clock.sleep(self.naming)
         first = self._look(name)
         return replace(
-            first, joined=not fresh and bool(self.outcome.get("joined")), notes=self.outcome.get("first_notes", ())
+            first,
+            deduplicated=not fresh and bool(self.outcome.get("deduplicated")),
+            notes=self.outcome.get("first_notes", ()),
         )
 
     async def get(self, task_id, *, wait_seconds, report) -> Task:
@@ -106,7 +108,8 @@ class LittleService:
         self.waits.append(wait_seconds)
         started = self.clock.monotonic()
         while (gone := self.clock.monotonic() - started) < wait_seconds and not self._look(task_id).settled:
-            await report(gone, self.duration, f"{self._look(task_id).status}, usually about {self.duration:.0f} s")
+            timing = f"usually about {self.duration:.0f} s"
+            await report(ProgressReport(gone, self.duration, self._look(task_id).status, timing))
             await self.clock.sleep(min(3.0, wait_seconds - gone))
         return self._look(task_id)
 
@@ -149,7 +152,7 @@ class LittleService:
             ended = {
                 "status": TaskStatus.SUCCEEDED,
                 "images": (SavedImage(1, f"/pictures/{name}-1.png", 1280, 1280, 2345),),
-                **{key: value for key, value in self.outcome.items() if key not in ("joined", "first_notes")},
+                **{key: value for key, value in self.outcome.items() if key not in ("deduplicated", "first_notes")},
             }
             self.tasks[name] = replace(task, settled=True, open=False, **ended)
         elif age >= self.duration / 2:

@@ -63,8 +63,8 @@ def test_a_file_that_can_be_fetched_again_is_told_to_a_page_in_plain_words():
 @pytest.mark.parametrize(
     "facts",
     [
-        {"joined": True},
-        {"elsewhere": True},
+        {"deduplicated": True},
+        {"saved_elsewhere": True},
         {"problem": Problem("Queued", "It waits.", NextStep(NextAction.GET_TASK, task_id="t"))},
     ],
 )

@@ -2,7 +2,7 @@
 
 from wan_mcp_tools.arguments import Filename, Index, OptionalTaskId, OutputDir, Url
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.domain.service import ImageService, ReportProgress
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
 from wan_mcp_tools.results import ImageResult, TaskResult
 from wan_mcp_tools.tool import Answer, Arguments, Tool
@@ -26,7 +26,7 @@ class DownloadImageArguments(Arguments):
 def download_image(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: DownloadImageArguments, report: Report | None) -> Answer:
+    async def run(arguments: DownloadImageArguments, report: ReportProgress | None) -> Answer:
         del report
         if (arguments.task_id is None) == (arguments.url is None):
             raise RequestRefusedError("download_image takes either task_id or url.", "Give one of them.")

@@ -1,7 +1,7 @@
 """The tool that orders, waits and answers with paths."""
 
 from wan_mcp_tools.arguments import OrderArguments, OrderWaitSeconds
-from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.domain.service import ImageService, ReportProgress
 from wan_mcp_tools.results import TaskResult, check_wait, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
@@ -23,7 +23,7 @@ class GenerateImageArguments(OrderArguments):
 def generate_image(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: GenerateImageArguments, report: Report | None) -> Answer:
+    async def run(arguments: GenerateImageArguments, report: ReportProgress | None) -> Answer:
         seconds = check_wait(arguments.wait_seconds, service.default_wait_seconds)
         request = arguments.request(service.catalogue)
         task = await service.order(

@@ -2,7 +2,7 @@
 
 from wan_mcp_tools.arguments import Cursor, Limit, Remote, Status
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import ImageService, Report, TaskPage
+from wan_mcp_tools.domain.service import ImageService, ReportProgress, TaskPage
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.domain.text import one_line
 from wan_mcp_tools.tool import Answer, Arguments, Result, Tool
@@ -50,7 +50,7 @@ class TaskListResult(Result):
 def list_tasks(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: ListTasksArguments, report: Report | None) -> Answer:
+    async def run(arguments: ListTasksArguments, report: ReportProgress | None) -> Answer:
         del report
         if not 1 <= arguments.limit <= _MOST:
             raise RequestRefusedError(f"limit is {arguments.limit}.", f"Use a number from 1 to {_MOST}.")

@@ -4,11 +4,14 @@ import re
 
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus
 from wan_mcp_tools.domain.text import leave_out_links, one_line
 from wan_mcp_tools.tool import Answer, Result
 
 _LONGEST_WAIT = 3600.0
+_LONGEST_PROGRESS = 400
+"""Characters of a sentence about the progress of a call."""
 _PROMPT_BYTES = 160
 """How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
 
@@ -157,6 +160,14 @@ def describe_error(error: AppError) -> str:
     return _with_step(str(error), error.next_step)
 
 
+def describe_progress(report: ProgressReport) -> str:
+    """Say in a sentence how a call is doing."""
+    sentence = f"{report.state}, {report.timing}" if report.timing else report.state
+    if report.trouble is not None:
+        sentence += f". {_with_step(report.trouble.message, report.trouble.next_step)}"
+    return one_line(sentence, _LONGEST_PROGRESS)
+
+
 def _with_step(words: str, step: NextStep | None) -> str:
     """Give plain words with the step that helps behind them, if there is one."""
     return words if step is None else f"{words} {describe_next_step(step)}"
@@ -185,9 +196,9 @@ def check_wait(seconds: float | None, default: float) -> float:
 def _message(task: Task, *, for_models: bool) -> str | None:
     """Say what is to be known of a task; to models also which tool helps."""
     parts: list[str] = []
-    if task.joined:
+    if task.deduplicated:
         parts.append(f"{_JOINED} {_ORDER_ANOTHER}" if for_models else _JOINED)
-    if task.elsewhere:
+    if task.saved_elsewhere:
         parts.append(f"{_ELSEWHERE}; {_COPY_THEM}" if for_models else f"{_ELSEWHERE}.")
     parts.extend(task.notes)
     told = task.status is TaskStatus.SUCCEEDED and task.failed_images

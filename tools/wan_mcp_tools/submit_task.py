@@ -1,7 +1,7 @@
 """The tool that orders and answers at once."""
 
 from wan_mcp_tools.arguments import OrderArguments
-from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.domain.service import ImageService, ReportProgress
 from wan_mcp_tools.results import TaskResult, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
@@ -14,7 +14,7 @@ calls are as there."""
 def submit_task(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: OrderArguments, report: Report | None) -> Answer:
+    async def run(arguments: OrderArguments, report: ReportProgress | None) -> Answer:
         task = await service.order(
             arguments.request(service.catalogue),
             wait_seconds=service.default_wait_seconds,

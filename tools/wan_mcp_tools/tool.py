@@ -6,7 +6,7 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 
-from wan_mcp_tools.domain.service import Preview, Report
+from wan_mcp_tools.domain.service import Preview, ReportProgress
 
 
 class Arguments(BaseModel):
@@ -48,7 +48,7 @@ class Tool:
     title: str
     description: str
     arguments: type[Arguments]
-    run: Callable[[Any, Report | None], Awaitable[Answer | Preview]]
+    run: Callable[[Any, ReportProgress | None], Awaitable[Answer | Preview]]
     result: type[Result] | None
     reads_only: bool
     destroys: bool

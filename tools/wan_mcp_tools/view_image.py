@@ -2,7 +2,7 @@
 
 from wan_mcp_tools.arguments import ImagePath, Index, OptionalTaskId
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import ImageService, Preview, Report
+from wan_mcp_tools.domain.service import ImageService, Preview, ReportProgress
 from wan_mcp_tools.tool import Arguments, Tool
 
 DESCRIPTION = """\
@@ -22,7 +22,7 @@ class ViewImageArguments(Arguments):
 def view_image(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: ViewImageArguments, report: Report | None) -> Preview:
+    async def run(arguments: ViewImageArguments, report: ReportProgress | None) -> Preview:
         del report
         if (arguments.task_id is None) == (arguments.path is None):
             raise RequestRefusedError("view_image takes either task_id or path.", "Give one of them.")

@@ -6,16 +6,15 @@ from dataclasses import dataclass, field, replace
 import anyio
 
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, exit_code_of_error, exit_code_of_task, to_json
+from wan_mcp.cli.output import ExitCode, describe_error, exit_code_of_error, exit_code_of_task, to_json
 from wan_mcp.cli.progress import ProgressDisplay
 from wan_mcp.cli.task_output import show_task, tool_result
-from wan_mcp.cli.wording import describe_error, in_commands
 from wan_mcp.clock import Clock
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import estimate, tell_sum
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import ImageRequest
-from wan_mcp_tools.domain.service import ImageService, Report
+from wan_mcp_tools.domain.service import ImageService, ReportProgress
 from wan_mcp_tools.domain.tasks import Task
 
 _TASK_ID_SECONDS = 30.0
@@ -71,14 +70,14 @@ async def order_batch(
     last_of_picture: dict[ImageRequest, BatchItem] = {}
     received: set[str] = set()
 
-    async def place(request: ImageRequest, report: Report) -> Task:
+    async def place(request: ImageRequest, report: ReportProgress) -> Task:
         while True:
             left = ends - clock.monotonic()
             # The wait for the task id comes first, so that an interrupted wait can say what to ask for later.
             task = await service.order(
                 request, wait_seconds=max(left, _TASK_ID_SECONDS), until_named=True, fresh=fresh, report=report
             )
-            if not task.joined or task.local_id not in received or left <= 0:
+            if not task.deduplicated or task.local_id not in received or left <= 0:
                 return task
             # It is the same picture that was received a moment ago, and the ledger is about to be told so.
             await clock.sleep(_RETRY_SECONDS)
@@ -107,13 +106,13 @@ async def order_batch(
             last_of_picture[picture] = item
 
 
-async def _wait(service: ImageService, ordered: Task, seconds: float, report: Report) -> Task:
+async def _wait(service: ImageService, ordered: Task, seconds: float, report: ReportProgress) -> Task:
     """Wait for the end of an order and keep what only the ordering knew."""
     if ordered.settled or seconds <= 0:
         return ordered
     task = await service.get(ordered.task_id, wait_seconds=seconds, report=report)
     notes = tuple(dict.fromkeys((*ordered.notes, *task.notes)))
-    return replace(task, joined=ordered.joined, elsewhere=ordered.elsewhere, notes=notes)
+    return replace(task, deduplicated=ordered.deduplicated, saved_elsewhere=ordered.saved_elsewhere, notes=notes)
 
 
 def _describe_end(item: BatchItem) -> str:
@@ -164,7 +163,12 @@ def show_results(
         for number, item in enumerate(items):
             if item.task is None or item.error is not None:
                 continue
-            if item.exit_code is not ExitCode.DONE or item.task.notes or item.task.failed_images or item.task.joined:
+            if (
+                item.exit_code is not ExitCode.DONE
+                or item.task.notes
+                or item.task.failed_images
+                or item.task.deduplicated
+            ):
                 console.note(f"{item.label}:")
             show_task(console, item.task, as_json=False, pictures=pictures.get(number, {}))
     _show_errors(console, items)
@@ -227,7 +231,7 @@ def _show_errors(console: Console, items: Sequence[BatchItem]) -> None:
     for item in items:
         if item.error is not None:
             known = f" (task {item.task.task_id})" if item.task is not None else ""
-            labels.setdefault(in_commands(describe_error(item.error)), []).append(f"{item.label}{known}")
+            labels.setdefault(describe_error(item.error), []).append(f"{item.label}{known}")
     for reason, stopped in labels.items():
         if len(stopped) == len(items):
             console.note(f"wan-mcp: {reason}")

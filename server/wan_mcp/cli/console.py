@@ -12,11 +12,10 @@ import click
 
 from wan_mcp.cli.output import printable
 from wan_mcp.cli.progress import ProgressDisplay, show_progress
-from wan_mcp.cli.wording import in_commands
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.log import mask
 from wan_mcp_tools.domain.errors import MissingKeyError
-from wan_mcp_tools.domain.service import Report
+from wan_mcp_tools.domain.service import ReportProgress
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +33,7 @@ class Console:
 
     def note(self, text: str) -> None:
         """Write a remark."""
-        self.err.write(printable(mask(in_commands(text))) + "\n")
+        self.err.write(printable(mask(text)) + "\n")
         self.err.flush()
 
     def draw(self, codes: str) -> None:
@@ -47,7 +46,7 @@ class Console:
         return show_progress(self.err, self.clock, labels)
 
     @contextmanager
-    def progress(self) -> Generator[Report]:
+    def progress(self) -> Generator[ReportProgress]:
         """Show a wait: one moving line on a terminal, a line now and then elsewhere."""
         with self.progress_of(("",)) as display:
             yield display.reporter(0)

@@ -1,5 +1,5 @@
 """
-What every command writes, and how it ends: exit codes, errors, tables and JSON as text.
+What every command writes, and how it ends: exit codes, errors and next steps, tables and JSON as text.
 
 The plain server ends through this module too, so it imports no library of the command line.
 """
@@ -10,12 +10,64 @@ from collections.abc import Sequence
 from enum import IntEnum
 from typing import cast
 
-from wan_mcp.cli.wording import describe_error, in_commands
 from wan_mcp.log import mask
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 _SEVERAL = 2
+
+_GET = "wan-mcp get {task_id}"
+_WAIT = f"Run: {_GET} --wait-seconds 45"
+_AT_RISK = "Order again with --fresh only if a second charge is acceptable."
+_NEXT_STEPS = {
+    NextAction.WAIT_FOR_RESULT: f"{_WAIT} for the result. It is saved in any case.",
+    NextAction.WAIT_FOR_CONFIRMATION: f"{_WAIT}. The service has not confirmed the order yet; do not order again.",
+    NextAction.WAIT_FOR_FILES: f"{_WAIT}: the images are being saved.",
+    NextAction.WAIT_FOR_SEARCH: f"{_WAIT}. Do not order again meanwhile, it may be paid for.",
+    NextAction.WAIT_FIRST: f"{_WAIT} first.",
+    NextAction.GET_LATER: (
+        f"Run later: {_GET}: saving is tried again until expires_at. Do not order again: it is paid."
+    ),
+    NextAction.GET_TASK: f"Run: {_GET}.",
+    NextAction.GET_TASK_TO_COLLECT: f"Run: {_GET} to collect it.",
+    NextAction.GET_TASK_FOR_REASON: f"Run: {_GET} to see why.",
+    NextAction.GET_TASK_AGAIN: "Run the same command again in a moment.",
+    NextAction.CHECK_CANCELLATION: "Run wan-mcp get to see whether it was cancelled.",
+    NextAction.CHECK_PLACING: "Run wan-mcp get to see where it stands, then call again.",
+    NextAction.CANCEL_AGAIN: "Run the same command again in a moment.",
+    NextAction.ORDER_AT_RISK: _AT_RISK,
+    NextAction.COMPARE_CANDIDATES: (
+        "See with wan-mcp get for each of them which picture is yours. Order again with --fresh only if none is "
+        "and a second charge is acceptable."
+    ),
+    NextAction.LIST_SERVICE_OR_ORDER_AT_RISK: (
+        f"Run wan-mcp tasks --remote to see the service's recent tasks. {_AT_RISK}"
+    ),
+    NextAction.LIST_TASKS: "Run wan-mcp tasks to see the tasks that are known.",
+    NextAction.LIST_KNOWN_TASKS: "Run wan-mcp tasks to see the tasks that are known.",
+    NextAction.LIST_LEDGER: "Run wan-mcp tasks to see those that are.",
+    NextAction.LIST_LEDGER_OR_ASK: (
+        "Run wan-mcp tasks to see those that are, or wan-mcp get to ask the service for it."
+    ),
+    NextAction.CORRECT_TASK_ID: "See wan-mcp tasks for the ids.",
+    NextAction.FETCH_AGAIN: (
+        "If it is wanted, wan-mcp get {task_id} --again fetches it again, free of charge, until {until}."
+    ),
+    NextAction.REPLACE_LEDGER: (
+        "Move the file away (keep it) and call again; wan-mcp tasks --remote finds the tasks of the last 24 hours."
+    ),
+}
+"""What a person is told to type; every command that a next step names stands here and nowhere else."""
+
+_OPTIONS = {
+    "list_tasks": "wan-mcp tasks",
+    "negative_prompt": "--negative-prompt",
+    "output_dir": "--output-dir",
+    "prompt_extend": "--prompt-extend",
+    "prompt_extend=false": "--no-prompt-extend",
+}
+"""How to type what the sentences of errors call by its name in a tool's call."""
 
 
 class ExitCode(IntEnum):
@@ -52,8 +104,30 @@ def write_error(error: BaseException) -> ExitCode | None:
     found = _find_app_error(error)
     if found is None:
         return None
-    sys.stderr.write(f"wan-mcp: {printable(mask(in_commands(_format_error(found))))}\n")
+    sys.stderr.write(f"wan-mcp: {printable(mask(_format_error(found)))}\n")
     return exit_code_of_error(found)
+
+
+def describe_error(error: AppError) -> str:
+    """Give an error as a person reads it at a terminal: what happened, what helps, and what to type next."""
+    return with_next_step(str(error), error.next_step)
+
+
+def with_next_step(text: str, step: NextStep | None) -> str:
+    """Give the sentences of an error, a task or an image with the step that helps behind them, if there is one."""
+    text = with_options(text)
+    return text if step is None else f"{text} {describe_next_step(step)}"
+
+
+def describe_next_step(step: NextStep) -> str:
+    """Say which command to type next."""
+    until = step.until.isoformat(timespec="seconds") if step.until else ""
+    return _NEXT_STEPS[step.action].format(task_id=step.task_id, index=step.index, until=until)
+
+
+def with_options(text: str) -> str:
+    """Give sentences that name arguments of a tool with the options of the terminal in their place."""
+    return " ".join(map(_spell_option, text.split(" ")))
 
 
 def unwrap(error: BaseException) -> BaseException:
@@ -84,6 +158,11 @@ def _format_error(error: AppError) -> str:
     if len(problems) < _SEVERAL:
         return describe_error(error)
     return "\n".join([f"{len(problems)} things are wrong.", *(f"  - {each}" for each in problems), error.advice])
+
+
+def _spell_option(word: str) -> str:
+    name = word.strip("(),.;:")
+    return word.replace(name, _OPTIONS[name]) if name in _OPTIONS else word
 
 
 def _find_app_error(error: BaseException) -> AppError | None:

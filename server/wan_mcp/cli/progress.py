@@ -4,17 +4,15 @@ What a person sees while waiting: a line for each order, on stderr.
 On a terminal the lines move by themselves, also between two reports; elsewhere they are plain lines for a log.
 """
 
-import re
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from wan_mcp.cli.output import printable
-from wan_mcp.cli.wording import in_commands
+from wan_mcp.cli.output import printable, with_next_step
 from wan_mcp.clock import Clock
 from wan_mcp.log import mask
-from wan_mcp_tools.domain.service import Report
+from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -27,13 +25,11 @@ _MAX_FRACTION = 0.97
 """A bar is full only at the end."""
 _MIN_ROWS = 3
 
-_SECONDS = re.compile(r",[^,.]*?\b\d+ s\b[^,.]*")
-
 
 class ProgressDisplay(Protocol):
     """Where the waits of a command are shown, each known by its number from 0."""
 
-    def reporter(self, number: int) -> Report:
+    def reporter(self, number: int) -> ReportProgress:
         """Give what takes the reports of one wait."""
         ...
 
@@ -58,13 +54,13 @@ class Progress:
     is_over: bool = False
     highest: float = 0.0
 
-    def update(self, now: float, gone: float, expected: float | None, sentence: str) -> bool:
+    def update(self, now: float, report: ProgressReport) -> bool:
         """Take a report; say whether the state is another."""
-        state = without_seconds(sentence)
+        state = describe_state(report)
         is_new = state != self.state
         self.state = state
         self.started = now if self.started is None else self.started
-        self.ends = None if expected is None else now + max(0.0, expected - gone)
+        self.ends = None if report.expected is None else now + max(0.0, report.expected - report.seconds)
         return is_new
 
     def fraction(self, now: float) -> float | None:
@@ -76,10 +72,12 @@ class Progress:
         return self.highest
 
 
-def without_seconds(sentence: str) -> str:
-    """Leave the seconds out of a report's sentence: they are told by a clock that moves."""
-    state, separator, trouble = sentence.partition(". ")
-    return printable(mask(in_commands(_SECONDS.sub("", state) + separator + trouble))).replace("\n", " ")
+def describe_state(report: ProgressReport, *, with_timing: bool = False) -> str:
+    """Say in one line what is happening and what holds it up; the seconds of it are told by a clock that moves."""
+    sentence = f"{report.state}, {report.timing}" if with_timing and report.timing else report.state
+    if report.trouble is not None:
+        sentence += f". {with_next_step(report.trouble.message, report.trouble.next_step)}"
+    return printable(mask(sentence)).replace("\n", " ")
 
 
 def format_time(wait: Progress, now: float) -> str:
@@ -127,14 +125,14 @@ class _LiveDisplay:
         self._write = write
         self.refresh = _do_nothing
 
-    def reporter(self, number: int) -> Report:
+    def reporter(self, number: int) -> ReportProgress:
         wait = self._waits[number]
 
-        async def report(gone: float, expected: float | None, sentence: str) -> None:
-            if wait.update(self._clock.monotonic(), gone, expected, sentence):
+        async def show(report: ProgressReport) -> None:
+            if wait.update(self._clock.monotonic(), report):
                 self.refresh()
 
-        return report
+        return show
 
     def finish(self, number: int, words: str) -> None:
         from rich.text import Text  # noqa: PLC0415 - the same
@@ -178,17 +176,18 @@ class _LineDisplay:
         self._waits = waits
         self._filter = _LineFilter()
 
-    def reporter(self, number: int) -> Report:
+    def reporter(self, number: int) -> ReportProgress:
         wait = self._waits[number]
 
-        async def report(gone: float, expected: float | None, sentence: str) -> None:
-            is_new = wait.update(0.0, gone, expected, sentence)
+        async def show(report: ProgressReport) -> None:
+            is_new = wait.update(0.0, report)
+            line = describe_state(report, with_timing=True)
             if wait.label and is_new:
                 self._write(f"{wait.label}: {wait.state}")
-            elif not wait.label and self._filter.is_due(gone, sentence):
-                self._write(sentence)
+            elif not wait.label and self._filter.is_due(report.seconds, line):
+                self._write(line)
 
-        return report
+        return show
 
     def finish(self, number: int, words: str) -> None:
         label = self._waits[number].label

@@ -4,8 +4,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, exit_code_of_task, format_table, to_json
-from wan_mcp.cli.wording import describe_next_step, with_next_step
+from wan_mcp.cli.output import (
+    ExitCode,
+    describe_next_step,
+    exit_code_of_task,
+    format_table,
+    to_json,
+    with_next_step,
+)
 from wan_mcp_tools.catalogue.prices import CostLine, CostReport, Sum, report_facts, tell_sum
 from wan_mcp_tools.domain.service import TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
@@ -33,9 +39,9 @@ def show_task(
     for failed in task.failed_images:
         words = with_next_step(failed.message, failed.next_step)
         console.note(f"Image {failed.index} is no file: {words} ({failed.code})")
-    if task.joined:
+    if task.deduplicated:
         console.note("An identical order was there already, and this is its task; --fresh orders anew.")
-    if task.elsewhere:
+    if task.saved_elsewhere:
         console.note("Its files lie where that order wanted them.")
     for text in task.notes:
         console.note(text)

@@ -6,9 +6,8 @@ import click
 
 from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, exit_code_of_task, to_json
+from wan_mcp.cli.output import ExitCode, describe_error, exit_code_of_task, to_json, with_options
 from wan_mcp.cli.task_output import show_costs, show_task, show_task_page
-from wan_mcp.cli.wording import describe_error
 from wan_mcp_tools.domain.errors import AppError, ErrorCode
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
@@ -179,7 +178,7 @@ async def run_collect(
 
     summary = await service.collect(report, until_idle=until_idle, keeper=keeper)
     for problem in summary.problems:
-        console.note(f"wan-mcp: {problem}")
+        console.note(f"wan-mcp: {with_options(problem)}")
     if as_json:
         counts = {"finished": summary.finished, "saved": summary.saved, "open": summary.open}
         console.print(to_json({**counts, "problems": list(summary.problems)}))

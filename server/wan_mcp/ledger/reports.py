@@ -9,7 +9,7 @@ from wan_mcp.ledger.limits import count_images_since
 from wan_mcp.ledger.records import ImageState, Order, Origin, Stage
 from wan_mcp.ledger.rows import NEWEST_FIRST, read_orders
 from wan_mcp_tools.catalogue.prices import ImageCount
-from wan_mcp_tools.domain.service import AlbumQuery, AlbumState, AlbumSurvey
+from wan_mcp_tools.domain.service import OrderQuery, OrderState, OrderTotals
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 Cursor = tuple[float, str]
@@ -20,12 +20,12 @@ _LOST_FOR_GOOD = f"status = '{TaskStatus.SUBMIT_UNKNOWN}' AND {_CLOSED}"
 _FAILED = f"(status IN ('{TaskStatus.FAILED}', '{TaskStatus.EXPIRED}', '{TaskStatus.UNKNOWN}') OR ({_LOST_FOR_GOOD}))"
 _CANCELED = f"status = '{TaskStatus.CANCELED}'"
 _ENDED = f"({_CLOSED} OR {_FAILED} OR {_CANCELED})"
-_STATES: Mapping[AlbumState, str] = {
-    AlbumState.OPEN: f"NOT {_ENDED}",
-    AlbumState.ENDED: _ENDED,
-    AlbumState.SAVED: f"status = '{TaskStatus.SUCCEEDED}' AND {_CLOSED}",
-    AlbumState.FAILED: _FAILED,
-    AlbumState.CANCELED: _CANCELED,
+_STATES: Mapping[OrderState, str] = {
+    OrderState.OPEN: f"NOT {_ENDED}",
+    OrderState.ENDED: _ENDED,
+    OrderState.SAVED: f"status = '{TaskStatus.SUCCEEDED}' AND {_CLOSED}",
+    OrderState.FAILED: _FAILED,
+    OrderState.CANCELED: _CANCELED,
 }
 # An order of an older release that has the file open beside this one has no search text.
 _SEARCHED = (
@@ -78,7 +78,7 @@ class Reports(Table):
 
     @reads
     def find_orders(
-        self, tx: Transaction, query: AlbumQuery, *, limit: int, before: Cursor | None
+        self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None
     ) -> Sequence[Order]:
         """Give the orders that a query means, newest first, older than `before`."""
         conditions = _read_query(query)
@@ -86,7 +86,7 @@ class Reports(Table):
         return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit)
 
     @reads
-    def count_orders(self, tx: Transaction, query: AlbumQuery) -> AlbumSurvey:
+    def count_orders(self, tx: Transaction, query: OrderQuery) -> OrderTotals:
         """Count the orders that a query means and their saved images; name the models and regions of all."""
         conditions = _read_query(query)
         saved = (
@@ -98,7 +98,7 @@ class Reports(Table):
             f"FROM orders WHERE {conditions.text}",
             *conditions.values,
         )[0]
-        return AlbumSurvey(row["orders"], row["images"], _list_names(tx, "model"), _list_names(tx, "region"))
+        return OrderTotals(row["orders"], row["images"], _list_names(tx, "model"), _list_names(tx, "region"))
 
     @reads
     def list_durations(self, tx: Transaction, region: str, model: str, images: int) -> Sequence[float]:
@@ -163,7 +163,7 @@ class _Conditions:
             self.add("(created_at, local_id) < ({}, {})", *before)
 
 
-def _read_query(query: AlbumQuery) -> _Conditions:
+def _read_query(query: OrderQuery) -> _Conditions:
     conditions = _Conditions()
     if query.state is not None:
         conditions.add(_STATES[query.state])

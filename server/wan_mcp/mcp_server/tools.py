@@ -14,8 +14,8 @@ from pydantic import BaseModel, Field, SkipValidation, ValidationError
 
 from wan_mcp.mcp_server.resources import VIEW_URI
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
-from wan_mcp_tools.domain.service import Preview, Report
-from wan_mcp_tools.results import describe_error
+from wan_mcp_tools.domain.service import Preview, ProgressReport, ReportProgress
+from wan_mcp_tools.results import describe_error, describe_progress
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 CODE, RETRYABLE = "wan-mcp/code", "wan-mcp/retryable"
@@ -89,9 +89,9 @@ def _view_meta(tool: str) -> dict[str, Any] | None:
     return {"ui": {"resourceUri": VIEW_URI}, "ui/resourceUri": VIEW_URI}
 
 
-def _make_report(context: Context[Any, Any]) -> Report:
-    async def report(progress: float, total: float | None, message: str) -> None:
-        await context.report_progress(progress, total, message)
+def _make_report(context: Context[Any, Any]) -> ReportProgress:
+    async def report(progress: ProgressReport) -> None:
+        await context.report_progress(progress.seconds, progress.expected, describe_progress(progress))
 
     return report
 

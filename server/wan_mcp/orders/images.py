@@ -1,5 +1,6 @@
 """Images for a caller: where they are, under a name of its choice, fetched once more, or small enough to look at."""
 
+from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
@@ -11,6 +12,7 @@ from wan_mcp.orders.view import describe_image
 from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,
@@ -23,17 +25,21 @@ from wan_mcp_tools.domain.service import Picture, Preview
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
 
 _LONGEST_NAME = 60
+_MOST_THUMBNAIL_BYTES = 100_000
 
 
 class OrderImages:
     """Copies, fetches and shrinks images; never orders one. Nothing else brings back a file that a person removed."""
 
-    def __init__(self, context: Context, *, queries: Queries, worker: OrderWorker, worker_id: str) -> None:
+    def __init__(
+        self, context: Context, *, queries: Queries, worker: OrderWorker, worker_id: str, thumbnails: ThumbnailCache
+    ) -> None:
         self._context = context
         self._storage = context.storage
         self._clock = context.clock
         self._queries = queries
         self._worker = worker
+        self._thumbnails = thumbnails
         self._file_owner = worker_id.rpartition("/")[2]
 
     async def place(self, order: Order, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
@@ -97,7 +103,7 @@ class OrderImages:
 
     async def read(self, order: Order, index: int, most_bytes: int) -> Picture:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
-        path = await self.find_readable(order, index)
+        path = await self._find_readable(order, index)
         data, facts = await self._storage.read(path)
         file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
@@ -105,7 +111,13 @@ class OrderImages:
         small = await self._storage.preview(path)
         return Picture(small.data, small.mime_type, file, reduced=True)
 
-    async def find_readable(self, order: Order, index: int) -> Path:
+    async def thumbnail(self, order: Order, index: int, side: int) -> Preview:
+        """Give a tiny picture of a saved image; it is drawn once and kept."""
+        path = await self._find_readable(order, index)
+        draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
+        return await self._thumbnails.fetch(path, side, draw)
+
+    async def _find_readable(self, order: Order, index: int) -> Path:
         """
         Find the file of a saved image, in an allowed folder.
 

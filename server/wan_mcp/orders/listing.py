@@ -1,8 +1,6 @@
-"""Orders in many: pages, numbers, thumbnails, and what the images cost."""
+"""Orders in many: pages, numbers, and what the images cost."""
 
 from datetime import UTC, datetime, time, timedelta
-from functools import partial
-from pathlib import Path
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import Ledger, Order
@@ -12,15 +10,11 @@ from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import OrderRefresh
 from wan_mcp.orders.view import to_task
 from wan_mcp.orders.worker.worker import OrderWorker
-from wan_mcp.storage import Storage
-from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport, make_report
-from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError
-from wan_mcp_tools.domain.service import AlbumQuery, AlbumSurvey, Preview, TaskPage
+from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, TaskPage
 from wan_mcp_tools.domain.tasks import TaskStatus
-
-_MOST_THUMBNAIL_BYTES = 100_000
 
 
 async def list_orders(
@@ -70,28 +64,16 @@ async def report_costs(ledger: Ledger, clock: Clock, catalogue: Catalogue, *, da
     return make_report(counts, catalogue, since=dates[-1], until=today)
 
 
-class OrderAlbum:
-    """The `Album` port: everything that was ordered, to look through."""
+class OrderSearch:
+    """Finds orders by what a person remembers of them, and counts them."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        storage: Storage,
-        *,
-        live: LiveOrders,
-        lookup: OrderLookup,
-        images: OrderImages,
-        state_dir: Path,
-    ) -> None:
+    def __init__(self, ledger: Ledger, *, live: LiveOrders, images: OrderImages) -> None:
         self._ledger = ledger
-        self._storage = storage
         self._live = live
-        self._lookup = lookup
         self._images = images
-        self._thumbnails = ThumbnailCache(state_dir / "thumbnails")
-        self._surveyed: tuple[object, AlbumQuery, AlbumSurvey] | None = None
+        self._counted: tuple[object, OrderQuery, OrderTotals] | None = None
 
-    async def page(self, query: AlbumQuery, *, limit: int, cursor: str | None) -> TaskPage:
+    async def find(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
         """Give the orders that a query means, newest first."""
         before = _read_cursor(cursor)
         if not await self._ledger.exists():
@@ -108,24 +90,15 @@ class OrderAlbum:
         ]
         return TaskPage(tuple(tasks), _write_cursor(shown[-1]) if len(rows) > limit else None)
 
-    async def survey(self, query: AlbumQuery) -> AlbumSurvey:
+    async def count(self, query: OrderQuery) -> OrderTotals:
         """Count what a query finds."""
         version = await self._ledger.version()
         if version is None or not await self._ledger.exists():
-            return AlbumSurvey()
+            return OrderTotals()
         # A page asks every two seconds, and a ledger may be large.
-        if self._surveyed is None or self._surveyed[:2] != (version, query):
-            self._surveyed = (version, query, await self._ledger.reports.count_orders(query))
-        return self._surveyed[2]
-
-    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
-        """Give a tiny picture of a saved image; it is drawn once and kept."""
-        order = await self._lookup.find_known(task_id)
-        if order is None:
-            raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
-        path = await self._images.find_readable(order, index)
-        draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
-        return await self._thumbnails.fetch(path, side, draw)
+        if self._counted is None or self._counted[:2] != (version, query):
+            self._counted = (version, query, await self._ledger.reports.count_orders(query))
+        return self._counted[2]
 
 
 async def _adopt(lookup: OrderLookup, worker: OrderWorker, limit: int, seconds: float) -> tuple[str, ...]:

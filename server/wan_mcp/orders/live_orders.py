@@ -1,6 +1,6 @@
 """What this process has just learned of orders, for the calls that wait and for whoever works on them."""
 
-from collections.abc import Generator
+from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -8,27 +8,37 @@ from weakref import WeakValueDictionary
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order, Stage
 from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
+from wan_mcp_tools.domain.next_step import NextStep
+from wan_mcp_tools.domain.tasks import Problem
 
 RETRIED = "This is tried again by itself."
 
 
 @dataclass(frozen=True, slots=True)
 class Trouble:
-    """What holds an order up now. `is_retried` says that the server goes on trying; `advice` is for the caller."""
+    """
+    What holds an order up now.
+
+    `is_retried` says that the server goes on trying; `advice` and `next_step` are for the caller.
+    """
 
     code: str
     message: str
     advice: str = ""
     is_retried: bool = True
+    next_step: NextStep | None = None
 
     @classmethod
     def of(cls, error: AppError) -> "Trouble":
         """Give an error as trouble: advice to try again is ours to follow, not the caller's."""
         is_callers = isinstance(error, LedgerError | StorageError) or not error.retryable
-        return cls(error.code, error.message, error.advice if is_callers else "")
+        return cls(error.code, error.message, error.advice if is_callers else "", next_step=error.next_step)
+
+    def to_problem(self) -> Problem:
+        """Give it as the tools show it."""
+        return Problem(self.code, str(self), self.next_step)
 
     def __str__(self) -> str:
         return " ".join(part for part in (self.message, RETRIED if self.is_retried else "", self.advice) if part)
@@ -164,3 +174,19 @@ class LiveOrders:
             live.waiters -= 1
             if not live.is_awaited and not live.is_followed:
                 live.order = None
+
+
+async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], seconds: float) -> bool:
+    """Wait for `arrival` or for `seconds` to pass; say whether it was the arrival."""
+    arrived = False
+    async with anyio.create_task_group() as group:
+
+        async def sleep() -> None:
+            await clock.sleep(max(0.0, seconds))
+            group.cancel_scope.cancel()
+
+        group.start_soon(sleep)
+        await arrival()
+        arrived = True
+        group.cancel_scope.cancel()
+    return arrived

@@ -9,14 +9,12 @@ from typing import TypeVar
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Ledger, Order
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrders, wait_first
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import LedgerError
-from wan_mcp_tools.domain.service import Report
+from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 from wan_mcp_tools.domain.tasks import TaskStatus
-from wan_mcp_tools.domain.text import one_line
 
 T = TypeVar("T")
 
@@ -24,8 +22,6 @@ _log = logging.getLogger(__name__)
 
 _FIRST = 0.5
 """Seconds from the call to the first report."""
-_LONGEST = 400
-"""Characters of a sentence."""
 _GUESS, _SANDBOX_GUESS = 60.0, 3.0
 """
 Seconds that a task takes, as long as none was seen.
@@ -36,7 +32,7 @@ Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference, 
 
 class Progress:
     """
-    The progress of one call: seconds since it began, seconds expected in all, and a sentence.
+    The progress of one call, told as `ProgressReport`s.
 
     The first report comes at once, further ones when something has changed, else every few seconds. They are sent by
     a task of their own, so that neither a client that reads slowly nor a ledger that is locked holds up the work, nor
@@ -44,7 +40,14 @@ class Progress:
     """
 
     def __init__(
-        self, ledger: Ledger, clock: Clock, *, live: LiveOrders, report: Report | None, first: str, interval: float
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        live: LiveOrders,
+        report: ReportProgress | None,
+        first: str,
+        interval: float,
     ) -> None:
         self._ledger = ledger
         self._clock = clock
@@ -83,7 +86,7 @@ class Progress:
         self._shown.set()
         self._changed.set()
 
-    async def _tell(self, report: Report) -> None:
+    async def _tell(self, report: ReportProgress) -> None:
         """Report until cancelled. A caller who cannot be told anything is no reason to end the work."""
         due, told = _FIRST, ""
         try:
@@ -99,20 +102,28 @@ class Progress:
         except Exception:  # noqa: BLE001 - whatever a transport raises when its client has gone
             _log.info("a caller could not be told of the progress", exc_info=True)
 
-    async def _send(self, report: Report) -> None:
+    async def _send(self, report: ReportProgress) -> None:
         order, gone = self._order, self._gone()
         if gone <= self._told_at:
             return
         self._told_at = gone
         if order is None:
-            await report(gone, None, self._first)
+            await report(ProgressReport(gone, None, self._first))
             return
         usual = self._usual or _guess(order)
         elapsed = max(0.0, self._clock.now() - (order.accepted_at or order.created_at))
         trouble = self._live.trouble_of(order.local_id)
         # What takes longer than usual still has a little before it.
         left = max(usual.seconds - elapsed, self._interval)
-        await report(gone, gone + left, describe(order, elapsed, usual, trouble))
+        await report(
+            ProgressReport(
+                seconds=gone,
+                expected=gone + left,
+                state=describe_state(order),
+                timing=describe_timing(order, elapsed, usual),
+                trouble=trouble.to_problem() if trouble else None,
+            )
+        )
 
     def _gone(self) -> float:
         return self._clock.monotonic() - self._started
@@ -146,38 +157,38 @@ class Usual:
     is_known: bool
 
 
-def describe(order: Order, elapsed: float, usual: Usual, trouble: Trouble | None) -> str:
-    """Say in a sentence how an order is doing, `elapsed` seconds after it was placed or accepted."""
-    sentence = _describe_state(order, elapsed)
-    if order.status in (TaskStatus.PENDING, TaskStatus.RUNNING):
-        if elapsed > usual.seconds:
-            sentence += f", longer than the usual {usual.seconds:.0f} s" if usual.is_known else ""
-        else:
-            sentence += f", {'usually' if usual.is_known else 'perhaps'} about {usual.seconds:.0f} s in all"
-    if trouble is not None:
-        sentence += f". {trouble}"
-    return one_line(sentence, _LONGEST)
-
-
-def _describe_state(order: Order, elapsed: float) -> str:
-    several = order.images_ordered > 1
+def describe_state(order: Order) -> str:
+    """Say in a few words what is happening to an order."""
     match order.status:
         case TaskStatus.PENDING if order.task_id is None:
-            return f"Sending the order, {elapsed:.0f} s so far"
+            return "Sending the order"
         case TaskStatus.PENDING:
-            return f"In the queue of the service, {elapsed:.0f} s since the order"
+            return "In the queue of the service"
         case TaskStatus.RUNNING:
-            return f"The service draws, {elapsed:.0f} s since the order"
+            return "The service draws"
+        case TaskStatus.SUCCEEDED if order.images_ordered > 1:
+            return "The pictures are drawn and are being saved"
         case TaskStatus.SUCCEEDED:
-            return (
-                "The pictures are drawn and are being saved" if several else "The picture is drawn and is being saved"
-            )
+            return "The picture is drawn and is being saved"
         case TaskStatus.SUBMIT_UNKNOWN:
-            return f"The answer to the order was lost; looking for its task, {elapsed:.0f} s since the order"
+            return "The answer to the order was lost; looking for its task"
         case TaskStatus.UNKNOWN:
             return "The service does not know the task at the moment; asking again"
         case TaskStatus.FAILED | TaskStatus.CANCELED | TaskStatus.EXPIRED:
             return "The task has ended"
+
+
+def describe_timing(order: Order, elapsed: float, usual: Usual) -> str:
+    """Say how long that has lasted, `elapsed` seconds after the order was placed or accepted, and usually does."""
+    if order.status not in (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.SUBMIT_UNKNOWN):
+        return ""
+    is_sending = order.status is TaskStatus.PENDING and order.task_id is None
+    timing = f"{elapsed:.0f} s {'so far' if is_sending else 'since the order'}"
+    if order.status is TaskStatus.SUBMIT_UNKNOWN:
+        return timing
+    if elapsed <= usual.seconds:
+        return f"{timing}, {'usually' if usual.is_known else 'perhaps'} about {usual.seconds:.0f} s in all"
+    return f"{timing}, longer than the usual {usual.seconds:.0f} s" if usual.is_known else timing
 
 
 def _guess(order: Order) -> Usual:

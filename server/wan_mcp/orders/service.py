@@ -7,19 +7,19 @@ from typing import TypeVar
 import anyio
 import anyio.lowlevel
 
-from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.cancel import cancel
-from wan_mcp.orders.context import Context, Timings
+from wan_mcp.orders.context import Context
 from wan_mcp.orders.create import create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
-from wan_mcp.orders.listing import OrderAlbum, list_orders, report_costs
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.listing import OrderSearch, list_orders, report_costs
+from wan_mcp.orders.live_orders import LiveOrders, Trouble, wait_first
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.progress import Progress, estimate_seconds_left
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
+from wan_mcp.orders.timings import Timings
 from wan_mcp.orders.view import to_task
 from wan_mcp.orders.wait import wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
@@ -28,12 +28,13 @@ from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.settings import Settings
+from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
-from wan_mcp_tools.domain.service import Picture, Preview, Report, TaskPage
+from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, Picture, Preview, ReportProgress, TaskPage
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
 
 T = TypeVar("T")
@@ -83,15 +84,14 @@ class OrderService:
             output_dir=settings.output_dir,
         )
         self._refresh = OrderRefresh(ledger, clock, live=live, queries=queries, worker=worker)
-        self._images = OrderImages(context, queries=queries, worker=worker, worker_id=worker_id)
-        self._album = OrderAlbum(
-            ledger,
-            context.storage,
-            live=live,
-            lookup=self._lookup,
-            images=self._images,
-            state_dir=settings.state_dir,
+        self._images = OrderImages(
+            context,
+            queries=queries,
+            worker=worker,
+            worker_id=worker_id,
+            thumbnails=ThumbnailCache(settings.state_dir / "thumbnails"),
         )
+        self._search = OrderSearch(ledger, live=live, images=self._images)
         self._collector = Collector(
             ledger,
             clock,
@@ -107,11 +107,6 @@ class OrderService:
     def catalogue(self) -> Catalogue:
         """What can be ordered."""
         return self._catalogue
-
-    @property
-    def album(self) -> OrderAlbum:
-        """Everything that was ordered, to look through."""
-        return self._album
 
     @property
     def default_wait_seconds(self) -> float:
@@ -145,7 +140,13 @@ class OrderService:
     # --- ordering and waiting ---------------------------------------------------------------------------------------
 
     async def order(
-        self, request: ImageRequest, *, wait_seconds: float, until_named: bool, fresh: bool, report: Report | None
+        self,
+        request: ImageRequest,
+        *,
+        wait_seconds: float,
+        until_named: bool,
+        fresh: bool,
+        report: ReportProgress | None,
     ) -> Task:
         """Write the order down, send it, and wait."""
         progress = self._make_progress(report, "Writing the order down")
@@ -198,7 +199,7 @@ class OrderService:
             is_fresh=not placement.deduplicated,
         )
 
-    async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
+    async def get(self, task_id: str, *, wait_seconds: float, report: ReportProgress | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
         progress = self._make_progress(report, "Looking for the task")
 
@@ -262,6 +263,14 @@ class OrderService:
             remote=remote,
             seconds=self.default_wait_seconds,
         )
+
+    async def find_orders(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
+        """Give the orders of the ledger that a query means, newest first."""
+        return await self._search.find(query, limit=limit, cursor=cursor)
+
+    async def count_orders(self, query: OrderQuery) -> OrderTotals:
+        """Count what a query finds."""
+        return await self._search.count(query)
 
     async def costs(self, *, days: int) -> CostReport:
         """Give the images of the last days and what they cost."""
@@ -327,9 +336,16 @@ class OrderService:
             )
         return await self._images.read(order, index, most_bytes)
 
+    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
+        """Give a tiny picture of a saved image of the ledger."""
+        order = await self._lookup.find_known(task_id)
+        if order is None:
+            raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
+        return await self._images.thumbnail(order, index, side)
+
     # --- shared -----------------------------------------------------------------------------------------------------
 
-    def _make_progress(self, report: Report | None, first: str) -> Progress:
+    def _make_progress(self, report: ReportProgress | None, first: str) -> Progress:
         return Progress(
             self._ledger,
             self._clock,

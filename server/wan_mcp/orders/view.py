@@ -28,7 +28,7 @@ def to_task(
     """
     problem = Problem(order.error_code, order.error_message or "") if order.error_code else None
     if problem is None and trouble is not None:
-        problem = Problem(trouble.code, str(trouble))
+        problem = trouble.to_problem()
     return Task(
         task_id=order.best_id,
         local_id=order.local_id,
@@ -52,8 +52,8 @@ def to_task(
         expires_at=utc(order.expires_at) if order.expires_at else None,
         problem=problem,
         notes=order.notes,
-        joined=deduplicated,
-        elsewhere=saved_elsewhere,
+        deduplicated=deduplicated,
+        saved_elsewhere=saved_elsewhere,
         open=order.stage is not Stage.CLOSED,
         updated_at=utc(_find_last_step(order)),
     )

@@ -34,7 +34,7 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
     SettingsError,
 )
-from wan_mcp_tools.domain.service import AlbumQuery, AlbumState, ImageService
+from wan_mcp_tools.domain.service import ImageService, OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.results import task_facts, task_result
 
@@ -118,8 +118,8 @@ class GalleryApi:
 
     async def list_orders(self, request: Request) -> Response:
         """Give one page of orders; without a state, those that go on are left out, because `/open` has them."""
-        query = read_query({"state": AlbumState.ENDED, **{k: v for k, v in request.query_params.items() if v}})
-        page = await self._service.album.page(
+        query = read_query({"state": OrderState.ENDED, **{k: v for k, v in request.query_params.items() if v}})
+        page = await self._service.find_orders(
             query, limit=_ORDERS_PER_PAGE, cursor=request.query_params.get("cursor")
         )
         catalogue = self._service.catalogue
@@ -128,16 +128,17 @@ class GalleryApi:
 
     async def list_open(self, request: Request) -> Response:
         """Give the orders that go on, and the numbers of all that are meant: they tell whether anything is new."""
-        album, catalogue = self._service.album, self._service.catalogue
+        service, catalogue = self._service, self._service.catalogue
         parameters = dict(request.query_params)
-        survey = await album.survey(read_query(parameters))
-        page = await album.page(read_query({**parameters, "state": AlbumState.OPEN}), limit=_MOST_OPEN, cursor=None)
+        totals = await service.count_orders(read_query(parameters))
+        query = read_query({**parameters, "state": OrderState.OPEN})
+        page = await service.find_orders(query, limit=_MOST_OPEN, cursor=None)
         return JSONResponse(
             {
                 "orders": [describe_order(task, catalogue) for task in page.tasks],
-                "count": {"orders": survey.orders, "images": survey.images},
-                "models": survey.models,
-                "regions": survey.regions,
+                "count": {"orders": totals.orders, "images": totals.images},
+                "models": totals.models,
+                "regions": totals.regions,
             }
         )
 
@@ -185,7 +186,7 @@ class GalleryApi:
     async def draw_thumbnail(self, request: Request) -> Response:
         """Give a thumbnail of an image."""
         task_id, index = request.path_params["id"], request.path_params["index"]
-        small = await self._service.album.thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
+        small = await self._service.thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
         return Response(small.data, media_type=small.mime_type, headers={"Cache-Control": _THUMBNAIL_CACHING})
 
     async def show_image(self, request: Request) -> Response:
@@ -298,7 +299,7 @@ def describe_costs(report: CostReport, catalogue: Catalogue) -> JsonObject:
     }
 
 
-def read_query(parameters: Mapping[str, str]) -> AlbumQuery:
+def read_query(parameters: Mapping[str, str]) -> OrderQuery:
     """
     Read what a page asks for.
 
@@ -306,9 +307,9 @@ def read_query(parameters: Mapping[str, str]) -> AlbumQuery:
         RequestRefusedError: a value is none that a page sends.
     """
     try:
-        return AlbumQuery(
+        return OrderQuery(
             text=parameters.get("text") or None,
-            state=AlbumState(parameters["state"]) if parameters.get("state") else None,
+            state=OrderState(parameters["state"]) if parameters.get("state") else None,
             model=parameters.get("model") or None,
             region=parameters.get("region") or None,
             since=float(parameters["since"]) if parameters.get("since") else None,

@@ -133,7 +133,7 @@ def test_a_paid_image_that_is_not_saved_is_a_failure() -> None:
 
 
 def test_what_the_ordering_knew_is_still_told_at_the_end() -> None:
-    service = LittleService(outcome={"joined": True, "first_notes": ("Ordered in beijing.",)})
+    service = LittleService(outcome={"deduplicated": True, "first_notes": ("Ordered in beijing.",)})
     done = run(service, "a red fox")
     assert "An identical order was there already" in done.stderr
     assert "Ordered in beijing." in done.stderr

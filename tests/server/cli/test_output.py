@@ -1,11 +1,28 @@
-"""How a command ends when something goes wrong: one sentence on stderr, and an exit code."""
+"""How a command ends when something goes wrong: one sentence on stderr that can be acted on here, and an exit code."""
 
+import re
+from datetime import UTC, datetime
+
+import pytest
 from click.testing import CliRunner
 
+from contract.situations.page import read_rows
 from fakes.little_service import LittleService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.main import cli
-from wan_mcp_tools.domain.errors import MissingKeyError, ServiceDownError
+from wan_mcp.cli.output import describe_next_step, with_next_step, with_options
+from wan_mcp_tools import results
+from wan_mcp_tools.domain.errors import MissingKeyError, NotFoundError, ServiceDownError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
+
+TOOL_WORDS = re.compile(
+    r"get_task|list_tasks|cancel_task|download_image|view_image|generate_image|submit_task"
+    r"|fresh=|remote=|task_id|negative_prompt|prompt_extend|output_dir|wait_seconds"
+)
+# What is wrong with the call of a tool is never met at a terminal; what was joined is told there in other words.
+TOOLS_ONLY = re.compile(r"Its arguments are|^(download|view)_image takes|^wait_seconds is|Pass fresh=true")
+ROWS = {title: row[3].replace("\\", "") for title, row in read_rows().items()}
+STEPS = [NextStep(action, "‹id›", 1, datetime(2026, 11, 28, tzinfo=UTC)) for action in NextAction]
 
 
 def run(service: LittleService, *arguments: str, environ: dict[str, str] | None = None):
@@ -69,3 +86,40 @@ def test_several_bad_lines_of_a_settings_file_are_a_list_too(tmp_path) -> None:
     done = run(LittleService(), "tasks", "--env-file", str(path))
 
     assert [line[:4] for line in done.stderr.splitlines()[1:3]] == ["  - ", "  - "]
+
+
+def without_next_steps(text: str) -> str:
+    told = (results.describe_next_step(step).replace("2026-11-28T00:00:00+00:00", "‹time›") for step in STEPS)
+    # A longer one may have a shorter one in it.
+    for words in sorted(told, key=len, reverse=True):
+        text = text.replace(words, "")
+    return text
+
+
+@pytest.mark.parametrize("title", [title for title, text in ROWS.items() if not TOOLS_ONLY.search(text)])
+def test_nothing_but_a_next_step_names_what_only_a_tool_has(title) -> None:
+    told = with_options(without_next_steps(ROWS[title]))
+    assert not TOOL_WORDS.search(told)
+
+
+@pytest.mark.parametrize("step", STEPS, ids=lambda step: step.action)
+def test_every_next_step_can_be_typed(step) -> None:
+    told = describe_next_step(step)
+    assert not TOOL_WORDS.search(told)
+    assert "{" not in told
+
+
+def test_the_next_step_of_an_error_comes_behind_it() -> None:
+    class Strange(LittleService):
+        async def get(self, task_id, **_):
+            raise NotFoundError("It is not there.", next_step=NextStep(NextAction.LIST_KNOWN_TASKS))
+
+    done = run(Strange(), "get", "1")
+    assert done.stderr == "wan-mcp: It is not there. Run wan-mcp tasks to see the tasks that are known.\n"
+
+
+def test_an_argument_that_is_named_is_an_option_here_and_a_path_stays_a_path() -> None:
+    told = with_options("Use another folder (output_dir, or a setting) or prompt_extend=false, not /me/output_dir/x.")
+    assert told == "Use another folder (--output-dir, or a setting) or --no-prompt-extend, not /me/output_dir/x."
+    step = NextStep(NextAction.WAIT_FIRST, task_id="{braces}")
+    assert with_next_step("A {brace}.", step) == "A {brace}. Run: wan-mcp get {braces} --wait-seconds 45 first."

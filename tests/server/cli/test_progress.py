@@ -5,32 +5,41 @@ import io
 import pytest
 from rich.console import Console as RichConsole
 
-from wan_mcp.cli.progress import Progress, format_time, show_progress, without_seconds
-
-SENTENCES = {
-    "The service draws, 12 s since the order, usually about 25 s in all": "The service draws",
-    "In the queue of the service, 0 s since the order, perhaps about 60 s in all": "In the queue of the service",
-    "Sending the order, 3 s so far": "Sending the order",
-    "The service draws, 40 s since the order, longer than the usual 25 s": "The service draws",
-    "The picture is drawn and is being saved": "The picture is drawn and is being saved",
-    "The service draws, 5 s since the order, usually about 9 s in all. The disk is full, wait 5 s.": (
-        "The service draws. The disk is full, wait 5 s."
-    ),
-    "Queued, before \x1b[2J sk-0123456789abcdef": "Queued, before  [2J sk-***",
-}
+from wan_mcp.cli.progress import Progress, describe_state, format_time, show_progress
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.service import ProgressReport
+from wan_mcp_tools.domain.tasks import Problem
 
 
-@pytest.mark.parametrize("sentence", SENTENCES)
-def test_the_seconds_of_a_sentence_give_way_to_a_clock_that_moves(sentence: str) -> None:
-    assert without_seconds(sentence) == SENTENCES[sentence]
+def make_report(state: str, seconds: float = 0.0, expected: float | None = None, **facts) -> ProgressReport:
+    return ProgressReport(seconds, expected, state, **facts)
+
+
+def test_the_seconds_of_a_report_give_way_to_a_clock_that_moves() -> None:
+    report = make_report("The service draws", timing="12 s since the order, usually about 25 s in all")
+    assert describe_state(report) == "The service draws"
+    line = "The service draws, 12 s since the order, usually about 25 s in all"
+    assert describe_state(report, with_timing=True) == line
+
+
+def test_what_holds_an_order_up_is_told_with_what_can_be_typed() -> None:
+    trouble = Problem("LedgerDamaged", "The ledger is damaged.", NextStep(NextAction.REPLACE_LEDGER))
+    told = describe_state(make_report("Sending the order", timing="3 s so far", trouble=trouble))
+    assert told.startswith(
+        "Sending the order. The ledger is damaged. Move the file away (keep it) and call again; wan-mcp"
+    )
+
+
+def test_a_key_and_commands_of_terminals_are_not_shown() -> None:
+    assert describe_state(make_report("Queued, before \x1b[2J sk-0123456789abcdef")) == "Queued, before  [2J sk-***"
 
 
 def test_time_moves_between_two_reports() -> None:
     wait = Progress("")
     assert format_time(wait, 100.0) == ""
-    wait.update(100.0, 0.0, None, "Writing the order down")
+    wait.update(100.0, make_report("Writing the order down"))
     assert format_time(wait, 103.0) == "3 s"
-    wait.update(104.0, 4.0, 30.0, "RUNNING")
+    wait.update(104.0, make_report("RUNNING", 4.0, 30.0))
     assert [format_time(wait, now) for now in (104.0, 105.0, 129.0)] == [
         "4 s of about 30 s",
         "5 s of about 30 s",
@@ -41,17 +50,17 @@ def test_time_moves_between_two_reports() -> None:
 
 def test_the_second_call_of_a_wait_goes_on_where_the_first_ended() -> None:
     wait = Progress("")
-    wait.update(100.0, 0.0, 40.0, "Sending the order")
-    wait.update(110.0, 0.0, 30.0, "PENDING")
+    wait.update(100.0, make_report("Sending the order", 0.0, 40.0))
+    wait.update(110.0, make_report("PENDING", 0.0, 30.0))
     assert format_time(wait, 115.0) == "15 s of about 40 s"
 
 
 def test_a_bar_never_goes_back_and_is_not_full_before_the_end() -> None:
     wait = Progress("")
     assert wait.fraction(0.0) is None
-    wait.update(0.0, 0.0, 10.0, "PENDING")
+    wait.update(0.0, make_report("PENDING", 0.0, 10.0))
     assert wait.fraction(5.0) == 0.5
-    wait.update(5.0, 5.0, 50.0, "PENDING")
+    wait.update(5.0, make_report("PENDING", 5.0, 50.0))
     assert wait.fraction(6.0) == 0.5
     assert wait.fraction(1000.0) < 1
 
@@ -75,8 +84,8 @@ async def test_a_terminal_has_a_bar_for_each_that_is_under_way(monkeypatch: pyte
     monkeypatch.setenv("COLUMNS", "100")
     stream, clock = Terminal(), ManualClock()
     with show_progress(stream, clock, ["1/3 fox", "2/3 owl", "3/3 hen"]) as display:
-        await display.reporter(0)(0.0, 20.0, "RUNNING, usually about 20 s")
-        await display.reporter(1)(0.0, None, "PENDING")
+        await display.reporter(0)(make_report("RUNNING", 0.0, 20.0, timing="usually about 20 s"))
+        await display.reporter(1)(make_report("PENDING"))
         clock.time = 10.0
         table = display.draw(24)
         drawn = _text(table)
@@ -98,7 +107,7 @@ async def test_no_more_bars_are_drawn_than_the_terminal_has_room_for(monkeypatch
     labels = [f"{number}/40 owl" for number in range(1, 41)]
     with show_progress(Terminal(), ManualClock(), labels) as display:
         for number in range(40):
-            await display.reporter(number)(0.0, 20.0, "RUNNING")
+            await display.reporter(number)(make_report("RUNNING", 0.0, 20.0))
         lines = _text(display.draw(12)).rstrip().splitlines()
     assert len(lines) == 11
     assert "0 of 40 done" in lines[-1]
@@ -108,7 +117,7 @@ async def test_one_order_has_one_line_that_needs_no_label(monkeypatch: pytest.Mo
     monkeypatch.setenv("TERM", "xterm")
     clock = ManualClock()
     with show_progress(Terminal(), clock, [""]) as display:
-        await display.reporter(0)(0.0, 20.0, "RUNNING, usually about 20 s")
+        await display.reporter(0)(make_report("RUNNING", 0.0, 20.0, timing="usually about 20 s"))
         clock.time = 7.0
         (line,) = _text(display.draw(24)).rstrip().splitlines()
         display.finish(0, "saved")

@@ -8,7 +8,7 @@ from fakes.orders import claim, make_order, take_over
 from fakes.recording_database import find_unportable
 from wan_mcp.ledger import DAY, ImageState, OrderImage, Stage
 from wan_mcp.ledger.rows import insert_order
-from wan_mcp_tools.domain.service import AlbumQuery
+from wan_mcp_tools.domain.service import OrderQuery
 
 COUNT = 1000
 
@@ -45,7 +45,7 @@ async def test_two_hundred_of_a_thousand_open_orders_are_claimed_in_a_handful_of
     [
         (lambda ledger: ledger.reports.list_orders(status=None, limit=50, before=None), 50),
         (lambda ledger: ledger.reports.list_orders(status=None, limit=2 * COUNT, before=None), COUNT),
-        (lambda ledger: ledger.reports.find_orders(AlbumQuery(text="flower"), limit=50, before=None), 50),
+        (lambda ledger: ledger.reports.find_orders(OrderQuery(text="flower"), limit=50, before=None), 50),
         (lambda ledger: ledger.leases.list_others("other"), COUNT),
     ],
     ids=["page", "all", "search", "others"],

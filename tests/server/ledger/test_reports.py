@@ -9,10 +9,10 @@ import pytest
 from fakes.orders import CLOSED, FAILED, accepted, make_found, make_request, placed, save, sent
 from wan_mcp.ledger import DAY, ImageState, OrderImage, Origin, Stage
 from wan_mcp_tools.catalogue.prices import ImageCount
-from wan_mcp_tools.domain.service import AlbumQuery, AlbumState
+from wan_mcp_tools.domain.service import OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-STATES = (AlbumState.OPEN, AlbumState.SAVED, AlbumState.FAILED, AlbumState.CANCELED)
+STATES = (OrderState.OPEN, OrderState.SAVED, OrderState.FAILED, OrderState.CANCELED)
 SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png")
 
 
@@ -20,7 +20,7 @@ SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png")
 
 
 async def find(ledger, **query):
-    found = await ledger.reports.find_orders(AlbumQuery(**query), limit=100, before=None)
+    found = await ledger.reports.find_orders(OrderQuery(**query), limit=100, before=None)
     return [order.local_id for order in found]
 
 
@@ -39,7 +39,7 @@ async def test_pages_run_from_new_to_old_and_lose_and_repeat_nothing(ledger, clo
 
     seen, before = [], None
     while page := (
-        await ledger.reports.find_orders(AlbumQuery(), limit=3, before=before)
+        await ledger.reports.find_orders(OrderQuery(), limit=3, before=before)
         if is_search
         else await ledger.reports.list_orders(status=None, limit=3, before=before)
     ):
@@ -62,7 +62,7 @@ async def test_every_order_is_in_one_state_and_those_that_go_on_are_not_among_th
 
     everything = await find(ledger)
     states = [await find(ledger, state=state) for state in STATES]
-    ended = await find(ledger, state=AlbumState.ENDED)
+    ended = await find(ledger, state=OrderState.ENDED)
     assert sorted(itertools.chain(states[0], ended)) == sorted(everything)
     assert not set(states[0]) & set(ended)
     assert all(not set(one) & set(other) for one, other in itertools.combinations(states, 2))
@@ -71,16 +71,16 @@ async def test_every_order_is_in_one_state_and_those_that_go_on_are_not_among_th
 @pytest.mark.parametrize(
     ("status", "stage", "state"),
     [
-        (TaskStatus.PENDING, Stage.QUEUED, AlbumState.OPEN),
-        (TaskStatus.RUNNING, Stage.OPEN, AlbumState.OPEN),
-        (TaskStatus.SUCCEEDED, Stage.OPEN, AlbumState.OPEN),
-        (TaskStatus.SUBMIT_UNKNOWN, Stage.LOST, AlbumState.OPEN),
-        (TaskStatus.SUCCEEDED, Stage.CLOSED, AlbumState.SAVED),
-        (TaskStatus.FAILED, Stage.CLOSED, AlbumState.FAILED),
-        (TaskStatus.EXPIRED, Stage.CLOSED, AlbumState.FAILED),
-        (TaskStatus.UNKNOWN, Stage.OPEN, AlbumState.FAILED),
-        (TaskStatus.SUBMIT_UNKNOWN, Stage.CLOSED, AlbumState.FAILED),
-        (TaskStatus.CANCELED, Stage.CLOSED, AlbumState.CANCELED),
+        (TaskStatus.PENDING, Stage.QUEUED, OrderState.OPEN),
+        (TaskStatus.RUNNING, Stage.OPEN, OrderState.OPEN),
+        (TaskStatus.SUCCEEDED, Stage.OPEN, OrderState.OPEN),
+        (TaskStatus.SUBMIT_UNKNOWN, Stage.LOST, OrderState.OPEN),
+        (TaskStatus.SUCCEEDED, Stage.CLOSED, OrderState.SAVED),
+        (TaskStatus.FAILED, Stage.CLOSED, OrderState.FAILED),
+        (TaskStatus.EXPIRED, Stage.CLOSED, OrderState.FAILED),
+        (TaskStatus.UNKNOWN, Stage.OPEN, OrderState.FAILED),
+        (TaskStatus.SUBMIT_UNKNOWN, Stage.CLOSED, OrderState.FAILED),
+        (TaskStatus.CANCELED, Stage.CLOSED, OrderState.CANCELED),
     ],
 )
 async def test_a_state_is_found_where_a_person_looks_for_it(ledger, status, stage, state):
@@ -121,12 +121,12 @@ async def test_a_count_is_of_orders_and_saved_images_and_names_what_there_is(led
     await save(ledger, order, **CLOSED, images=(SAVED, OrderImage(2, ImageState.FAILED, code="x")))
     await placed(ledger)
 
-    survey = await ledger.reports.count_orders(AlbumQuery())
+    survey = await ledger.reports.count_orders(OrderQuery())
     assert (survey.orders, survey.images) == (2, 1)
     assert survey.models == ("wan2.6-t2i", "wan2.7-image")
     assert survey.regions == ("beijing", "singapore")
-    assert (await ledger.reports.count_orders(AlbumQuery(region="beijing"))).orders == 1
-    assert (await ledger.reports.count_orders(AlbumQuery(text="nothing of this"))).orders == 0
+    assert (await ledger.reports.count_orders(OrderQuery(region="beijing"))).orders == 1
+    assert (await ledger.reports.count_orders(OrderQuery(text="nothing of this"))).orders == 0
 
 
 async def test_orders_are_found_by_model_and_time(ledger, clock):

@@ -10,7 +10,7 @@ import pytest
 from fakes.orders import LEASE, claim, list_ids, make_order, make_request, placed, save
 from wan_mcp.ledger import ImageState, Order, OrderImage, Origin, Stage
 from wan_mcp_tools.domain.errors import LedgerError
-from wan_mcp_tools.domain.service import AlbumQuery
+from wan_mcp_tools.domain.service import OrderQuery
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 VERSION_1 = Path(__file__).with_name("ledger_version_1.sql")
@@ -23,7 +23,7 @@ def run(path, script):
 
 
 async def find(ledger, text):
-    found = await ledger.reports.find_orders(AlbumQuery(text=text), limit=10, before=None)
+    found = await ledger.reports.find_orders(OrderQuery(text=text), limit=10, before=None)
     return [order.local_id for order in found]
 
 

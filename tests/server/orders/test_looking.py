@@ -170,8 +170,8 @@ async def test_an_order_of_the_same_picture_for_another_place_joins_and_says_whe
                     await anyio.sleep(0.05)
 
     assert again.task_id == first.task_id
-    assert again.joined
-    assert again.elsewhere
+    assert again.deduplicated
+    assert again.saved_elsewhere
     assert [image.path for image in again.images] == [str(settings.output_dir / "fox.png")]
     # The result of the first was received by then.
     assert same.task_id != first.task_id
@@ -184,5 +184,5 @@ async def test_an_order_joined_for_the_same_place_is_not_said_to_lie_elsewhere(t
             await submit(service, filename="fox", output_dir="animals")
             again = await order(service, filename="fox", output_dir="animals")
 
-    assert again.joined
-    assert not again.elsewhere
+    assert again.deduplicated
+    assert not again.saved_elsewhere

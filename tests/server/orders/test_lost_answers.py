@@ -39,7 +39,7 @@ async def test_an_order_that_never_arrived_says_so_and_is_not_sent_again(tmp_pat
             assert len(dashscope.creates) == 1
 
             again = await order(service, model=model)
-            assert again.joined
+            assert again.deduplicated
             assert again.local_id == task.local_id
             fresh = await order(service, model=model, fresh=True)
             assert fresh.status is TaskStatus.SUCCEEDED

@@ -8,10 +8,28 @@ from typing import Protocol
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.requests import ImageRequest
-from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.tasks import Problem, SavedImage, Task, TaskStatus
 
-Report = Callable[[float, float | None, str], Awaitable[None]]
-"""Takes the progress of a wait: seconds gone, seconds expected in all (or None), and a sentence."""
+
+@dataclass(frozen=True, slots=True)
+class ProgressReport:
+    """
+    How a call that waits is doing.
+
+    `seconds` have passed since it began; `expected` is how many it will be in all, None if nobody can say. `state`
+    says in a few words what is happening, `timing` how long that has lasted and usually does, where there is
+    anything to say of it. `trouble` is what holds it up.
+    """
+
+    seconds: float
+    expected: float | None
+    state: str
+    timing: str = ""
+    trouble: Problem | None = None
+
+
+ReportProgress = Callable[[ProgressReport], Awaitable[None]]
+"""Tells a caller how its call is doing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +63,7 @@ class TaskPage:
     notes: tuple[str, ...] = ()
 
 
-class AlbumState(StrEnum):
+class OrderState(StrEnum):
     """How an order stands, in the words of a person who looks through them."""
 
     OPEN = "open"
@@ -59,7 +77,7 @@ class AlbumState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class AlbumQuery:
+class OrderQuery:
     """
     Which orders are meant; what is None does not matter.
 
@@ -68,7 +86,7 @@ class AlbumQuery:
     """
 
     text: str | None = None
-    state: AlbumState | None = None
+    state: OrderState | None = None
     model: str | None = None
     region: str | None = None
     since: float | None = None
@@ -76,7 +94,7 @@ class AlbumQuery:
 
 
 @dataclass(frozen=True, slots=True)
-class AlbumSurvey:
+class OrderTotals:
     """
     What a query finds, in numbers: orders, and saved images.
 
@@ -87,22 +105,6 @@ class AlbumSurvey:
     images: int = 0
     models: tuple[str, ...] = ()
     regions: tuple[str, ...] = ()
-
-
-class Album(Protocol):
-    """The ledger as an album. Looking at it asks nobody, and notes nothing as received."""
-
-    async def page(self, query: AlbumQuery, *, limit: int, cursor: str | None) -> TaskPage:
-        """Give the orders that a query means, newest first; a saved file that is gone is told as such."""
-        ...
-
-    async def survey(self, query: AlbumQuery) -> AlbumSurvey:
-        """Count what a query finds."""
-        ...
-
-    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
-        """Give a tiny picture of a saved image, its longest side at most `side` pixels."""
-        ...
 
 
 class ImageService(Protocol):
@@ -119,17 +121,18 @@ class ImageService(Protocol):
         ...
 
     @property
-    def album(self) -> Album:
-        """Everything that was ordered, to look through."""
-        ...
-
-    @property
     def default_wait_seconds(self) -> float:
         """How long a waiting call waits if it does not say."""
         ...
 
     async def order(
-        self, request: ImageRequest, *, wait_seconds: float, until_named: bool, fresh: bool, report: Report | None
+        self,
+        request: ImageRequest,
+        *,
+        wait_seconds: float,
+        until_named: bool,
+        fresh: bool,
+        report: ReportProgress | None,
     ) -> Task:
         """
         Write the order down, send it, and wait.
@@ -139,7 +142,7 @@ class ImageService(Protocol):
         """
         ...
 
-    async def get(self, task_id: str, *, wait_seconds: float, report: Report | None) -> Task:
+    async def get(self, task_id: str, *, wait_seconds: float, report: ReportProgress | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
         ...
 
@@ -165,6 +168,18 @@ class ImageService(Protocol):
         """Give the ledger's tasks, newest first; `remote` also asks the service and adopts what is missing."""
         ...
 
+    async def find_orders(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
+        """
+        Give the orders of the ledger that a query means, newest first; a saved file that is gone is told as such.
+
+        The service is not asked, and nothing is noted as received.
+        """
+        ...
+
+    async def count_orders(self, query: OrderQuery) -> OrderTotals:
+        """Count what a query finds."""
+        ...
+
     async def costs(self, *, days: int) -> CostReport:
         """Give the images of today and the days before it, `days` in all, and what they cost by the catalogue."""
         ...
@@ -187,4 +202,8 @@ class ImageService(Protocol):
 
     async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
         """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
+        ...
+
+    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
+        """Give a tiny picture of a saved image of the ledger, its longest side at most `side` pixels."""
         ...

@@ -104,9 +104,9 @@ class Task:
 
     `task_id` is the service's id, or `local-…` as long as the service has not named it. `settled` says that
     waiting longer changes nothing for the caller: the task ended and each image was saved or given up for now.
-    `open` says that the background still works on it. `problem` is why it failed, or what holds it up. `joined`
-    marks an answer that belongs to an earlier identical order, `elsewhere` that its files were wanted in another
-    folder or under another name. `updated_at` is the time of the last dated step.
+    `open` says that the background still works on it. `problem` is why it failed, or what holds it up. `deduplicated`
+    marks an answer that belongs to an earlier identical order, `saved_elsewhere` that its files were wanted in
+    another folder or under another name. `updated_at` is the time of the last dated step.
     """
 
     task_id: str
@@ -123,8 +123,8 @@ class Task:
     expires_at: datetime | None = None
     problem: Problem | None = None
     notes: tuple[str, ...] = ()
-    joined: bool = False
-    elsewhere: bool = False
+    deduplicated: bool = False
+    saved_elsewhere: bool = False
     open: bool = False
     updated_at: datetime | None = None
 

@@ -16,6 +16,7 @@ from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.migrations import BRIEF_MIGRATIONS, MIGRATIONS
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 
 T = TypeVar("T")
 
@@ -306,9 +307,8 @@ def explain(error: sqlite3.Error, path: Path) -> LedgerError:
     if name.startswith(_DAMAGED):
         return LedgerError(
             f"The ledger {path} is damaged.",
-            "Move the file away (keep it) and call again; list_tasks with remote=true finds the tasks of the "
-            "last 24 hours.",
             code=ErrorCode.LEDGER_DAMAGED,
+            next_step=NextStep(NextAction.REPLACE_LEDGER),
             retryable=False,
         )
     return LedgerError(
