@@ -22,7 +22,7 @@ SECRETS = frozenset(name for row in SETTING_ROWS if row.secret for name in expan
 
 _ALL = tuple(name for row in SETTING_ROWS for name in expand_name(row.name))
 _OF_ONE_REGION = (KEY, WORKSPACE, BASE_URL)
-_REFERENCE = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*")
+_REFERENCE = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*|\{(?:env|file):[^}]+\}")
 
 
 @dataclass(frozen=True, slots=True)

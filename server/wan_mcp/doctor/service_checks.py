@@ -8,7 +8,7 @@ from wan_mcp.dashscope.reachability import Reachability
 from wan_mcp.doctor.region_probe import KeyAttempt, RegionProbe, host_of
 from wan_mcp.doctor.types import Finding, Verdict
 from wan_mcp.settings import RegionAccess, Settings
-from wan_mcp.settings.regions import describe_key
+from wan_mcp.settings.keys import describe_key
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import (
     AnswerLostError,

@@ -10,8 +10,10 @@ over several lines.
 import re
 from pathlib import Path
 
+from wan_mcp.settings.plain_files import read_plain_file
 from wan_mcp_tools.domain.errors import SettingsError
 
+_MOST_BYTES = 1 << 20
 _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
 _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)\"""")
 _ESCAPE = re.compile(r'\\(["\\])')
@@ -27,7 +29,7 @@ def read_env_file(path: Path) -> dict[str, str]:
             them, for they may hold a key.
     """
     try:
-        text = path.expanduser().read_text(encoding="utf-8-sig")
+        text = read_plain_file(path.expanduser(), _MOST_BYTES).decode("utf-8-sig")
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise SettingsError(

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wan_mcp.settings.regions import describe_key
+from wan_mcp.settings.keys import describe_key
 from wan_mcp.settings.settings import Settings, check_values, find_env_file, read_values
 from wan_mcp.settings.table import SETTING_ROWS, SettingRow, expand_name
 from wan_mcp.settings.values import ProblemCode, SettingProblem, Values

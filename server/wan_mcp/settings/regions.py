@@ -1,8 +1,7 @@
 """
-How each region is reached: address, key, workspace; and what addresses and keys look like.
+How each region is reached: address, key, workspace; and what addresses look like.
 
-Sources: https://www.alibabacloud.com/help/en/model-studio/base-url and
-https://www.alibabacloud.com/help/en/model-studio/get-api-key
+Source: https://www.alibabacloud.com/help/en/model-studio/base-url
 """
 
 import re
@@ -12,22 +11,15 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from wan_mcp.settings.keys import PLAN_KEY, find_fault, is_placeholder
+from wan_mcp.settings.plain_files import read_plain_file
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
 
 KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"
-PLAN_KEY = "sk-sp-"
-"""How the keys of token and coding plans begin. They order no images."""
-
-_KINDS_OF_KEYS = (
-    (PLAN_KEY, "a plan key, which orders no images"),
-    ("sk-ws-", "a workspace key"),
-    ("sk-", "a general key"),
-    ("st-", "a temporary key, which ends within half an hour"),
-)
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_LONGEST_KEY = 4096
+_LONGEST_KEY_FILE = 4096
 _API_PATH = "/api/v1"
 _ALLOWED_URLS = "Use https://HOST/api/v1, or http only for this machine (localhost, 127.0.0.1, [::1])."
 
@@ -55,14 +47,6 @@ class RegionAccess:
 def read_regions(values: Values, default_region: str) -> dict[str, RegionAccess]:
     """Give the access to every region, usable or not; the default one has the names without suffix too."""
     return {region.name: _read_region(values, region, default_region) for region in REGIONS}
-
-
-def describe_key(key: str) -> str:
-    """Say how a key begins, of what kind it is, and how long it is, without telling the key."""
-    for beginning, kind in _KINDS_OF_KEYS:
-        if key.startswith(beginning):
-            return f"{beginning}…, {len(key)} characters, {kind}"
-    return f"{len(key)} characters that do not begin with sk-, as keys do"
 
 
 def parse_base_url(text: str) -> str:
@@ -188,7 +172,7 @@ def _read_override(values: Values, region: Region, names: tuple[str, ...]) -> tu
 
 def _read_workspace(values: Values, names: tuple[str, ...]) -> str | None:
     for name in names:
-        text = values.credential(name)
+        text = values.identifier(name)
         if text is None:
             continue
         # It becomes part of a host name: nothing else may get in.
@@ -210,24 +194,33 @@ def _read_key(
         if key is not None:
             return key, name, _key_problem(key, name, region, own_host=own_host)
     if region.name == default_region and (path := values.text(KEY_FILE)) is not None:
-        key, problem = _read_key_file(path)
+        key, problem = _read_key_file(path, region)
         if key is not None:
             problem = _key_problem(key, KEY_FILE, region, own_host=own_host)
         return key, KEY_FILE, problem
     for name in names:
         if values.holds_placeholder(name):
             return None, name, f"{name} still holds a placeholder: write the key of {region.title} there."
+    if region.name == default_region and values.is_unfilled(KEY_FILE):
+        return None, KEY_FILE, f"{KEY_FILE} still holds a placeholder: write the path of a file with the key there."
     return None, names[-1], None
 
 
-def _read_key_file(path: str) -> tuple[str | None, str | None]:
+def _read_key_file(path: str, region: Region) -> tuple[str | None, str | None]:
+    """Give the key in a file, or why there is none."""
     try:
-        with Path(path).expanduser().open(encoding="utf-8-sig") as file:
-            key = file.read(_LONGEST_KEY).strip()
+        key = read_plain_file(Path(path).expanduser(), _LONGEST_KEY_FILE).decode("utf-8-sig").strip()
     except (OSError, RuntimeError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         return None, f"{KEY_FILE} names {path}, which cannot be read: {reason}."
-    return (key, None) if key else (None, f"{KEY_FILE} names {path}, which is empty.")
+    if not key:
+        return None, f"{KEY_FILE} names {path}, which is empty."
+    if is_placeholder(key):
+        return (
+            None,
+            f"{KEY_FILE} names {path}, which still holds a placeholder: write the key of {region.title} there.",
+        )
+    return key, None
 
 
 def _key_problem(key: str, name: str, region: Region, *, own_host: bool) -> str | None:
@@ -236,6 +229,5 @@ def _key_problem(key: str, name: str, region: Region, *, own_host: bool) -> str 
             f"The key in {name} belongs to a token or coding plan (it begins with {PLAN_KEY}), and such keys"
             f" order no images. Create a pay-as-you-go key for {region.title} in the Model Studio console."
         )
-    if not all("!" <= character <= "~" for character in key) or key[0] in "\"'":
-        return f"{name} holds more than a key: blanks, quotes or letters that no key has. Write the key alone."
-    return None
+    fault = find_fault(key, own_host=own_host)
+    return None if fault is None else f"{name} {fault}. Write the key of {region.title} there, alone and whole."

@@ -3,16 +3,13 @@
 import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-_TEMPLATE = re.compile(r"\$\{[^}]*\}|\$[A-Za-z_]\w*|%[A-Za-z_]\w*%|\{\{[^}]*\}\}|<[^>]*>")
-_SAMPLE = re.compile(
-    r"(?:(?:sk|ws|llm)-)?(?:your[-_ ].*|[x*.…]{3,})|(?:insert|enter|paste|replace|change)[-_ ].*|changeme",
-    re.IGNORECASE,
-)
+from wan_mcp.settings.keys import is_placeholder, is_sample, is_unfilled
+
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -53,8 +50,9 @@ class Values:
     """
     The settings by name: the environment first, then the settings file.
 
-    A value that is blank, or a template that nobody filled in (`${DASHSCOPE_API_KEY}`, `<your key>`), counts
-    as not set: programs that start servers pass such values on. `problems` gathers what is wrong with the others.
+    A value that is blank, or a template that nobody filled in (`${DASHSCOPE_API_KEY}`, `{env:KEY}`, `undefined`),
+    counts as not set: programs that start servers pass such values on. `problems` gathers what is wrong with the
+    others.
     """
 
     def __init__(self, environ: Mapping[str, str], file: Mapping[str, str]) -> None:
@@ -68,29 +66,31 @@ class Values:
 
     def text(self, name: str) -> str | None:
         """Give the value without the blanks around it, or None if it is not set."""
-        for source in self._sources:
-            value = source.get(name, "").strip()
-            if value and not _TEMPLATE.fullmatch(value):
-                return value
-        return None
+        return self._find(name, is_unfilled)
 
     def sources(self, name: str) -> tuple[int, ...]:
         """Tell which sources hold a value, the one that holds first: 0 the environment, 1 the settings file."""
         return tuple(
             number
             for number, source in enumerate(self._sources)
-            if (value := source.get(name, "").strip()) and not _TEMPLATE.fullmatch(value)
+            if (value := source.get(name, "").strip()) and not is_unfilled(value)
         )
 
     def credential(self, name: str) -> str | None:
-        """Give a key or an id; the sample values of instructions (`YOUR_API_KEY`) count as not set."""
-        value = self.text(name)
-        return None if value is None or _SAMPLE.fullmatch(value) else value
+        """Give a key; what is visibly none (`YOUR_API_KEY`, `op://vault/key`) counts as not set."""
+        return self._find(name, is_placeholder)
+
+    def identifier(self, name: str) -> str | None:
+        """Give an id; the sample values of instructions (`llm-your-workspace`) count as not set."""
+        return self._find(name, lambda value: is_unfilled(value) or is_sample(value))
 
     def holds_placeholder(self, name: str) -> bool:
-        """Tell whether something was written there that stands for a value and is none."""
-        written = any(source.get(name, "").strip() for source in self._sources)
-        return written and self.credential(name) is None
+        """Tell whether something was written there that stands for a key and is none."""
+        return self._is_written(name) and self.credential(name) is None
+
+    def is_unfilled(self, name: str) -> bool:
+        """Tell whether something was written there that stands for a value and was never filled in."""
+        return self._is_written(name) and self.text(name) is None
 
     def refuse(self, name: str, code: ProblemCode, trouble: str, remedy: str) -> SettingProblem:
         """Note what is wrong with a setting, and give it."""
@@ -168,6 +168,13 @@ class Values:
                 remedy = "Use names such as images.example.com or 127.0.0.1:8080."
                 self.refuse(name, ProblemCode.HOST, f"holds {part!r}", remedy)
         return tuple(part for part in found if _HOST.fullmatch(part))
+
+    def _find(self, name: str, is_none: Callable[[str], bool]) -> str | None:
+        found = (source.get(name, "").strip() for source in self._sources)
+        return next((value for value in found if value and not is_none(value)), None)
+
+    def _is_written(self, name: str) -> bool:
+        return any(source.get(name, "").strip() for source in self._sources)
 
     def _full_path(self, name: str, text: str) -> Path | None:
         try:

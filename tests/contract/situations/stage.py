@@ -4,10 +4,12 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import httpx
+from anyio import to_thread
 from mcp import Client
 
 from fakes.bench import QUICK, make_settings
@@ -38,7 +40,8 @@ class Stage:
         """Run a server and talk to it; `timings` are other times than the quick ones."""
         if dashscope is not None:
             self.services.append(dashscope)
-        settings = make_settings(self.folder, dashscope, **environ)
+        # As at a start, the settings are read where files may block.
+        settings = await to_thread.run_sync(partial(make_settings, self.folder, dashscope, **environ))
         context = build_context(settings, transport=transport)
         if storage is not None:
             context = replace(context, storage=storage(settings))

@@ -50,29 +50,18 @@ def test_a_missing_key_names_the_plain_variable_for_the_default_region() -> None
     assert read_settings({}).regions["tokyo"].key_setting == "DASHSCOPE_API_KEY_TOKYO"
 
 
-@pytest.mark.parametrize(
-    "text",
-    [
-        "",
-        "   ",
-        "${DASHSCOPE_API_KEY}",
-        "${input:dashscope_key}",
-        "$DASHSCOPE_API_KEY",
-        "%DASHSCOPE_API_KEY%",
-        "{{api_key}}",
-        "<your key>",
-        "YOUR_API_KEY",
-        "your-api-key",
-        "sk-your-key",
-        "sk-xxxxxxxx",
-        "sk-...",
-        "sk-****",
-        "changeme",
-    ],
-)
-def test_a_template_that_nobody_filled_in_is_no_key(text: str) -> None:
+@pytest.mark.parametrize("text", ["", "   ", "${DASHSCOPE_API_KEY}", "{env:DASHSCOPE_API_KEY}", "op://vault/wan/key"])
+def test_what_stands_for_a_key_is_none(text: str) -> None:
     settings = read_settings({"DASHSCOPE_API_KEY": text})
     assert key_of(settings, "singapore") is None
+
+
+def test_a_placeholder_of_the_environment_leaves_the_word_to_the_settings_file(tmp_path: Path) -> None:
+    path = tmp_path / "wan.env"
+    path.write_text(f"DASHSCOPE_API_KEY={KEY}\n", encoding="utf-8")
+    settings = read_settings({"DASHSCOPE_API_KEY": "{env:DASHSCOPE_API_KEY}"}, env_file=path)
+    assert key_of(settings, "singapore") == KEY
+    assert settings.regions["singapore"].problem is None
 
 
 def test_a_placeholder_is_mentioned_so_that_nobody_looks_for_the_fault_elsewhere() -> None:
@@ -97,6 +86,11 @@ def test_a_key_that_no_header_could_carry_is_explained_and_not_repeated(text: st
     assert "sk-" not in problem
 
 
+def test_a_placeholder_in_the_name_of_the_key_file_is_mentioned_as_well() -> None:
+    problem = read_settings({"DASHSCOPE_API_KEY_FILE_PATH": "{file:~/.dashscope/key}"}).regions["singapore"].problem
+    assert problem.startswith("DASHSCOPE_API_KEY_FILE_PATH still holds a placeholder")
+
+
 def test_blanks_around_a_key_do_not_count() -> None:
     assert key_of(read_settings({"DASHSCOPE_API_KEY": f" {KEY}\r\n"}), "singapore") == KEY
 
@@ -118,7 +112,14 @@ def test_a_key_file_stands_in_for_a_key(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("content", "reason"), [(None, "No such file"), (b"", "empty"), (b"\xff\xfe", "no UTF-8 text")]
+    ("content", "reason"),
+    [
+        (None, "No such file"),
+        (b"", "empty"),
+        (b"\xff\xfe", "no UTF-8 text"),
+        (b"<your key>\n", "holds a placeholder"),
+        (b"sk-" + b"1" * 5000, "larger than 4096 bytes"),
+    ],
 )
 def test_a_key_file_that_cannot_be_read_is_a_missing_key_with_a_reason(
     tmp_path: Path, content: bytes | None, reason: str
@@ -129,6 +130,14 @@ def test_a_key_file_that_cannot_be_read_is_a_missing_key_with_a_reason(
     settings = read_settings({"DASHSCOPE_API_KEY_FILE_PATH": str(path)})
     assert key_of(settings, "singapore") is None
     assert reason in settings.regions["singapore"].problem
+
+
+def test_a_key_file_with_more_than_the_key_is_explained_and_its_key_is_not_repeated(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.write_text(f"DASHSCOPE_API_KEY={KEY}\n", encoding="utf-8")
+    problem = read_settings({"DASHSCOPE_API_KEY_FILE_PATH": str(path)}).regions["singapore"].problem
+    assert problem.startswith("DASHSCOPE_API_KEY_FILE_PATH holds more than a key: a name before it.")
+    assert KEY not in problem
 
 
 # --- addresses ----------------------------------------------------------------------------------------------
