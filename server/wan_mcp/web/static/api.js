@@ -4,8 +4,8 @@
 const OUTSIDE = "Its folder is none that the gallery may read. Add it to WAN_MCP_ALLOWED_DIRS, and start the gallery again.";
 
 /**
- * Raised when a request fails, in the program's own words: `shortMessage` is without its advice, which may be for a
- * model. `isUnreachable` says that the program gave no answer at all.
+ * Raised when a request fails, in the program's own words: `shortMessage` is without its advice. `isUnreachable` says
+ * that the program gave no answer at all.
  */
 export class ApiError extends Error {
   constructor(message, { isUnreachable = false, shortMessage = message, status = 0 } = {}) {

@@ -8,7 +8,6 @@ import "./order.js";
 import { toStatus } from "./task.js";
 
 const SHORT_PROMPT = 160;
-const FETCHABLE = /\s*If it is wanted, download_image .*/s;
 const ACTIONS = {
   again: {
     run: orderAgain,
@@ -48,8 +47,7 @@ export function toPictures(order) {
 
 /** How an order stands, for a person. */
 export function toOrderStatus(order) {
-  const shown = toStatus(order.task);
-  const status = { ...shown, notes: shown.notes.map((note) => note.replace(FETCHABLE, " It can be fetched again, free of charge.")) };
+  const status = toStatus(order.task);
   const failed = order.task.failed_images ?? [];
   if (failed.length && !order.task.images && failed.every((image) => image.code === "FileGone")) {
     return { tone: "quiet", text: failed.length === 1 ? "The file is gone" : "The files are gone", notes: [...new Set(status.notes)] };
@@ -63,7 +61,7 @@ export function listOpenActions(order) {
 }
 
 function makeFetchAction(order) {
-  const count = (order.task.failed_images ?? []).filter((image) => image.can_fetch_again || FETCHABLE.test(image.message)).length;
+  const count = (order.task.failed_images ?? []).filter((image) => image.can_fetch_again).length;
   return count ? { name: "fetch", label: count === 1 ? "Fetch the file again" : "Fetch the files again" } : null;
 }
 
