@@ -28,7 +28,7 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakes.dashscope_service import FakeService
-from fakes.talk import environment, talking
+from fakes.stdio_client import environment, open_client
 from fakes.wire_record import Call, WireRecord
 
 GRACE = 2.0
@@ -140,7 +140,7 @@ async def run(plan: Plan, folder: Path) -> Report:
         service.script_endings(*["never"] * plan.calls * 2)
         variables = environment(folder, service, WAN_MCP_DAILY_IMAGE_LIMIT="0")
         record = WireRecord()
-        async with talking(variables, plan.era) as other, talking(variables, plan.era, record) as client:
+        async with open_client(variables, plan.era) as other, open_client(variables, plan.era, record) as client:
             share = max(2, plan.calls // 5)
             theirs = [await _submit(other, f"theirs {number}") for number in range(share)]
             ours = [await _submit(client, f"ours {number}") for number in range(share)]

@@ -8,7 +8,7 @@ import pytest
 from mcp import Client
 
 from fakes.bench import make_settings
-from fakes.talk import ERAS
+from fakes.stdio_client import ERAS
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools import TOOLS
 

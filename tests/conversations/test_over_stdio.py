@@ -12,14 +12,14 @@ import pytest
 from PIL import Image
 
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, environment, facts, talking, words
+from fakes.stdio_client import ERAS, environment, facts, open_client, words
 
 pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_every_tool_does_its_part_on_the_sandbox(tmp_path, era):
-    async with talking(environment(tmp_path), era) as client:
+    async with open_client(environment(tmp_path), era) as client:
         listed = await client.list_tools()
         assert [tool.name for tool in listed.tools] == [
             "generate_image",
@@ -72,16 +72,16 @@ async def test_every_tool_does_its_part_on_the_sandbox(tmp_path, era):
 
 
 async def test_a_server_that_has_just_started_tells_how_the_order_of_an_earlier_one_stands(tmp_path):
-    async with talking(environment(tmp_path), "legacy") as client:
+    async with open_client(environment(tmp_path), "legacy") as client:
         ordered = [
             facts(await client.call_tool("submit_task", {"prompt": prompt}))["task_id"]
             for prompt in ("a fox", "a hen")
         ]
     # The sandbox draws on, as the service does.
     await anyio.sleep(2.0)
-    async with talking(environment(tmp_path), "legacy") as client:
+    async with open_client(environment(tmp_path), "legacy") as client:
         told = facts(await client.call_tool("get_task", {"task_id": ordered[0]}))
-    async with talking(environment(tmp_path), "legacy") as client:
+    async with open_client(environment(tmp_path), "legacy") as client:
         listed = facts(await client.call_tool("list_tasks", {}))["tasks"]
 
     assert told["status"] == "SUCCEEDED"
@@ -100,7 +100,7 @@ async def test_two_regions_use_their_own_keys_and_addresses(tmp_path, era):
             DASHSCOPE_HTTP_BASE_URL_BEIJING=service.base_url_of("beijing"),
             DASHSCOPE_API_KEY_BEIJING=keys["beijing"],
         )
-        async with talking(variables, era) as client:
+        async with open_client(variables, era) as client:
             here = facts(await client.call_tool("generate_image", {"prompt": "x"}))
             there = facts(await client.call_tool("generate_image", {"prompt": "x", "region": "cn-beijing"}))
             only_there = facts(
@@ -118,7 +118,7 @@ async def test_two_regions_use_their_own_keys_and_addresses(tmp_path, era):
 
 async def test_a_key_of_another_region_is_explained_without_being_shown(tmp_path):
     with FakeService(keys="sk-the-right-key") as service:
-        async with talking(environment(tmp_path, service), "auto") as client:
+        async with open_client(environment(tmp_path, service), "auto") as client:
             text = words(await client.call_tool("generate_image", {"prompt": "x"}))
 
     assert "singapore" in text
@@ -127,7 +127,7 @@ async def test_a_key_of_another_region_is_explained_without_being_shown(tmp_path
 
 
 async def test_without_a_key_the_tools_list_and_a_call_explains(tmp_path):
-    async with talking(environment(tmp_path, DASHSCOPE_REGION="singapore"), "auto") as client:
+    async with open_client(environment(tmp_path, DASHSCOPE_REGION="singapore"), "auto") as client:
         assert len((await client.list_tools()).tools) == 7
         assert "DASHSCOPE_API_KEY" in words(await client.call_tool("generate_image", {"prompt": "x"}))
 

@@ -8,7 +8,7 @@ from mcp import Client
 
 from fakes.bench import QUICK, make_settings, saved_files
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, facts, words
+from fakes.stdio_client import ERAS, facts, words
 from wan_mcp.app import build_server, build_service
 
 

@@ -8,14 +8,14 @@ import pytest
 from mcp import MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from fakes.talk import ERAS, environment, facts, talking
+from fakes.stdio_client import ERAS, environment, facts, open_client
 
 pytestmark = pytest.mark.timeout(60)
 
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_host_reads_completes_and_prompts_beside_the_tools(tmp_path, era):
-    async with talking(environment(tmp_path), era) as client:
+    async with open_client(environment(tmp_path), era) as client:
         capabilities = client.server_capabilities
         assert capabilities.resources is not None
         assert capabilities.prompts is not None
@@ -54,7 +54,7 @@ async def test_a_host_reads_completes_and_prompts_beside_the_tools(tmp_path, era
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_host_is_told_in_words_what_does_not_exist(tmp_path, era):
-    async with talking(environment(tmp_path), era) as client:
+    async with open_client(environment(tmp_path), era) as client:
         for uri in ("wan://models/wan9", "wan://images/local-0000-1", "wan://tasks/local-0000", "wan://nothing"):
             with pytest.raises(MCPError) as caught:
                 await client.read_resource(uri)

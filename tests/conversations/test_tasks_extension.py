@@ -15,7 +15,7 @@ from mcp.shared.exceptions import MCPError
 
 from fakes.bench import QUICK, make_settings, saved_files
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, environment, facts
+from fakes.stdio_client import ERAS, environment, facts
 from fakes.tasks_client import TaskHandle, Tasks, ask, call, end_of, listen
 from wan_mcp.app import build_server, build_service
 

@@ -18,7 +18,7 @@ from fakes.bench import QUICK, make_settings, saved_files
 from fakes.clock import FakeClock
 from fakes.dashscope_service import FakeService
 from fakes.orders import accepted
-from fakes.talk import ERAS, environment, facts, talking
+from fakes.stdio_client import ERAS, environment, facts, open_client
 from fakes.wire_record import WireRecord
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
@@ -73,7 +73,7 @@ def test_the_program_for_a_person_measures_and_prints_its_report():
 async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path, era):
     record = WireRecord()
     with FakeService(duration=1.5, pending=0.6) as dashscope:
-        async with talking(environment(tmp_path, dashscope), era, record) as client:
+        async with open_client(environment(tmp_path, dashscope), era, record) as client:
             for prompt in ("a red fox", "a blue fox"):
                 facts(await client.call_tool("generate_image", {"prompt": prompt}, progress_callback=_listen))
             await anyio.sleep(0.3)
@@ -89,7 +89,7 @@ async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path
 
 async def test_without_a_token_nothing_is_told(tmp_path):
     record = WireRecord()
-    async with talking(environment(tmp_path), "auto", record) as client:
+    async with open_client(environment(tmp_path), "auto", record) as client:
         facts(await client.call_tool("generate_image", {"prompt": "a red fox"}))
 
     [call] = record.calls.values()

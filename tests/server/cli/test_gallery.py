@@ -15,7 +15,7 @@ from urllib.request import ProxyHandler, build_opener
 import pytest
 
 from fakes.full_album import fill
-from fakes.talk import environment
+from fakes.stdio_client import environment
 from wan_mcp.cli.gallery import has_display
 
 _opener = build_opener(ProxyHandler({}))

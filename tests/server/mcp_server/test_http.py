@@ -21,7 +21,7 @@ from urllib.request import ProxyHandler, Request, build_opener
 import pytest
 from mcp import Client
 
-from fakes.talk import environment
+from fakes.stdio_client import environment
 
 MODERN = "2026-07-28"
 _opener = build_opener(ProxyHandler({}))

@@ -5,7 +5,7 @@ from mcp import Client, MCPError
 
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, facts
+from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools import TOOLS
 

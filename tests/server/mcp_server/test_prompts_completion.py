@@ -7,7 +7,7 @@ from mcp.types import CompletionArgument, PromptReference, ResourceTemplateRefer
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
 from fakes.little_service import LittleService
-from fakes.talk import ERAS, facts
+from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.prompts import complete
 from wan_mcp_tools.catalogue.catalogue import MODELS

@@ -13,7 +13,7 @@ from PIL import Image
 
 from fakes.bench import QUICK, make_settings
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, facts
+from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.resources import MOST_IMAGE_BYTES
 

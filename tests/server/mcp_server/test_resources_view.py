@@ -11,7 +11,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from fakes.bench import make_settings
 from fakes.dashscope_service import FakeService
-from fakes.talk import ERAS, environment
+from fakes.stdio_client import ERAS, environment
 from wan_mcp.app import build_server, build_service
 
 APPS = "io.modelcontextprotocol/ui"

@@ -15,7 +15,7 @@ import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.dashscope_service import FakeService
-from fakes.talk import environment
+from fakes.stdio_client import environment
 from wan_mcp.clock import SystemClock
 from wan_mcp_tools.domain.tasks import TaskStatus
 

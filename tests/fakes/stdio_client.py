@@ -1,4 +1,4 @@
-"""Conversations with the server as hosts have them: over stdio, in both protocol eras."""
+"""A client of the server as hosts are: over stdio, in both protocol eras."""
 
 import os
 import sys
@@ -36,7 +36,9 @@ def environment(folder: Path, service: FakeService | None = None, **more: str) -
 
 
 @asynccontextmanager
-async def talking(variables: dict[str, str], era: str, record: WireRecord | None = None) -> AsyncGenerator[Client]:
+async def open_client(
+    variables: dict[str, str], era: str, record: WireRecord | None = None
+) -> AsyncGenerator[Client]:
     """Start a server and open a conversation with it; `record` takes down what passes over the wire."""
     server = StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=variables)
     with open(os.devnull, "w") as errors:  # noqa: ASYNC230, PTH123 - a null device does not block
