@@ -1,12 +1,14 @@
-"""Work beside the event loop."""
+"""Waiting for whatever comes first, and work that nobody has to wait for."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from threading import Thread
 from typing import TypeVar
 
 import anyio
 from anyio.from_thread import BlockingPortal
+
+from wan_mcp.clock import Clock
 
 T = TypeVar("T")
 
@@ -37,3 +39,19 @@ async def run_in_daemon_thread(work: Callable[[], T]) -> T:
     if failures:
         raise failures[0]
     return results[0]
+
+
+async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], seconds: float) -> bool:
+    """Wait for `arrival` or for `seconds` to pass; say whether it was the arrival."""
+    arrived = False
+    async with anyio.create_task_group() as group:
+
+        async def sleep() -> None:
+            await clock.sleep(max(0.0, seconds))
+            group.cancel_scope.cancel()
+
+        group.start_soon(sleep)
+        await arrival()
+        arrived = True
+        group.cancel_scope.cancel()
+    return arrived

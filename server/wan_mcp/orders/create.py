@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import Dispatch, Ledger, Order, Placement
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.context import Context
+from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.identity import fingerprint_account, fingerprint_request, new_local_id
-from wan_mcp.orders.timings import Timings
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.catalogue import Catalogue

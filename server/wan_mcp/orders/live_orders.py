@@ -1,6 +1,6 @@
 """What this process has just learned of orders, for the calls that wait and for whoever works on them."""
 
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
@@ -8,6 +8,7 @@ from weakref import WeakValueDictionary
 import anyio
 
 from wan_mcp.clock import Clock
+from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order, Stage
 from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
 from wan_mcp_tools.domain.next_step import NextStep
@@ -174,19 +175,3 @@ class LiveOrders:
             live.waiters -= 1
             if not live.is_awaited and not live.is_followed:
                 live.order = None
-
-
-async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], seconds: float) -> bool:
-    """Wait for `arrival` or for `seconds` to pass; say whether it was the arrival."""
-    arrived = False
-    async with anyio.create_task_group() as group:
-
-        async def sleep() -> None:
-            await clock.sleep(max(0.0, seconds))
-            group.cancel_scope.cancel()
-
-        group.start_soon(sleep)
-        await arrival()
-        arrived = True
-        group.cancel_scope.cancel()
-    return arrived

@@ -9,8 +9,9 @@ from typing import TypeVar
 import anyio
 
 from wan_mcp.clock import Clock
+from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Ledger, Order
-from wan_mcp.orders.live_orders import LiveOrders, wait_first
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress

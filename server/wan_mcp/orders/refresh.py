@@ -3,9 +3,10 @@
 import anyio
 
 from wan_mcp.clock import Clock
+from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import ImageState, Ledger, Order, Stage
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.live_orders import LiveOrders, wait_first
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.wait import read_newest
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker

@@ -7,19 +7,19 @@ from typing import TypeVar
 import anyio
 import anyio.lowlevel
 
+from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.cancel import cancel
-from wan_mcp.orders.context import Context
+from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.listing import OrderSearch, list_orders, report_costs
-from wan_mcp.orders.live_orders import LiveOrders, Trouble, wait_first
+from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.progress import Progress, estimate_seconds_left
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
-from wan_mcp.orders.timings import Timings
 from wan_mcp.orders.view import to_task
 from wan_mcp.orders.wait import wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary

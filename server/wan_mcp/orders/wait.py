@@ -5,8 +5,9 @@ from collections.abc import Callable
 import anyio
 
 from wan_mcp.clock import Clock
+from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Ledger, Order
-from wan_mcp.orders.live_orders import LiveOrders, wait_first
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.progress import Progress
 from wan_mcp_tools.domain.errors import LedgerError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep

@@ -4,7 +4,7 @@ from itertools import pairwise
 
 import pytest
 
-from wan_mcp.orders.timings import backoff
+from wan_mcp.orders.context import backoff
 from wan_mcp.orders.worker.poll_plan import PollPlan, running_time
 
 

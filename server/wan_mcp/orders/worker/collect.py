@@ -14,9 +14,9 @@ import anyio.to_thread
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import ImageState, Ledger, Order, Slot
 from wan_mcp.ledger.leases import is_gone
+from wan_mcp.orders.context import Timings
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp.orders.timings import Timings
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp_tools.domain.errors import LedgerError

@@ -12,8 +12,8 @@ from wan_mcp.clock import Clock, utc
 from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Stage
 from wan_mcp.orders import lifecycle
+from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
-from wan_mcp.orders.timings import Timings, backoff
 from wan_mcp.orders.view import describe_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter

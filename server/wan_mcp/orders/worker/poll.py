@@ -7,8 +7,8 @@ from wan_mcp.clock import Clock
 from wan_mcp.dashscope import TaskAnswer
 from wan_mcp.ledger import DAY, Ledger, Order, OrderImage, Origin, Stage
 from wan_mcp.orders import lifecycle
+from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
-from wan_mcp.orders.timings import Timings, backoff
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
 from wan_mcp.orders.worker.poll_plan import PollPlan, running_time
 from wan_mcp.orders.worker.queries import Queries

@@ -6,7 +6,7 @@ from typing import TypeVar
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import DashScope, TaskAnswer, TaskListing
 from wan_mcp.ledger import Ledger, RateLimit
-from wan_mcp.orders.timings import Timings, backoff
+from wan_mcp.orders.context import Timings, backoff
 from wan_mcp_tools.domain.errors import ThrottledError
 
 T = TypeVar("T")

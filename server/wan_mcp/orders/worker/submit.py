@@ -5,11 +5,12 @@ from collections import defaultdict
 import anyio
 
 from wan_mcp.clock import Clock
+from wan_mcp.concurrency import wait_first
 from wan_mcp.dashscope import CreateOrder, DashScope, TaskAnswer
 from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.live_orders import LiveOrders, Trouble, wait_first
-from wan_mcp.orders.timings import Timings, backoff
+from wan_mcp.orders.context import Timings, backoff
+from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue

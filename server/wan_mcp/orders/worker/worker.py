@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import DAY, Order, Stage
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.context import Context
-from wan_mcp.orders.live_orders import LiveOrders, wait_first
-from wan_mcp.orders.timings import Timings, backoff
+from wan_mcp.orders.context import Context, Timings, backoff
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.download import Downloader, SaveTarget
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
 from wan_mcp.orders.worker.poll import Poller

@@ -6,8 +6,8 @@ from typing import TypeVar
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import Ledger, Order, Slot
 from wan_mcp.orders import lifecycle
+from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
-from wan_mcp.orders.timings import Timings, backoff
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 T = TypeVar("T")
