@@ -9,7 +9,7 @@ mean number of polls. The same tasks for each plan; run it with `python bench/po
 import random
 from collections.abc import Callable, Iterator
 
-from wan_mcp.orders.worker.poll_plan import PollPlan
+from wan_mcp.orders.worker.poll import PollPlan
 
 TASKS = 20_000
 LEARNED = 50

@@ -23,7 +23,7 @@ from fakes.wire_record import WireRecord
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp.orders.progress import Progress, Usual, describe_state, describe_timing
+from wan_mcp.orders.wait import Progress, Usual, describe_state, describe_timing
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 from wan_mcp_tools.results import describe_progress

@@ -13,6 +13,8 @@ from wan_mcp.ledger.records import (
     RateLimit,
     Slot,
     Stage,
+    is_local_id,
+    new_local_id,
 )
 
 __all__ = [
@@ -28,4 +30,6 @@ __all__ = [
     "RateLimit",
     "Slot",
     "Stage",
+    "is_local_id",
+    "new_local_id",
 ]

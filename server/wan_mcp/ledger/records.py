@@ -1,5 +1,6 @@
 """The ledger's rows as values, and what callers say about them."""
 
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
@@ -9,6 +10,17 @@ from wan_mcp_tools.domain.tasks import TaskStatus
 
 DAY = 86_400.0
 """Seconds that the service keeps a task and its images."""
+_LOCAL = "local-"
+
+
+def new_local_id() -> str:
+    """Give an id that nobody can guess: it is all that a client needs to reach the order."""
+    return f"{_LOCAL}{secrets.token_hex(16)}"
+
+
+def is_local_id(any_id: str) -> bool:
+    """Say whether an id is one of ours, which no service knows."""
+    return any_id.startswith(_LOCAL)
 
 
 class Stage(StrEnum):

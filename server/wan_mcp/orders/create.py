@@ -1,13 +1,16 @@
 """From a request to an order that is written down."""
 
+import hashlib
+import json
 import logging
+import unicodedata
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import Dispatch, Ledger, Order, Placement
+from wan_mcp.ledger import Dispatch, Ledger, Order, Placement, new_local_id
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings
-from wan_mcp.orders.identity import fingerprint_account, fingerprint_request, new_local_id
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -27,6 +30,8 @@ _log = logging.getLogger(__name__)
 _LONGEST_LOCK = 10.0
 """Seconds for which a ledger that is locked is waited for."""
 _LOCK_STEP = 0.2
+_JOINERS = "\u200c\u200d"
+"""Without width, but with a meaning: they join or part letters, and make one emoji of several."""
 
 
 async def create(
@@ -61,7 +66,7 @@ async def create(
         advice = f"Order without output_dir and copy the saved file there. {error.advice}"
         raise FolderNotAllowedError(error.message, advice) from error
     context.storage.check_filename(request.filename)
-    account = fingerprint_account(access.api_key)
+    account = access.account
     now = context.clock.now()
     order = lifecycle.placed(
         request,
@@ -69,7 +74,7 @@ async def create(
         account=account,
         wire_model=catalogue.find(request.model).wire_id(request.region),
         protocol=catalogue.protocol(request),
-        fingerprint=fingerprint_request(request, account),
+        fingerprint=_fingerprint(request, account),
         folder=str(folder),
         worker_id=worker_id,
         awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
@@ -95,6 +100,34 @@ async def withdraw(ledger: Ledger, order: Order, dispatch: Dispatch) -> None:
     except LedgerError as error:
         # Whoever finds it then can only say that its answer was lost.
         _log.warning("order %s could not be withdrawn: %s", order.local_id, error)
+
+
+def _fingerprint(request: ImageRequest, account: str) -> str:
+    """
+    Give what is equal for requests of an account that order the same picture.
+
+    Where the files shall lie makes no other picture of it, nor do blanks or signs that nobody sees: a picture is not
+    to be paid for twice. What is sent stays as the caller wrote it.
+    """
+    picture = replace(
+        request,
+        prompt=_normalize(request.prompt),
+        negative_prompt=_normalize(request.negative_prompt) if request.negative_prompt else None,
+        output_dir=None,
+        filename=None,
+    )
+    text = json.dumps(picture.to_dict(), ensure_ascii=False, sort_keys=True)
+    return hashlib.sha256(f"{account}\n{text}".encode()).hexdigest()
+
+
+def _normalize(text: str) -> str:
+    """Give a text with single blanks and without signs of no width; those that join letters or emoji stay."""
+    composed = unicodedata.normalize("NFC", text)
+    seen = "".join(
+        sign if sign in _JOINERS or unicodedata.category(sign) not in ("Cf", "Cc") else " " * sign.isspace()
+        for sign in composed
+    )
+    return " ".join(seen.split())
 
 
 def _find_access(regions: Mapping[str, RegionAccess], region: str) -> RegionAccess:

@@ -7,9 +7,8 @@ import anyio
 
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import ListedTask, TaskAnswer, is_task_id
-from wan_mcp.ledger import Ledger, Order
+from wan_mcp.ledger import Ledger, Order, is_local_id, new_local_id
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.identity import fingerprint_account, is_local_id, new_local_id
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.settings import RegionAccess
@@ -205,7 +204,7 @@ class OrderLookup:
             task_id,
             local_id=new_local_id(),
             region=access.region,
-            account=fingerprint_account(access.api_key),
+            account=access.account,
             status=status,
             model=self._find_catalogue_id(wire_model) or wire_model,
             wire_model=wire_model,

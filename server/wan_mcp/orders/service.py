@@ -18,10 +18,9 @@ from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.listing import OrderSearch, list_orders, report_costs
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.lookup import OrderLookup
-from wan_mcp.orders.progress import Progress, estimate_seconds_left
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
 from wan_mcp.orders.view import to_task
-from wan_mcp.orders.wait import wait
+from wan_mcp.orders.wait import Progress, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.orders.worker.queries import Queries

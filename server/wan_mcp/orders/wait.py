@@ -1,16 +1,217 @@
-"""Waiting for an order: bounded, whoever works on it."""
+"""Waiting for an order: bounded, whoever works on it, and told beside the work itself."""
 
 from collections.abc import Callable
-
 import anyio
-
 from wan_mcp.clock import Clock
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Ledger, Order
 from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp.orders.progress import Progress
 from wan_mcp_tools.domain.errors import LedgerError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+import logging
+import statistics
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+from wan_mcp_tools.catalogue.regions import SANDBOX
+from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_FIRST = 0.5
+"""Seconds from the call to the first report."""
+_GUESS, _SANDBOX_GUESS = 60.0, 3.0
+"""
+Seconds that a task takes, as long as none was seen.
+
+Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference, which says one to two minutes.
+"""
+
+
+class Progress:
+    """
+    The progress of one call, told as `ProgressReport`s.
+
+    The first report comes at once, further ones when something has changed, else every few seconds. They are sent by
+    a task of their own, so that neither a client that reads slowly nor a ledger that is locked holds up the work, nor
+    the work a report. Nothing is sent after the work has ended.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        clock: Clock,
+        *,
+        live: LiveOrders,
+        report: ReportProgress | None,
+        first: str,
+        interval: float,
+    ) -> None:
+        self._ledger = ledger
+        self._clock = clock
+        self._live = live
+        self._interval = interval
+        self._report = report
+        self._first = first
+        self._order: Order | None = None
+        self._shown = anyio.Event()
+        self._changed = anyio.Event()
+        self._started = clock.monotonic()
+        self._told_at = 0.0
+        self._usual: Usual | None = None
+
+    async def beside(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do the work and tell of it meanwhile."""
+        if self._report is None:
+            return await work()
+        outcomes: list[T] = []
+        errors: list[Exception] = []
+        async with anyio.create_task_group() as group:
+            group.start_soon(self._learn)
+            group.start_soon(self._tell, self._report)
+            try:
+                outcomes.append(await work())
+            except Exception as error:  # noqa: BLE001 - raised again below, without the group around it
+                errors.append(error)
+            group.cancel_scope.cancel()
+        if errors:
+            raise errors[0]
+        return outcomes[0]
+
+    def show(self, order: Order) -> None:
+        """Take the newest state of the order that the call is about."""
+        self._order = order
+        self._shown.set()
+        self._changed.set()
+
+    async def _tell(self, report: ReportProgress) -> None:
+        """Report until cancelled. A caller who cannot be told anything is no reason to end the work."""
+        due, told = _FIRST, ""
+        try:
+            while True:
+                await wait_first(self._clock, self._changed.wait, due - self._gone())
+                self._changed = anyio.Event()
+                state = self._state()
+                # Before the first report there is nothing that a change could make wrong.
+                if self._gone() < due and (not told or state == told):
+                    continue
+                await self._send(report)
+                due, told = self._gone() + self._interval, state
+        except Exception:  # noqa: BLE001 - whatever a transport raises when its client has gone
+            _log.info("a caller could not be told of the progress", exc_info=True)
+
+    async def _send(self, report: ReportProgress) -> None:
+        order, gone = self._order, self._gone()
+        if gone <= self._told_at:
+            return
+        self._told_at = gone
+        if order is None:
+            await report(ProgressReport(gone, None, self._first))
+            return
+        usual = self._usual or _guess(order)
+        elapsed = max(0.0, self._clock.now() - (order.accepted_at or order.created_at))
+        trouble = self._live.trouble_of(order.local_id)
+        # What takes longer than usual still has a little before it.
+        left = max(usual.seconds - elapsed, self._interval)
+        await report(
+            ProgressReport(
+                seconds=gone,
+                expected=gone + left,
+                state=describe_state(order),
+                timing=describe_timing(order, elapsed, usual),
+                trouble=trouble.to_problem() if trouble else None,
+            )
+        )
+
+    def _gone(self) -> float:
+        return self._clock.monotonic() - self._started
+
+    def _state(self) -> str:
+        if self._order is None:
+            return self._first
+        trouble = self._live.trouble_of(self._order.local_id)
+        named = self._order.task_id is not None
+        return f"{self._order.status} {named} {trouble.code if trouble else ''}"
+
+    async def _learn(self) -> None:
+        """Learn from earlier tasks of the kind. A report never waits for this: the ledger may be locked."""
+        await self._shown.wait()
+        order = self._order
+        if order is None:
+            return
+        try:
+            found = await self._ledger.reports.list_durations(order.region, order.model or "", order.images_ordered)
+        except LedgerError:
+            return
+        if found:
+            self._usual = Usual(statistics.median(found), is_known=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Usual:
+    """How many seconds a task of the kind takes; `is_known` if that was seen here and is no guess."""
+
+    seconds: float
+    is_known: bool
+
+
+def describe_state(order: Order) -> str:
+    """Say in a few words what is happening to an order."""
+    match order.status:
+        case TaskStatus.PENDING if order.task_id is None:
+            return "Sending the order"
+        case TaskStatus.PENDING:
+            return "In the queue of the service"
+        case TaskStatus.RUNNING:
+            return "The service draws"
+        case TaskStatus.SUCCEEDED if order.images_ordered > 1:
+            return "The pictures are drawn and are being saved"
+        case TaskStatus.SUCCEEDED:
+            return "The picture is drawn and is being saved"
+        case TaskStatus.SUBMIT_UNKNOWN:
+            return "The answer to the order was lost; looking for its task"
+        case TaskStatus.UNKNOWN:
+            return "The service does not know the task at the moment; asking again"
+        case TaskStatus.FAILED | TaskStatus.CANCELED | TaskStatus.EXPIRED:
+            return "The task has ended"
+
+
+def describe_timing(order: Order, elapsed: float, usual: Usual) -> str:
+    """Say how long that has lasted, `elapsed` seconds after the order was placed or accepted, and usually does."""
+    if order.status not in (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.SUBMIT_UNKNOWN):
+        return ""
+    is_sending = order.status is TaskStatus.PENDING and order.task_id is None
+    timing = f"{elapsed:.0f} s {'so far' if is_sending else 'since the order'}"
+    if order.status is TaskStatus.SUBMIT_UNKNOWN:
+        return timing
+    if elapsed <= usual.seconds:
+        return f"{timing}, {'usually' if usual.is_known else 'perhaps'} about {usual.seconds:.0f} s in all"
+    return f"{timing}, longer than the usual {usual.seconds:.0f} s" if usual.is_known else timing
+
+
+def _guess(order: Order) -> Usual:
+    return Usual(_SANDBOX_GUESS if order.region == SANDBOX.name else _GUESS, is_known=False)
+
+
+async def estimate_seconds_left(ledger: Ledger, clock: Clock, live: LiveOrders, local_id: str) -> float | None:
+    """Give the seconds until half of such orders would be done; less than nought for a late one, None if unknown."""
+    try:
+        order = live.latest(local_id) or await ledger.orders.get(local_id)
+        if order is None:
+            return None
+        durations = await ledger.reports.list_durations(order.region, order.model or "", order.images_ordered)
+    except LedgerError:
+        # An estimate is not worth an error.
+        return None
+    if not durations:
+        return None
+    gone = clock.now() - order.accepted_at if order.accepted_at else 0.0
+    return statistics.median(durations) - max(gone, 0.0)
+
 
 _FOREIGN_STEP = 0.5
 """Seconds between looks at an order that another process works on."""

@@ -14,7 +14,6 @@ from starlette.responses import Response
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from wan_mcp import http_server
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox import errors
 from wan_mcp.sandbox.errors import RefusalError
@@ -84,6 +83,8 @@ async def serve(
     """
     store = FileStore(state_dir, clock) if state_dir else None
     app = create_app(options, store=store, clock=clock)
+    from wan_mcp import http_server  # noqa: PLC0415 - the sandbox inside the process has no port
+
     listeners = await anyio.to_thread.run_sync(http_server.listen, host, port)
     await http_server.serve(app, listeners, ready=ready, answer_seconds=_ANSWER_SECONDS, date_header=False)
 

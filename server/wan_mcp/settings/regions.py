@@ -4,6 +4,7 @@ How each region is reached: address, key, workspace; and what addresses look lik
 Source: https://www.alibabacloud.com/help/en/model-studio/base-url
 """
 
+import hashlib
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -42,6 +43,18 @@ class RegionAccess:
     key_setting: str
     in_process: bool = False
     problem: str | None = None
+
+    @property
+    def account(self) -> str:
+        """
+        A short name for the key that tells accounts apart and cannot be turned back.
+
+        A key has far more than 100 bits of chance, so a one-way digest of it reveals nothing.
+        """
+        if self.api_key is None:
+            return "none"
+        key = self.api_key.get_secret_value().encode()
+        return hashlib.blake2b(key, digest_size=6, person=b"wan-mcp/account").hexdigest()
 
 
 def read_regions(values: Values, default_region: str) -> dict[str, RegionAccess]:

@@ -29,7 +29,6 @@ from wan_mcp.ledger import DAY, ImageState, Ledger, OrderImage, Slot, Stage
 from wan_mcp.ledger.backends.sqlite import SqliteDatabase, open_sqlite_ledger
 from wan_mcp.ledger.leases import is_gone, new_worker_id
 from wan_mcp.ledger.rows import insert_order
-from wan_mcp.orders.identity import fingerprint_account
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -215,7 +214,10 @@ async def test_any_other_order_is_left_to_whoever_holds_it(ledger, state, change
 
 NOW = FakeClock().now()
 KEYS = {"singapore": ("key-1", "key-2"), "beijing": ("key-1", "key-3")}
-ACCOUNTS = [fingerprint_account(SecretStr(key)) for key in ("key-1", "key-2", "key-3", "key-4")]
+ACCOUNTS = [
+    RegionAccess("singapore", None, SecretStr(key), None, "DASHSCOPE_API_KEY").account
+    for key in ("key-1", "key-2", "key-3", "key-4")
+]
 
 accesses = st.fixed_dictionaries(
     {

@@ -4,7 +4,6 @@ from collections.abc import Mapping
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import DAY, Eligibility, Order, Stage
-from wan_mcp.orders.identity import fingerprint_account
 from wan_mcp.orders.live_orders import Trouble
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -28,7 +27,7 @@ class OrderEligibility:
         self._clock = clock
         self._exclusion_seconds = exclusion_seconds
         usable = (access for access in regions.values() if access.base_url and not access.problem)
-        self._accounts = {access.region: fingerprint_account(access.api_key) for access in usable if access.api_key}
+        self._accounts = {access.region: access.account for access in usable if access.api_key}
         self._excluded_until: dict[str, float] = {}
 
     def describe(self) -> Eligibility:

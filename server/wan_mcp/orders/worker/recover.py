@@ -10,10 +10,9 @@ from collections.abc import Sequence
 
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import ListedTask, TaskAnswer
-from wan_mcp.ledger import DAY, Ledger, Order, Stage
+from wan_mcp.ledger import DAY, Ledger, Order, Stage, new_local_id
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.identity import new_local_id
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.task_list import TimeWindow, matches_order, scan_task_list

@@ -5,7 +5,7 @@ from itertools import pairwise
 import pytest
 
 from wan_mcp.orders.context import backoff
-from wan_mcp.orders.worker.poll_plan import PollPlan, running_time
+from wan_mcp.orders.worker.poll import PollPlan, running_time
 
 
 def _looks(pace: PollPlan, duration: float) -> list[float]:
