@@ -1,7 +1,7 @@
 """Orders in a ledger, with as little said as a test needs."""
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from wan_mcp.ledger import Dispatch, Ledger, Order, Origin, Placement, RateLimit, Slot, Stage
@@ -69,11 +69,17 @@ def begin(order: Order) -> Order:
 
 
 async def place(
-    ledger: Ledger, *, daily_limit: int = 0, deduplicate: bool = True, lease: float = LEASE, **changes
+    ledger: Ledger,
+    *,
+    daily_limit: int = 0,
+    recent: Mapping[str, int] | None = None,
+    deduplicate: bool = True,
+    lease: float = LEASE,
+    **changes,
 ) -> Placement:
     """Place an order; give what became of it."""
     return await ledger.orders.place(
-        make_order(**changes), lease=lease, daily_limit=daily_limit, deduplicate=deduplicate
+        make_order(**changes), lease=lease, daily_limit=daily_limit, recent=recent or {}, deduplicate=deduplicate
     )
 
 

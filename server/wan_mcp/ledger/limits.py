@@ -1,10 +1,13 @@
 """Limits that every process on the ledger keeps: requests a second, and images in 24 hours."""
 
 import math
+from collections.abc import Mapping
 
 from wan_mcp.clock import utc
 from wan_mcp.ledger.database import Database, Table, Transaction, writes
 from wan_mcp.ledger.records import DAY, Origin, RateLimit
+from wan_mcp.ledger.rows import chunks, number_marks
+from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -89,12 +92,15 @@ def _read_limit(tx: Transaction, limit: RateLimit) -> tuple[float, float]:
 
 # --- images in 24 hours --------------------------------------------------------------------------------------
 
-_COUNTED = "created_at > $1 AND origin = $2 AND NOT (status = $3 AND task_id IS NULL) AND status <> $4"
-"""Orders that were, or may have been, accepted."""
+_COUNTED = (
+    "created_at > $1 AND origin = $2 AND NOT (status = $3 AND task_id IS NULL) AND status <> $4 "
+    f"AND region <> '{SANDBOX.name}'"
+)
+"""Orders that were, or may have been, accepted, and that cost something."""
 
 
 def count_images_since(tx: Transaction, moment: float) -> int:
-    """Count the images of the orders since a moment that were, or may have been, accepted."""
+    """Count the images of the orders since a moment that were, or may have been, accepted; no free ones."""
     rows = tx.execute(
         f"SELECT CAST(COALESCE(SUM(images_ordered), 0) AS BIGINT) AS images FROM orders WHERE {_COUNTED}",  # noqa: S608
         *_counted_values(moment),
@@ -102,17 +108,22 @@ def count_images_since(tx: Transaction, moment: float) -> int:
     return int(rows[0]["images"])
 
 
-def check_daily_limit(tx: Transaction, *, images: int, daily_limit: int) -> None:
+def check_daily_limit(tx: Transaction, *, images: int, daily_limit: int, recent: Mapping[str, int]) -> None:
     """
     Make sure that `images` more are within the operator's limit for 24 hours; 0 means that there is none.
+
+    `recent` has the local ids of what the caller has ordered itself in that time, with the images of each: they count
+    even if their rows are gone, or the wall clock was set forward since.
 
     Raises:
         DailyLimitError: they are not; it says how many are, and from when on the others.
     """
+    if not daily_limit:
+        return
     day_ago = tx.now - DAY
-    ordered = count_images_since(tx, day_ago)
+    ordered = count_images_since(tx, day_ago) + _count_missing(tx, recent, day_ago)
     left = max(0, daily_limit - ordered)
-    if not daily_limit or images <= left:
+    if images <= left:
         return
     message = (
         f"{_tell_images(ordered)} ordered in the last 24 hours, and the limit of this server is {daily_limit}. "
@@ -130,6 +141,27 @@ def check_daily_limit(tx: Transaction, *, images: int, daily_limit: int) -> None
     raise DailyLimitError(
         message, f"Order at most {left} now, or {_RAISE}" if left else f"Wait until then, or {_RAISE}"
     )
+
+
+def _count_missing(tx: Transaction, recent: Mapping[str, int], moment: float) -> int:
+    """Count the images of recent orders that the ledger does not count since a moment, though it should."""
+    rows = [
+        row
+        for chunk in chunks(list(recent))
+        for row in tx.execute(
+            "SELECT local_id, created_at, status, task_id FROM orders "  # noqa: S608 - parameters only
+            f"WHERE local_id IN ({number_marks(chunk)})",
+            *chunk,
+        )
+    ]
+    counted_or_free = {
+        row["local_id"]
+        for row in rows
+        if row["created_at"] > moment
+        or row["status"] == TaskStatus.CANCELED
+        or (row["status"] == TaskStatus.FAILED and row["task_id"] is None)
+    }
+    return sum(images for local_id, images in recent.items() if local_id not in counted_or_free)
 
 
 def _find_release(tx: Transaction, moment: float, images: int) -> float | None:

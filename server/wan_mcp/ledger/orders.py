@@ -1,7 +1,8 @@
 """Orders: written down before they are sent, changed by whoever holds their lease, and never lost."""
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
+from types import MappingProxyType
 
 from wan_mcp.ledger.database import Table, Transaction, reads, writes
 from wan_mcp.ledger.leases import free_slot, is_gone, occupy_slot, seconds_until_free
@@ -32,6 +33,7 @@ from wan_mcp.ledger.rows import (
     update_order,
     write_images,
 )
+from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 Displace = Callable[[Order], Order]
@@ -69,6 +71,7 @@ class Orders(Table):
         *,
         lease: float,
         daily_limit: int,
+        recent: Mapping[str, int] = MappingProxyType({}),
         deduplicate: bool,
         dispatch: Dispatch | None = None,
         sending: Order | None = None,
@@ -76,7 +79,8 @@ class Orders(Table):
         """
         Write an order down, or find the identical one of the last 24 hours that nobody has received.
 
-        With `dispatch`, and if its slot and turn are free, a new order is written as `sending` in the same write.
+        `recent` has the orders of the caller itself in the last 24 hours with the images of each, for the limit. With
+        `dispatch`, and if its slot and turn are free, a new order is written as `sending` in the same write.
 
         Raises:
             DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
@@ -90,7 +94,8 @@ class Orders(Table):
             return Placement(
                 read_existing_order(tx, twin.local_id), deduplicated=True, saved_elsewhere=saved_elsewhere
             )
-        check_daily_limit(tx, images=order.images_ordered, daily_limit=daily_limit)
+        if order.region != SANDBOX.name:
+            check_daily_limit(tx, images=order.images_ordered, daily_limit=daily_limit, recent=recent)
         placed = replace(order, created_at=tx.now, lease_until=tx.now + lease)
         insert_order(tx, placed)
         if dispatch is not None and sending is not None:

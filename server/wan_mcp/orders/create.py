@@ -8,12 +8,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import Dispatch, Ledger, Order, Placement, new_local_id
+from wan_mcp.ledger import DAY, Dispatch, Ledger, Order, Placement, new_local_id
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,
@@ -41,6 +42,7 @@ async def create(
     regions: Mapping[str, RegionAccess],
     catalogue: Catalogue,
     daily_limit: int,
+    recent_images: "RecentImages",
     timings: Timings,
     worker_id: str,
     begin: Callable[[Order], Order],
@@ -80,7 +82,7 @@ async def create(
         awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
         now=now,
     )
-    return await _place(
+    placement = await _place(
         context.ledger,
         context.clock,
         order,
@@ -88,9 +90,35 @@ async def create(
         dispatch=make_dispatch(order, catalogue, timings),
         lease=timings.lease,
         daily_limit=daily_limit,
+        recent=recent_images.list(),
         deduplicate=deduplicate,
         patience=patience,
     )
+    if not placement.deduplicated and order.region != SANDBOX.name:
+        recent_images.add(order)
+    return placement
+
+
+class RecentImages:
+    """
+    The images that this process has ordered in the last 24 hours, by a clock that nobody sets.
+
+    The operator's limit holds although the ledger is deleted under a running server or the wall clock is set forward.
+    """
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._ordered: dict[str, tuple[float, int]] = {}
+
+    def add(self, order: Order) -> None:
+        """Take an order that was placed just now."""
+        self._ordered[order.local_id] = (self._clock.monotonic(), order.images_ordered)
+
+    def list(self) -> Mapping[str, int]:
+        """Give the images of each order by its local id."""
+        day_ago = self._clock.monotonic() - DAY
+        self._ordered = {local_id: kept for local_id, kept in self._ordered.items() if kept[0] > day_ago}
+        return {local_id: images for local_id, (_, images) in self._ordered.items()}
 
 
 async def withdraw(ledger: Ledger, order: Order, dispatch: Dispatch) -> None:
@@ -159,6 +187,7 @@ async def _place(
     dispatch: Dispatch,
     lease: float,
     daily_limit: int,
+    recent: Mapping[str, int],
     deduplicate: bool,
     patience: float,
 ) -> Placement:
@@ -169,6 +198,7 @@ async def _place(
                 order,
                 lease=lease,
                 daily_limit=daily_limit,
+                recent=recent,
                 deduplicate=deduplicate,
                 dispatch=dispatch,
                 sending=sending,

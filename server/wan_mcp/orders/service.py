@@ -12,7 +12,7 @@ from wan_mcp.ledger import Order
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.cancel import cancel
 from wan_mcp.orders.context import Context, Timings
-from wan_mcp.orders.create import create, withdraw
+from wan_mcp.orders.create import RecentImages, create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.listing import OrderSearch, list_orders, report_costs
@@ -58,6 +58,7 @@ class OrderService:
         self._timings = timings
         self._worker_id = worker_id
         ledger, clock = context.ledger, context.clock
+        self._recent_images = RecentImages(clock)
         live = self._live = LiveOrders()
         queries = self._queries = Queries(ledger, context.dashscope, clock, timings)
         eligibility = self._eligibility = OrderEligibility(
@@ -165,6 +166,7 @@ class OrderService:
             regions=self._settings.regions,
             catalogue=self._catalogue,
             daily_limit=self._settings.daily_image_limit,
+            recent_images=self._recent_images,
             timings=self._timings,
             worker_id=self._worker_id,
             begin=self._worker.submitter.begin,

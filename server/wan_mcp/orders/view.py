@@ -8,7 +8,7 @@ from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, Trouble
 from wan_mcp_tools.domain.errors import ErrorCode
-from wan_mcp_tools.domain.tasks import FailedImage, Problem, SavedImage, Task
+from wan_mcp_tools.domain.tasks import FailedImage, Problem, SavedImage, Task, TaskStatus
 
 _PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark"})
 
@@ -27,7 +27,8 @@ def to_task(
     `trouble` is what holds it up now; `gone` tells, by index, of saved images whose files are no longer there.
     """
     problem = Problem(order.error_code, order.error_message or "") if order.error_code else None
-    if problem is None and trouble is not None:
+    is_done = order.status is TaskStatus.SUCCEEDED and is_settled(order)
+    if problem is None and trouble is not None and not is_done:
         problem = trouble.to_problem()
     return Task(
         task_id=order.best_id,

@@ -1,20 +1,20 @@
 """Waiting for an order: bounded, whoever works on it, and told beside the work itself."""
 
-from collections.abc import Callable
-import anyio
-from wan_mcp.clock import Clock
-from wan_mcp.concurrency import wait_first
-from wan_mcp.ledger import Ledger, Order
-from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp_tools.domain.errors import LedgerError, NotFoundError
-from wan_mcp_tools.domain.next_step import NextAction, NextStep
 import logging
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import TypeVar
+
+import anyio
+
+from wan_mcp.clock import Clock
+from wan_mcp.concurrency import wait_first
+from wan_mcp.ledger import Ledger, Order
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.catalogue.regions import SANDBOX
-from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.errors import LedgerError, NotFoundError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 from wan_mcp_tools.domain.tasks import TaskStatus
 

@@ -237,3 +237,34 @@ def test_four_processes_together_keep_the_daily_limit_to_the_image(path):
     assert sum(answer["placed"] for answer in answers) == 33
     assert sum(answer["refused"] for answer in answers) == 80 - 33
     assert {look["images"] for look in looks} == {99}
+
+
+async def test_images_of_the_sandbox_use_up_no_limit_and_meet_none(ledger):
+    for _ in range(3):
+        await place(ledger, images_ordered=4, region="sandbox", daily_limit=4)
+
+    await place(ledger, images_ordered=4, daily_limit=4)
+    await place(ledger, images_ordered=4, region="sandbox", daily_limit=4)
+    with pytest.raises(DailyLimitError, match="4 images were ordered"):
+        await place(ledger, images_ordered=1, daily_limit=4)
+
+
+@pytest.mark.parametrize("change", ["the row is gone", "the clock was set forward"])
+async def test_what_a_process_has_ordered_itself_counts_although(ledger, path, clock, change):
+    order = await placed(ledger, images_ordered=3)
+    if change == "the row is gone":
+        with closing(sqlite3.connect(path)) as database, database:
+            database.execute("DELETE FROM orders")
+    else:
+        clock.advance(2 * DAY)
+
+    with pytest.raises(DailyLimitError, match="3 images were ordered"):
+        await place(ledger, images_ordered=2, daily_limit=4, recent={order.local_id: 3})
+    await place(ledger, images_ordered=1, daily_limit=4, recent={order.local_id: 3})
+
+
+async def test_an_own_order_that_was_refused_counts_as_little_as_any_other(ledger):
+    order = await placed(ledger, images_ordered=3)
+    await save(ledger, order, **FAILED)
+
+    await place(ledger, images_ordered=4, daily_limit=4, recent={order.local_id: 3})

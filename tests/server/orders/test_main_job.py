@@ -4,7 +4,7 @@ import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.dashscope_service import FakeService
-from wan_mcp_tools.domain.errors import MissingKeyError
+from wan_mcp_tools.domain.errors import DailyLimitError, MissingKeyError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 
@@ -62,3 +62,51 @@ async def test_without_a_key_the_answer_names_the_setting_and_nothing_is_written
         with pytest.raises(MissingKeyError, match="DASHSCOPE_API_KEY"):
             await order(service)
     assert not (settings.state_dir / "ledger.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    "prompt",
+    [
+        "a red fox ",
+        "  a red fox",
+        "a  red\tfox",
+        "a red\nfox",
+        "a red\u00a0fox",
+        "a\u3000red fox",
+        "a red\u200b fox",
+        "\ufeffa red fox",
+        "a r\u00aded fox",
+    ],
+)
+async def test_blanks_and_signs_that_nobody_sees_make_no_other_order(tmp_path, prompt):
+    with FakeService(duration=0.1) as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            await submit(service, "a red fox")
+            await submit(service, prompt)
+            await submit(service, "a blue fox")
+
+    assert len(dashscope.creates) == 2
+
+
+async def test_trouble_that_is_over_is_not_told_with_the_picture(tmp_path):
+    with FakeService(duration=0.3) as dashscope:
+        dashscope.script("query", *["error-429"] * 3)
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            task = await order(service, wait=20)
+            again = await get(service, task.task_id)
+
+    assert (task.status, task.problem) == (TaskStatus.SUCCEEDED, None)
+    assert again.problem is None
+
+
+async def test_the_limit_holds_although_the_ledger_is_deleted_under_the_running_server(tmp_path, caplog):
+    with FakeService(duration=0.1) as dashscope:
+        settings = make_settings(tmp_path, dashscope, WAN_MCP_DAILY_IMAGE_LIMIT="2")
+        async with running_service(settings) as service:
+            await order(service, n=2)
+            (settings.state_dir / "ledger.sqlite3").unlink()
+            with pytest.raises(DailyLimitError):
+                await order(service, "another")
+
+    assert len(dashscope.creates) == 1
+    assert any("deleted, moved away or replaced" in record.message for record in caplog.records)

@@ -1,6 +1,7 @@
 """The ledger in one SQLite file: opened, brought up to date, called off the event loop, its errors in our words."""
 
 import json
+import logging
 import sqlite3
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +20,8 @@ from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _LEAST_PATIENCE = 0.02
 """Seconds; another process holds the lock for a few milliseconds at a time."""
@@ -166,6 +169,12 @@ class SqliteDatabase:
         if self._connection is not None and self._is_the_file():
             _wait_for_locks(self._connection, patience)
             return self._connection
+        if self._connection is not None and self._is_lasting:
+            _log.warning(
+                "the ledger %s was deleted, moved away or replaced while it was in use; what is open here is written "
+                "down again, everything else is in the file that is gone",
+                self.path,
+            )
         self._close()
         self._make_file()
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)

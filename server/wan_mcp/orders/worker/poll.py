@@ -246,6 +246,7 @@ class Poller:
             # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
             self._live.get(order.local_id).set_trouble(_NO_IMAGES)
             return order
+        self._live.get(order.local_id).set_trouble(None)
         now = self._clock.now()
         after = lifecycle.succeeded(
             order,
