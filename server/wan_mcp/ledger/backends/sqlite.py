@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import anyio.to_thread
 from anyio import CapacityLimiter
@@ -56,7 +56,10 @@ class SqliteTransaction:
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
         bound = {str(number): value for number, value in enumerate(values, start=1)}
-        return cast("Sequence[Row]", self._connection.execute(_fill_slots(statement), bound).fetchall())
+        cursor = self._connection.execute(_fill_slots(statement), bound)
+        # `sqlite3.Row` looks through all of its names for each value, and an order with its images has over forty.
+        names = [column[0] for column in cursor.description or ()]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @lru_cache(maxsize=512)
@@ -179,7 +182,6 @@ class SqliteDatabase:
         self._make_file()
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            connection.row_factory = sqlite3.Row
             _wait_for_locks(connection, patience)
             self._check_release(connection)
             # Of the rollback journals that are safe with full sync, this one takes the least of each transaction:
