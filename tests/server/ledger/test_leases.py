@@ -224,11 +224,11 @@ accesses = st.fixed_dictionaries(
         region: st.builds(
             RegionAccess,
             region=st.just(region),
-            base_url=st.sampled_from([None, "http://localhost/api/v1"]),
-            api_key=st.sampled_from([None, *map(SecretStr, keys)]),
+            base_url=st.sampled_from([*["http://localhost/api/v1"] * 5, None]),
+            api_key=st.sampled_from([*map(SecretStr, keys * 3), None]),
             workspace_id=st.none(),
             key_setting=st.just("DASHSCOPE_API_KEY"),
-            problem=st.sampled_from([None, None, "It is set wrongly."]),
+            problem=st.sampled_from([*[None] * 5, "It is set wrongly."]),
         )
         for region, keys in KEYS.items()
     }
@@ -238,18 +238,21 @@ open_orders = st.builds(
     make_order,
     region=st.sampled_from([*KEYS, "virginia"]),
     account=st.sampled_from(ACCOUNTS),
-    stage=st.sampled_from([stage for stage in Stage if stage is not Stage.CLOSED]),
-    protocol=st.sampled_from([None, "sync", "async"]),
+    stage=st.sampled_from([Stage.OPEN, Stage.OPEN, Stage.LOST, Stage.LOST, Stage.SENDING, Stage.QUEUED]),
+    protocol=st.sampled_from(["async"] * 4 + ["sync", None]),
     created_at=moments,
-    expires_at=st.none() | moments,
-    images=st.sampled_from([(), (), (OrderImage(1, ImageState.WAITING),)]),
+    expires_at=st.sampled_from([None, NOW + DAY, NOW + DAY]) | moments,
+    images=st.sampled_from([(), (), (), (OrderImage(1, ImageState.WAITING),)]),
     worker_id=st.none(),
     lease_until=st.sampled_from([0.0, NOW - 1]),
 )
 
 
 @settings(deadline=None, max_examples=150)
-@given(regions=accesses, left=st.lists(st.tuples(open_orders, st.sampled_from([False, False, True])), max_size=12))
+@given(
+    regions=accesses,
+    left=st.lists(st.tuples(open_orders, st.sampled_from([False, False, True])), min_size=3, max_size=12),
+)
 async def test_the_ledger_selects_exactly_the_orders_that_a_process_can_take_further(regions, left):
     clock = FakeClock()
     eligibility = OrderEligibility(regions, clock, exclusion_seconds=600.0)

@@ -302,8 +302,9 @@ async def test_the_slot_is_freed_even_by_a_process_that_has_lost_the_order(ledge
     clock.advance(LEASE)
     await claim(ledger)
 
+    assert not await ledger.leases.take_slot(slot, "somebody else")
     assert await save(ledger, order, slot=slot, stage=Stage.QUEUED) is None
-    assert await ledger.leases.take_slot(SLOT, "somebody else")
+    assert await ledger.leases.take_slot(slot, "somebody else")
 
 
 async def test_only_an_order_in_one_of_the_stages_is_closed_and_then_it_is_nobodys(ledger):
