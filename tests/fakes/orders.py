@@ -26,7 +26,8 @@ def make_request(prompt: str = "a flower shop", **changes) -> ImageRequest:
 
 def make_order(**changes) -> Order:
     """Make an order that is about to be placed and unlike every other one, but for what is given."""
-    number = next(_numbers)
+    # Of one width, so that the ids of orders of one moment sort as they were made.
+    number = f"{next(_numbers):06}"
     order = Order(
         local_id=f"local-{number}",
         origin=Origin.ORDERED,
