@@ -36,6 +36,11 @@ class Console:
         self.err.write(printable(mask(text)) + "\n")
         self.err.flush()
 
+    def quote(self, text: str) -> None:
+        """Write what stands in a file, or a command of another program, word for word but for secrets."""
+        self.err.write(printable(mask(text)) + "\n")
+        self.err.flush()
+
     def draw(self, codes: str) -> None:
         """Write what is a picture to the terminal: control codes of our own making, passed on as they are."""
         self.err.write(codes + "\n")
@@ -66,9 +71,9 @@ def can_ask() -> bool:
     return all(stream and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
-def confirm(question: str) -> bool:
-    """Ask a question whose usual answer is yes."""
-    return click.confirm(question, default=True, err=True)
+def confirm(question: str, *, default: bool = True) -> bool:
+    """Ask a question whose usual answer is yes, or no."""
+    return click.confirm(question, default=default, err=True)
 
 
 def ask_secret(question: str) -> str:

@@ -6,8 +6,9 @@ file at once or not at all. What to do is worked out first, as a value that can 
 """
 
 from wan_mcp.clients.credentials import EXAMPLE_KEY, example_variables, hide_secrets
-from wan_mcp.clients.entry import render_snippet
+from wan_mcp.clients.entry import render_entry, render_snippet
 from wan_mcp.clients.environment import RequestedVariables
+from wan_mcp.clients.files import delete_backups
 from wan_mcp.clients.install import (
     DetectedClient,
     InstallPlan,
@@ -15,6 +16,7 @@ from wan_mcp.clients.install import (
     InstallTarget,
     apply_plan,
     detect_clients,
+    find_key_copies,
     plan_install,
     plan_removal,
 )
@@ -34,14 +36,17 @@ __all__ = [
     "Machine",
     "RequestedVariables",
     "apply_plan",
+    "delete_backups",
     "describe_this_process",
     "detect_clients",
     "example_variables",
     "find_client",
     "find_config_path",
+    "find_key_copies",
     "find_launch_command",
     "hide_secrets",
     "plan_install",
     "plan_removal",
+    "render_entry",
     "render_snippet",
 ]

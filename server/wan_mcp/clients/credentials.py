@@ -83,7 +83,7 @@ def resolve_variables(
         SettingsError: the variables cannot be used.
         AppError: what `ask` raises.
     """
-    old = read_variables(previous)
+    old = read_variables(previous, client.variables)
     path = requested.key_file.expanduser().absolute() if requested.key_file is not None else None
     if path is not None and not path.exists():
         return _resolve_with_new_key_file(environ, replace(requested, key_file=None), old, path, ask)

@@ -5,7 +5,8 @@ Sources: https://modelcontextprotocol.io/docs/develop/connect-local-servers for 
 https://code.visualstudio.com/docs/copilot/reference/mcp-configuration for VS Code's `inputs`.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from wan_mcp.clients import jsonc
@@ -25,8 +26,24 @@ from wan_mcp.clients.formats import (
 from wan_mcp.clients.launch import LaunchCommand
 from wan_mcp.clients.registry import Client
 
-_REMOTE_SERVER = ("url", "httpUrl", "serverUrl", "headers")
-"""Names in an entry that belong to a server elsewhere, not to one that the client starts."""
+_REMOTE_SERVER = frozenset(
+    {
+        "url", "httpUrl", "serverUrl", "tcp", "headers", "headersHelper", "requestInit",
+        "http_headers", "env_http_headers", "http_headers_helper", "bearer_token", "bearer_token_env_var",
+        "auth", "authProviderType", "oauth", "oauth_resource", "scopes", "targetAudience", "targetServiceAccount",
+    }
+)  # fmt: skip
+"""
+Names in an entry that belong to a server elsewhere, not to one that the client starts.
+
+Codex refuses to start with one of them beside a command. Sources: https://developers.openai.com/codex/config-reference,
+https://geminicli.com/docs/tools/mcp-server, https://code.claude.com/docs/en/mcp, https://opencode.ai/docs/mcp-servers/
+"""
+
+_TRANSPORTS = ("type", "transport", "transportType")
+_STARTED_BY_CLIENT = ("stdio", "local")
+_OTHER_FORM = {True: ("args", "env"), False: ("environment",)}
+"""What the entries of the other kind of clients have, by whether command and arguments are one list."""
 
 _INPUTS = "inputs"
 
@@ -60,19 +77,38 @@ def make_entry(
     launch: LaunchCommand,
     variables: Mapping[str, str],
     previous: Mapping[str, object] | None = None,
+    options: Sequence[str] = (),
 ) -> Entry:
-    """Make the entry of a server that is started so, with these variables; `previous` is what stands there."""
+    """
+    Make the entry of a server that is started so, with these variables.
+
+    `previous` is what stands there, `options` are those of the client that were chosen.
+    """
     old = previous or {}
-    kind = {"type": "stdio"} if client.names_transport else {}
-    value = {**kind, "command": launch.command, "args": list(launch.args), "env": dict(variables)}
-    if not variables and "env" not in old:
-        del value["env"]
+    kind = {"type": client.transport} if client.transport else {}
+    command: dict[str, object] = {"command": launch.command, "args": list(launch.args)}
+    if client.one_command:
+        command = {"command": [launch.command, *launch.args]}
+    value: dict[str, object] = {**kind, **command, client.variables: dict(variables)}
+    if not variables and client.variables not in old:
+        del value[client.variables]
+    for option in options:
+        value |= client.options[option].members
     return Entry(
         value,
-        removed=tuple(name for name in _REMOTE_SERVER if name in old),
-        removed_variables=tuple(name for name in read_variables(old) if name not in variables),
+        removed=tuple(
+            name for name, member in old.items() if name not in value and _is_foreign(client, name, member)
+        ),
+        removed_variables=tuple(name for name in read_variables(old, client.variables) if name not in variables),
         inputs=find_inputs(variables) if client.prompts else {},
     )
+
+
+def _is_foreign(client: Client, name: str, member: object) -> bool:
+    """Tell whether a member has no meaning beside a command that the client starts, or is an error there."""
+    if name in _TRANSPORTS:
+        return member not in _STARTED_BY_CLIENT
+    return name in _REMOTE_SERVER or name in _OTHER_FORM[client.one_command]
 
 
 def read_entry(client: Client, text: str, name: str) -> Mapping[str, object] | None:
@@ -106,7 +142,9 @@ def put_entry(client: Client, text: str, name: str, entry: Entry) -> Edit:
     config = _format_of(client)
     before = read_entry(client, text, name)
     path = (*client.servers, name)
-    removed = [(*path, each) for each in entry.removed] + [(*path, "env", each) for each in entry.removed_variables]
+    removed = [(*path, each) for each in entry.removed] + [
+        (*path, client.variables, each) for each in entry.removed_variables
+    ]
     new, wanted = text, config.load(text)
     for each in removed:
         new, wanted = config.drop(new, each), without(wanted, each)
@@ -137,9 +175,18 @@ def remove_entry(client: Client, text: str, name: str) -> Edit:
     return Edit(new, before, None)
 
 
-def render_snippet(client: Client, name: str, launch: LaunchCommand, variables: Mapping[str, str]) -> str:
+def render_snippet(
+    client: Client, name: str, launch: LaunchCommand, variables: Mapping[str, str], options: Sequence[str] = ()
+) -> str:
     """Write what a client's file would hold if there were nothing else in it."""
-    return put_entry(client, "", name, make_entry(client, launch, variables)).text
+    return put_entry(client, "", name, make_entry(client, launch, variables, options=options)).text
+
+
+def render_entry(client: Client, name: str, entry: object) -> str:
+    """Write an entry for a person's eyes, as the client's file has it."""
+    if client.format == "JSON":
+        return json.dumps(entry, indent=2, ensure_ascii=False)
+    return _format_of(client).put("", (*client.servers, name), as_mapping(entry) or {})
 
 
 def client_may_refuse(client: Client, text: str) -> bool:

@@ -36,9 +36,9 @@ class RequestedVariables:
     env_file: Path | None = None
 
 
-def read_variables(entry: Mapping[str, object] | None) -> dict[str, str]:
-    """Give the variables of an entry that are texts."""
-    found = as_mapping((entry or {}).get("env")) or {}
+def read_variables(entry: Mapping[str, object] | None, member: str = "env") -> dict[str, str]:
+    """Give the variables of an entry that are texts; `member` is what the client calls them."""
+    found = as_mapping((entry or {}).get(member)) or {}
     return {name: text for name, text in found.items() if isinstance(text, str)}
 
 

@@ -14,9 +14,11 @@ from pathlib import Path
 from wan_mcp.clients.credentials import AskKey, NewKeyFile, holds_secret, resolve_variables
 from wan_mcp.clients.entry import Edit, Entry, client_may_refuse, make_entry, put_entry, read_entry, remove_entry
 from wan_mcp.clients.environment import SECRETS, RequestedVariables, read_variables
-from wan_mcp.clients.files import ConfigFile, read_config, replace_config
+from wan_mcp.clients.files import ConfigFile, find_backups, make_private, read_config, replace_config
 from wan_mcp.clients.launch import LaunchCommand, find_program
 from wan_mcp.clients.registry import Client, Machine, find_config_path
+from wan_mcp.log import mask
+from wan_mcp.settings.regions import KEY_FILE
 from wan_mcp_tools.domain.errors import StorageError
 
 _COMMAND_TIMEOUT = 60.0
@@ -25,11 +27,12 @@ _COMMAND_TIMEOUT = 60.0
 
 @dataclass(frozen=True, slots=True)
 class InstallTarget:
-    """A client, the name of the server in it, and another file than the client's usual one."""
+    """A client, the name of the server in it, another file than the client's usual one, and the options chosen."""
 
     client: Client
     name: str = "wan"
     file: Path | None = None
+    options: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +49,9 @@ class InstallPlan:
     What would be done.
 
     With a `command` the client adds the entry itself. `holds_key` says that a key would stand in the file,
-    `may_be_refused` that the client does not read this file as it is, `may_run_on_windows` that the client may run on
-    the Windows around this Linux, and read its file there.
+    `client_found` that something on this machine hints at the client, `may_be_refused` that the client does not read
+    this file as it is, `may_run_on_windows` that the client may run on the Windows around this Linux, and read its
+    file there.
     """
 
     target: InstallTarget
@@ -57,22 +61,28 @@ class InstallPlan:
     command: AddCommand | None = None
     new_key_file: NewKeyFile | None = None
     holds_key: bool = False
+    client_found: bool = True
     may_be_refused: bool = False
     may_run_on_windows: bool = False
 
     @property
     def changes_nothing(self) -> bool:
         """Tell whether everything is so already."""
-        return self.edit.text == self.file.text and self.new_key_file is None
+        return not self.changes_text and self.new_key_file is None and not self.exposes_key
 
     @property
-    def client_not_found(self) -> bool:
-        """Tell whether nothing on this machine hints at the client."""
-        return self.target.file is None and self.file.data is None and not self.file.path.parent.is_dir()
+    def key_file(self) -> str | None:
+        """Give the path of the key's own file that the entry named before, if it named one."""
+        return read_variables(self.edit.before, self.target.client.variables).get(KEY_FILE)
+
+    @property
+    def changes_text(self) -> bool:
+        """Tell whether the bytes of the file would change."""
+        return self.edit.text != self.file.text or (self.file.bom and self.edit.before is not None)
 
     @property
     def exposes_key(self) -> bool:
-        """Tell whether a key would stand where others of this machine may read it."""
+        """Tell whether a key would stand where others of this machine may read it; then the file is made private."""
         return self.holds_key and self.file.open_to_others
 
 
@@ -113,7 +123,7 @@ def plan_install(
     client = target.client
     file, previous = _open(target, _path_of(target, machine))
     resolved = resolve_variables(client, machine.environ, requested, previous, ask)
-    entry = make_entry(client, launch, resolved.variables, previous)
+    entry = make_entry(client, launch, resolved.variables, previous, target.options)
     command = None
     if client.adds_servers and target.file is None and previous is None and client.program is not None:
         program = find_program(client.program, machine.environ)
@@ -126,6 +136,7 @@ def plan_install(
         command,
         resolved.new_key_file,
         holds_key=holds_secret(resolved.variables),
+        client_found=target.file is not None or _is_found(client, machine, file.path),
         may_be_refused=client_may_refuse(client, file.text),
         may_run_on_windows=client.desktop and target.file is None and machine.is_wsl,
     )
@@ -179,8 +190,29 @@ def _apply(plan: InstallPlan, now: datetime) -> InstallResult:
             return InstallResult(by_command=True)
         file = read_config(file.path)
         text = _edit(plan.target, file, plan.entry).text
-    backup = replace_config(file, text, now) if text != file.text else None
+    if text == file.text and not plan.changes_text:
+        if plan.exposes_key:
+            make_private(file)
+        return InstallResult(command_error=command_error)
+    backup = replace_config(file, text, now, private=plan.holds_key)
     return InstallResult(backup, command_error=command_error)
+
+
+def find_key_copies(target: InstallTarget, path: Path) -> list[Path]:
+    """Find the copies of a client's file in which our entry has a key, the newest first."""
+    return [each for each in find_backups(path) if _may_hold_key(target, each)]
+
+
+def _may_hold_key(target: InstallTarget, path: Path) -> bool:
+    try:
+        text = read_config(path).text
+    except StorageError:
+        return False
+    try:
+        return holds_secret(read_variables(read_entry(target.client, text, target.name), target.client.variables))
+    except ValueError:
+        # It cannot be understood any more: what looks like a key in it counts as ours.
+        return mask(text) != text
 
 
 def _path_of(target: InstallTarget, machine: Machine) -> Path:
@@ -265,11 +297,16 @@ def _check_added(plan: InstallPlan) -> str | None:
 
 def _detect(client: Client, machine: Machine, name: str) -> DetectedClient:
     path = find_config_path(client, machine)
-    home = Path(machine.home)
-    found = path.is_file() or (path.parent != home and path.parent.is_dir())
-    found = found or (client.program is not None and find_program(client.program, machine.environ) is not None)
+    found = _is_found(client, machine, path)
     try:
         configured = read_entry(client, read_config(path).text, name) is not None
     except (ValueError, StorageError):
         configured = None
     return DetectedClient(client, path, found, configured)
+
+
+def _is_found(client: Client, machine: Machine, path: Path) -> bool:
+    """Tell whether anything hints at a client: its file, the folder of it, or its command."""
+    if path.is_file() or (path.parent != Path(machine.home) and path.parent.is_dir()):
+        return True
+    return client.program is not None and find_program(client.program, machine.environ) is not None

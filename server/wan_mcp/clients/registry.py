@@ -1,7 +1,7 @@
 """The clients that can be configured, as data, and where each of them keeps its file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal
 
@@ -45,16 +45,29 @@ class Machine:
 
 
 @dataclass(frozen=True, slots=True)
+class EntryOption:
+    """
+    Something that a client does for a server if its entry says so.
+
+    `members` are laid over the entry. `consequence` is a sentence on what follows from it, before it is written.
+    """
+
+    members: Mapping[str, object]
+    consequence: str
+
+
+@dataclass(frozen=True, slots=True)
 class Client:
     """
     One client.
 
     `servers` leads to its list of servers in the file. `config_paths` gives the places where the file may be, the
     likeliest first. `program` is its command, by which it is found on this machine. `plain_json` says that it reads
-    JSON without comments only. `names_transport` says that an entry has a `type`. `prompts` says that it can ask for
-    a secret itself and keep it. `adds_servers` says that its own command adds a server, and that this is the better
-    way. `desktop` says that it is a program of the desktop, not of the terminal. `reload_advice` says what makes it
-    see the change.
+    JSON without comments only. `transport` is the `type` of an entry, if it has one; `variables` is what the entry
+    calls the environment, and `one_command` says that command and arguments are one list. `prompts` says that it can
+    ask for a secret itself and keep it. `adds_servers` says that its own command adds a server, and that this is the
+    better way. `desktop` says that it is a program of the desktop, not of the terminal. `reload_advice` says what
+    makes it see the change. `options` are what a person may choose besides, by the name on the command line.
     """
 
     id: str
@@ -64,11 +77,14 @@ class Client:
     config_paths: Callable[[Machine], tuple[PurePath, ...]]
     program: str | None = None
     plain_json: bool = False
-    names_transport: bool = False
+    transport: str | None = None
+    variables: str = "env"
+    one_command: bool = False
     prompts: bool = False
     adds_servers: bool = False
     desktop: bool = False
     reload_advice: str = ""
+    options: Mapping[str, EntryOption] = field(default_factory=dict[str, EntryOption])
 
 
 def find_client(client_id: str) -> Client:
@@ -142,6 +158,22 @@ def _gemini_paths(machine: Machine) -> tuple[PurePath, ...]:
     return (machine.folder("GEMINI_CLI_HOME") / ".gemini" / "settings.json",)
 
 
+def _qwen_paths(machine: Machine) -> tuple[PurePath, ...]:
+    """Find the user settings of Qwen Code; source: https://qwenlm.github.io/qwen-code-docs/en/users/features/mcp/."""
+    return (machine.folder("QWEN_HOME", ".qwen") / "settings.json",)
+
+
+def _opencode_paths(machine: Machine) -> tuple[PurePath, ...]:
+    """
+    Find the global file of opencode, which is in the same place on every platform.
+
+    Source: https://opencode.ai/docs/config/
+    """
+    folder = machine.folder("XDG_CONFIG_HOME", ".config") / "opencode"
+    plain = folder / "opencode.json"
+    return (plain, folder / "opencode.jsonc", plain)
+
+
 def _zed_paths(machine: Machine) -> tuple[PurePath, ...]:
     """Find the user settings of Zed; source: https://zed.dev/docs/configuring-zed."""
     if machine.platform == "win32":
@@ -176,7 +208,7 @@ CLIENTS: tuple[Client, ...] = (
         _claude_code_paths,
         program="claude",
         plain_json=True,
-        names_transport=True,
+        transport="stdio",
         # The program keeps its own state in the same file and writes it all the time.
         adds_servers=True,
         reload_advice="Start a new session of claude; /mcp shows the server.",
@@ -199,7 +231,7 @@ CLIENTS: tuple[Client, ...] = (
         _vscode_paths,
         program="code",
         desktop=True,
-        names_transport=True,
+        transport="stdio",
         prompts=True,
         reload_advice="In VS Code run the command MCP: List Servers and start the server.",
     ),
@@ -222,6 +254,17 @@ CLIENTS: tuple[Client, ...] = (
         _codex_paths,
         program="codex",
         reload_advice="Start a new session of codex; /mcp shows the server.",
+        # Source: https://developers.openai.com/codex/config-reference
+        options={
+            "required": EntryOption(
+                {"required": True},
+                "Codex then waits for this server, and refuses to start without it.",
+            ),
+            "approve": EntryOption(
+                {"default_tools_approval_mode": "approve"},
+                "Codex then orders pictures, which cost money, without asking.",
+            ),
+        },
     ),
     Client(
         "gemini",
@@ -231,6 +274,27 @@ CLIENTS: tuple[Client, ...] = (
         _gemini_paths,
         program="gemini",
         reload_advice="Start a new session of gemini; /mcp shows the server.",
+    ),
+    Client(
+        "qwen",
+        "Qwen Code",
+        "JSON",
+        _MCP_SERVERS,
+        _qwen_paths,
+        program="qwen",
+        reload_advice="Start a new session of qwen; /mcp shows the server.",
+    ),
+    Client(
+        "opencode",
+        "opencode",
+        "JSON",
+        ("mcp",),
+        _opencode_paths,
+        program="opencode",
+        transport="local",
+        variables="environment",
+        one_command=True,
+        reload_advice="Start opencode again; opencode mcp list shows the server.",
     ),
     Client(
         "zed",

@@ -8,6 +8,7 @@ import select
 import subprocess
 import sys
 import time
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -154,6 +155,10 @@ def test_a_broken_file_fails_with_a_sentence(tmp_path: Path) -> None:
         (["cursor", "--region", "frankfurt", "--yes"], "set DASHSCOPE_WORKSPACE_ID"),
         (["--yes"], "Name a CLIENT"),
         (["--remove"], "Name a CLIENT"),
+        (["--required"], "Name a CLIENT"),
+        (["cursor", "--required"], "--required is for codex; Cursor has nothing like it"),
+        (["claude-code", "--approve"], "--approve is for codex; Claude Code has nothing like it"),
+        (["cursor", "--delete-copies"], "goes with --remove"),
     ],
 )
 def test_wrong_usage_is_refused(tmp_path: Path, arguments: list[str], words: str) -> None:
@@ -190,7 +195,7 @@ def test_a_file_that_its_program_may_refuse_or_others_may_read_is_pointed_out(tm
     done = run(tmp_path, "windsurf", "--dry-run", DASHSCOPE_API_KEY=KEY)
     assert "which its program may refuse" in done.stderr
     if os.name == "posix":
-        assert f"chmod 600 {path}" in done.stderr
+        assert f"Others on this machine may read {path}. With the key in it, it becomes yours alone" in done.stderr
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell script stands in for a client's command")
@@ -203,6 +208,62 @@ def test_a_clients_own_command_is_shown_and_its_failure_told(tmp_path: Path) -> 
     assert f"By its own command: {program} mcp add --scope user wan --env DASHSCOPE_REGION=sandbox" in done.stderr
     assert "the file was edited. It said: not signed in" in done.stderr
     assert "wan" in json.loads((tmp_path / ".claude.json").read_text(encoding="utf-8"))["mcpServers"]
+
+
+def test_what_codex_would_do_is_said_before_it_is_written(tmp_path: Path) -> None:
+    done = run(tmp_path, "codex", "--region", "sandbox", "--required", "--approve", "--yes")
+    assert "Codex then waits for this server, and refuses to start without it." in done.stderr
+    assert "Codex then orders pictures, which cost money, without asking." in done.stderr
+    assert '+default_tools_approval_mode = "approve"' in done.stderr
+    entry = tomllib.loads((tmp_path / ".codex" / "config.toml").read_text(encoding="utf-8"))["mcp_servers"]["wan"]
+    assert (entry["required"], entry["default_tools_approval_mode"]) == (True, "approve")
+    plain = run(tmp_path / "other", "codex", "--region", "sandbox", "--print", "--required")
+    assert "required = true" in plain.stdout
+    assert "approval" not in plain.stdout
+
+
+def test_the_difference_shows_the_words_of_the_file(tmp_path: Path) -> None:
+    path = tmp_path / ".codex" / "config.toml"
+    path.parent.mkdir()
+    old = '[mcp_servers.wan]\ncommand = "old"\n\n[mcp_servers.wan.tools.generate_image]\napproval_mode = "approve"\n'
+    path.write_text(old, encoding="utf-8")
+    done = run(tmp_path, "codex", "--region", "sandbox", "--dry-run")
+    assert " [mcp_servers.wan.tools.generate_image]\n" in done.stderr
+    assert '-command = "old"\n' in done.stderr
+    assert "wan-mcp generate" not in done.stderr
+    gemini = tmp_path / ".gemini" / "settings.json"
+    gemini.parent.mkdir()
+    listed = {"mcpServers": {"wan": {"command": "old", "includeTools": ["get_task", "list_tasks"]}}}
+    gemini.write_text(json.dumps(listed), encoding="utf-8")
+    done = run(tmp_path, "gemini", "--region", "sandbox", "--dry-run")
+    assert '"get_task"' in done.stderr
+    assert '"list_tasks"' in done.stderr
+
+
+def test_removing_tells_which_copies_hold_the_key_and_deletes_them_when_told(tmp_path: Path) -> None:
+    run(tmp_path, "cursor", "--yes", DASHSCOPE_API_KEY=KEY)
+    removed = run(tmp_path, "cursor", "--remove", "--yes")
+    (copy,) = (tmp_path / ".cursor").glob("*.bak-*")
+    assert "Copies of the file as it was still hold the key:" in removed.stderr
+    assert str(copy) in removed.stderr
+    assert "wan-mcp install cursor --remove --delete-copies" in removed.stderr
+    dry = run(tmp_path, "cursor", "--remove", "--delete-copies", "--dry-run")
+    assert copy.exists()
+    assert dry.exit_code == 0
+    again = run(tmp_path, "cursor", "--remove", "--delete-copies", "--yes")
+    assert again.exit_code == 0
+    assert "They are deleted." in again.stderr
+    assert files_below(tmp_path) == ["mcp.json"]
+    assert KEY not in (tmp_path / ".cursor" / "mcp.json").read_text(encoding="utf-8")
+
+
+def test_removing_tells_that_the_keys_own_file_stays(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    run(tmp_path, "cursor", "--yes", "--key-file", str(path), DASHSCOPE_API_KEY=KEY)
+    done = run(tmp_path, "cursor", "--remove", "--yes")
+    assert f"The file with the key stays: {path}" in done.stderr
+    assert "still hold the key" not in done.stderr
+    assert path.exists()
 
 
 # --- printing -----------------------------------------------------------------------------------------------
@@ -294,6 +355,19 @@ def test_a_no_changes_nothing(tmp_path: Path) -> None:
     assert terminal.end() == 1
     assert "Nothing was changed." in terminal.shown
     assert not list(tmp_path.iterdir())
+
+
+@needs_terminals
+@pytest.mark.parametrize(("typed", "left"), [("y", 0), ("n", 1), ("", 1)])
+def test_removing_asks_whether_copies_with_the_key_shall_go(tmp_path: Path, typed: str, left: int) -> None:
+    run(tmp_path, "cursor", "--yes", DASHSCOPE_API_KEY=KEY)
+    terminal = Terminal(tmp_path, "cursor", "--remove")
+    terminal.wait_for("Write this? [Y/n]")
+    terminal.type("y\n")
+    terminal.wait_for("Delete these copies? [y/N]")
+    terminal.type(f"{typed}\n")
+    assert terminal.end() == 0
+    assert len(list((tmp_path / ".cursor").glob("*.bak-*"))) == left
 
 
 @needs_terminals

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from wan_mcp.clients.entry import client_may_refuse, make_entry, put_entry, read_entry, remove_entry
+from wan_mcp.clients.entry import Entry, client_may_refuse, make_entry, put_entry, read_entry, remove_entry
 from wan_mcp.clients.launch import LaunchCommand
 from wan_mcp.clients.registry import find_client
 
@@ -26,6 +26,64 @@ def test_an_entry_of_another_kind_becomes_one_of_ours() -> None:
         "args": [],
         "env": {"DASHSCOPE_REGION": "sandbox"},
     }
+
+
+REMOTE = {
+    "codex": {
+        "url": "https://a.example/mcp",
+        "bearer_token_env_var": "A",
+        "bearer_token": "a",
+        "http_headers": {"A": "b"},
+        "env_http_headers": {"A": "B"},
+        "http_headers_helper": "a",
+        "oauth": {"client_id": "a"},
+        "oauth_resource": "a",
+        "auth": "a",
+        "scopes": ["a"],
+        "type": "streamable_http",
+    },
+    "gemini": {
+        "httpUrl": "https://a.example/mcp",
+        "tcp": "a",
+        "type": "http",
+        "headers": {"A": "b"},
+        "oauth": {"enabled": True},
+        "authProviderType": "google_credentials",
+        "targetAudience": "a",
+        "targetServiceAccount": "a",
+    },
+    "claude-code": {"url": "https://a.example/mcp", "headers": {}, "headersHelper": "a", "oauth": {}, "type": "sse"},
+    "cursor": {"url": "https://a.example/mcp", "transport": "sse", "auth": {"CLIENT_ID": "a"}},
+    "windsurf": {"serverUrl": "https://a.example/mcp", "transportType": "http"},
+    "opencode": {
+        "url": "https://a.example/mcp",
+        "headers": {},
+        "oauth": False,
+        "type": "remote",
+        "env": {},
+        "args": [],
+    },
+}
+KEPT = {
+    "codex": {"tool_timeout_sec": 120, "enabled": False, "enabled_tools": ["generate_image"]},
+    "gemini": {"trust": True},
+}
+
+
+@pytest.mark.parametrize("client_id", REMOTE)
+def test_every_member_of_a_remote_server_goes_when_a_command_takes_its_place(client_id: str) -> None:
+    client, kept = find_client(client_id), KEPT.get(client_id, {"timeout": 9000, "disabled": True})
+    text = put_entry(client, "", "wan", Entry({**REMOTE[client_id], **kept})).text
+    entry = read_entry(client, put(client_id, text), "wan")
+    own = {"command", "args"} if client_id != "opencode" else {"command"}
+    assert set(entry) == {*own, *kept, *({"type"} if client.transport else ())}
+    assert {name: entry[name] for name in kept} == kept
+
+
+@pytest.mark.parametrize("kind", ["stdio", "local"])
+def test_the_type_of_a_server_that_the_client_starts_stays(kind: str) -> None:
+    text = put("cursor", json.dumps({"mcpServers": {"wan": {"type": kind, "command": "x"}}}))
+    assert json.loads(text)["mcpServers"]["wan"]["type"] == kind
 
 
 def test_each_key_that_vs_code_asks_for_has_its_input() -> None:

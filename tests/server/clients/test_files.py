@@ -27,7 +27,7 @@ def test_a_file_is_replaced_and_its_old_bytes_are_kept_beside_it(tmp_path: Path)
     file = read_config(path)
     assert (file.text, file.bom) == ("old\r\n", True)
     backup = replace_config(file, "new\r\n", NOW)
-    assert path.read_bytes() == b"\xef\xbb\xbfnew\r\n"
+    assert path.read_bytes() == b"new\r\n"
     assert backup == tmp_path / "c.json.bak-20261122-123045"
     assert backup.read_bytes() == b"\xef\xbb\xbfold\r\n"
     again = replace_config(read_config(path), "third", NOW)
@@ -51,6 +51,8 @@ def test_a_new_file_is_its_owners_alone_and_an_old_one_keeps_its_mode(tmp_path: 
     assert file.open_to_others
     backup = replace_config(file, "{ }", NOW)
     assert (mode_of(path), mode_of(backup)) == (0o644, 0o600)
+    replace_config(read_config(path), "{  }", NOW, private=True)
+    assert mode_of(path) == 0o600
 
 
 @posix
@@ -92,8 +94,22 @@ def test_a_file_in_another_encoding_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_folder_in_the_place_of_a_file_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StorageError, match="cannot be read"):
+    with pytest.raises(StorageError, match="cannot be read: it is a folder"):
         read_config(tmp_path)
+
+
+@posix
+def test_a_pipe_a_device_and_a_huge_file_are_refused_at_once(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with (tmp_path / "huge").open("wb") as file:
+        file.truncate(1 << 40)
+    for path, reason in (
+        (tmp_path / "pipe", "it is a pipe, not a file"),
+        (Path("/dev/zero"), "it is a device, not a file"),
+        (tmp_path / "huge", "it is larger than 32 MiB"),
+    ):
+        with pytest.raises(StorageError, match=reason):
+            read_config(path)
 
 
 def test_what_another_program_wrote_meanwhile_is_never_lost(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import sys
 import tomllib
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from wan_mcp.clients import (
     detect_clients,
     find_client,
     find_config_path,
+    find_key_copies,
     plan_install,
     plan_removal,
 )
@@ -74,7 +76,10 @@ def test_each_client_gets_an_entry_it_can_read_and_the_second_time_nothing_chang
     environ = {"DASHSCOPE_API_KEY": KEY, "DASHSCOPE_REGION": "beijing", "WAN_MCP_OUTPUT_DIR": "/pictures"}
     run(tmp_path, client_id, **environ)
     key = "${input:dashscope-api-key-beijing}" if client_id == "vscode" else KEY
-    expected = {"command": "/opt/wan/bin/wan-mcp", "args": [], "env": {**environ, "DASHSCOPE_API_KEY": key}}
+    variables = {**environ, "DASHSCOPE_API_KEY": key}
+    expected = {"command": "/opt/wan/bin/wan-mcp", "args": [], "env": variables}
+    if client_id == "opencode":
+        expected = {"type": "local", "command": ["/opt/wan/bin/wan-mcp"], "environment": variables}
     if client_id in ("claude-code", "vscode"):
         expected["type"] = "stdio"
     assert entry_in(tmp_path, client_id) == expected
@@ -133,6 +138,115 @@ def test_a_file_that_is_not_understood_is_refused_and_untouched(tmp_path: Path, 
         run(tmp_path, client_id, SANDBOX)
     assert path.read_text(encoding="utf-8") == text
     assert [each.name for each in path.parent.iterdir()] == [path.name]
+
+
+def mode_of(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o644, 0o664, 0o666, 0o640, 0o604, 0o777])
+@pytest.mark.parametrize("client_id", ["cursor", "codex", "opencode", "claude-code"])
+def test_a_file_with_a_key_inside_is_its_owners_alone(tmp_path: Path, client_id: str, mode: int) -> None:
+    path = write_config(tmp_path, client_id, "" if client_id == "codex" else "{}")
+    path.chmod(mode)
+    run(tmp_path, client_id, DASHSCOPE_API_KEY=KEY)
+    assert KEY in path.read_text(encoding="utf-8")
+    assert mode_of(path) == mode & 0o700
+
+
+@posix
+@pytest.mark.parametrize("mode", [0o644, 0o600, 0o640, 0o400])
+def test_a_file_without_a_key_keeps_its_mode(tmp_path: Path, mode: int) -> None:
+    path = write_config(tmp_path, "cursor", "{}")
+    path.chmod(mode)
+    run(tmp_path, "cursor", SANDBOX)
+    assert mode_of(path) == mode
+
+
+@posix
+def test_a_key_that_stands_in_the_open_already_is_closed_in_without_another_change(tmp_path: Path) -> None:
+    run(tmp_path, "cursor", DASHSCOPE_API_KEY=KEY)
+    path = config_of(tmp_path, "cursor")
+    before = path.read_bytes()
+    path.chmod(0o644)
+    plan, result = run(tmp_path, "cursor")
+    assert (plan.changes_nothing, result.backup) == (False, None)
+    assert (path.read_bytes(), mode_of(path)) == (before, 0o600)
+    assert make_plan(tmp_path, "cursor").changes_nothing
+
+
+@posix
+@pytest.mark.parametrize("make", [os.mkfifo, Path.mkdir, lambda path: path.symlink_to("/dev/zero")])
+@pytest.mark.parametrize("client_id", ["cursor", "codex"])
+def test_what_is_no_plain_file_is_never_waited_for(tmp_path: Path, client_id: str, make) -> None:
+    path = config_of(tmp_path, client_id)
+    path.parent.mkdir(parents=True)
+    make(path)
+    with pytest.raises(StorageError, match=r"cannot be read: it is a .*\. Nothing was changed"):
+        run(tmp_path, client_id, SANDBOX)
+    (detected,) = detect_clients((find_client(client_id),), machine(tmp_path), "wan")
+    assert (detected.found, detected.configured) == (True, None)
+
+
+@pytest.mark.parametrize("client_id", ["claude-desktop", "vscode", "codex"])
+def test_a_byte_order_mark_goes_also_where_nothing_else_changes(tmp_path: Path, client_id: str) -> None:
+    run(tmp_path, client_id, SANDBOX)
+    path = config_of(tmp_path, client_id)
+    plain = path.read_bytes()
+    path.write_bytes(b"\xef\xbb\xbf" + plain)
+    plan, result = run(tmp_path, client_id, SANDBOX)
+    assert (plan.changes_nothing, result.backup is None) == (False, False)
+    assert path.read_bytes() == plain
+
+
+def test_codex_gets_what_was_chosen_for_it_and_keeps_it_the_next_time(tmp_path: Path) -> None:
+    target = InstallTarget(find_client("codex"), options=("required", "approve"))
+    apply_plan(plan_install(target, machine(tmp_path), SANDBOX, LAUNCH, refuse), NOW)
+    chosen = {"required": True, "default_tools_approval_mode": "approve"}
+    assert entry_in(tmp_path, "codex").items() >= chosen.items()
+    again, _ = run(tmp_path, "codex", SANDBOX)
+    assert again.changes_nothing
+    assert entry_in(tmp_path, "codex").items() >= chosen.items()
+
+
+def test_neither_is_chosen_by_itself(tmp_path: Path) -> None:
+    run(tmp_path, "codex", SANDBOX)
+    assert set(entry_in(tmp_path, "codex")) == {"command", "args", "env"}
+
+
+# --- copies of the old file ---------------------------------------------------------------------------------
+
+
+def test_three_copies_are_kept_and_the_copies_of_others_stay(tmp_path: Path) -> None:
+    path = write_config(tmp_path, "cursor", "{}")
+    theirs = path.with_name("mcp.json.bak-of-mine")
+    theirs.touch()
+    made = []
+    for number in range(6):
+        plan = make_plan(tmp_path, "cursor", RequestedVariables(region="sandbox", output_dir=tmp_path / str(number)))
+        made.append(apply_plan(plan, NOW.replace(hour=number)).backup)
+    assert sorted(path.parent.glob("*.bak-*")) == sorted([*made[-3:], theirs])
+
+
+def test_of_copies_within_one_second_the_last_are_kept(tmp_path: Path) -> None:
+    write_config(tmp_path, "cursor", "{}")
+    made = []
+    for number in range(12):
+        plan = make_plan(tmp_path, "cursor", RequestedVariables(region="sandbox", output_dir=tmp_path / str(number)))
+        made.append(apply_plan(plan, NOW).backup)
+    kept = [each for each in made if each is not None and each.exists()]
+    assert [str(each).rpartition("-")[2] for each in kept] == ["10", "11", "12"]
+
+
+def test_the_copies_that_hold_the_key_are_found_and_no_others(tmp_path: Path) -> None:
+    target = InstallTarget(find_client("cursor"))
+    others = {"mcpServers": {"b": {"command": "b", "env": {"B_KEY": "sk-theirs-0123456789"}}}}
+    path = write_config(tmp_path, "cursor", json.dumps(others))
+    run(tmp_path, "cursor", DASHSCOPE_API_KEY=KEY)
+    assert find_key_copies(target, path) == []
+    with_key = apply_plan(plan_removal(target, machine(tmp_path)), NOW.replace(hour=1)).backup
+    assert find_key_copies(target, path) == [with_key]
 
 
 @posix
@@ -258,3 +372,26 @@ def test_the_list_tells_what_was_found_and_what_is_configured(tmp_path: Path) ->
     assert seen["gemini"] == (True, None)
     assert seen["zed"] == (False, False)
     assert seen["claude-code"] == (False, False)
+
+
+@pytest.mark.parametrize("client_id", IDS)
+@pytest.mark.parametrize("trace", [None, "file", "folder", "command"])
+def test_a_client_is_found_by_the_command_where_the_list_finds_it(tmp_path: Path, client_id, trace) -> None:
+    client, home = find_client(client_id), tmp_path / "home"
+    environ = {"PATH": str(tmp_path / "bin")}
+    here = Machine("linux", environ, str(home))
+    path = find_config_path(client, here)
+    home.mkdir()
+    if trace in ("file", "folder"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    if trace == "file":
+        path.touch()
+    if trace == "command":
+        (tmp_path / "bin").mkdir()
+        program = tmp_path / "bin" / (f"{client.program}.exe" if os.name == "nt" else client.program)
+        program.touch(mode=0o755)
+    (detected,) = detect_clients((client,), here, "wan")
+    plan = plan_install(InstallTarget(client), here, SANDBOX, LAUNCH, refuse)
+    assert detected.found is plan.client_found
+    # The folder of Claude Code's file is the home folder, which says nothing.
+    assert detected.found is (trace is not None and (trace, client_id) != ("folder", "claude-code"))

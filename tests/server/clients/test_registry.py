@@ -33,6 +33,12 @@ CONFIG_PATHS = {
         f"{LINUX}/.gemini/settings.json",
         f"{WINDOWS}\\.gemini\\settings.json",
     ),
+    "qwen": (f"{MAC}/.qwen/settings.json", f"{LINUX}/.qwen/settings.json", f"{WINDOWS}\\.qwen\\settings.json"),
+    "opencode": (
+        f"{MAC}/.config/opencode/opencode.json",
+        f"{LINUX}/.config/opencode/opencode.json",
+        f"{WINDOWS}\\.config\\opencode\\opencode.json",
+    ),
     "zed": (
         f"{MAC}/.config/zed/settings.json",
         f"{LINUX}/.config/zed/settings.json",
@@ -62,6 +68,8 @@ def test_each_platform_has_its_own_path(client_id: str, expected: tuple[str, str
         ("claude-code", "linux", "CLAUDE_CONFIG_DIR", "/x", "/x/.claude.json"),
         ("codex", "darwin", "CODEX_HOME", "/x", "/x/config.toml"),
         ("gemini", "linux", "GEMINI_CLI_HOME", "/x", "/x/.gemini/settings.json"),
+        ("qwen", "linux", "QWEN_HOME", "/x", "/x/settings.json"),
+        ("opencode", "darwin", "XDG_CONFIG_HOME", "/x", "/x/opencode/opencode.json"),
         ("zed", "linux", "XDG_CONFIG_HOME", "/x", "/x/zed/settings.json"),
         ("zed", "linux", "FLATPAK_XDG_CONFIG_HOME", "/f", "/f/zed/settings.json"),
         ("vscode", "linux", "XDG_CONFIG_HOME", "/x", "/x/Code/User/mcp.json"),
@@ -84,6 +92,15 @@ def test_the_packaged_claude_desktop_of_windows_has_a_folder_of_its_own() -> Non
         "C:\\Users\\me\\AppData\\Local\\Packages\\Claude_pzs8sxrjxfjjc\\LocalCache\\Roaming\\Claude"
         "\\claude_desktop_config.json"
     )
+
+
+def test_opencode_keeps_the_file_with_comments_that_it_has(tmp_path: Path) -> None:
+    client, machine = find_client("opencode"), Machine("linux", {}, str(tmp_path))
+    folder = tmp_path / ".config" / "opencode"
+    folder.mkdir(parents=True)
+    assert find_config_path(client, machine) == folder / "opencode.json"
+    (folder / "opencode.jsonc").touch()
+    assert find_config_path(client, machine) == folder / "opencode.jsonc"
 
 
 def test_of_several_paths_the_one_in_use_is_taken(tmp_path: Path) -> None:
