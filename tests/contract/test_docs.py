@@ -153,3 +153,20 @@ def test_every_file_that_is_named_exists(page):
     text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
     for name in re.findall(r"`((?:server|tools|tests|bench|docs|release|\.ci|\.github)/[\w./-]+)`", text):
         assert (ROOT / name).exists(), f"{name} in {page.name}"
+
+
+def test_the_page_of_the_architecture_names_every_package_and_no_file_that_is_not_there():
+    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+    for line in text.splitlines():
+        folder = None
+        for name in re.findall(r"`([\w./-]+)`", line):
+            if name.startswith(("server/", "tools/", "tests/")):
+                folder = (ROOT / name).parent
+            elif name.endswith(".py"):
+                assert folder is not None, f"{name} stands in no folder: {line}"
+                assert (folder / name).exists(), f"{name} in: {line}"
+    for root in ("server/wan_mcp", "tools/wan_mcp_tools"):
+        for path in (ROOT / root).iterdir():
+            is_named_there = (path / "__init__.py").exists() or (root.endswith("wan_mcp") and path.suffix == ".py")
+            if is_named_there and path.name != "__init__.py":
+                assert path.name in text, f"{root}/{path.name} is not named"

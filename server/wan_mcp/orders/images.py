@@ -44,7 +44,7 @@ class OrderImages:
 
     async def place(self, order: Order, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
         """
-        Put an image of an order where the caller wants it; without a wish, say where it is.
+        Put an image of an order where the caller wants it, or say where it is if that is open.
 
         Raises:
             NotFoundError: there is no such image, or it cannot be had any more.

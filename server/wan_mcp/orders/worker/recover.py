@@ -76,13 +76,13 @@ class Recovery:
         )
         unanswered = await self._ledger.orders.list_unanswered(order.region, order.wire_model or "")
         window = self._make_window(order)
-        rivals = [other for other in unanswered if other.local_id != order.local_id]
-        if any(other.stage is Stage.SENDING and self._sent_at(other) <= window.end for other in rivals):
+        others = [each for each in unanswered if each.local_id != order.local_id]
+        if any(other.stage is Stage.SENDING and self._sent_at(other) <= window.end for other in others):
             # An answer that is still on its way may name one of these tasks.
             return order
         known = await self._ledger.orders.find_known([task.task_id for task in created])
         unknown = [task for task in created if task.task_id not in known]
-        candidates = [task for task in unknown if self._is_nearest(task, order, rivals)]
+        candidates = [task for task in unknown if self._is_nearest(task, order, others)]
         answers = [await self._queries.get_task(order.region, task.task_id) for task in candidates]
         served_at = served_at or self._service_time(order, self._clock.now())
         waited = served_at - self._service_time(order, order.lost_at or 0.0)
@@ -102,18 +102,18 @@ class Recovery:
         sent = self._service_time(order, order.sent_at or order.created_at)
         return TimeWindow(sent - timings.skew, sent + timings.create_window + timings.skew)
 
-    def _is_nearest(self, task: ListedTask, order: Order, rivals: Sequence[Order]) -> bool:
+    def _is_nearest(self, task: ListedTask, order: Order, others: Sequence[Order]) -> bool:
         """Say whether no lost order was sent between this one and the task's creation."""
         if order.protocol == WireProtocol.LEGACY:
             # The result repeats the prompt, which says more than the time.
             return True
         sent, created = self._sent_at(order), task.created_at or 0.0
-        return not any(sent < self._sent_at(other) <= created + self._timings.skew for other in rivals)
+        return not any(sent < self._sent_at(other) <= created + self._timings.skew for other in others)
 
     async def _decide(
         self, order: Order, answers: Sequence[TaskAnswer], waited: float, *, may_inherit: bool
     ) -> Order:
-        """Assign a task, save the candidates, give up, or wait on; `may_inherit` while a rival may leave tasks."""
+        """Assign a task, save the candidates, give up, or wait; `may_inherit` while another order may leave tasks."""
         if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
             return order
         if waited < self._timings.settle:
