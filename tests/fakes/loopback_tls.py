@@ -107,7 +107,11 @@ def serving_tls(certificate: Path, answer: Answer):
 
 @contextmanager
 def proxying(port: int | None, *, refusal: str = "403 Forbidden"):
-    """Lead every CONNECT to a port of this machine, whatever host it names; without a port, refuse it."""
+    """
+    Lead every CONNECT to a port of this machine, whatever host it names; without a port, refuse it.
+
+    The same listener speaks SOCKS5 to whoever begins with that: https://www.rfc-editor.org/rfc/rfc1928
+    """
     listener = socket.create_server(("127.0.0.1", 0))
     asked: list[str] = []
 
@@ -128,6 +132,9 @@ def proxying(port: int | None, *, refusal: str = "403 Forbidden"):
 
 def _relay(client: socket.socket, port: int | None, refusal: str, asked: list[str]) -> None:
     with client:
+        if client.recv(1, socket.MSG_PEEK) == b"\x05":
+            _relay_socks(client, port, asked)
+            return
         head = b""
         while b"\r\n\r\n" not in head:
             piece = client.recv(4096)
@@ -140,10 +147,31 @@ def _relay(client: socket.socket, port: int | None, refusal: str, asked: list[st
             return
         with socket.create_connection(("127.0.0.1", port)) as server:
             client.sendall(b"HTTP/1.1 200 Connection established\r\n\r\n")
-            back = threading.Thread(target=_pump, args=(server, client), daemon=True)
-            back.start()
-            _pump(client, server)
-            back.join(5)
+            _join(client, server)
+
+
+def _relay_socks(client: socket.socket, port: int | None, asked: list[str]) -> None:
+    _, methods = client.recv(2)
+    client.recv(methods)
+    client.sendall(b"\x05\x00")
+    # Version, command, reserved, kind of address (3 is a name), its length.
+    *_, kind, length = client.recv(5)
+    assert kind == 3, "the proxy is to look the name up"
+    name = client.recv(length).decode()
+    asked.append(f"{name}:{int.from_bytes(client.recv(2), 'big')}")
+    if port is None:
+        client.sendall(b"\x05\x02\x00\x01" + bytes(6))
+        return
+    with socket.create_connection(("127.0.0.1", port)) as server:
+        client.sendall(b"\x05\x00\x00\x01" + bytes(6))
+        _join(client, server)
+
+
+def _join(client: socket.socket, server: socket.socket) -> None:
+    back = threading.Thread(target=_pump, args=(server, client), daemon=True)
+    back.start()
+    _pump(client, server)
+    back.join(5)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -1,10 +1,13 @@
 """The HTTP clients. This module is imported late, because httpx costs start-up time and no tool list needs it."""
 
 import logging
+import os
 import ssl
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -12,6 +15,7 @@ import truststore
 
 from wan_mcp import __version__
 from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache
+from wan_mcp.settings.certificates import CERT_FILE, find_certificate_problem, read_certificate_variables
 from wan_mcp_tools.domain.errors import SettingsError
 
 _ORDERS_AT_ONCE = 20
@@ -66,32 +70,47 @@ def silence_loggers() -> None:
         logger.setLevel(max(logging.WARNING, logger.level))
 
 
-def make_trust(platform: str = sys.platform) -> ssl.SSLContext:
+def make_trust(platform: str = sys.platform, environ: Mapping[str, str] = os.environ) -> ssl.SSLContext:
     """
-    Trust whom the operating system trusts, and what `SSL_CERT_FILE` adds.
+    Trust whom the operating system trusts, or what `SSL_CERT_FILE` and `SSL_CERT_DIR` name.
 
     On Linux and its like OpenSSL reads the system's certificates itself, once; truststore would read them again
-    for each connection, so it only helps where OpenSSL's own paths are empty.
+    for each connection, so it only helps where OpenSSL's own paths are empty. Elsewhere the file is added to them.
 
     Raises:
-        SettingsError: the file that `SSL_CERT_FILE` names holds no certificates.
+        SettingsError: what is named does not exist or holds no certificates.
     """
-    if platform not in ("win32", "darwin"):
-        trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    named = read_certificate_variables(environ)
+    problem = find_certificate_problem(named)
+    if problem is not None:
+        raise SettingsError(f"{problem.name} {problem.trouble}.", problem.remedy)
+    if platform in ("win32", "darwin"):
+        trust: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        _add_certificates(trust, named.file, None)
+        return trust
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    if named.file is None and named.folders is None:
         trust.set_default_verify_paths()
-        if trust.cert_store_stats()["x509_ca"]:
-            return trust
-        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    trust = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    paths = ssl.get_default_verify_paths()
-    if paths.cafile and paths.cafile != paths.openssl_cafile:
-        try:
-            trust.load_verify_locations(cafile=paths.cafile)
-        except (ssl.SSLError, OSError) as error:
-            raise SettingsError(
-                f"The file that {paths.openssl_cafile_env} names holds no certificates.", "Correct or remove it."
-            ) from error
+        if not trust.cert_store_stats()["x509_ca"]:
+            return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        return trust
+    usual = ssl.get_default_verify_paths()
+    _add_certificates(trust, named.file, named.folders or usual.openssl_capath)
+    if named.file is None and Path(usual.openssl_cafile).is_file():
+        trust.load_verify_locations(cafile=usual.openssl_cafile)
     return trust
+
+
+def _add_certificates(trust: ssl.SSLContext, file: str | None, folders: str | None) -> None:
+    try:
+        if file is not None:
+            trust.load_verify_locations(cafile=file)
+        if folders is not None:
+            trust.load_verify_locations(capath=folders)
+    except (ssl.SSLError, OSError) as error:
+        raise SettingsError(
+            f"{CERT_FILE} names {file}, which holds no certificates.", "Correct or remove it."
+        ) from error
 
 
 def _make_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
@@ -138,7 +157,7 @@ class _ProxyTransport(httpx.AsyncBaseTransport):
             pass
         raise SettingsError(
             "The proxy that the environment names cannot be used.",
-            "Set HTTPS_PROXY and ALL_PROXY to an address such as http://host:port; SOCKS needs the package socksio.",
+            "Set HTTPS_PROXY or ALL_PROXY to an address such as http://host:3128 or socks5://host:1080.",
         )
 
 

@@ -4,14 +4,17 @@ What this machine says of a host before it is reached: which proxy leads there, 
 Nothing here loads the HTTP library.
 """
 
+import os
 import socket
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 
 import anyio
 import anyio.to_thread
 
-from wan_mcp_tools.domain.errors import DownloadError, HostNotAllowedError
+from wan_mcp.settings.proxies import find_proxy_variable, is_left_out, names_any_proxy, read_proxy_variable
+from wan_mcp_tools.domain.errors import DownloadError, HostNotAllowedError, SettingsError
 
 ProxyFinder = Callable[[str, str, int], str | None]
 """Takes scheme, host and port; gives the address of a proxy, or None for a direct connection. May block."""
@@ -35,16 +38,32 @@ def find_proxy(scheme: str, host: str, port: int) -> str | None:
     Find the proxy of the environment (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`, …) or of the operating system.
 
     This machine itself is never reached through one.
+
+    Raises:
+        SettingsError: the proxy that the environment names cannot be used; the message says which variable, and why.
     """
+    if _is_this_machine(host) or is_left_out(os.environ, host, port):
+        return None
+    variable = find_proxy_variable(os.environ, scheme)
+    if variable is None:
+        return None if names_any_proxy(os.environ) else _find_system_proxy(scheme, host)
+    if variable.problem is not None:
+        # The value may hold a password: it is not repeated.
+        raise SettingsError(f"{variable.name} {variable.problem.trouble}.", variable.problem.remedy)
+    return variable.address
+
+
+def _find_system_proxy(scheme: str, host: str) -> str | None:
+    """Ask the operating system, which on Linux and its like knows of none."""
+    if sys.platform not in ("win32", "darwin"):
+        return None
     import urllib.request  # noqa: PLC0415 - heavy, and needed only by the first call
 
-    if _is_this_machine(host):
-        return None
     proxies = urllib.request.getproxies()
     proxy = proxies.get(scheme) or proxies.get("all")
-    if not proxy or urllib.request.proxy_bypass(f"{host}:{port}" if ":" not in host else host):
+    if not proxy or urllib.request.proxy_bypass(host):
         return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+    return read_proxy_variable("the proxy settings of this system", proxy).address
 
 
 class ProxyCache:
@@ -55,7 +74,12 @@ class ProxyCache:
         self._known: dict[tuple[str, str, int], str | None] = {}
 
     async def find(self, scheme: str, host: str, port: int) -> str | None:
-        """Give the address of the proxy, or None for a direct connection."""
+        """
+        Give the address of the proxy, or None for a direct connection.
+
+        Raises:
+            SettingsError: what is set as proxy cannot be one.
+        """
         key = (scheme, host, port)
         if key not in self._known:
             self._known[key] = await anyio.to_thread.run_sync(self._find, *key)
@@ -91,6 +115,7 @@ async def check_host_is_public(scheme: str, host: str, port: int, *, resolve: Re
     Raises:
         HostNotAllowedError: one of the addresses is not public.
         DownloadError: the name cannot be resolved.
+        SettingsError: what is set as proxy cannot be one.
     """
     if await proxies.find(scheme, host, port) is not None:
         return

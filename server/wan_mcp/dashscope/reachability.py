@@ -136,7 +136,10 @@ class ReachabilityProbe:
         """Find the route to an address, and what keeps its name, or the name of its proxy, from being looked up."""
         url = httpx.URL(base_url)
         host, port = url.host, port_of(url)
-        proxy = await self._proxies.find(url.scheme, host, port)
+        try:
+            proxy = await self._proxies.find(url.scheme, host, port)
+        except SettingsError as error:
+            return _make_route(host, url.scheme, None, {}), NetworkProblem(error.message.rstrip("."), error.advice)
         route = _make_route(host, url.scheme, proxy, self._environ)
         return route, await self._find_name(route, host, port, proxy)
 

@@ -18,7 +18,7 @@ from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, inspect_folde
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 _PARTS = ("mcp", "httpx", "pydantic", "anyio")
-_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?P<bounds>[<>=!~][^;]*)?")
+_REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?P<bounds>[<>=!~][^;]*)?")
 _BOUND = re.compile(r"(>=|<)\s*([0-9]+(?:\.[0-9]+)*)")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 

@@ -9,7 +9,13 @@ import anyio
 from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.doctor.local_checks import check_folder, check_ledger, check_program, check_settings, check_versions
 from wan_mcp.doctor.region_probe import probe_regions
-from wan_mcp.doctor.service_checks import check_clock, check_keys, check_model, check_network
+from wan_mcp.doctor.service_checks import (
+    check_clock,
+    check_keys,
+    check_model,
+    check_network,
+    check_network_variables,
+)
 from wan_mcp.doctor.types import Environment, Finding, Verdict, remove_secrets, sort_findings
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport, examine_settings
@@ -95,7 +101,8 @@ async def _check_program(environment: Environment) -> list[Finding]:
 async def _check_regions(environment: Environment, settings: Settings, names_set: frozenset[str]) -> list[Finding]:
     probes = await probe_regions(environment, settings)
     model = await run_in_daemon_thread(partial(check_model, settings, probes))
-    return [*check_keys(probes, names_set), *check_network(probes), *check_clock(probes), *model]
+    variables = await run_in_daemon_thread(partial(check_network_variables, environment.environ, probes))
+    return [*check_keys(probes, names_set), *check_network(probes), *variables, *check_clock(probes), *model]
 
 
 async def _skip_regions() -> list[Finding]:

@@ -1,6 +1,6 @@
 """What the service makes of the settings: the route to each region, the clocks, the keys and the default model."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from statistics import median
 
 from wan_mcp.app import build_service
@@ -8,7 +8,9 @@ from wan_mcp.dashscope.reachability import Reachability
 from wan_mcp.doctor.region_probe import KeyAttempt, RegionProbe, host_of
 from wan_mcp.doctor.types import Finding, Verdict
 from wan_mcp.settings import RegionAccess, Settings
+from wan_mcp.settings.certificates import find_certificate_problem, read_certificate_variables
 from wan_mcp.settings.keys import describe_key
+from wan_mcp.settings.proxies import find_proxy_variable, find_remarks
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import (
     AnswerLostError,
@@ -46,6 +48,27 @@ def check_network(probes: Sequence[RegionProbe]) -> list[Finding]:
     if skipped:
         found = "not looked at, because they answer only at a workspace's own address and none is set"
         findings.append(Finding("network", " and ".join(skipped), found))
+    return findings
+
+
+def check_network_variables(environ: Mapping[str, str], probes: Sequence[RegionProbe]) -> list[Finding]:
+    """Tell what is odd about the variables of the network, beside what keeps a region from being reached."""
+    told = [probe.reachability.problem.what for probe in probes if probe.reachability and probe.reachability.problem]
+    findings = [
+        Finding("network", name, remark, Verdict.NOTE, "Correct it: other programs may read it otherwise.")
+        for name, remark in find_remarks(environ)
+    ]
+    variables = [find_proxy_variable(environ, scheme) for scheme in ("https", "http")]
+    # A proxy that a region needs is told with the region; without certificates none of them is reached.
+    problems = {variable.problem: Verdict.NOTE for variable in variables if variable is not None}
+    is_needed = any(probe.is_used and not probe.access.in_process for probe in probes)
+    certificates = find_certificate_problem(read_certificate_variables(environ))
+    problems[certificates] = Verdict.PROBLEM if is_needed else Verdict.NOTE
+    findings += [
+        Finding("network", problem.name or "", problem.trouble, verdict, problem.remedy)
+        for problem, verdict in problems.items()
+        if problem is not None and not any(what.startswith(f"{problem.name} ") for what in told)
+    ]
     return findings
 
 

@@ -26,6 +26,8 @@ class ProblemCode(StrEnum):
     REGION = "UnknownRegion"
     WORKSPACE = "InvalidWorkspace"
     BASE_URL = "InvalidBaseUrl"
+    PROXY = "InvalidProxy"
+    CERTIFICATES = "InvalidCertificates"
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,6 +9,7 @@ import pytest
 import truststore
 from pydantic import SecretStr
 
+from fakes.loopback_tls import Authority
 from wan_mcp.dashscope import DashScope
 from wan_mcp.dashscope.http_clients import make_trust
 from wan_mcp_tools.domain.errors import HostNotAllowedError, ServiceDownError, SettingsError
@@ -140,16 +141,36 @@ def test_certificates_are_always_checked(platform):
     assert trust.check_hostname
 
 
-def test_where_openssl_finds_no_certificates_others_of_the_system_are_looked_for(monkeypatch, tmp_path):
-    monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "none.pem"))
-    monkeypatch.setenv("SSL_CERT_DIR", str(tmp_path))
+def test_where_openssl_finds_no_certificates_others_of_the_system_are_looked_for(monkeypatch):
+    # Blank, they name nothing; OpenSSL by itself then looks for a file and a folder of that name.
+    monkeypatch.setenv("SSL_CERT_FILE", " ")
+    monkeypatch.setenv("SSL_CERT_DIR", " ")
     assert isinstance(make_trust("linux"), truststore.SSLContext)
 
 
-@pytest.mark.parametrize("content", ["", "no certificate"])
-def test_a_certificate_file_without_certificates_is_a_matter_of_settings(monkeypatch, tmp_path, content):
+def count_trusted(**environ):
+    return make_trust("linux", environ).cert_store_stats()["x509_ca"]
+
+
+def test_a_certificate_file_is_trusted_in_the_place_of_the_usual_one(tmp_path):
+    authority = Authority(tmp_path)
+    assert count_trusted(SSL_CERT_FILE=str(authority.path)) == 1
+    assert count_trusted(SSL_CERT_FILE=f' "{authority.path}"\n') == 1
+
+
+@pytest.mark.parametrize("platform", ["linux", "darwin", "win32"])
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (None, "which does not exist"),
+        ("", "which is empty"),
+        ("no certificate", "which holds no certificates"),
+        ("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", "which holds no certificates"),
+    ],
+)
+def test_a_certificate_file_without_certificates_is_a_matter_of_settings(tmp_path, platform, content, reason):
     file = tmp_path / "mine.pem"
-    file.write_text(content)
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    with pytest.raises(SettingsError, match="SSL_CERT_FILE"):
-        make_trust("darwin")
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=f"SSL_CERT_FILE names {file}, {reason}"):
+        make_trust(platform, {"SSL_CERT_FILE": str(file)})

@@ -315,7 +315,7 @@ async def test_a_proxy_that_refuses_was_sent_nothing_of_the_order(kit, clock):
             assert "pass-word" not in everything_said(caught.value)
 
 
-@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1", "http://user:pass-word@host:port", "socks5://127.0.0.1:1"])
+@pytest.mark.parametrize("proxy", ["ftp://127.0.0.1", "http://user:pass-word@host:port", "socks4://127.0.0.1:1"])
 async def test_a_proxy_that_cannot_be_used_is_a_matter_of_settings(kit, clock, proxy):
     async with DashScope(
         kit.access(), clock=clock, max_image_bytes=1000, find_proxy=lambda scheme, host, port: proxy

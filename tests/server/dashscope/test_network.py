@@ -9,7 +9,7 @@ from wan_mcp.dashscope.network import (
     resolve_name,
     resolve_name_blocking,
 )
-from wan_mcp_tools.domain.errors import DownloadError, HostNotAllowedError
+from wan_mcp_tools.domain.errors import DownloadError, HostNotAllowedError, SettingsError
 
 HOST = "dashscope-a717.oss-accelerate.aliyuncs.com"
 
@@ -30,6 +30,10 @@ def no_proxies(monkeypatch):
         ({"HTTPS_PROXY": "p:1"}, ("https", "h.example", 443), "http://p:1"),
         ({"https_proxy": "http://p:1"}, ("http", "h.example", 80), None),
         ({"all_proxy": "socks5://p:1"}, ("http", "h.example", 80), "socks5://p:1"),
+        ({"ALL_PROXY": "socks://p:1/"}, ("https", "h.example", 443), "socks5://p:1"),
+        ({"https_proxy": "http://p:1", "no_proxy": "*.example"}, ("https", "h.example", 443), None),
+        ({"https_proxy": "http://p:abc", "no_proxy": "h.example"}, ("https", "h.example", 443), None),
+        ({"https_proxy": "http://p:abc"}, ("http", "h.example", 80), None),
         ({"https_proxy": "http://p:1", "no_proxy": "h.example"}, ("https", "h.example", 443), None),
         ({"https_proxy": "http://p:1", "no_proxy": ".aliyuncs.com"}, ("https", "a.aliyuncs.com", 443), None),
         ({"https_proxy": "http://p:1", "no_proxy": "*"}, ("https", "h.example", 443), None),
@@ -44,6 +48,14 @@ def test_the_environment_names_the_proxy(no_proxies, environment, address, expec
     for name, value in environment.items():
         no_proxies.setenv(name, value)
     assert find_proxy(*address) == expected
+
+
+def test_a_proxy_that_cannot_be_one_is_a_matter_of_settings_and_is_not_repeated(no_proxies):
+    no_proxies.setenv("HTTPS_PROXY", "http://me:secret@p:abc")
+    with pytest.raises(SettingsError) as caught:
+        find_proxy("https", "h.example", 443)
+    assert str(caught.value).startswith("HTTPS_PROXY has a port that is no number. Use an address such as")
+    assert "secret" not in str(caught.value)
 
 
 async def test_the_proxy_of_an_address_is_asked_for_once():

@@ -5,6 +5,7 @@ import socket
 import pytest
 
 from fakes.loopback_tls import Authority, proxying, serving_tls
+from wan_mcp.dashscope.network import find_proxy
 from wan_mcp.doctor import Verdict
 
 KEY = "sk-0123456789abcdef0123456789abcdef"
@@ -184,4 +185,68 @@ async def test_the_whole_way_through_a_proxy_is_in_order(doctor, authority):
     (reached,) = [finding for finding in report.of("network") if finding.found.startswith("reached")]
     assert reached.looked_at == f"Singapore at {SINGAPORE}"
     assert reached.found.startswith(f"reached through the proxy {proxy} (HTTPS_PROXY)")
+    assert f"{SINGAPORE}:443" in asked
+
+
+# --- what the environment says of the network ---------------------------------------------------------------
+
+
+@pytest.fixture
+def network_variables(monkeypatch):
+    """Let the program's own finding of proxies see these variables and no others of this machine."""
+
+    def set_them(**environ):
+        for name in ("http_proxy", "https_proxy", "all_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"):
+            for spelling in (name, name.upper()):
+                monkeypatch.delenv(spelling, raising=False)
+        for name, text in environ.items():
+            monkeypatch.setenv(name, text)
+        return environ
+
+    return set_them
+
+
+async def run_with_variables(doctor, environ, **settings):
+    parts = {"resolve_name": resolve_name, "find_proxy": find_proxy}
+    return await doctor.run(service=False, parts=parts, **{"DASHSCOPE_API_KEY": KEY, **environ, **settings})
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "found"),
+    [
+        ("ALL_PROXY", "http://p:abc", "ALL_PROXY has a port that is no number"),
+        ("https_proxy", "socks4://p:1", "https_proxy names a proxy of another kind (socks4://)"),
+        ("HTTPS_PROXY", "http://me:secret@p:8o8o", "HTTPS_PROXY has a port that is no number"),
+        ("SSL_CERT_FILE", "/nowhere/ca.pem", "SSL_CERT_FILE names /nowhere/ca.pem, which does not exist"),
+        ("SSL_CERT_DIR", "/nowhere", "SSL_CERT_DIR names /nowhere, which does not exist"),
+    ],
+)
+async def test_a_variable_that_cannot_work_is_named_with_what_is_wrong(doctor, network_variables, name, text, found):
+    report = await run_with_variables(doctor, network_variables(**{name: text}))
+
+    assert report.problem_of("network").found.startswith(found)
+    assert "secret" not in str(report.findings)
+    assert len(report.problems) == 1
+
+
+async def test_a_variable_that_no_address_needs_is_worth_a_note(doctor, network_variables, free_port):
+    environ = network_variables(HTTP_PROXY="http://p:abc", NO_PROXY="*.example.com", HTTPS_PROXY='"http://p:1"')
+    report = await run_with_variables(doctor, environ, DASHSCOPE_REGION="sandbox")
+
+    assert report.problems == []
+    assert {(note.looked_at, note.found) for note in report.notes} == {
+        ("HTTP_PROXY", "has a port that is no number"),
+        ("NO_PROXY", "holds *.example.com, which is read as .example.com here"),
+        ("HTTPS_PROXY", "has quotes around its address, which are passed over here"),
+    }
+
+
+@pytest.mark.parametrize("address", ["socks://127.0.0.1:{}/", "socks5://127.0.0.1:{}", " 'socks5h://127.0.0.1:{}'\n"])
+async def test_the_whole_way_through_a_socks_proxy_is_in_order(doctor, authority, monkeypatch, address):
+    with serving_tls(authority.certify(SINGAPORE), service_error) as port, proxying(port) as (proxy, asked):
+        text = address.format(proxy.rpartition(":")[2])
+        monkeypatch.setenv("ALL_PROXY", text)
+        report = await run_with_variables(doctor, {"ALL_PROXY": text})
+
+    assert any(finding.found.startswith("reached through the proxy socks5") for finding in report.of("network"))
     assert f"{SINGAPORE}:443" in asked
