@@ -85,7 +85,13 @@ def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncCon
 def build_server(service: OrderService) -> "MCPServer[None]":
     """Build the MCP server on a service that runs as long as the server does."""
     # Commands that serve nothing start faster without these.
-    from wan_mcp.mcp_server import OrderTaskStore, WanServer, bind_tool, make_apps  # noqa: PLC0415
+    from wan_mcp.mcp_server import (  # noqa: PLC0415
+        OrderTaskStore,
+        WanServer,
+        bind_tool,
+        keep_in_bounds,
+        make_apps,
+    )
     from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions  # noqa: PLC0415
 
     @asynccontextmanager
@@ -101,7 +107,7 @@ def build_server(service: OrderService) -> "MCPServer[None]":
         instructions=INSTRUCTIONS,
         tools=[bind_tool(make(service)) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
-        middleware=[refuse_undeclared_subscriptions],
+        middleware=[keep_in_bounds, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )

@@ -47,8 +47,20 @@ async def test_no_schema_has_what_clients_cannot_read(tmp_path):
         for schema in (tool["inputSchema"], tool.get("outputSchema", {})):
             text = json.dumps(schema)
             assert not any(word in text for word in ("$ref", "$defs", "anyOf", "oneOf", "allOf", '"null"'))
-        assert tool["inputSchema"]["additionalProperties"] is False
+        assert "additionalProperties" not in tool["inputSchema"]
         assert all(part.get("description") for part in tool["inputSchema"]["properties"].values())
+
+
+async def test_hosts_that_search_for_tools_find_them_by_the_words_that_people_use(tmp_path):
+    tools = await _list(tmp_path)
+    hints = {name: tool["_meta"]["anthropic/searchHint"] for name, tool in tools.items()}
+
+    assert set(hints) == set(NAMES)
+    assert all(0 < len(hint) <= 120 for hint in hints.values())
+    for word in ("draw", "paint", "picture", "photo", "illustration", "logo", "art"):
+        assert word in hints["generate_image"].replace(",", "").split()
+    assert tools["generate_image"]["description"].startswith("Draw ")
+    assert "answer at once" in tools["submit_task"]["description"]
 
 
 async def test_every_tool_has_its_four_hints(tmp_path):

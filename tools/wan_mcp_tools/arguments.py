@@ -5,9 +5,10 @@ The bounds in a schema are for the client to see. They are checked by `Catalogue
 instead; a bound checked here would answer in the validator's words. They suit the models of this release: an
 operator's own model may read a longer prompt, and a region may also be given by its id.
 
-Each argument that is no choice has one example, in its words: some clients drop the keyword `examples`. An optional
-argument may also be null, because some clients fill in every argument; its schema does not say so, because others
-cannot read `anyOf`.
+Each argument that is no choice has one example, in its words: some clients drop the keyword `examples`, and some drop
+every bound. What stands for nothing is left out by `Arguments`. A schema says nothing of null or of numbers as text,
+though both are read: Gemini knows one type for each argument, and refuses every call of a client that sends it a list
+of types or `anyOf`. Source: https://ai.google.dev/api/caching#Schema
 """
 
 from typing import Annotated, Any
@@ -23,6 +24,7 @@ from wan_mcp_tools.tool import Arguments
 
 _BRITISH = "CANCELLED"
 _LONGEST_WAIT = 3600
+_DEFAULT_COUNT = 1
 
 
 def _field(description: str, **bounds: JsonValue) -> Any:  # noqa: ANN401 - what pydantic's Field gives, too
@@ -42,19 +44,16 @@ def _refuse_switch(value: object) -> object:
     return value
 
 
-def _fall_back(default: object) -> BeforeValidator:
-    """Read null as the default."""
-
-    def replace_null(value: object) -> object:
-        return default if value is None else value
-
-    return BeforeValidator(replace_null)
+def _read_count(value: object) -> object:
+    """Read nought as the default: nobody orders no image."""
+    is_nought = value == 0 or (isinstance(value, str) and value.strip() == "0")
+    return _DEFAULT_COUNT if is_nought and not isinstance(value, bool) else value
 
 
 def _read_status(value: object) -> object:
     if isinstance(value, str):
         status = value.strip().upper()
-        return TaskStatus.CANCELED if status == _BRITISH else status or None
+        return TaskStatus.CANCELED if status == _BRITISH else status
     return value
 
 
@@ -85,8 +84,8 @@ Size = Annotated[
 Count = Annotated[
     int,
     _NO_SWITCH,
-    _fall_back(1),
-    _field("How many images, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=4),
+    BeforeValidator(_read_count),
+    _field("How many images, 1 to 4, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=4),
 ]
 Seed = Annotated[
     int | SkipJsonSchema[None],
@@ -96,7 +95,7 @@ Seed = Annotated[
 PromptExtend = Annotated[
     bool | SkipJsonSchema[None], _field("Let the service enrich the prompt; default true; not for wan2.7.")
 ]
-Watermark = Annotated[bool, _fall_back(default=False), _field("Put an AI mark at the lower right.")]
+Watermark = Annotated[bool, _field("Put an AI mark at the lower right.")]
 RegionName = Annotated[
     str | SkipJsonSchema[None],
     _field(
@@ -124,9 +123,7 @@ OrderWaitSeconds = Annotated[
 ]
 TaskId = Annotated[str, _field("From an earlier answer, e.g. 0385dc79-5ff8-...", minLength=1)]
 OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...")]
-Index = Annotated[
-    int, _NO_SWITCH, _fall_back(1), _field("Which image of the task, e.g. 2; counted from 1.", minimum=1)
-]
+Index = Annotated[int, _NO_SWITCH, _field("Which image of the task, e.g. 2; counted from 1.", minimum=1)]
 Url = Annotated[str | SkipJsonSchema[None], _field("A result URL, e.g. https://...png?..., in place of task_id.")]
 ImagePath = Annotated[
     str | SkipJsonSchema[None],
@@ -138,12 +135,11 @@ Status = Annotated[
     WithJsonSchema({"type": "string", "enum": [status.value for status in TaskStatus]}),
     _field("Only tasks in this state."),
 ]
-Limit = Annotated[int, _NO_SWITCH, _fall_back(10), _field("How many tasks at most.", minimum=1, maximum=100)]
+Limit = Annotated[int, _NO_SWITCH, _field("How many tasks at most.", minimum=1, maximum=100)]
 Cursor = Annotated[str | SkipJsonSchema[None], _field("The cursor of the page before.")]
-Remote = Annotated[bool, _fall_back(default=False), _field("Also ask the service.")]
+Remote = Annotated[bool, _field("Also ask the service.")]
 Fresh = Annotated[
     bool,
-    _fall_back(default=False),
     Field(description="Order and pay anew, e.g. when asked for a new one."),
 ]
 
@@ -155,7 +151,7 @@ class OrderArguments(Arguments):
     negative_prompt: NegativePrompt = None
     model: ModelId = None
     size: Size = None
-    n: Count = 1
+    n: Count = _DEFAULT_COUNT
     seed: Seed = None
     prompt_extend: PromptExtend = None
     watermark: Watermark = False

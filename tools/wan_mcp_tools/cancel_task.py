@@ -28,6 +28,7 @@ def cancel_task(service: ImageService) -> Tool:
         name="cancel_task",
         title="Cancel task",
         description=DESCRIPTION,
+        search_hint="stop or cancel a picture that is being drawn",
         arguments=CancelTaskArguments,
         run=run,
         result=TaskResult,

@@ -48,6 +48,7 @@ def download_image(service: ImageService) -> Tool:
         name="download_image",
         title="Download image",
         description=DESCRIPTION,
+        search_hint="save or copy a picture into a project folder or under another file name",
         arguments=DownloadImageArguments,
         run=run,
         result=TaskResult,

@@ -6,7 +6,7 @@ from wan_mcp_tools.results import TaskResult, check_wait, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
-Make pictures from a text and save them as files; answers with their paths.
+Draw pictures, photos, illustrations or logos from a text and save them as files; answers with their paths.
 Each image costs money (0.025 to 0.075 USD). When wait_seconds is over, the answer is the task_id: call get_task
 with it, never generate_image again. The picture is saved even if nobody asks.
 An identical call, whatever its output_dir and filename, joins an order whose result was never received; fresh=true,
@@ -35,6 +35,7 @@ def generate_image(service: ImageService) -> Tool:
         name="generate_image",
         title="Generate image",
         description=DESCRIPTION,
+        search_hint="draw, paint or make a picture, photo, illustration, logo, icon, poster or other art from a text",
         arguments=GenerateImageArguments,
         run=run,
         result=TaskResult,

@@ -29,6 +29,7 @@ def get_task(service: ImageService) -> Tool:
         name="get_task",
         title="Get task",
         description=DESCRIPTION,
+        search_hint="wait for a picture that was ordered; is the drawing done; where is its file",
         arguments=GetTaskArguments,
         run=run,
         result=TaskResult,

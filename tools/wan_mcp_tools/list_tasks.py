@@ -63,6 +63,7 @@ def list_tasks(service: ImageService) -> Tool:
         name="list_tasks",
         title="List tasks",
         description=DESCRIPTION,
+        search_hint="history of pictures and images; find an earlier drawing; what is still running",
         arguments=ListTasksArguments,
         run=run,
         result=TaskListResult,

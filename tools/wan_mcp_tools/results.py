@@ -6,7 +6,7 @@ from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus
-from wan_mcp_tools.domain.text import leave_out_links, one_line
+from wan_mcp_tools.domain.text import cut_middle, leave_out_links, one_line
 from wan_mcp_tools.tool import Answer, Result
 
 _LONGEST_WAIT = 3600.0
@@ -14,6 +14,8 @@ _LONGEST_PROGRESS = 400
 """Characters of a sentence about the progress of a call."""
 _PROMPT_BYTES = 160
 """How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
+_ERROR_BYTES, _MESSAGE_BYTES, _FAILURE_BYTES = 1_600, 900, 400
+"""How long an error may be in all, what happened in it or to a task, and what is said of one image."""
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{1,1500}")
 """What the address of an image looks like; anything else that stands in its place is not passed on."""
@@ -118,7 +120,7 @@ def task_result(task: Task) -> TaskResult:
         failed_images=_failures(task),
         actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
         expires_at=expires_at.isoformat(timespec="seconds") if expires_at else None,
-        message=_message(task, for_models=True),
+        message=cut_middle(message, _MESSAGE_BYTES) if (message := _message(task, for_models=True)) else None,
         next_step=describe_next_step(task.next_step) if task.next_step else None,
     )
 
@@ -156,8 +158,13 @@ def task_facts(task: Task) -> dict[str, object]:
 
 
 def describe_error(error: AppError) -> str:
-    """Give an error as a model reads it: what happened, what helps, and which tool to call next."""
-    return _with_step(str(error), error.next_step)
+    """
+    Give an error as a model reads it: what happened, what helps, and which tool to call next.
+
+    It is short whatever stands in it: what happened may repeat what a caller sent.
+    """
+    happened = cut_middle(error.message, _MESSAGE_BYTES)
+    return cut_middle(_with_step(f"{happened} {error.advice}".strip(), error.next_step), _ERROR_BYTES)
 
 
 def describe_progress(report: ProgressReport) -> str:
@@ -223,6 +230,7 @@ def _failures(task: Task) -> tuple[FailedImageResult, ...] | None:
 
 
 def _failure(image: FailedImage, message: str) -> FailedImageResult:
+    message = cut_middle(message, _FAILURE_BYTES)
     return FailedImageResult(index=image.index, code=image.code, message=message, url=_address(image))
 
 

@@ -7,8 +7,8 @@ from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
 Order pictures like generate_image, but answer at once with the task_id.
-Use this for several orders side by side or for slow models; collect each with get_task. Costs, saving and repeated
-calls are as there."""
+Use this for several orders side by side, for slow models, or where calls are cut off after seconds; collect each with
+get_task. Costs, saving and repeated calls are as there."""
 
 
 def submit_task(service: ImageService) -> Tool:
@@ -28,6 +28,7 @@ def submit_task(service: ImageService) -> Tool:
         name="submit_task",
         title="Submit image task",
         description=DESCRIPTION,
+        search_hint="draw several pictures, photos, illustrations, logos or art side by side, without waiting",
         arguments=OrderArguments,
         run=run,
         result=TaskResult,

@@ -2,17 +2,37 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, model_validator
 
 from wan_mcp_tools.domain.service import Preview, ReportProgress
 
+_NOTHING = frozenset({"", "null", "none", "undefined"})
+"""What models and programs write where they mean nothing, in any case of letters and between blanks."""
+
 
 class Arguments(BaseModel):
-    """The arguments of a tool. Unknown ones are an error: a misspelt name must not be ignored silently."""
+    """
+    The arguments of a tool. Unknown ones are an error: a misspelt name must not be ignored silently.
+
+    Some clients fill in every argument: an optional one that is null, blank, "null", "None" or "undefined" is absent.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _leave_out_nothing(cls, given: Any) -> Any:  # noqa: ANN401 - whatever pydantic is given
+        if not isinstance(given, Mapping):
+            return given
+        values = cast("Mapping[str, object]", given)
+        optional = {name for name, shape in cls.model_fields.items() if not shape.is_required()}
+        return {name: value for name, value in values.items() if not (name in optional and _is_nothing(value))}
+
+
+def _is_nothing(value: object) -> bool:
+    return value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING)
 
 
 class Result(BaseModel):
@@ -41,12 +61,14 @@ class Tool:
 
     `run` takes validated arguments and a reporter of progress (None where nobody listens). It answers with
     facts (`Answer`) or with pixels (`Preview`), never with both, because hosts show the model only the facts
-    when both are there. It raises `AppError` for what the caller can act on.
+    when both are there. It raises `AppError` for what the caller can act on. `search_hint` has the words that people
+    use for what it does, for hosts that hide tools until somebody searches for them.
     """
 
     name: str
     title: str
     description: str
+    search_hint: str
     arguments: type[Arguments]
     run: Callable[[Any, ReportProgress | None], Awaitable[Answer | Preview]]
     result: type[Result] | None

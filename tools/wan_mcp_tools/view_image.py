@@ -37,6 +37,7 @@ def view_image(service: ImageService) -> Tool:
         name="view_image",
         title="View image",
         description=DESCRIPTION,
+        search_hint="show, look at or check a picture that was drawn",
         arguments=ViewImageArguments,
         run=run,
         result=None,

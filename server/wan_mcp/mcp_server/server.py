@@ -11,6 +11,7 @@ from mcp.server.mcpserver import Context, MCPServer
 from mcp.server.mcpserver.exceptions import ResourceNotFoundError
 from mcp.types import (
     INVALID_PARAMS,
+    CallToolResult,
     Completion,
     CompletionArgument,
     CompletionContext,
@@ -21,6 +22,7 @@ from mcp.types import (
     Resource,
     ResourceTemplate,
     ResourceTemplateReference,
+    TextContent,
 )
 from pydantic import AnyUrl
 
@@ -45,6 +47,16 @@ class WanServer(MCPServer[None]):
         self._service = service
         self._prompts: list[OurPrompt] = []
         self.completion()(self._complete)
+
+    async def call_tool(
+        self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
+    ) -> CallToolResult | InputRequiredResult:
+        """Call a tool; that there is none of this name is an answer for the model, who can correct it."""
+        known = [tool.name for tool in await self.list_tools()]
+        if name not in known:
+            text = f"Unknown tool: {name[:60]!r}. There are: {', '.join(known)}."
+            return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)
+        return await super().call_tool(name, arguments, context)
 
     async def list_resources(self) -> list[Resource]:
         """List what can be read without an id, ours first: always the same, however many tasks there are."""

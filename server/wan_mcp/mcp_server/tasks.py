@@ -11,6 +11,7 @@ from typing import Any, cast
 
 from mcp.types import CallToolRequestParams
 
+from wan_mcp.mcp_server.arguments import read_arguments
 from wan_mcp.mcp_server.tasks_extension import (
     CallOutcome,
     Cancelled,
@@ -20,7 +21,7 @@ from wan_mcp.mcp_server.tasks_extension import (
     UnknownTaskError,
     Working,
 )
-from wan_mcp.mcp_server.tools import as_error_result, as_result, read_arguments
+from wan_mcp.mcp_server.tools import as_error_result, as_result
 from wan_mcp_tools.domain.errors import AppError, NotCancelableError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus

@@ -39,6 +39,9 @@ REGIONS: tuple[Region, ...] = (
 )
 
 
+_LONGEST_ECHO = 60
+
+
 def find_region(text: str) -> Region:
     """
     Find a region by its name or its id, in any case.
@@ -51,4 +54,4 @@ def find_region(text: str) -> Region:
         if wanted in (region.name, region.id):
             return region
     names = ", ".join(region.name for region in REGIONS)
-    raise RequestRefusedError(f"There is no region {text!r}.", f"Use one of: {names}.")
+    raise RequestRefusedError(f"There is no region {text[:_LONGEST_ECHO]!r}.", f"Use one of: {names}.")

@@ -17,6 +17,7 @@ _TERMINAL = re.compile(
 _ADDRESS = re.compile(r"\S*://\S*|\bwww\.\S*", re.IGNORECASE)
 _KEY = re.compile(r"\b(?:sk|st)-[\w*.-]{4,}")
 _BLANK_LETTERS = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u2800\u3164\uffa0")
+_CUT = " … "
 _MOST_READ = 20_000
 """Characters of a text that are looked at; what is kept is far shorter."""
 
@@ -31,6 +32,21 @@ def one_line(text: str, most: int) -> str:
     visible = "".join(map(_show, _TERMINAL.sub(" ", text[:_MOST_READ])))
     line = " ".join(visible.split())
     return line if len(line) <= most else line[: most - 1].rstrip() + "…"
+
+
+def cut_middle(text: str, most_bytes: int) -> str:
+    """
+    Give a text that takes at most `most_bytes` in UTF-8, well-formed in any case.
+
+    What is too long loses its middle, shown by an ellipsis: an error begins with what is wrong, and ends with what
+    helps.
+    """
+    data = text.encode(errors="replace")
+    if len(data) <= most_bytes:
+        return data.decode()
+    ends = most_bytes - len(_CUT.encode())
+    head = ends * 2 // 3
+    return data[:head].decode(errors="ignore").rstrip() + _CUT + data[head - ends :].decode(errors="ignore").lstrip()
 
 
 def leave_out_links(text: str) -> str:

@@ -1,13 +1,14 @@
 """What a caller is told of arguments that do not fit."""
 
 import functools
+import time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.little_service import LittleService
-from wan_mcp.mcp_server.tools import plain_schema, read_arguments
+from wan_mcp.mcp_server.arguments import plain_schema, read_arguments
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.domain.errors import RequestRefusedError
 
@@ -30,7 +31,10 @@ def refusal(tool, **arguments):
         ({"prompt": "x", "n": "four"}, "The argument 'n' is 'four', and must be a whole number from 1 to 4."),
         ({"prompt": "x", "n": 2.5}, "The argument 'n' is 2.5, and must be a whole number from 1 to 4."),
         ({"prompt": "x", "n": True}, "The argument 'n' is true, and must be a whole number from 1 to 4."),
-        ({"prompt": "x", "seed": ""}, "The argument 'seed' is '', and must be a whole number from 0 to 2147483647."),
+        (
+            {"prompt": "x", "seed": "?"},
+            "The argument 'seed' is '?', and must be a whole number from 0 to 2147483647.",
+        ),
         ({"prompt": "x", "watermark": "maybe"}, "The argument 'watermark' is 'maybe', and must be true or false."),
         ({"prompt": "x", "wait_seconds": "soon"}, "'wait_seconds' is 'soon', and must be a number from 0 to 3600."),
         ({"prompt": "x", "wait_seconds": float("inf")}, "is Infinity, and must be a number from 0 to 3600."),
@@ -81,6 +85,142 @@ def test_whatever_was_given_is_repeated_short_and_as_plain_text(kind):
     assert text.encode().decode() == text
     assert all(character.isprintable() for character in text)
     assert "and must be true or false" in text
+
+
+@pytest.mark.parametrize(
+    ("tool", "name", "value", "words"),
+    [
+        ("generate_image", "prompt", "x" * 10_000_000, "has 10000000 characters, and must be text of at most 5000"),
+        ("generate_image", "filename", "x" * 10_000_000, "has 10000000 characters, and must be text of at most 8192"),
+        ("generate_image", "region", "x" * 10_000_000, "is too long to repeat, and must be one of singapore"),
+        ("list_tasks", "limit", 10**5000, "is too long to repeat, and must be a whole number from 1 to 100"),
+        ("list_tasks", "limit", "1" * 5000, "must be a whole number from 1 to 100"),
+        ("get_task", "wait_seconds", -(10**400), "is too long to repeat, and must be a number from 0 to 3600"),
+        ("view_image", "path", "/" * 9_000, "has 9000 characters"),
+        ("view_image", "index", [[[[[[[[[1]]]]]]]]], "is too long to repeat, and must be a whole number, 1 or more"),
+        ("download_image", "url", "https://x/\ud83d.png", "has half a character at position 11"),
+        ("cancel_task", "task_id", "\udc00", "has half a character at position 1"),
+    ],
+    ids=lambda value: value if isinstance(value, str) and len(value) < 60 else "value",
+)
+def test_what_is_too_large_is_refused_before_anything_reads_it(tool, name, value, words):
+    text = refusal(tool, **{name: value})
+
+    assert f"The argument {name!r} " in text
+    assert words in text
+    assert len(text.encode()) < 1_500
+
+
+def test_of_many_faults_some_are_told_and_the_rest_is_counted():
+    names = {f"wish_{number}_{'x' * 1000}": number for number in range(200)}
+    text = refusal("submit_task", **names, n="?")
+
+    assert len(text) < 1_000
+    assert "There is no argument 'wish_0_xxx" in text
+    assert "And 196 more do not fit." in text
+    assert text.endswith("fresh.")
+
+
+def test_a_hundred_thousand_arguments_are_refused_at_once():
+    started = time.perf_counter()
+    refusal("generate_image", prompt="x", **{f"{number}{'x' * 10}": None for number in range(100_000)})
+
+    assert time.perf_counter() - started < 2
+
+
+ADDED = {
+    "wait_for_previous": True,
+    "waitForPreviousTools": False,
+    "task_progress": "- [x] draw",
+    "tool": "generate_image",
+    "toolCallId": "call_1",
+    "tool_call_id": "call_1",
+    "sessionId": "0385dc79",
+    "action": "sendMessage",
+    "chatInput": "draw me a fox",
+    "security_context": {"agent_fingerprint": {"a": [1]}},
+    "_meta": {},
+    "_sessionID": "x",
+    "__trace": None,
+    "_": 1,
+    "_x": "y" * 10_000_000,
+}
+
+
+@pytest.mark.parametrize("tool", TOOL)
+def test_what_the_program_of_a_client_adds_is_passed_over(tool):
+    required = {name: "x" for name, field in TOOL[tool].arguments.model_fields.items() if field.is_required()}
+
+    assert read_arguments(TOOL[tool], required | ADDED) == read_arguments(TOOL[tool], required)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        ("_prompt", "prompt"),
+        ("_promt", "prompt"),
+        ("_negativePrompt", "negative_prompt"),
+        ("_n", "n"),
+        ("_sed", "seed"),
+        ("__fresh__", "fresh"),
+        ("promt", "prompt"),
+        ("negativePrompt", "negative_prompt"),
+        ("waitSeconds", "wait_seconds"),
+        ("outputdir", "output_dir"),
+        ("regio", "region"),
+    ],
+)
+def test_a_misspelt_wish_is_told_with_the_right_name_whatever_is_before_it(name, meant):
+    text = refusal("generate_image", prompt="x", **{name: "y"})
+
+    assert f"There is no argument {name!r}; did you mean {meant!r}?" in text
+
+
+@pytest.mark.parametrize("name", ["colour", "actions", "tools", "session", "width", "quality"])
+def test_a_wish_that_nobody_knows_stays_an_error(name):
+    assert f"There is no argument {name!r}" in refusal("generate_image", prompt="x", **{name: "y"})
+
+
+NOTHING = ["", " ", "\t\n", None, "null", "NULL", "none", "None", " None ", "undefined", "Undefined"]
+OPTIONAL = [
+    (tool.name, name)
+    for tool in TOOL.values()
+    for name, f in tool.arguments.model_fields.items()
+    if not f.is_required()
+]
+
+
+@pytest.mark.parametrize(("tool", "name"), OPTIONAL)
+def test_what_stands_for_nothing_is_absent_for_every_optional_argument(tool, name):
+    required = {each: "x" for each, field in TOOL[tool].arguments.model_fields.items() if field.is_required()}
+
+    for nothing in NOTHING:
+        assert read_arguments(TOOL[tool], required | {name: nothing}) == read_arguments(TOOL[tool], required)
+
+
+@pytest.mark.parametrize("nought", [0, "0", 0.0, " 0 "])
+def test_no_image_at_all_is_one_image(nought):
+    assert read_arguments(TOOL["generate_image"], {"prompt": "x", "n": nought}).n == 1
+
+
+def test_what_is_required_is_never_absent_by_a_word():
+    assert read_arguments(TOOL["generate_image"], {"prompt": "None"}).prompt == "None"
+    assert "'task_id' is null" in refusal("get_task", task_id=None)
+
+
+def test_words_that_only_hold_such_a_word_mean_something():
+    given = {"prompt": "x", "negative_prompt": "none of them", "filename": "null-pointer", "seed": 0}
+    arguments = read_arguments(TOOL["generate_image"], given)
+
+    assert (arguments.negative_prompt, arguments.filename, arguments.seed) == ("none of them", "null-pointer", 0)
+
+
+@pytest.mark.parametrize("tool", TOOL)
+def test_a_schema_leaves_it_to_the_server_to_refuse_unknown_arguments(tool):
+    schema = plain_schema(TOOL[tool].arguments)
+
+    assert "additionalProperties" not in schema
+    assert "There is no argument 'wish'" in refusal(tool, wish=1)
 
 
 @pytest.mark.parametrize(("tool", "name"), NAMES)
