@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.description import tell_price
+from wan_mcp_tools.catalogue.description import format_price
 from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService
@@ -242,9 +242,9 @@ def _tell_cost(catalogue: Catalogue, request: ImageRequest, images: int) -> str:
     """Say in a sentence what the images cost."""
     price = catalogue.find(request.model).price(request.region)
     if price is None:
-        return f"In {request.region} that costs nothing." if tell_price(price, request.region) == "free" else ""
+        return f"In {request.region} that costs nothing." if format_price(price, request.region) == "free" else ""
     each = " each" if images > 1 else ""
-    return f"That costs about {tell_price(price, request.region)}{each}."
+    return f"That costs about {format_price(price, request.region)}{each}."
 
 
 def _write_steps(title: str, facts: Mapping[str, str | None], steps: list[str]) -> str:

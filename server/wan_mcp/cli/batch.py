@@ -11,7 +11,7 @@ from wan_mcp.cli.progress import ProgressDisplay
 from wan_mcp.cli.task_output import show_task, tool_result
 from wan_mcp.clock import Clock
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.prices import estimate, tell_sum
+from wan_mcp_tools.catalogue.prices import describe_cost, estimate
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService, ReportProgress
@@ -133,7 +133,7 @@ def announce_order(console: Console, requests: Sequence[ImageRequest], catalogue
     first = requests[0]
     images = "1 image" if total.images == 1 else f"{total.images} images"
     prompts = f" of {len(requests)} prompts" if len(requests) > 1 else ""
-    console.note(f"Ordering {images}{prompts} with {first.model} in {first.region}: {tell_sum(total)}.")
+    console.note(f"Ordering {images}{prompts} with {first.model} in {first.region}: {describe_cost(total)}.")
 
 
 def show_results(

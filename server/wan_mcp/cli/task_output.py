@@ -12,7 +12,7 @@ from wan_mcp.cli.output import (
     to_json,
     with_next_step,
 )
-from wan_mcp_tools.catalogue.prices import CostLine, CostReport, Sum, report_facts, tell_sum
+from wan_mcp_tools.catalogue.prices import Cost, CostLine, CostReport, describe_cost, report_facts
 from wan_mcp_tools.domain.service import TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
@@ -88,11 +88,10 @@ def show_costs(console: Console, report: CostReport, *, as_json: bool) -> None:
     for line in format_table([_COST_HEADINGS, *(_cost_row(line) for line in report.lines)]):
         console.print(line)
     console.print("")
-    console.print(
-        f"{_images(report.charged.images)} made from {report.since} to {report.until}: {tell_sum(report.charged)}"
-    )
+    days = f"from {report.since} to {report.until}"
+    console.print(f"{_images(report.charged.images)} made {days}: {describe_cost(report.charged)}")
     if report.open.images:
-        console.print(f"{_images(report.open.images)} ordered and not made yet: {tell_sum(report.open)}")
+        console.print(f"{_images(report.open.images)} ordered and not made yet: {describe_cost(report.open)}")
     if report.unclear:
         console.print(f"{_images(report.unclear)} of orders whose outcome is not known: charged or not")
     if report.found:
@@ -133,12 +132,12 @@ def _cost_row(line: CostLine) -> tuple[str, ...]:
     )
 
 
-def _format_cost(total: Sum) -> str:
-    if not total.images:
+def _format_cost(cost: Cost) -> str:
+    if not cost.images:
         return "-"
-    if total.unpriced:
+    if cost.unpriced:
         return "not known"
-    return " ".join(str(money) for money in total.amounts) or "free"
+    return " ".join(str(money) for money in cost.amounts) or "free"
 
 
 def _images(count: int) -> str:

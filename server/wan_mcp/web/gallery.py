@@ -23,7 +23,15 @@ from wan_mcp import http_server
 from wan_mcp.web.assets import bundle_modules, read_source
 from wan_mcp.web.security import AccessControl, Secrets
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, Sum, estimate, make_report, tell_sum, tell_total
+from wan_mcp_tools.catalogue.prices import (
+    Cost,
+    CostReport,
+    ImageCount,
+    describe_cost,
+    estimate,
+    format_cost,
+    make_report,
+)
 from wan_mcp_tools.domain.errors import (
     AppError,
     DailyLimitError,
@@ -265,14 +273,14 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
     if request is None:
         return order
     order["request"] = request.to_dict()
-    order["cost_again"] = tell_sum(estimate([request], catalogue))
+    order["cost_again"] = describe_cost(estimate([request], catalogue))
     made = len(task.images) + sum(
         image.url is not None or image.code == ErrorCode.FILE_GONE for image in task.failed_images
     )
     if task.open and not made:
-        order["cost"] = tell_sum(estimate([request], catalogue))
+        order["cost"] = describe_cost(estimate([request], catalogue))
     elif made:
-        order["cost"] = tell_sum(estimate([replace(request, n=made)], catalogue))
+        order["cost"] = describe_cost(estimate([replace(request, n=made)], catalogue))
     return order
 
 
@@ -285,14 +293,14 @@ def describe_costs(report: CostReport, catalogue: Catalogue) -> JsonObject:
             if line.count.charged:
                 groups.setdefault(key(line.count), []).append(line.count)
         return [
-            {"name": name, "images": part.charged.images, "cost": _describe_sum(part.charged)}
+            {"name": name, "images": part.charged.images, "cost": _cost_facts(part.charged)}
             for name, counts in groups.items()
             for part in (make_report(counts, catalogue, since=report.since, until=report.until),)
         ]
 
     return {
         "images": report.charged.images,
-        "cost": _describe_sum(report.charged),
+        "cost": _cost_facts(report.charged),
         "unclear_images": report.unclear,
         "days": sum_up(lambda count: count.day.isoformat()),
         "models": sorted(sum_up(_name_model), key=lambda row: -row["images"]),
@@ -319,8 +327,8 @@ def read_query(parameters: Mapping[str, str]) -> OrderQuery:
         raise RequestRefusedError(f"The filter cannot be read: {error}.", "Reload the page.") from error
 
 
-def _describe_sum(total: Sum) -> JsonObject:
-    return {"text": tell_sum(total), "amount": tell_total(total), "is_estimate": bool(total.amounts)}
+def _cost_facts(cost: Cost) -> JsonObject:
+    return {"text": describe_cost(cost), "amount": format_cost(cost), "is_estimate": bool(cost.amounts)}
 
 
 def _name_model(count: ImageCount) -> str:

@@ -7,8 +7,8 @@ from decimal import Decimal
 import pytest
 
 from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
-from wan_mcp_tools.catalogue.model import tell_amount
-from wan_mcp_tools.catalogue.prices import ImageCount, Money, Sum, estimate, make_report, report_facts, tell_sum
+from wan_mcp_tools.catalogue.model import format_amount
+from wan_mcp_tools.catalogue.prices import Cost, ImageCount, Money, describe_cost, estimate, make_report, report_facts
 
 CATALOGUE = Catalogue()
 KEYED = frozenset({"singapore", "beijing", "virginia", "frankfurt"})
@@ -29,31 +29,31 @@ def report(*counts: ImageCount):
 
 def test_an_order_costs_the_price_of_its_region_for_each_image() -> None:
     expected = estimate([request(n=3)], CATALOGUE)
-    assert expected == Sum(3, (Money(Decimal("0.09"), "USD"),), as_of=("2026-05",))
-    assert tell_sum(expected) == "about 0.09 USD (indicative, prices of 2026-05)"
+    assert expected == Cost(3, (Money(Decimal("0.09"), "USD"),), as_of=("2026-05",))
+    assert describe_cost(expected) == "about 0.09 USD (indicative, prices of 2026-05)"
 
 
 def test_orders_are_added_up() -> None:
     orders = [request(n=2), request(n=1, model="wan2.7-image-pro")]
-    assert tell_sum(estimate(orders, CATALOGUE)) == "about 0.135 USD (indicative, prices of 2026-05)"
+    assert describe_cost(estimate(orders, CATALOGUE)) == "about 0.135 USD (indicative, prices of 2026-05)"
 
 
 def test_currencies_are_told_apart_and_never_added() -> None:
     orders = [request(n=1), request(n=2, region="beijing"), request(n=1, region="virginia")]
-    assert tell_sum(estimate(orders, CATALOGUE)).startswith("about 0.60 CNY and 0.03 USD (")
+    assert describe_cost(estimate(orders, CATALOGUE)).startswith("about 0.60 CNY and 0.03 USD (")
 
 
 def test_an_image_without_a_known_price_is_said_to_have_none() -> None:
-    assert tell_sum(estimate([request(region="frankfurt")], CATALOGUE)) == "price not known"
+    assert describe_cost(estimate([request(region="frankfurt")], CATALOGUE)) == "price not known"
     both = estimate([request(), request(region="frankfurt", n=2)], CATALOGUE)
-    assert tell_sum(both) == "about 0.03 USD and 2 images of unknown price (indicative, prices of 2026-05)"
+    assert describe_cost(both) == "about 0.03 USD and 2 images of unknown price (indicative, prices of 2026-05)"
     assert both.unpriced == 2
 
 
 def test_the_sandbox_is_free() -> None:
     expected = estimate([request(region="sandbox", n=4)], CATALOGUE)
     assert (expected.images, expected.free, expected.amounts) == (4, 4, ())
-    assert tell_sum(expected) == "free"
+    assert describe_cost(expected) == "free"
 
 
 @pytest.mark.parametrize(
@@ -61,7 +61,7 @@ def test_the_sandbox_is_free() -> None:
     [("0.3", "0.30"), ("0.300", "0.30"), ("0.075", "0.075"), ("12", "12.00"), ("1E+2", "100.00")],
 )
 def test_an_amount_has_two_decimals_or_more(amount: str, words: str) -> None:
-    assert tell_amount(Decimal(amount)) == words
+    assert format_amount(Decimal(amount)) == words
 
 
 # --- afterwards ---------------------------------------------------------------------------------------------

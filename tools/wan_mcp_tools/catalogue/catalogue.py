@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 
-from wan_mcp_tools.catalogue.model import EXTRA_MODELS_SETTING, Model, WireProtocol, tell_amount
+from wan_mcp_tools.catalogue.model import EXTRA_MODELS_SETTING, Model, WireProtocol, format_amount
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, find_region
 from wan_mcp_tools.catalogue.sizes import GRADES, read_grade
 from wan_mcp_tools.catalogue.wan import WAN_MODELS
@@ -193,7 +193,7 @@ def _name_with_prices(models: Sequence[Model], region: str) -> str:
     """Name the models that draw a size, with what an image costs: another model may be dearer."""
     prices = [model.price(region) for model in models]
     named = [
-        f"{model.id}, {tell_amount(price.amount)} {price.currency} an image" if price else model.id
+        f"{model.id}, {format_amount(price.amount)} {price.currency} an image" if price else model.id
         for model, price in zip(models, prices, strict=True)
     ]
     dates = sorted({price.as_of for price in prices if price})

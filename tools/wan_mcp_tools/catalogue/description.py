@@ -76,7 +76,7 @@ def find_default(catalogue: Catalogue) -> str | None:
         return None
 
 
-def tell_price(price: Price | None, region: str) -> str:
+def format_price(price: Price | None, region: str) -> str:
     """Say what one image costs in a region."""
     if region == SANDBOX.name:
         return "free"
@@ -87,7 +87,7 @@ def _list_model(model: Model, catalogue: Catalogue) -> Facts:
     line: Facts = {
         "id": model.id,
         "about": summarize(model),
-        "regions": {region.name: tell_price(region.price, region.name) for region in model.regions},
+        "regions": {region.name: format_price(region.price, region.name) for region in model.regions},
     }
     return line | ({"default": True} if model.id == find_default(catalogue) else {})
 
@@ -101,7 +101,7 @@ def _describe_region(model: Model, region: ModelRegion, catalogue: Catalogue) ->
         "ordered_by": model.protocol(region.name, prefer_sync=catalogue.prefer_sync),
         "orders_per_second": region.submit_rate,
         "tasks_at_once": region.concurrency,
-        "price_of_one_image": tell_price(price, region.name),
+        "price_of_one_image": format_price(price, region.name),
     }
     if price is not None:
         facts["price_as_of"] = price.as_of

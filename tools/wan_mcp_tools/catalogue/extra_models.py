@@ -11,9 +11,9 @@ from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, find_region
 from wan_mcp_tools.catalogue.sizes import (
     GRADES,
     FixedSizes,
-    Limits,
     PixelWindow,
     SideRange,
+    SizeLimits,
     SizeRule,
     derive_presets,
     read_pixels,
@@ -205,7 +205,7 @@ def _read_list(texts: tuple[str, ...]) -> tuple[tuple[int, int], ...]:
     return tuple(sizes)
 
 
-def _make_rule(limits: Limits, default: str | None, grades: tuple[str, ...]) -> SizeRule:
+def _make_rule(limits: SizeLimits, default: str | None, grades: tuple[str, ...]) -> SizeRule:
     """Make a rule whose default fits its own limits."""
     fitting = [size for size in _COMMON_SIZES if SizeRule(limits, size, ()).allows(size)]
     if default is None and not fitting:

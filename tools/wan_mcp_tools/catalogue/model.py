@@ -54,7 +54,7 @@ class Model:
     """
     One model: what callers name, where it is offered, and what it takes.
 
-    Limits of prompts count characters. `negative_prompt_limit` is None, and `has_prompt_extend` False, where the
+    SizeLimits of prompts count characters. `negative_prompt_limit` is None, and `has_prompt_extend` False, where the
     parameter does not exist.
     """
 
@@ -119,7 +119,7 @@ def add_sandbox(regions: tuple[ModelRegion, ...]) -> tuple[ModelRegion, ...]:
     return (*regions, sandbox)
 
 
-def tell_amount(amount: Decimal) -> str:
+def format_amount(amount: Decimal) -> str:
     """Write an amount with two decimals, or more where it has more."""
     whole, _, decimals = f"{amount:f}".partition(".")
     return f"{whole}.{decimals.rstrip('0').ljust(2, '0')}"

@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.model import Price, tell_amount
+from wan_mcp_tools.catalogue.model import Price, format_amount
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
@@ -45,11 +45,11 @@ class Money:
     currency: str
 
     def __str__(self) -> str:
-        return f"{tell_amount(self.amount)} {self.currency}"
+        return f"{format_amount(self.amount)} {self.currency}"
 
 
 @dataclass(frozen=True, slots=True)
-class Sum:
+class Cost:
     """
     What a number of images costs: one amount for each currency, in the order of their names.
 
@@ -69,8 +69,8 @@ class CostLine:
     """The images of one day, region and model, with what the charged and the open ones cost."""
 
     count: ImageCount
-    charged: Sum
-    open: Sum
+    charged: Cost
+    open: Cost
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,8 +84,8 @@ class CostReport:
     since: date
     until: date
     lines: tuple[CostLine, ...]
-    charged: Sum
-    open: Sum
+    charged: Cost
+    open: Cost
     unclear: int
     found: int
 
@@ -94,7 +94,7 @@ Batch = tuple[int, Price | None, bool]
 """Some images of one kind: how many, the price of one, and whether the region is free."""
 
 
-def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Sum:
+def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Cost:
     """Give what orders will cost if every image of them is made."""
     return _add_up([_batch(request.n, request.region, request.model, catalogue) for request in requests])
 
@@ -117,19 +117,19 @@ def make_report(counts: Sequence[ImageCount], catalogue: Catalogue, *, since: da
     )
 
 
-def tell_total(total: Sum) -> str:
+def format_cost(cost: Cost) -> str:
     """Say what images cost and no more: `0.36 USD`, `free` or `price not known`."""
-    parts = [str(money) for money in total.amounts]
-    if total.unpriced:
-        unpriced = "1 image" if total.unpriced == 1 else f"{total.unpriced} images"
+    parts = [str(money) for money in cost.amounts]
+    if cost.unpriced:
+        unpriced = "1 image" if cost.unpriced == 1 else f"{cost.unpriced} images"
         parts.append(f"{unpriced} of unknown price" if parts else "price not known")
     return " and ".join(parts) or "free"
 
 
-def tell_sum(total: Sum) -> str:
+def describe_cost(cost: Cost) -> str:
     """Say what images cost, in words: `about 0.36 USD (indicative, prices of 2026-05)`."""
-    amount = tell_total(total)
-    return f"about {amount} (indicative, prices of {' and '.join(total.as_of)})" if total.amounts else amount
+    amount = format_cost(cost)
+    return f"about {amount} (indicative, prices of {' and '.join(cost.as_of)})" if cost.amounts else amount
 
 
 def report_facts(report: CostReport) -> dict[str, Any]:
@@ -137,9 +137,9 @@ def report_facts(report: CostReport) -> dict[str, Any]:
     return {
         "since": report.since.isoformat(),
         "until": report.until.isoformat(),
-        **_tell_dates(report),
-        "charged": _sum_facts(report.charged),
-        "open": _sum_facts(report.open),
+        **_describe_dates(report),
+        "charged": _cost_facts(report.charged),
+        "open": _cost_facts(report.open),
         "unclear_images": report.unclear,
         "found_images": report.found,
         "lines": [
@@ -147,8 +147,8 @@ def report_facts(report: CostReport) -> dict[str, Any]:
                 "day": line.count.day.isoformat(),
                 "region": line.count.region,
                 "model": line.count.model,
-                "charged": _sum_facts(line.charged),
-                "open": _sum_facts(line.open),
+                "charged": _cost_facts(line.charged),
+                "open": _cost_facts(line.open),
                 "unclear_images": line.count.unclear,
                 "found_images": line.count.found,
             }
@@ -169,7 +169,7 @@ def _find_price(region: str, model: str | None, catalogue: Catalogue) -> Price |
         return None
 
 
-def _add_up(batches: Iterable[Batch]) -> Sum:
+def _add_up(batches: Iterable[Batch]) -> Cost:
     amounts: dict[str, Decimal] = {}
     months: set[str] = set()
     images = unpriced = free = 0
@@ -185,18 +185,18 @@ def _add_up(batches: Iterable[Batch]) -> Sum:
             amounts[price.currency] = amounts.get(price.currency, Decimal()) + count * price.amount
             months.add(price.as_of)
     money = tuple(Money(amounts[currency], currency) for currency in sorted(amounts))
-    return Sum(images, money, unpriced, free, tuple(sorted(months)))
+    return Cost(images, money, unpriced, free, tuple(sorted(months)))
 
 
-def _sum_facts(total: Sum) -> dict[str, Any]:
+def _cost_facts(cost: Cost) -> dict[str, Any]:
     facts: dict[str, Any] = {
-        "images": total.images,
-        "cost": {money.currency: tell_amount(money.amount) for money in total.amounts},
+        "images": cost.images,
+        "cost": {money.currency: format_amount(money.amount) for money in cost.amounts},
     }
-    counts = {"free_images": total.free, "images_of_unknown_price": total.unpriced}
+    counts = {"free_images": cost.free, "images_of_unknown_price": cost.unpriced}
     return facts | {name: count for name, count in counts.items() if count}
 
 
-def _tell_dates(report: CostReport) -> dict[str, str]:
+def _describe_dates(report: CostReport) -> dict[str, str]:
     months = sorted({*report.charged.as_of, *report.open.as_of})
     return {"prices": f"indicative, of {' and '.join(months)}"} if months else {}

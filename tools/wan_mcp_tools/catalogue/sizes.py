@@ -24,7 +24,7 @@ _STEP = 16
 _ECHO = 40
 
 
-class Limits(Protocol):
+class SizeLimits(Protocol):
     """Which widths and heights, in pixels, are accepted."""
 
     def find_problem(self, width: int, height: int) -> str | None:
@@ -113,7 +113,7 @@ class SizeRule:
     draw; `native` are the grades that the service itself understands for this model.
     """
 
-    limits: Limits
+    limits: SizeLimits
     default: str
     presets: tuple[tuple[str, str], ...]
     native: tuple[str, ...] = ()
@@ -205,7 +205,7 @@ def read_pixels(text: str) -> tuple[int, int] | None:
     return (int(pixels[1]), int(pixels[2])) if pixels else None
 
 
-def derive_presets(limits: Limits, default: str) -> tuple[tuple[str, str], ...]:
+def derive_presets(limits: SizeLimits, default: str) -> tuple[tuple[str, str], ...]:
     """
     Give a size of exactly each aspect ratio, about as many pixels as `default`, in steps of 16 pixels.
 

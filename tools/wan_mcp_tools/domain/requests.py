@@ -1,4 +1,4 @@
-"""An order as data: checked, complete, and the same for every protocol."""
+"""A request as data: checked, complete, and the same for every protocol."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
@@ -8,7 +8,7 @@ from typing import Any
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
     """
-    One order that the catalogue has accepted.
+    What a caller asks for, checked by the catalogue: one order, which may be of several images.
 
     `model` is the catalogue's id (the wire id may differ by region), `region` the region's name, `size` what the
     service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images. `None` means that the model has no

@@ -138,7 +138,7 @@ class ImageService(Protocol):
         Write the order down, send it, and wait.
 
         `until_named` ends the wait as soon as the service has named the task; otherwise the wait is for the saved
-        images. `fresh` orders anew even if an identical order is open or was never collected.
+        images. `fresh` orders anew even if an identical order was placed whose result nobody has received.
         """
         ...
 
