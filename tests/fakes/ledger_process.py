@@ -41,9 +41,9 @@ async def claim(ledger, *, tries):
     return {"claimed": [order.local_id for order in claimed]}
 
 
-async def reserve(ledger, *, tasks, seconds, rate, lasting=True):
+async def reserve(ledger, *, tasks, seconds, rate, durable=True):
     """Reserve turns, several tasks side by side; answer the moments of the turns."""
-    limit, ends, moments = RateLimit("query", rate, is_lasting=lasting), time.time() + seconds, []
+    limit, ends, moments = RateLimit("query", rate, is_durable=durable), time.time() + seconds, []
 
     async def work():
         while time.time() < ends:

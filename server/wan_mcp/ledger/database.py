@@ -1,8 +1,8 @@
 """
-The seam between the ledger and a database: what runs in one transaction, and how a statement is executed.
+What the ledger needs of a database: a transaction to run methods in, and a way to execute statements.
 
 Statements stay within what SQLite and PostgreSQL both understand. Parameters are written `$1`, `$2`, … Where a word
-must differ, the statement has a named slot that the database fills: `{for_update}` locks the rows that are read,
+must differ, the statement has a placeholder that the database fills: `{for_update}` locks the rows that are read,
 `{skip_locked}` locks those that nobody else has locked.
 """
 
@@ -41,7 +41,7 @@ class Database(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of the database."""
+        """Close the database; the next call opens it again."""
         ...
 
     async def version(self) -> object:
@@ -61,18 +61,18 @@ class Database(Protocol):
         ...
 
 
-class Table:
+class Repository:
     """A set of methods on one database, each of which runs in a transaction of its own."""
 
     def __init__(self, database: Database) -> None:
         self.database = database
 
 
-S = TypeVar("S", bound=Table)
+S = TypeVar("S", bound=Repository)
 
 
 def reads(method: Callable[Concatenate[S, Transaction, P], T]) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Let a method of a `Table` run in a transaction that only reads."""
+    """Let a method of a `Repository` run in a transaction that only reads."""
 
     @wraps(method)
     async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
@@ -84,7 +84,7 @@ def reads(method: Callable[Concatenate[S, Transaction, P], T]) -> Callable[Conca
 def writes(
     method: Callable[Concatenate[S, Transaction, P], T],
 ) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
-    """Let a method of a `Table` run in a transaction that writes: all of it, or nothing."""
+    """Let a method of a `Repository` run in a transaction that writes: all of it, or nothing."""
 
     @wraps(method)
     async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:

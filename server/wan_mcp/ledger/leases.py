@@ -6,13 +6,13 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wan_mcp.ledger.database import Table, Transaction, reads, writes
+from wan_mcp.ledger.database import Repository, Transaction, reads, writes
 from wan_mcp.ledger.records import DAY, Eligibility, ImageState, Order, Slot, Stage
 from wan_mcp.ledger.rows import (
     MOST_VALUES,
     chunks,
     lock_order,
-    number_marks,
+    number_parameters,
     read_existing_order,
     read_orders,
 )
@@ -48,7 +48,7 @@ def is_gone(worker_id: str | None) -> bool:
     return False
 
 
-class Leases(Table):
+class Leases(Repository):
     """
     Leases on orders, and slots.
 
@@ -96,7 +96,7 @@ class Leases(Table):
     ) -> Sequence[Order]:
         free = _read_free(tx, worker_id, limit, longest_lease, eligibility)
         for chunk in chunks([order.local_id for order in free]):
-            _lease(tx, worker_id, lease, f"local_id IN ({number_marks(chunk, 3)})", *chunk)
+            _lease(tx, worker_id, lease, f"local_id IN ({number_parameters(chunk, 3)})", *chunk)
         return [
             replace(order, worker_id=worker_id, lease_until=tx.now + lease, version=order.version + 1)
             for order in free
@@ -246,6 +246,6 @@ def _make_condition(tx: Transaction, eligibility: Eligibility | None, first: int
     # One that is not named is asked for once more, which costs a question.
     excluded = sorted(eligibility.excluded)[:MOST_VALUES]
     if excluded:
-        where += f" AND local_id NOT IN ({number_marks(excluded, first + len(values))})"
+        where += f" AND local_id NOT IN ({number_parameters(excluded, first + len(values))})"
         values.extend(excluded)
     return where, values

@@ -12,16 +12,16 @@ class Ledger:
     The record of orders, on a database.
 
     Every method raises `LedgerError` when the ledger cannot be used: locked for longer than a few seconds, damaged,
-    unwritable, or written by a newer release. A write has reached the disk when its method returns. `brief_database`
-    keeps what may be forgotten in a power cut: how fast questions may be asked.
+    unwritable, or written by a newer release. A write has reached the disk when its method returns.
+    `volatile_database` keeps what may be forgotten in a power cut: how fast questions may be asked.
     """
 
-    def __init__(self, database: Database, brief_database: Database) -> None:
-        self._databases = (database, brief_database)
+    def __init__(self, database: Database, volatile_database: Database) -> None:
+        self._databases = (database, volatile_database)
         self._database = database
         self.orders = Orders(database)
         self.leases = Leases(database)
-        self.limits = Limits(database, brief_database)
+        self.limits = Limits(database, volatile_database)
         self.reports = Reports(database)
 
     async def exists(self) -> bool:
@@ -33,6 +33,6 @@ class Ledger:
         return await self._database.version()
 
     async def close(self) -> None:
-        """Let go of the ledger."""
+        """Close the ledger; the next call opens it again."""
         for database in self._databases:
             await database.close()

@@ -4,9 +4,9 @@ import math
 from collections.abc import Mapping
 
 from wan_mcp.clock import utc
-from wan_mcp.ledger.database import Database, Table, Transaction, writes
+from wan_mcp.ledger.database import Database, Repository, Transaction, writes
 from wan_mcp.ledger.records import DAY, Origin, RateLimit
-from wan_mcp.ledger.rows import chunks, number_marks
+from wan_mcp.ledger.rows import chunks, number_parameters
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -16,7 +16,7 @@ _LONGEST_QUEUE = 120.0
 _RAISE = "let the operator raise WAN_MCP_DAILY_IMAGE_LIMIT."
 
 
-class _Reservations(Table):
+class _Reservations(Repository):
     """The turns of rate limits, in one database."""
 
     @writes
@@ -45,9 +45,9 @@ class Limits:
     Every method raises `LedgerError` when its database cannot be used.
     """
 
-    def __init__(self, database: Database, brief_database: Database) -> None:
-        self._lasting = _Reservations(database)
-        self._brief = _Reservations(brief_database)
+    def __init__(self, database: Database, volatile_database: Database) -> None:
+        self._durable = _Reservations(database)
+        self._volatile = _Reservations(volatile_database)
 
     async def reserve(self, limit: RateLimit) -> float:
         """Reserve the next turn of a limit; give the seconds until it comes."""
@@ -58,7 +58,7 @@ class Limits:
         await self._choose(limit).pause(limit, seconds)
 
     def _choose(self, limit: RateLimit) -> _Reservations:
-        return self._lasting if limit.is_lasting else self._brief
+        return self._durable if limit.is_durable else self._volatile
 
 
 def take_turn(tx: Transaction, limit: RateLimit) -> float:
@@ -150,7 +150,7 @@ def _count_missing(tx: Transaction, recent: Mapping[str, int], moment: float) ->
         for chunk in chunks(list(recent))
         for row in tx.execute(
             "SELECT local_id, created_at, status, task_id FROM orders "  # noqa: S608 - parameters only
-            f"WHERE local_id IN ({number_marks(chunk)})",
+            f"WHERE local_id IN ({number_parameters(chunk)})",
             *chunk,
         )
     ]

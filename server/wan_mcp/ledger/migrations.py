@@ -85,5 +85,5 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
 }
 """Every step by its number; a file records the number of the last step applied to it."""
 
-BRIEF_MIGRATIONS: Mapping[int, tuple[str, ...]] = {1: (LIMITS,)}
+VOLATILE_MIGRATIONS: Mapping[int, tuple[str, ...]] = {1: (LIMITS,)}
 """The same for the file of what may be forgotten in a power cut."""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from types import MappingProxyType
 
-from wan_mcp.ledger.database import Table, Transaction, reads, writes
+from wan_mcp.ledger.database import Repository, Transaction, reads, writes
 from wan_mcp.ledger.leases import free_slot, is_gone, occupy_slot, seconds_until_free
 from wan_mcp.ledger.limits import check_daily_limit, seconds_until_turn, take_turn
 from wan_mcp.ledger.records import (
@@ -24,7 +24,7 @@ from wan_mcp.ledger.rows import (
     find_changes,
     insert_order,
     lock_order,
-    number_marks,
+    number_parameters,
     read_existing_order,
     read_held_order,
     read_order,
@@ -60,7 +60,7 @@ _INHERITED = ("region", "account", "model", "wire_model", "protocol", "request",
 """What two tasks of one order have in common."""
 
 
-class Orders(Table):
+class Orders(Repository):
     """The rows of orders. A method that changes one gives it as it is then."""
 
     @writes
@@ -85,14 +85,14 @@ class Orders(Table):
         Raises:
             DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
         """
-        twin = _find_twin(tx, order.fingerprint) if deduplicate else None
-        if twin is not None:
-            awaited = {"awaited_until": max(order.awaited_until, twin.awaited_until), "awaited_by": order.awaited_by}
-            update_order(tx, twin.local_id, awaited)
-            # Twins order the same picture, so whatever else differs is where its files go.
-            saved_elsewhere = (twin.folder, twin.request) != (order.folder, order.request)
+        found = _find_identical(tx, order.fingerprint) if deduplicate else None
+        if found is not None:
+            awaited = {"awaited_until": max(order.awaited_until, found.awaited_until), "awaited_by": order.awaited_by}
+            update_order(tx, found.local_id, awaited)
+            # Both order the same picture, so whatever else differs is where its files go.
+            saved_elsewhere = (found.folder, found.request) != (order.folder, order.request)
             return Placement(
-                read_existing_order(tx, twin.local_id), deduplicated=True, saved_elsewhere=saved_elsewhere
+                read_existing_order(tx, found.local_id), deduplicated=True, saved_elsewhere=saved_elsewhere
             )
         if order.region != SANDBOX.name:
             check_daily_limit(tx, images=order.images_ordered, daily_limit=daily_limit, recent=recent)
@@ -250,7 +250,7 @@ class Orders(Table):
         return frozenset(
             row["task_id"]
             for chunk in chunks(task_ids)
-            for row in tx.execute(f"SELECT task_id FROM orders WHERE task_id IN ({number_marks(chunk)})", *chunk)  # noqa: S608
+            for row in tx.execute(f"SELECT task_id FROM orders WHERE task_id IN ({number_parameters(chunk)})", *chunk)  # noqa: S608
         )
 
     @reads
@@ -267,7 +267,7 @@ class Orders(Table):
         )
 
 
-def _find_twin(tx: Transaction, fingerprint: str | None) -> Order | None:
+def _find_identical(tx: Transaction, fingerprint: str | None) -> Order | None:
     candidates = read_orders(
         tx,
         "fingerprint = $1 AND delivered_at IS NULL AND created_at > $2 AND status NOT IN ($3, $4, $5)",

@@ -160,13 +160,13 @@ class RateLimit:
     """
     A rate limit that every process on the ledger keeps: `per_second` requests, `burst` of them at once.
 
-    One that is not `is_lasting` may be forgotten in a power cut, and costs no write that is waited for.
+    One that is not `is_durable` may be forgotten in a power cut, and costs no write that is waited for.
     """
 
     name: str
     per_second: float
     burst: float = 1.0
-    is_lasting: bool = True
+    is_durable: bool = True
 
 
 @dataclass(frozen=True, slots=True)

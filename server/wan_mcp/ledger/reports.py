@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import date
 from typing import cast
 
-from wan_mcp.ledger.database import Table, Transaction, reads
+from wan_mcp.ledger.database import Repository, Transaction, reads
 from wan_mcp.ledger.limits import count_images_since
 from wan_mcp.ledger.records import ImageState, Order, Origin, Stage
 from wan_mcp.ledger.rows import NEWEST_FIRST, read_orders
@@ -62,7 +62,7 @@ _SUMMED = f"""
 """  # noqa: S608 - put together of constants
 
 
-class Reports(Table):
+class Reports(Repository):
     """Reads orders in many; a row that cannot be read is left out."""
 
     @reads

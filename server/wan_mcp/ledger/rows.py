@@ -62,7 +62,7 @@ def read_orders(
     """
     Read the orders that fit a condition, with their images; a row that cannot be read is left out.
 
-    There are fewer than `limit` only if no more can be read. `lock` is the slot of a statement that locks rows.
+    There are fewer than `limit` only if no more can be read. `lock` is the placeholder that locks rows.
     """
     chosen = f"{where} ORDER BY {', '.join(order_by)}"
     if limit is None:
@@ -165,7 +165,7 @@ def chunks(values: Sequence[str]) -> list[Sequence[str]]:
     return [values[start : start + MOST_VALUES] for start in range(0, len(values), MOST_VALUES)]
 
 
-def number_marks(values: Sequence[object], first: int = 1) -> str:
+def number_parameters(values: Sequence[object], first: int = 1) -> str:
     """Give the parameters for a list of values, numbered from `first`: `$1, $2, $3`."""
     return ", ".join(f"${number}" for number in range(first, first + len(values)))
 

@@ -20,7 +20,7 @@ def path(tmp_path):
 
 @pytest.fixture
 def databases(path, clock):
-    """The lasting database of `ledger`, and the one that may be forgotten."""
+    """The durable database of `ledger`, and the one that may be forgotten."""
     return [RecordingDatabase(database) for database in open_sqlite_ledger(path, clock)._databases]
 
 

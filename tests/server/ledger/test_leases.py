@@ -261,7 +261,7 @@ async def test_the_ledger_selects_exactly_the_orders_that_a_process_can_take_fur
             eligibility.exclude(order)
     covered = [order for order, _ in left if eligibility.covers(order)]
     with tempfile.TemporaryDirectory() as folder:
-        database = SqliteDatabase(Path(folder, "ledger.sqlite3"), clock, is_lasting=False)
+        database = SqliteDatabase(Path(folder, "ledger.sqlite3"), clock, is_durable=False)
         ledger = Ledger(database, database)
         await database.write(lambda tx: [insert_order(tx, order) for order, _ in left])
         next_end = await ledger.leases.find_next_end("me", eligibility.describe())

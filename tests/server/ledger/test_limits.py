@@ -16,7 +16,7 @@ from wan_mcp_tools.domain.tasks import TaskStatus
 
 ONE = RateLimit("create/singapore/wan2.6-t2i", 1.0)
 QUERIES = RateLimit("query/singapore", 20.0)
-BRIEF = RateLimit("query/singapore", 20.0, is_lasting=False)
+VOLATILE = RateLimit("query/singapore", 20.0, is_durable=False)
 HOUR = 3600.0
 
 near = partial(pytest.approx, abs=1e-5)
@@ -86,10 +86,10 @@ def count_in_worst_second(moments):
     return max(sum(1 for other in moments if start <= other < start + 1) for start in moments)
 
 
-@pytest.mark.parametrize("lasting", [True, False])
-def test_four_processes_keep_one_limit_together(path, lasting):
+@pytest.mark.parametrize("durable", [True, False])
+def test_four_processes_keep_one_limit_together(path, durable):
     with Processes(4) as processes:
-        answers = processes.run_all("reserve", path=path, tasks=5, seconds=1.0, rate=20.0, lasting=lasting)
+        answers = processes.run_all("reserve", path=path, tasks=5, seconds=1.0, rate=20.0, durable=durable)
 
     moments = [moment for answer in answers for moment in answer["moments"]]
     assert count_in_worst_second(moments) <= 21
@@ -100,11 +100,11 @@ def test_four_processes_keep_one_limit_together(path, lasting):
 async def test_a_limit_that_need_not_last_is_kept_and_paused_without_touching_the_ledger(ledger, path, clock):
     await ledger.limits.reserve(ONE)
     before = path.read_bytes()
-    assert await reserve(ledger, BRIEF, 3) == near([0, 0.05, 0.1])
-    await ledger.limits.pause(BRIEF, 3.0)
+    assert await reserve(ledger, VOLATILE, 3) == near([0, 0.05, 0.1])
+    await ledger.limits.pause(VOLATILE, 3.0)
     again = open_sqlite_ledger(path, clock)
 
-    assert await again.limits.reserve(BRIEF) == near(3.0)
+    assert await again.limits.reserve(VOLATILE) == near(3.0)
     assert path.read_bytes() == before
     await again.close()
 
@@ -113,19 +113,19 @@ async def test_a_limit_that_need_not_last_is_kept_even_while_the_ledger_is_locke
     await ledger.limits.reserve(ONE)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
         other.execute("BEGIN EXCLUSIVE")
-        assert await ledger.limits.reserve(BRIEF) == 0
+        assert await ledger.limits.reserve(VOLATILE) == 0
 
 
 async def test_a_damaged_file_of_limits_is_begun_anew_and_costs_no_question(ledger, path):
-    await ledger.limits.reserve(BRIEF)
+    await ledger.limits.reserve(VOLATILE)
     await ledger.close()
-    brief = path.with_name("pace.sqlite3")
-    brief.write_bytes(b"\xaa" * 10_000)
+    volatile = path.with_name("pace.sqlite3")
+    volatile.write_bytes(b"\xaa" * 10_000)
 
-    assert await reserve(ledger, BRIEF, 2) == near([0, 0.05])
-    brief.write_bytes(b"\xaa" * 10_000)
-    await ledger.limits.pause(BRIEF, 2.0)
-    assert await ledger.limits.reserve(BRIEF) == near(2.0)
+    assert await reserve(ledger, VOLATILE, 2) == near([0, 0.05])
+    volatile.write_bytes(b"\xaa" * 10_000)
+    await ledger.limits.pause(VOLATILE, 2.0)
+    assert await ledger.limits.reserve(VOLATILE) == near(2.0)
 
 
 # --- images in 24 hours ------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from anyio import CapacityLimiter
 from wan_mcp.clock import Clock
 from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.ledger import Ledger
-from wan_mcp.ledger.migrations import BRIEF_MIGRATIONS, MIGRATIONS
+from wan_mcp.ledger.migrations import MIGRATIONS, VOLATILE_MIGRATIONS
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_LEAST_PATIENCE = 0.02
+_LEAST_LOCK_SECONDS = 0.02
 """Seconds; another process holds the lock for a few milliseconds at a time."""
 
 
@@ -34,9 +34,9 @@ def open_sqlite_ledger(path: Path, clock: Clock, *, busy_seconds: float = 0.8) -
         SqliteDatabase(
             path.with_name("pace.sqlite3"),
             clock,
-            migrations=BRIEF_MIGRATIONS,
+            migrations=VOLATILE_MIGRATIONS,
             busy_seconds=busy_seconds,
-            is_lasting=False,
+            is_durable=False,
         ),
     )
 
@@ -56,14 +56,14 @@ class SqliteTransaction:
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
         bound = {str(number): value for number, value in enumerate(values, start=1)}
-        cursor = self._connection.execute(_fill_slots(statement), bound)
+        cursor = self._connection.execute(_fill_placeholders(statement), bound)
         # `sqlite3.Row` looks through all of its names for each value, and an order with its images has over forty.
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 @lru_cache(maxsize=512)
-def _fill_slots(statement: str) -> str:
+def _fill_placeholders(statement: str) -> str:
     # A transaction that writes is alone from its beginning on, so no row needs a lock of its own.
     return statement.replace("{for_update}", "").replace("{skip_locked}", "")
 
@@ -76,7 +76,7 @@ class SqliteDatabase:
     however many calls stand in line: a call of a tool ends within two seconds of its time, and may need the ledger
     twice in them.
 
-    With `is_lasting` a write is on the disk when it returns. Without it nobody waits for the disk: a process that is
+    With `is_durable` a write is on the disk when it returns. Without it nobody waits for the disk: a process that is
     killed leaves the file whole, a power cut may damage it, and a damaged file is begun anew.
 
     The journal is a rollback journal, not WAL: several processes share the file, with whatever SQLite the user's
@@ -90,13 +90,13 @@ class SqliteDatabase:
         *,
         migrations: Mapping[int, Sequence[str]] = MIGRATIONS,
         busy_seconds: float = 0.8,
-        is_lasting: bool = True,
+        is_durable: bool = True,
     ) -> None:
         self.path = path
         self._clock = clock
         self._migrations = migrations
         self._busy_seconds = busy_seconds
-        self._is_lasting = is_lasting
+        self._is_durable = is_durable
         self._limiter: CapacityLimiter | None = None
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
@@ -132,14 +132,14 @@ class SqliteDatabase:
         def run() -> T:
             # The time for which a lock is waited for runs while the call stands in line.
             left = asked_at + self._busy_seconds - self._clock.monotonic()
-            patience = max(_LEAST_PATIENCE, left)
+            lock_seconds = max(_LEAST_LOCK_SECONDS, left)
             try:
-                return self._execute(begin, work, patience)
+                return self._execute(begin, work, lock_seconds)
             except LedgerError as error:
-                if self._is_lasting or error.code != ErrorCode.LEDGER_DAMAGED:
+                if self._is_durable or error.code != ErrorCode.LEDGER_DAMAGED:
                     raise
                 _remove(self.path)
-                return self._execute(begin, work, patience)
+                return self._execute(begin, work, lock_seconds)
 
         return await self._run_in_thread(run)
 
@@ -149,9 +149,9 @@ class SqliteDatabase:
             self._limiter = CapacityLimiter(1)
         return await anyio.to_thread.run_sync(work, limiter=self._limiter)
 
-    def _execute(self, begin: str, work: Callable[[Transaction], T], patience: float) -> T:
+    def _execute(self, begin: str, work: Callable[[Transaction], T], lock_seconds: float) -> T:
         try:
-            connection = self._open(patience)
+            connection = self._open(lock_seconds)
             with _transaction(connection, begin):
                 # Read once the lock is held: turns are taken in the order of their times.
                 return work(SqliteTransaction(connection, self._clock.now()))
@@ -168,11 +168,11 @@ class SqliteDatabase:
             self._connection.close()
             self._connection = None
 
-    def _open(self, patience: float) -> sqlite3.Connection:
+    def _open(self, lock_seconds: float) -> sqlite3.Connection:
         if self._connection is not None and self._is_the_file():
-            _wait_for_locks(self._connection, patience)
+            _wait_for_locks(self._connection, lock_seconds)
             return self._connection
-        if self._connection is not None and self._is_lasting:
+        if self._connection is not None and self._is_durable:
             _log.warning(
                 "the ledger %s was deleted, moved away or replaced while it was in use; what is open here is written "
                 "down again, everything else is in the file that is gone",
@@ -182,13 +182,13 @@ class SqliteDatabase:
         self._make_file()
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
-            _wait_for_locks(connection, patience)
+            _wait_for_locks(connection, lock_seconds)
             self._check_release(connection)
             # Of the rollback journals that are safe with full sync, this one takes the least of each transaction:
             # a tenth less than TRUNCATE, which gives blocks back and asks for them again every time, and a quarter
             # less than DELETE, which is durable only with EXTRA and then syncs the folder once more.
             connection.execute("PRAGMA journal_mode = PERSIST")
-            connection.execute(f"PRAGMA synchronous = {'FULL' if self._is_lasting else 'OFF'}")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if self._is_durable else 'OFF'}")
             _migrate(connection, self._migrations)
         except BaseException:
             connection.close()

@@ -102,4 +102,4 @@ class Queries:
 
 
 def _limit(region: str) -> RateLimit:
-    return RateLimit(f"query/{region}", _PER_SECOND, is_lasting=False)
+    return RateLimit(f"query/{region}", _PER_SECOND, is_durable=False)
