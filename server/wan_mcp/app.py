@@ -36,7 +36,7 @@ def build_context(
     def sandbox() -> object:
         from wan_mcp.sandbox import in_process_app  # noqa: PLC0415 - only the region sandbox needs it
 
-        return in_process_app(settings.state_dir, clock)
+        return in_process_app(settings.state_dir, clock, settings.extra_models)
 
     return Context(
         ledger=open_sqlite_ledger(settings.state_dir / "ledger.sqlite3", clock),

@@ -36,11 +36,6 @@ class Console:
         self.err.write(printable(mask(text)) + "\n")
         self.err.flush()
 
-    def quote(self, text: str) -> None:
-        """Write what stands in a file, or a command of another program, word for word but for secrets."""
-        self.err.write(printable(mask(text)) + "\n")
-        self.err.flush()
-
     def draw(self, codes: str) -> None:
         """Write what is a picture to the terminal: control codes of our own making, passed on as they are."""
         self.err.write(codes + "\n")

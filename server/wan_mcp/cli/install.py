@@ -149,7 +149,7 @@ def print_entry(
     variables = example_variables(client, machine.environ, requested)
     console.print(render_snippet(client, name, _launch_command(machine), variables, options).rstrip("\n"))
     if target is not None:
-        console.quote(f"This belongs into {target.file or find_config_path(client, machine)}")
+        console.note(f"This belongs into {target.file or find_config_path(client, machine)}")
     for option in options:
         console.note(client.options[option].consequence)
     if EXAMPLE_KEY in variables.values():
@@ -187,9 +187,9 @@ def run_install(
         return ExitCode.FAILED
     result = apply_plan(plan, now)
     if result.command_error is not None:
-        console.quote(f"{title}'s own command did not do it, so the file was edited. It said: {result.command_error}")
+        console.note(f"{title}'s own command did not do it, so the file was edited. It said: {result.command_error}")
     if result.backup is not None:
-        console.quote(f"The file as it was: {result.backup}")
+        console.note(f"The file as it was: {result.backup}")
     console.print(f"{title}: {target.name} is set up in {plan.file.path}")
     console.note(target.client.reload_advice)
     console.note("To check key, region and folders: wan-mcp doctor")
@@ -225,11 +225,11 @@ def run_removal(
                 return ExitCode.FAILED
             result = apply_plan(plan, now)
             if result.backup is not None:
-                console.quote(f"The file as it was: {result.backup}")
+                console.note(f"The file as it was: {result.backup}")
             console.print(f"{title}: {target.name} is out of {plan.file.path}")
             console.note(target.client.reload_advice)
     if plan.key_file is not None:
-        console.quote(f"The file with the key stays: {plan.key_file}")
+        console.note(f"The file with the key stays: {plan.key_file}")
     if not dry_run:
         _offer_to_delete_copies(console, target, plan.file.path, delete=delete_copies, ask=not yes)
     return ExitCode.DONE
@@ -246,7 +246,7 @@ def _offer_to_delete_copies(
         return
     console.note("Copies of the file as it was still hold the key:")
     for each in copies:
-        console.quote(f"  {each}")
+        console.note(f"  {each}")
     if delete or (ask and can_ask() and confirm("Delete these copies?", default=False)):
         delete_backups(copies)
         console.note("They are deleted.")
@@ -260,18 +260,18 @@ def show_plan(console: Console, plan: "InstallPlan") -> None:
 
     target, edit, path = plan.target, plan.edit, plan.file.path
     client = target.client
-    console.quote(f"{client.title}, {path}, {'.'.join((*client.servers, target.name))}:")
+    console.note(f"{client.title}, {path}, {'.'.join((*client.servers, target.name))}:")
     old, new = (
         render_entry(client, target.name, hide_secrets(each)).splitlines() if each is not None else []
         for each in (edit.before, edit.after)
     )
     for line in list(difflib.unified_diff(old, new, n=1000, lineterm=""))[3:]:
-        console.quote(f"  {line}")
+        console.note(f"  {line}")
     if old == new:
         hidden = edit.text != plan.file.text
         console.note("  Only what is hidden here changes." if hidden else "  What it says stays as it is.")
     for remark in _list_remarks(plan):
-        console.quote(remark)
+        console.note(remark)
 
 
 def _list_remarks(plan: "InstallPlan") -> list[str]:

@@ -1,5 +1,6 @@
 """`wan-mcp sandbox`: the offline look-alike of the service, for other programs."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +47,7 @@ def sandbox(
     """
     options = make_options(**given)
     settings = context.read_settings()
+    options = replace(options, extra_models=settings.extra_models)
     console = standard_console()
     if not is_loopback(host):
         console.note(f"{host} is reachable from other machines: anyone there can order pictures of this sandbox.")

@@ -14,7 +14,7 @@ from wan_mcp.doctor.types import Environment, Finding, Verdict
 from wan_mcp.ledger.inspection import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport
-from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, inspect_folder
+from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, find_obstacle, inspect_folder
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 _PARTS = ("mcp", "httpx", "pydantic", "anyio")
@@ -114,7 +114,8 @@ async def check_folder(environment: Environment, role: str, folder: Path, settin
     facts = await run_in_daemon_thread(inspect)
     looked_at = f"{role} {folder}"
     if facts.problem is not None:
-        remedy = f"Make it writable, or name another folder in {setting}."
+        help_there = "Make it writable" if facts.obstacle is None else f"Move {facts.obstacle} away"
+        remedy = f"{help_there}, or name another folder in {setting}."
         return [Finding("folder", looked_at, facts.problem.rstrip("."), Verdict.PROBLEM, remedy)]
     if facts.free_bytes is not None and facts.free_bytes < LEAST_FREE_BYTES:
         found = f"only {_format_bytes(facts.free_bytes)} free; {_format_bytes(LEAST_FREE_BYTES)} are needed"
@@ -135,6 +136,10 @@ async def check_ledger(environment: Environment, settings: Settings) -> list[Fin
         remedy = _REPLACE if error.code == ErrorCode.LEDGER_DAMAGED else error.advice
         return [Finding("ledger", looked_at, error.message.rstrip("."), verdict, remedy)]
     if facts is None:
+        obstacle = await run_in_daemon_thread(partial(find_obstacle, settings.state_dir))
+        if obstacle is not None:
+            found = f"not there, and cannot be made: {obstacle} is no folder"
+            return [Finding("ledger", looked_at, found, Verdict.NOTE, f"See what was found about {_STATE} first.")]
         findings = [Finding("ledger", looked_at, "not there yet; the first order makes it")]
         return [*findings, *check_limit(0, settings.daily_image_limit)]
     if facts.version > facts.newest:

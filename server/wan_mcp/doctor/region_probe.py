@@ -126,7 +126,7 @@ async def _try_key(environment: Environment, settings: Settings, access: RegionA
     def make_sandbox() -> object:
         from wan_mcp.sandbox import in_process_app  # noqa: PLC0415 - only the region sandbox needs it
 
-        return in_process_app(settings.state_dir, environment.clock)
+        return in_process_app(settings.state_dir, environment.clock, settings.extra_models)
 
     seconds = environment.question_seconds
     region, host = find_region(access.region), host_of(access)

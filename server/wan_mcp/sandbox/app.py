@@ -1,6 +1,6 @@
 """The sandbox as an ASGI application, and over HTTP for other programs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from email.utils import formatdate
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox import errors
 from wan_mcp.sandbox.errors import RefusalError
 from wan_mcp.sandbox.image_host import ImageHost
-from wan_mcp.sandbox.models import WireProtocol
+from wan_mcp.sandbox.models import Row, WireProtocol
 from wan_mcp.sandbox.service import SandboxOptions, SandboxService, error_response
 from wan_mcp.sandbox.stores import FileStore, MemoryStore, TaskStore
 
@@ -57,9 +57,13 @@ def create_app(options: SandboxOptions, *, store: TaskStore | None = None, clock
     return app
 
 
-def in_process_app(state_dir: Path, clock: Clock | None = None) -> Starlette:
-    """Build the look-alike for use inside this process; its tasks outlive it in a file of `state_dir`."""
-    options = SandboxOptions(public_url=IN_PROCESS_URL)
+def in_process_app(state_dir: Path, clock: Clock | None = None, extra_models: Iterable[Row] = ()) -> Starlette:
+    """
+    Build the look-alike for use inside this process; its tasks outlive it in a file of `state_dir`.
+
+    `extra_models` are the operator's rows of WAN_MCP_EXTRA_MODELS.
+    """
+    options = SandboxOptions(public_url=IN_PROCESS_URL, extra_models=tuple(extra_models))
     return create_app(options, store=FileStore(state_dir, clock), clock=clock)
 
 

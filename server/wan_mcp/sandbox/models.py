@@ -7,15 +7,18 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 """
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta, timezone
 from enum import StrEnum
+from typing import cast
 
 DAY = 86_400.0
 """Seconds: how long the service keeps a task after its end, and how long a link to an image lives."""
 CHINA = timezone(timedelta(hours=8))
 """The zone of the service's times, which do not name it."""
+Row = Mapping[str, object]
+"""What an operator says of a model that the documentation did not have yet: a row of WAN_MCP_EXTRA_MODELS."""
 
 
 class WireProtocol(StrEnum):
@@ -42,7 +45,7 @@ class SizeRule:
 
     default: str
     pixels: tuple[int, int] | None = None
-    ratio: int | None = None
+    ratio: float | None = None
     sides: tuple[int, int] | None = None
     listed: frozenset[str] = frozenset()
     names: Mapping[str, int] = field(default_factory=dict[str, int])
@@ -73,7 +76,7 @@ class SizeRule:
         if self.pixels and not self.pixels[0] <= width * height <= self.pixels[1]:
             raise SizeError(f"The total pixels of size should be in [{self.pixels[0]}, {self.pixels[1]}].")
         if self.ratio and max(width, height) > self.ratio * min(width, height):
-            raise SizeError(f"The aspect ratio of size should be in [1:{self.ratio}, {self.ratio}:1].")
+            raise SizeError(f"The aspect ratio of size should be in [1:{self.ratio:g}, {self.ratio:g}:1].")
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +86,7 @@ class Model:
 
     `prompt_limit` counts characters; what is longer is cut silently. `rate` is submissions a second (`rates` holds
     the regions that differ), `concurrency` the tasks that run at once. `sync_regions` names the regions of the
-    synchronous protocol where they are fewer than `regions`.
+    synchronous protocol where they are fewer than `regions`. An order that is no set may ask for `most_images`.
     """
 
     name: str
@@ -96,6 +99,7 @@ class Model:
     rates: Mapping[str, float] = field(default_factory=dict[str, float])
     sync_regions: frozenset[str] | None = None
     image_sets: bool = False
+    most_images: int = 4
 
     def rate_in(self, region: str) -> float:
         """Give the documented submissions a second."""
@@ -156,3 +160,79 @@ _ROWS = (
     _older("wanx-v1", regions=frozenset({_BEIJING}), sizes=_SIZES_V1, concurrency=1),
 )
 MODELS: Mapping[str, Model] = {row.name: row for row in _ROWS}
+
+
+def add_models(rows: Iterable[Row]) -> Mapping[str, Model]:
+    """
+    Give the documented models with those of the operator's rows, in every region of the sandbox.
+
+    Whoever orders has checked the rows; what cannot be read in one counts as not said. A row of a documented model
+    changes what it names and keeps the rest.
+    """
+    documented = {name.lower(): row for name, row in MODELS.items()}
+    added: dict[str, Model] = {}
+    for row in rows:
+        name = row.get("id")
+        if isinstance(name, str) and name:
+            base = documented.get(name.lower()) or replace(_UNDESCRIBED, name=name)
+            added[base.name] = _read_row(row, base)
+    return {**MODELS, **added}
+
+
+_PROTOCOLS = {"sync": WireProtocol.SYNC, "async": WireProtocol.ASYNC, "legacy": WireProtocol.LEGACY}
+_ANY_SIZE = SizeRule("1280*1280", pixels=(256**2, 4096**2), ratio=8)
+_UNDESCRIBED = Model("", _NEW, _ANY_SIZE, 5000, 2, 2, _REGIONS)
+_SQUARES = ("1280*1280", "1024*1024", "2048*2048", "768*768", "512*512")
+_GRADES = {"1K": 1024, "2K": 2048, "4K": 4096}
+
+
+def _read_row(row: Row, base: Model) -> Model:
+    named = row.get("protocol")
+    texts = [named] if isinstance(named, str) else _as_texts(named)
+    protocols = frozenset(_PROTOCOLS[text] for text in texts if text in _PROTOCOLS)
+    sizes, rate = row.get("sizes"), row.get("submit_rate")
+    return replace(
+        base,
+        protocols=protocols or base.protocols,
+        sizes=_read_sizes(cast("Row", sizes)) if isinstance(sizes, Mapping) else base.sizes,
+        prompt_limit=_as_number(row, "prompt_limit", base.prompt_limit),
+        most_images=_as_number(row, "max_n", base.most_images),
+        rate=float(rate) if isinstance(rate, int | float) and rate > 0 else base.rate,
+        regions=_REGIONS,
+        sync_regions=None,
+    )
+
+
+def _read_sizes(sizes: Row) -> SizeRule:
+    listed = [text.lower().replace("x", "*") for text in _as_texts(sizes.get("only"))]
+    names = {name: _GRADES[name] for name in _as_texts(sizes.get("grades")) if name in _GRADES}
+    pixels = sides = ratio = None
+    if {"min_side", "max_side"} & set(sizes):
+        sides = (_as_number(sizes, "min_side", 1), _as_number(sizes, "max_side", 4096))
+    elif not listed:
+        pixels = (_as_number(sizes, "min_pixels", 256**2), _as_number(sizes, "max_pixels", 4096**2))
+        wanted = sizes.get("max_ratio")
+        ratio = float(wanted) if isinstance(wanted, int | float) else _ANY_SIZE.ratio
+    rule = SizeRule("", pixels=pixels, sides=sides, ratio=ratio, listed=frozenset(listed), names=names)
+    default = sizes.get("default_size")
+    return replace(rule, default=default if isinstance(default, str) else _choose_default(rule, listed))
+
+
+def _choose_default(rule: SizeRule, listed: Sequence[str]) -> str:
+    """Choose what is painted where an order names no size: the first of a list, or a usual square that is allowed."""
+    for size in (*listed, *_SQUARES):
+        try:
+            rule.measure(size)
+        except SizeError:
+            continue
+        return size
+    return _SQUARES[0]
+
+
+def _as_number(row: Row, name: str, default: int) -> int:
+    value = row.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
+
+
+def _as_texts(value: object) -> list[str]:
+    return [each for each in cast("list[object]", value) if isinstance(each, str)] if isinstance(value, list) else []

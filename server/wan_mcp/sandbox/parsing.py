@@ -18,7 +18,7 @@ from wan_mcp.sandbox.errors import RefusalError, invalid_parameter
 from wan_mcp.sandbox.models import CHINA, DAY, Model, SizeError, WireProtocol
 
 _DEFAULT_COUNT = 4
-"""Images, where the body does not say; also the most that an order without a set may ask for."""
+"""Images of an order that cannot be read."""
 _SET_LIMIT = 12
 _SEED_LIMIT = 2_147_483_647
 _LARGEST_PAGE = 100
@@ -129,7 +129,7 @@ def parse_order(body: dict[str, Any], model: Model, protocol: WireProtocol) -> P
         prompt=prompt[: model.prompt_limit],
         width=width,
         height=height,
-        count=_read_count(parameters.n, limit=_SET_LIMIT if as_set else _DEFAULT_COUNT),
+        count=_read_count(parameters.n, limit=_SET_LIMIT if as_set else model.most_images),
         seed=_check_seed(parameters.seed),
         prompt_extend=parameters.prompt_extend is not False,
         watermark=bool(parameters.watermark),

@@ -15,7 +15,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.sandbox import answers, errors
 from wan_mcp.sandbox.errors import RefusalError, ServiceError
 from wan_mcp.sandbox.image_host import signed_url
-from wan_mcp.sandbox.models import DAY, MODELS, Model, WireProtocol
+from wan_mcp.sandbox.models import DAY, Model, Row, WireProtocol, add_models
 from wan_mcp.sandbox.orders import Outcome, Submission, TaskRecord, plan_task, read_outcome
 from wan_mcp.sandbox.parsing import ParsedOrder, parse_list_query, parse_order
 from wan_mcp.sandbox.stores import TaskStore
@@ -35,7 +35,7 @@ class SandboxOptions:
     `throttle` is the number of submissions a second for each model, `concurrency` the number of tasks of one model
     that run at once; None means the documented limit of the model. `query_throttle` is the number of queries
     a second, and likewise of list and of cancel calls. `public_url` is the base of the image links; None takes it
-    from each request.
+    from each request. `extra_models` are the operator's rows of WAN_MCP_EXTRA_MODELS.
     """
 
     keys: frozenset[str] | None = None
@@ -47,6 +47,7 @@ class SandboxOptions:
     query_throttle: float = 20.0
     concurrency: int | None = None
     public_url: str | None = None
+    extra_models: tuple[Row, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.pending <= self.duration:
@@ -64,6 +65,7 @@ class SandboxService:
         self._options = options
         self._store = store
         self._clock = clock
+        self._models = add_models(options.extra_models)
         self._query_limit = _CallLimit(options.query_throttle)
         self._list_limit = _CallLimit(options.query_throttle)
         self._cancel_limit = _CallLimit(options.query_throttle)
@@ -153,7 +155,7 @@ class SandboxService:
         name = body.get("model")
         if name is None or name == "":
             raise RefusalError(errors.NO_MODEL)
-        model = MODELS.get(name) if isinstance(name, str) else None
+        model = self._models.get(name) if isinstance(name, str) else None
         if model is None or not model.is_offered_in(self._options.region):
             raise RefusalError(errors.UNKNOWN_MODEL)
         return model

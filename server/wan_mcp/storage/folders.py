@@ -144,7 +144,8 @@ class FolderFacts:
     What is known of a folder.
 
     `exists` is False for one that would be made when it is needed; then the rest is told of the nearest folder above
-    it, `base`. `problem` says why nothing can be saved there. `free_bytes` is None where the disk does not say.
+    it, `base`. `problem` says why nothing can be saved there, and `obstacle` is what stands in the place of a folder,
+    if that is why. `free_bytes` is None where the disk does not say.
     `network_drive` is the kind of the network drive that it is on.
     """
 
@@ -153,6 +154,7 @@ class FolderFacts:
     problem: str | None = None
     free_bytes: int | None = None
     network_drive: str | None = None
+    obstacle: Path | None = None
 
 
 def inspect_folder(
@@ -162,6 +164,10 @@ def inspect_folder(
     disk = disk or Disk()
     exists, base = False, folder
     try:
+        obstacle = find_obstacle(folder)
+        if obstacle is not None:
+            problem = f"{obstacle} is {_name_kind(obstacle)}, and a folder is needed there."
+            return FolderFacts(exists, base, problem, obstacle=obstacle)
         base = _find_base(folder)
         exists = base == folder
         if exists:
@@ -227,16 +233,29 @@ def _read_address(text: str) -> str:
     return path
 
 
+def find_obstacle(folder: Path) -> Path | None:
+    """Find what stands in the place of a folder, or of one above it, and is none; nothing is opened."""
+    for each in (folder, *folder.parents):
+        if os.path.lexists(each):
+            return None if each.is_dir() else each
+    return None
+
+
+def _name_kind(path: Path) -> str:
+    if path.is_symlink() and not path.exists():
+        return "a link that leads nowhere"
+    kinds = ((path.is_file, "a plain file"), (path.is_fifo, "a pipe"), (path.is_socket, "a socket"))
+    return next((kind for applies, kind in kinds if applies()), "a device")
+
+
 def _find_base(folder: Path) -> Path:
     """
     Find the folder itself, or the nearest one above it.
 
     Raises:
-        StorageError: something else than a folder is in the way.
+        StorageError: there is none.
     """
     for each in (folder, *folder.parents):
         if each.is_dir():
             return each
-        if os.path.lexists(each):
-            raise StorageError(f"{each} is no folder.")
     raise StorageError(f"No part of {folder} exists on this machine.")

@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import sqlite3
 import sys
 from contextlib import closing
@@ -186,7 +187,21 @@ async def test_a_file_in_the_place_of_a_folder_is_a_problem(doctor, tmp_path):
 
     finding = (await run(doctor)).problem_of("folder")
 
-    assert finding.found == f"{tmp_path / 'pictures'} is no folder"
+    assert finding.found == f"{tmp_path / 'pictures'} is a plain file, and a folder is needed there"
+    assert finding.remedy == f"Move {tmp_path / 'pictures'} away, or name another folder in WAN_MCP_OUTPUT_DIR."
+
+
+@pytest.mark.parametrize("below", [".", "state", "deep/state"])
+async def test_a_state_folder_below_a_plain_file_is_one_problem_told_as_what_it_is(doctor, tmp_path, below):
+    (tmp_path / "file").write_text("no folder")
+
+    report = await run(doctor, WAN_MCP_STATE_DIR=str(tmp_path / "file" / below))
+
+    finding = report.problem_of("folder")
+    assert finding.found == f"{tmp_path / 'file'} is a plain file, and a folder is needed there"
+    assert "WAN_MCP_STATE_DIR" in finding.remedy
+    assert report.one("ledger").found == f"not there, and cannot be made: {tmp_path / 'file'} is no folder"
+    assert len(report.problems) == 1
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="nothing keeps root out")
@@ -397,3 +412,51 @@ async def test_a_task_near_its_24_hours_that_is_worked_on_is_worth_a_note(doctor
     await ledger.leases.renew("me", lease=30.0)
 
     assert (await run(doctor)).one("tasks").verdict is Verdict.NOTE
+
+
+# --- words --------------------------------------------------------------------------------------------------
+
+_OF_THE_TOOLS = re.compile(
+    r"\b(?:generate_image|submit_task|get_task|download_image|cancel_task|list_tasks|view_image"
+    r"|task_id|output_dir|wait_seconds|fresh=|remote=)\b"
+)
+
+
+def _damage_ledger(folder):
+    (folder / "state").mkdir()
+    (folder / "state" / "ledger.sqlite3").write_bytes(b"no ledger" * 1000)
+
+
+def _put_a_folder_for_the_ledger(folder):
+    (folder / "state" / "ledger.sqlite3").mkdir(parents=True)
+
+
+def _put_files_for_the_folders(folder):
+    (folder / "state").touch()
+    (folder / "pictures").touch()
+
+
+@pytest.mark.parametrize(
+    ("spoil", "environ"),
+    [
+        (_damage_ledger, {}),
+        (_put_a_folder_for_the_ledger, {}),
+        (_put_files_for_the_folders, {}),
+        (None, {"WAN_MCP_MODEL": "wan9"}),
+        (None, {"WAN_MCP_MODEL": "wanx2.0-t2i-turbo", "DASHSCOPE_REGION": "frankfurt"}),
+        (None, {"WAN_MCP_EXTRA_MODELS": '[{"id": "x"}]'}),
+        (None, {"DASHSCOPE_REGION": "singapore"}),
+        (None, {"DASHSCOPE_REGION": "tokyo", "DASHSCOPE_API_KEY": "sk-0123456789"}),
+        (None, {"DASHSCOPE_REGION": "beijing", "DASHSCOPE_API_KEY": "sk-0123456789"}),
+        (None, {"WAN_MCP_DAILY_IMAGE_LIMIT": "many", "WAN_MCP_ALLOWED_DIRS": "here"}),
+    ],
+)
+async def test_the_words_are_those_of_the_terminal(doctor, tmp_path, spoil, environ):
+    if spoil is not None:
+        spoil(tmp_path)
+
+    report = await doctor.run(**environ)
+
+    assert report.problems
+    for finding in report.findings:
+        assert not _OF_THE_TOOLS.search(f"{finding.found} {finding.remedy}"), finding

@@ -2,7 +2,7 @@
 
 import pytest
 
-from wan_mcp.sandbox.models import MODELS, SizeError
+from wan_mcp.sandbox.models import MODELS, SizeError, WireProtocol, add_models
 
 RECOMMENDED = ["1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"]
 
@@ -49,3 +49,44 @@ def test_the_default_sizes_are_the_documented_ones():
     assert defaults.pop("wan2.6-t2i") == defaults.pop("wan2.5-t2i-preview") == (1280, 1280)
     assert set(defaults.values()) == {(1024, 1024)}
     assert len(defaults) == 8
+
+
+def test_an_operators_row_is_a_model_beside_the_documented_ones():
+    models = add_models([{"id": "wan9-t2i", "protocol": "async", "max_n": 6, "prompt_limit": 9}])
+    model = models["wan9-t2i"]
+    assert set(models) == {*MODELS, "wan9-t2i"}
+    assert (model.name, model.protocols) == ("wan9-t2i", {WireProtocol.ASYNC})
+    assert (model.most_images, model.prompt_limit) == (6, 9)
+    assert model.sizes.measure(None) == (1280, 1280)
+    assert all(model.is_offered_in(region) for region in ("sandbox", "eu-central-1", "ap-southeast-1"))
+
+
+def test_a_row_of_a_documented_model_changes_what_it_names():
+    model = add_models([{"id": "WAN2.6-T2I", "protocol": ["sync", "legacy"]}])["wan2.6-t2i"]
+    assert model.protocols == {WireProtocol.SYNC, WireProtocol.LEGACY}
+    assert model.sizes == MODELS["wan2.6-t2i"].sizes
+
+
+@pytest.mark.parametrize(
+    ("sizes", "default", "good", "bad"),
+    [
+        ({"only": ["640x640", "1024*640"]}, (640, 640), "1024*640", "641*640"),
+        ({"min_side": 300, "max_side": 700}, (512, 512), "700*300", "701*300"),
+        ({"min_pixels": 90_000, "max_pixels": 1_200_000, "max_ratio": 2.5}, (1024, 1024), "500*200", "800*200"),
+        ({"default_size": "1K", "grades": ["1K", "4K"]}, (1024, 1024), "4K", "2K"),
+        ({"max_pixels": 4_500_000}, (1280, 1280), "2048*2048", "2200*2200"),
+    ],
+)
+def test_the_sizes_of_a_row_are_read(sizes, default, good, bad):
+    rule = add_models([{"id": "x", "protocol": "sync", "sizes": sizes}])["x"].sizes
+    assert rule.measure(None) == default
+    rule.measure(good)
+    with pytest.raises(SizeError):
+        rule.measure(bad)
+
+
+def test_what_cannot_be_read_in_a_row_counts_as_not_said():
+    rows = [{}, {"id": 5}, {"id": "x", "protocol": {"a": 1}, "sizes": 7, "max_n": "many", "submit_rate": None}]
+    model = add_models(rows)["x"]
+    assert model.protocols == {WireProtocol.SYNC, WireProtocol.ASYNC}
+    assert model.most_images == 4

@@ -264,4 +264,18 @@ def test_a_folder_is_looked_at_through_a_link(tmp_path, link):
     link(tmp_path / "broken", tmp_path / "gone")
 
     assert inspect_folder(tmp_path / "link").exists
-    assert inspect_folder(tmp_path / "broken" / "x").problem == f"{tmp_path / 'broken'} is no folder."
+    facts = inspect_folder(tmp_path / "broken" / "x")
+    assert facts.obstacle == tmp_path / "broken"
+    assert facts.problem == f"{tmp_path / 'broken'} is a link that leads nowhere, and a folder is needed there."
+
+
+@pytest.mark.skipif(os.name != "posix", reason="these kinds of files are POSIX's")
+@pytest.mark.parametrize(("make", "kind"), [(Path.touch, "a plain file"), (os.mkfifo, "a pipe")])
+@pytest.mark.parametrize("below", [".", "state", "deep/down/state"])
+def test_what_stands_in_the_place_of_a_folder_is_told_as_what_it_is(tmp_path, make, kind, below):
+    make(tmp_path / "thing")
+
+    facts = inspect_folder(tmp_path / "thing" / below)
+
+    assert (facts.exists, facts.obstacle) == (False, tmp_path / "thing")
+    assert facts.problem == f"{tmp_path / 'thing'} is {kind}, and a folder is needed there."
