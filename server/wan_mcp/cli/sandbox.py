@@ -10,7 +10,7 @@ import click
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console, standard_console
 from wan_mcp.cli.output import ExitCode
-from wan_mcp.settings.regions import is_loopback
+from wan_mcp.settings.region_access import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from click.core import ParameterSource
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.start import freeze_imports, load_protocol, load_settings, start_stdio
-from wan_mcp.settings.regions import is_loopback
+from wan_mcp.settings.region_access import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
 
 

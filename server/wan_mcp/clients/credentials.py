@@ -25,7 +25,7 @@ from wan_mcp.clients.files import write_secret
 from wan_mcp.clients.formats import as_list, as_mapping
 from wan_mcp.clients.registry import Client
 from wan_mcp.log import mask
-from wan_mcp.settings.regions import KEY, KEY_FILE
+from wan_mcp.settings.region_access import KEY, KEY_FILE
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
 
 EXAMPLE_KEY = "sk-your-key"

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from wan_mcp.clients.formats import as_mapping
 from wan_mcp.settings import SETTING_ROWS, Settings, expand_name, read_settings
-from wan_mcp.settings.regions import BASE_URL, KEY, KEY_FILE, WORKSPACE
+from wan_mcp.settings.region_access import BASE_URL, KEY, KEY_FILE, WORKSPACE
 from wan_mcp.settings.values import Values
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
 from wan_mcp_tools.domain.errors import SettingsError

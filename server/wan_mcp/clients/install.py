@@ -18,7 +18,7 @@ from wan_mcp.clients.files import ConfigFile, find_backups, make_private, read_c
 from wan_mcp.clients.launch import LaunchCommand, find_program
 from wan_mcp.clients.registry import Client, Machine, find_config_path
 from wan_mcp.log import mask
-from wan_mcp.settings.regions import KEY_FILE
+from wan_mcp.settings.region_access import KEY_FILE
 from wan_mcp_tools.domain.errors import StorageError
 
 _COMMAND_TIMEOUT = 60.0

@@ -17,8 +17,8 @@ from wan_mcp.dashscope import DashScope, Timeouts
 from wan_mcp.dashscope.reachability import Reachability, ReachabilityProbe
 from wan_mcp.doctor.types import Environment
 from wan_mcp.settings import RegionAccess, Settings
-from wan_mcp.settings.keys import PLAN_KEY
-from wan_mcp.settings.regions import region_of_host
+from wan_mcp.settings.key_format import PLAN_KEY
+from wan_mcp.settings.region_access import region_of_host
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region, find_region
 from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError
 

@@ -1,6 +1,6 @@
 """The settings: the only reader of the environment."""
 
-from wan_mcp.settings.regions import RegionAccess
+from wan_mcp.settings.region_access import RegionAccess
 from wan_mcp.settings.settings import Settings, read_settings
 from wan_mcp.settings.table import SETTING_ROWS, SettingRow, expand_name
 

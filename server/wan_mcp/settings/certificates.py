@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wan_mcp.settings.keys import is_unfilled
+from wan_mcp.settings.key_format import is_unfilled
 from wan_mcp.settings.plain_files import read_plain_file
 from wan_mcp.settings.values import ProblemCode, SettingProblem
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wan_mcp.settings.keys import describe_key
+from wan_mcp.settings.key_format import describe_key
 from wan_mcp.settings.settings import Settings, check_values, find_env_file, read_values
 from wan_mcp.settings.table import SETTING_ROWS, SettingRow, expand_name
 from wan_mcp.settings.values import ProblemCode, SettingProblem, Values
@@ -16,7 +16,7 @@ _LOGIN = re.compile(r"//[^/@\s]*@")
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SettingOrigin:
     """One setting that is set: its value as it may be shown, never a key, and in words where it came from."""
 
     name: str
@@ -35,7 +35,7 @@ class SettingsReport:
 
     settings: Settings | None
     problems: tuple[SettingProblem, ...] = ()
-    origins: tuple[Origin, ...] = ()
+    origins: tuple[SettingOrigin, ...] = ()
     unset: int = 0
     secrets: tuple[str, ...] = field(default=(), repr=False)
 
@@ -60,16 +60,16 @@ def examine_settings(environ: Mapping[str, str], *, env_file: Path | None = None
     )
 
 
-def _find_origins(values: Values, path: Path | None) -> tuple[Origin, ...]:
+def _find_origins(values: Values, path: Path | None) -> tuple[SettingOrigin, ...]:
     words = ("from the environment", f"from {path}")
-    origins: list[Origin] = []
+    origins: list[SettingOrigin] = []
     for row in SETTING_ROWS:
         for name in expand_name(row.name):
             found = values.sources(name)
             if not found:
                 continue
             source = words[found[0]] + (f", which wins over {path}" if len(found) > 1 else "")
-            origins.append(Origin(name, _show(row, values, name), source))
+            origins.append(SettingOrigin(name, _show(row, values, name), source))
     return tuple(origins)
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from urllib.parse import urlsplit
 
-from wan_mcp.settings.keys import is_unfilled
+from wan_mcp.settings.key_format import is_unfilled
 from wan_mcp.settings.values import ProblemCode, SettingProblem
 
 _SCHEMES = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5h", "socks": "socks5"}

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import cast
 
 from wan_mcp.log import mask
-from wan_mcp.settings.regions import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
+from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
 from wan_mcp.settings.table import SETTING_ROWS, expand_name
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import find_region

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from wan_mcp.settings.keys import is_placeholder, is_sample, is_unfilled
+from wan_mcp.settings.key_format import is_placeholder, is_sample, is_unfilled
 
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 

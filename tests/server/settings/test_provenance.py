@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.settings.provenance import Origin, examine_settings
+from wan_mcp.settings.provenance import SettingOrigin, examine_settings
 from wan_mcp.settings.values import ProblemCode
 
 WORDS = {
@@ -99,13 +99,13 @@ def test_each_setting_tells_where_it_came_from_and_no_secret(tmp_path: Path) -> 
     }
     report = examine_settings(environment, env_file=path)
     assert report.origins[:2] == (
-        Origin(
+        SettingOrigin(
             "DASHSCOPE_API_KEY",
             "sk-…, 13 characters, a general key",
             f"from the environment, which wins over {path}",
         ),
-        Origin("DASHSCOPE_API_KEY_BEIJING", "a placeholder", "from the environment"),
+        SettingOrigin("DASHSCOPE_API_KEY_BEIJING", "a placeholder", "from the environment"),
     )
     assert report.origins[2].shown.endswith("x…")
-    assert report.origins[3] == Origin("WAN_MCP_MODEL", "wan2.5-t2i-preview", f"from {path}")
+    assert report.origins[3] == SettingOrigin("WAN_MCP_MODEL", "wan2.5-t2i-preview", f"from {path}")
     assert "0123456789" not in repr(report)

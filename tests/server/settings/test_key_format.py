@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.settings import read_settings
-from wan_mcp.settings.keys import find_fault, is_placeholder, is_sample, is_unfilled
+from wan_mcp.settings.key_format import find_fault, is_placeholder, is_sample, is_unfilled
 
 GENERAL = "sk-0123456789abcdef0123456789abcdef"
 REFERENCES = [

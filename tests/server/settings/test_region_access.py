@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.settings import read_settings
-from wan_mcp.settings.regions import parse_base_url
+from wan_mcp.settings.region_access import parse_base_url
 from wan_mcp_tools.catalogue.regions import REGIONS
 from wan_mcp_tools.domain.errors import SettingsError
 
