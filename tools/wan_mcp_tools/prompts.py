@@ -1,18 +1,18 @@
 """The prompts: what a person may pick from a host's menu, and the text that the model is then given."""
 
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import format_price
-from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService
-from wan_mcp_tools.domain.tasks import Task, TaskStatus
-
-PromptValues = Mapping[str, str]
-"""What a person filled in, by argument; what was left empty is absent."""
+from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.prompt_values import PromptValues, find_placeholders, sort_words
+from wan_mcp_tools.tool import is_nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,13 +29,15 @@ class Prompt:
     """
     One entry of a host's menu: its words, its form, and the function that writes the text for the model.
 
-    `write` raises `AppError` for what the person can correct.
+    `write` never refuses: what a person has to correct or to add, the model is told to ask for. `words` is the
+    argument that takes any words.
     """
 
     name: str
     title: str
     description: str
     arguments: tuple[PromptArgument, ...]
+    words: str
     write: Callable[[PromptValues], Awaitable[str]]
 
 
@@ -53,6 +55,8 @@ _ORIGINAL_REGION = replace(_REGION, description="Another region than that of the
 _SCREEN = replace(_SIZE, description="9:16 for a phone, 16:9 for a desktop, 3:4 or 4:3 for a tablet. Empty: 9:16.")
 
 _PHONE = "9:16"
+_ID = re.compile(r"(?:local-)?[0-9a-f-]{8,}")
+"""What the id of a task looks like, unlike any word."""
 _LIST = "List the paths with their numbers"
 _INHERITED = ("model", "size", "region", "negative_prompt", "prompt_extend", "watermark", "output_dir")
 """Arguments of an order that its variations share."""
@@ -70,6 +74,20 @@ _HAND_OVER = (
 )
 """What to do once it is."""
 
+_COMMAND_LINE = "If I typed a command line, and it has more words than stand above, those words count as well."
+"""Hosts that split a command line pass on as many words as there are arguments."""
+_WORDS_OF_PICTURE = (
+    "The subject above is all that I typed. A size in it (such as 16:9 or 1280*1280), a model (such as wan2.7-image) "
+    "or a region (such as singapore or sandbox) is no part of the subject: pass it as the argument size, model or "
+    "region of the call below. If nothing is left, ask me what it shall show, before anything is ordered."
+)
+_WORDS_OF_VARIATIONS = (
+    "My words above are all that I typed. If the first of them is the task_id of an earlier picture, vary that one, "
+    "and the rest says what shall differ; if there are none, vary the newest picture of list_tasks; otherwise they "
+    "are the prompt to vary. A size in them (such as 16:9), a model (such as wan2.7-image) or a region (such as "
+    "sandbox) is an argument of the order."
+)
+
 _WRITE_PICTURE = (
     "Write the prompt: one paragraph in the language of the subject, with every detail given above, and with "
     "setting, light, composition and style where they were left open."
@@ -85,18 +103,8 @@ def picture(service: ImageService) -> Prompt:
     """Build the prompt on a service."""
 
     async def write(values: PromptValues) -> str:
-        request = _check_values(service.catalogue, values, values["subject"])
-        call = _write_call("generate_image", _pick_order_arguments(values))
-        cost = _tell_cost(service.catalogue, request, 1)
-        return _write_steps(
-            "Make a picture with the tools of the server wan.",
-            {"Subject": values["subject"], "Style": values.get("style")},
-            [
-                _WRITE_PICTURE,
-                f"Call {call}. Leave every other argument out. {cost}",
-                _COLLECT,
-                _HAND_OVER,
-            ],
+        return _write_one(
+            service.catalogue, values, "Make a picture with the tools of the server wan.", _WRITE_PICTURE
         )
 
     return Prompt(
@@ -104,6 +112,7 @@ def picture(service: ImageService) -> Prompt:
         title="Make a picture",
         description="Describe a picture; it is drawn, saved as a file, and you get its path.",
         arguments=(_SUBJECT, _STYLE, _SIZE, _MODEL, _REGION),
+        words="subject",
         write=write,
     )
 
@@ -112,22 +121,28 @@ def variations(service: ImageService) -> Prompt:
     """Build the prompt on a service."""
 
     async def write(values: PromptValues) -> str:
-        original = None if "prompt" in values else await _find_original(service, values.get("task_id"))
-        words = original.prompt if original else values["prompt"]
-        choices = _inherit(original) | _pick_order_arguments(values)
-        request = _check_values(service.catalogue, {name: str(value) for name, value in choices.items()}, words)
-        cost = _tell_cost(service.catalogue, request, 4)
+        catalogue = service.catalogue
         title = "Make four variations of a picture with the tools of the server wan."
-        facts = {"Its prompt": words, "What shall differ": values.get("change")}
-        if "change" in values:
-            return _write_steps(title, facts, _vary_words(choices, cost))
-        return _write_steps(title, facts, _draw_again(choices, cost))
+        if (line := find_placeholders(values)) is not None:
+            cost = _tell_cost(catalogue, _check_choices(catalogue, {})[0], 4)
+            return _write_steps(title, {"My words": line}, [_WORDS_OF_VARIATIONS, *_draw_again({}, cost)])
+        chosen, original, problem = await _choose_original(service, values)
+        choices = _inherit(original) | _pick_order_arguments(chosen)
+        request, misfit = _check_choices(catalogue, choices)
+        if misfit:
+            choices = _inherit(original)
+        cost = _tell_cost(catalogue, request, 4)
+        words = original.prompt if original else chosen.get("prompt")
+        steps = _vary_words(choices, cost) if "change" in chosen else _draw_again(choices, cost)
+        facts = {"Its prompt": words, "What shall differ": chosen.get("change")}
+        return _write_steps(title, facts, [*_ask_first(problem, misfit), *steps])
 
     return Prompt(
         name="variations",
         title="Four variations of a picture",
         description="Four pictures in the manner of one that you have, or of your words, to choose from.",
         arguments=(_TASK_ID, _PROMPT, _CHANGE, _ORIGINAL_SIZE, _ORIGINAL_MODEL, _ORIGINAL_REGION),
+        words="prompt",
         write=write,
     )
 
@@ -136,26 +151,15 @@ def wallpaper(service: ImageService) -> Prompt:
     """Build the prompt on a service."""
 
     async def write(values: PromptValues) -> str:
-        chosen = {"size": _PHONE} | dict(values)
-        request = _check_values(service.catalogue, chosen, values["subject"])
-        call = _write_call("generate_image", _pick_order_arguments(chosen))
-        cost = _tell_cost(service.catalogue, request, 1)
-        return _write_steps(
-            "Make a wallpaper for a screen with the tools of the server wan.",
-            {"Subject": values["subject"], "Style": values.get("style"), "Screen": chosen["size"]},
-            [
-                _WRITE_WALLPAPER,
-                f"Call {call}. Leave every other argument out. {cost}",
-                _COLLECT,
-                _HAND_OVER,
-            ],
-        )
+        title = "Make a wallpaper for a screen with the tools of the server wan."
+        return _write_one(service.catalogue, values, title, _WRITE_WALLPAPER, usual={"size": _PHONE})
 
     return Prompt(
         name="wallpaper",
         title="Wallpaper for a screen",
         description="A picture in the shape of your screen, with calm room for icons, saved as a file.",
         arguments=(_SUBJECT, _SCREEN, _STYLE, _MODEL, _REGION),
+        words="subject",
         write=write,
     )
 
@@ -183,26 +187,42 @@ def _vary_words(choices: dict[str, object], cost: str) -> list[str]:
     ]
 
 
-async def _find_original(service: ImageService, task_id: str | None) -> ImageRequest:
-    if task_id:
-        task = await service.peek(task_id)
-        if task is None:
-            raise NotFoundError(f"No task {task_id[:80]} is known here.", "Fill in prompt instead.")
-    else:
-        task = await _find_newest(service)
-    if task.request is None:
-        raise RequestRefusedError(
-            f"The words of the task {task.task_id} are not known here: it was ordered elsewhere.",
-            "Fill in prompt instead.",
-        )
-    return task.request
+async def _choose_original(
+    service: ImageService, values: PromptValues
+) -> tuple[dict[str, str], ImageRequest | None, str | None]:
+    """Give the values with each word where it belongs, what is varied if it is a known picture, and what is amiss."""
+    try:
+        return await _find_original(service, values)
+    except AppError as error:
+        others = {name: value for name, value in values.items() if name != "task_id"}
+        return sort_words(others, service.catalogue, words="prompt"), None, str(error)
 
 
-async def _find_newest(service: ImageService) -> Task:
+async def _find_original(
+    service: ImageService, values: PromptValues
+) -> tuple[dict[str, str], ImageRequest | None, str | None]:
+    catalogue, named = service.catalogue, values.get("task_id", "")
+    if is_nothing(named):
+        named = ""
+    others = {name: value for name, value in values.items() if name != "task_id"}
+    task = await service.peek(named) if named else None
+    if task is not None:
+        # Behind an id a single word says what shall differ, or is the first of those that do.
+        misfits = ["prompt"] if " " not in others.get("prompt", " ") else []
+        chosen = sort_words(others, catalogue, words="change", misfits=misfits)
+        if "prompt" in chosen or task.request is not None:
+            return chosen, None if "prompt" in chosen else task.request, None
+        return chosen, None, f"The words of the task {named} are not known here: it was ordered elsewhere."
+    if named and not _ID.fullmatch(named):
+        return sort_words(values, catalogue, words="prompt", misfits=["task_id"]), None, None
+    chosen = sort_words(others, catalogue, words="prompt")
+    if "prompt" in chosen:
+        return chosen, None, None
+    if named:
+        return chosen, None, f"No task {named[:80]} is known here."
     page = await service.list_tasks(status=TaskStatus.SUCCEEDED, limit=1, cursor=None, remote=False)
-    if not page.tasks:
-        raise RequestRefusedError("There is no picture yet that could be varied.", "Fill in prompt.")
-    return page.tasks[0]
+    newest = page.tasks[0].request if page.tasks else None
+    return chosen, newest, None if newest else "There is no picture yet that could be varied."
 
 
 def _inherit(original: ImageRequest | None) -> dict[str, object]:
@@ -214,17 +234,13 @@ def _inherit(original: ImageRequest | None) -> dict[str, object]:
     return {name: values[name] for name in _INHERITED if name in values and values[name] != usual.get(name)}
 
 
-def _check_values(catalogue: Catalogue, values: PromptValues, prompt: str) -> ImageRequest:
-    """
-    Check the model, size and region that a person chose as an order would be checked.
-
-    Raises:
-        RequestRefusedError: one of them does not exist, or does not go with the others.
-        SettingsError: the operator's default model does not exist.
-    """
-    return catalogue.request(
-        prompt=prompt, model=values.get("model"), size=values.get("size"), region=values.get("region")
-    )
+def _check_choices(catalogue: Catalogue, choices: Mapping[str, object]) -> tuple[ImageRequest | None, str | None]:
+    """Check a model, size and region as an order would be checked: give the order, or why there can be none."""
+    model, size, region = (str(choices.get(name, "")) for name in ("model", "size", "region"))
+    try:
+        return catalogue.request(prompt="A picture", model=model, size=size, region=region), None
+    except AppError as error:
+        return None, str(error)
 
 
 def _write_call(tool: str, arguments: Mapping[str, object]) -> str:
@@ -238,13 +254,41 @@ def _pick_order_arguments(values: PromptValues) -> dict[str, object]:
     return {name: values[name] for name in ("model", "size", "region") if name in values}
 
 
-def _tell_cost(catalogue: Catalogue, request: ImageRequest, images: int) -> str:
-    """Say in a sentence what the images cost."""
+def _tell_cost(catalogue: Catalogue, request: ImageRequest | None, images: int) -> str:
+    """Say in a sentence what the images cost, if that is known."""
+    if request is None:
+        return ""
     price = catalogue.find(request.model).price(request.region)
     if price is None:
         return f"In {request.region} that costs nothing." if format_price(price, request.region) == "free" else ""
     each = " each" if images > 1 else ""
     return f"That costs about {format_price(price, request.region)}{each}."
+
+
+def _ask_first(*problems: str | None) -> list[str]:
+    """Give the step that comes before all others where something is amiss."""
+    told = " ".join(" ".join(problem.split()) for problem in problems if problem)
+    return [f"{told} Tell me so, and ask me what you shall do instead, before anything is ordered."] if told else []
+
+
+def _write_one(
+    catalogue: Catalogue, values: PromptValues, title: str, how: str, *, usual: Mapping[str, str] | None = None
+) -> str:
+    """Write the text for one picture; `usual` are values where nothing else was chosen."""
+    line = find_placeholders(values)
+    chosen = {**(usual or {}), **({} if line is not None else sort_words(values, catalogue, words="subject"))}
+    choices = _pick_order_arguments(chosen)
+    request, misfit = _check_choices(catalogue, choices)
+    call = _write_call("generate_image", {} if misfit else choices)
+    missing = None if line is not None or "subject" in chosen else "I have not said what it shall show."
+    order = f"Call {call}. Leave every other argument out. {_tell_cost(catalogue, request, 1)}"
+    steps = [how, order, _COLLECT, _HAND_OVER]
+    if line is not None:
+        return _write_steps(title, {"Subject": line}, [_WORDS_OF_PICTURE, *steps])
+    facts = {"Subject": chosen.get("subject"), "Style": chosen.get("style")}
+    if usual:
+        facts["Screen"] = chosen["size"]
+    return _write_steps(title, facts, [*_ask_first(missing, misfit), *steps])
 
 
 def _write_steps(title: str, facts: Mapping[str, str | None], steps: list[str]) -> str:
@@ -255,7 +299,7 @@ def _write_steps(title: str, facts: Mapping[str, str | None], steps: list[str]) 
     """
     known = [f"{name}: {' '.join(value.split())}" for name, value in facts.items() if value]
     numbered = [f"{number}. {step.strip()}" for number, step in enumerate(steps, start=1)]
-    return "\n\n".join(part for part in (title, "\n".join(known), "\n".join(numbered)) if part)
+    return "\n\n".join(part for part in (title, "\n".join(known), _COMMAND_LINE, "\n".join(numbered)) if part)
 
 
 def _join(parts: list[str]) -> str:

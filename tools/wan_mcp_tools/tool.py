@@ -28,10 +28,11 @@ class Arguments(BaseModel):
             return given
         values = cast("Mapping[str, object]", given)
         optional = {name for name, shape in cls.model_fields.items() if not shape.is_required()}
-        return {name: value for name, value in values.items() if not (name in optional and _is_nothing(value))}
+        return {name: value for name, value in values.items() if not (name in optional and is_nothing(value))}
 
 
-def _is_nothing(value: object) -> bool:
+def is_nothing(value: object) -> bool:
+    """Say whether a value stands for one that is absent."""
     return value is None or (isinstance(value, str) and value.strip().lower() in _NOTHING)
 
 

@@ -4,8 +4,10 @@ How large a request may be, and how large an error: the gate around everything t
 The arguments of tools and prompts have gates of their own, which answer in words for models and people.
 """
 
+import json
 import logging
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from mcp import MCPError
@@ -40,6 +42,8 @@ async def keep_in_bounds(ctx: Context, call_next: CallNext) -> HandlerResult:
     """
     if ctx.method == "initialize":
         return await call_next(ctx)
+    if ctx.method == "prompts/get":
+        ctx = replace(ctx, params=as_texts(ctx.params))
     try:
         check_size(ctx.method, ctx.params)
         return shorten_failure(await call_next(ctx))
@@ -54,6 +58,23 @@ async def keep_in_bounds(ctx: Context, call_next: CallNext) -> HandlerResult:
     except Exception as error:
         logging.getLogger(__name__).exception("The request %.60r raised", ctx.method)
         raise MCPError(INTERNAL_ERROR, "That is a fault of wan-mcp; its log has the details.") from error
+
+
+def as_texts(params: Mapping[str, Any] | None) -> dict[str, Any]:
+    """Give the parameters of a prompt with arguments that are well-formed text, as the protocol has them."""
+    read = dict(params or {})
+    if isinstance(read.get("arguments"), dict):
+        given = cast("dict[str, object]", read["arguments"])
+        texts = {name: _as_text(value) for name, value in given.items()}
+        read["arguments"] = {name: text for name, text in texts.items() if text is not None}
+    return read
+
+
+def _as_text(value: object) -> str | None:
+    """Give a value as text, or None for null and what is too large to be shown."""
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    return None if value is None or is_too_large(value, _MOST_CHARACTERS) else json.dumps(value, ensure_ascii=False)
 
 
 def check_size(method: str, params: Mapping[str, Any] | None) -> None:

@@ -19,6 +19,7 @@ from mcp.types import (
 )
 from pydantic import Field, SkipValidation
 
+from wan_mcp.mcp_server.arguments import is_bookkeeping
 from wan_mcp.mcp_server.resources import CALLER_ERRORS, IMAGE, MODEL, TASK
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import find_default
@@ -27,14 +28,12 @@ from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.catalogue.sizes import GRADES, RATIOS
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
-from wan_mcp_tools.prompts import Prompt, PromptValues
+from wan_mcp_tools.prompt_values import read_values
+from wan_mcp_tools.prompts import Prompt
 from wan_mcp_tools.results import describe_error
 
 MOST_VALUES = 100
 """What one completion may hold. Source: https://modelcontextprotocol.io/specification/2026-07-28/server/utilities/completion"""
-
-_LONGEST_ECHO = 60
-"""Characters of a caller's value that an error repeats."""
 
 
 class BoundPrompt(SdkPrompt):
@@ -43,18 +42,11 @@ class BoundPrompt(SdkPrompt):
     prompt: SkipValidation[Prompt] = Field(exclude=True)
 
     async def render(self, arguments: dict[str, Any] | None, context: Context[Any, Any]) -> list[Message]:
-        """
-        Write the prompt's text.
-
-        Raises:
-            MCPError: an argument is missing, unknown, or none that can be ordered; in our words.
-        """
+        """Write the prompt's text, whatever was filled in."""
         del context
-        try:
-            text = await self.prompt.write(read_prompt_arguments(self.prompt, arguments or {}))
-        except AppError as error:
-            raise _as_protocol_error(error) from error
-        return [UserMessage(text)]
+        names = [each.name for each in self.prompt.arguments]
+        given = {name: value for name, value in (arguments or {}).items() if not is_bookkeeping(name, names)}
+        return [UserMessage(await self.prompt.write(read_values(names, given, words=self.prompt.words)))]
 
 
 def bind_prompt(prompt: Prompt) -> BoundPrompt:
@@ -71,25 +63,6 @@ def bind_prompt(prompt: Prompt) -> BoundPrompt:
         ],
         context_kwarg=None,
     )
-
-
-def read_prompt_arguments(prompt: Prompt, arguments: Mapping[str, Any]) -> PromptValues:
-    """
-    Give what was filled in; hosts send an empty text for a field that was left empty.
-
-    Raises:
-        RequestRefusedError: an argument is unknown, or a required one is missing.
-    """
-    names = [argument.name for argument in prompt.arguments]
-    advice = f"Its arguments are: {', '.join(names)}."
-    for name in arguments:
-        if name not in names:
-            raise RequestRefusedError(f"The prompt {prompt.name} has no argument {name[:_LONGEST_ECHO]!r}.", advice)
-    wishes = {name: str(value).strip() for name, value in arguments.items() if str(value).strip()}
-    for argument in prompt.arguments:
-        if argument.required and argument.name not in wishes:
-            raise RequestRefusedError(f"The prompt {prompt.name} needs the argument {argument.name!r}.", advice)
-    return wishes
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +201,6 @@ def _unknown(kind: str, name: str, known: Sequence[str] | Mapping[str, object]) 
 
 
 def _as_protocol_error(error: AppError) -> MCPError:
-    """Give an error of a prompt or of a completion: -32602 where the caller can correct it, else -32603."""
+    """Give an error of a completion: -32602 where the caller can correct it, else -32603."""
     code = INVALID_PARAMS if isinstance(error, CALLER_ERRORS) else INTERNAL_ERROR
     return MCPError(code, describe_error(error), {"code": error.code, "retryable": error.retryable})

@@ -150,21 +150,48 @@ async def test_variations_of_one_thing_are_four_orders(tmp_path):
     assert 'Call submit_task with the prompt and size="1:1", once for each version' in text
 
 
-async def test_variations_of_nothing_are_refused_with_the_field_to_fill_in(tmp_path):
+async def test_without_a_picture_to_vary_the_model_is_told_to_ask_first(tmp_path):
     async with Client(_server(make_settings(tmp_path))) as client:
-        assert "prompt" in await _refusal(client, "variations")
-        assert "0000-1111" in await _refusal(client, "variations", task_id="0000-1111")
+        nothing = await _text(client, "variations")
+        unknown = await _text(client, "variations", task_id="0385dc79-5ff8")
+
+    assert "1. There is no picture yet that could be varied. Tell me so, and ask me" in nothing
+    assert "1. No task 0385dc79-5ff8 is known here. Tell me so, and ask me" in unknown
 
 
-async def test_variations_of_a_task_whose_words_are_unknown_are_refused(tmp_path):
+async def test_variations_of_a_task_whose_words_are_unknown_begin_with_a_question(tmp_path):
     with FakeService(duration=0.0, pending=0.0) as dashscope:
         foreign = dashscope.create_foreign(model="wan2.6-t2i", n=1)
         async with Client(_server(make_settings(tmp_path, dashscope))) as client:
             facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": 5}))
-            text = await _refusal(client, "variations", task_id=foreign.id)
+            text = await _text(client, "variations", task_id=foreign.id)
 
-    assert foreign.id in text
-    assert "prompt" in text
+    assert f"1. The words of the task {foreign.id} are not known here" in text
+
+
+async def test_a_ledger_that_cannot_be_read_is_told_in_the_text(tmp_path):
+    (tmp_path / "state").write_text("no folder")
+    async with Client(_server(make_settings(tmp_path))) as client:
+        text = await _text(client, "variations", task_id="0385dc79-5ff8", size="16:9")
+
+    assert "1. " in text
+    assert "Tell me so, and ask me" in text
+
+
+async def test_words_behind_a_task_say_what_shall_differ(tmp_path):
+    with FakeService(duration=0.0, pending=0.0) as dashscope:
+        async with Client(_server(make_settings(tmp_path, dashscope))) as client:
+            made = facts(await client.call_tool("generate_image", {"prompt": "an owl"}))["task_id"]
+            one = await _text(client, "variations", task_id=made, prompt="bluer")
+            many = await _text(
+                client, "variations", task_id=made, prompt="make", change="it", size="blue", model="9:16"
+            )
+            form = await _text(client, "variations", task_id=made, prompt="a hare in spring")
+
+    assert "Its prompt: an owl\nWhat shall differ: bluer\n" in one
+    assert "Its prompt: an owl\nWhat shall differ: make it blue\n" in many
+    assert 'size="9:16"' in many
+    assert "Its prompt: a hare in spring\n" in form
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -176,22 +203,122 @@ async def test_a_prompt_that_does_not_exist_is_refused_with_those_that_do(tmp_pa
     assert "picture, variations, wallpaper" in text
 
 
+@pytest.mark.parametrize("era", ERAS)
+@pytest.mark.parametrize(
+    ("words", "subject", "call"),
+    [
+        ("a red fox in the snow", "a red fox in the", "the prompt"),
+        ("a fox 16:9 please", "a fox please", 'the prompt and size="16:9"'),
+        ("a red fox 1280x1280 sandbox", "a red fox", 'the prompt, size="1280x1280" and region="sandbox"'),
+        ("fox running WAN2.7-Image", "fox running", 'the prompt and model="WAN2.7-Image"'),
+        ("fox 16:9", "fox", 'the prompt and size="16:9"'),
+        ("wan2.7-image fox", "fox", 'the prompt and model="wan2.7-image"'),
+        ("16:9 a fox jumping high", "a fox jumping high", 'the prompt and size="16:9"'),
+        ("a street in old singapore", "a street in old singapore", "the prompt"),
+        ("the null fox of none", "the null fox of none", "the prompt"),
+        ("$1 $2 $3 $4 $5", "$1 $2 $3 $4 $5", "the prompt"),
+        ("$1", "$1", "the prompt"),
+    ],
+)
+async def test_words_that_a_host_splits_at_blanks_come_together_again(tmp_path, era, words, subject, call):
+    names = ("subject", "style", "size", "model", "region")
+    async with Client(_server(make_settings(tmp_path)), mode=era) as client:
+        text = await _text(client, "picture", **dict(zip(names, words.split(), strict=False)))
+
+    assert f"Subject: {subject}\n" in text
+    assert f"Call generate_image with {call}." in text
+    assert "Style" not in text
+    assert "command line" in text
+
+
+async def test_a_wallpaper_and_variations_take_the_words_of_a_command_line_too(tmp_path):
+    words = ["a", "dark", "forest", "with", "owls"]
+    async with Client(_server(make_settings(tmp_path))) as client:
+        wallpaper = await _text(
+            client, "wallpaper", **dict(zip(("subject", "size", "style", "model"), words, strict=False))
+        )
+        names = ("task_id", "prompt", "change", "size", "model", "region")
+        variations = await _text(client, "variations", **dict(zip(names, words, strict=False)))
+        one = await _text(client, "variations", task_id="owls")
+        filled_in_later = await _text(
+            client, "variations", **{name: f"${n}" for n, name in enumerate(names, start=1)}
+        )
+
+    assert "Subject: a dark forest with\n" in wallpaper
+    assert 'size="9:16"' in wallpaper
+    assert "Its prompt: a dark forest with owls\n" in variations
+    assert "Its prompt: owls\n" in one
+    assert "My words: $1 $2 $3 $4 $5 $6\n" in filled_in_later
+    for text in (wallpaper, variations, one, filled_in_later):
+        assert "command line" in text
+
+
+async def test_a_form_keeps_its_fields_and_only_what_does_not_fit_goes_to_the_subject(tmp_path):
+    async with Client(_server(make_settings(tmp_path))) as client:
+        form = {"subject": "a flower shop in spring", "style": "ink", "size": "very large", "region": "Singapore"}
+        text = await _text(client, "picture", **form)
+
+        misplaced = await _text(client, "picture", subject="a flower shop in spring", style="4:3")
+
+    assert "Subject: a flower shop in spring\n" in misplaced
+    assert 'size="4:3"' in misplaced
+    assert "Subject: a flower shop in spring, very large\nStyle: ink\n" in text
+    assert 'region="Singapore"' in text
+
+
+async def test_a_region_that_has_no_key_is_a_place_in_a_command_line(tmp_path):
+    split = {"subject": "a", "style": "cafe", "size": "in", "model": "old", "region": "beijing"}
+    keyed = make_settings(tmp_path, DASHSCOPE_API_KEY_BEIJING="sk-test-beijing")
+    async with Client(_server(make_settings(tmp_path))) as client:
+        without = await _text(client, "picture", **split)
+    async with Client(_server(keyed)) as client:
+        with_key = await _text(client, "picture", **split)
+
+    assert "Subject: a cafe in old beijing\n" in without
+    assert "region=" not in without
+    assert "Subject: a cafe in old beijing\n" in with_key
+    assert 'region="beijing"' in with_key
+
+
 @pytest.mark.parametrize(
     ("arguments", "hint"),
     [
-        ({}, "'subject'"),
-        ({"subject": "   "}, "'subject'"),
-        ({"subject": "x", "colour": "red"}, "'colour'"),
-        ({"subject": "x", "model": "wan9"}, "wan2.6-t2i"),
-        ({"subject": "x", "size": "7:5"}, "7:5"),
-        ({"subject": "x", "region": "atlantis"}, "singapore"),
-        ({"subject": "x", "model": "wanx-v1", "region": "singapore"}, "beijing"),
-        ({"subject": "x" * 2101}, "2101"),
+        ({}, "1. I have not said what it shall show."),
+        ({"subject": "   "}, "1. I have not said what it shall show."),
+        ({"subject": "undefined"}, "1. I have not said what it shall show."),
+        ({"subject": "x", "colour": "red"}, "Subject: x, colour: red\n"),
+        ({"subject": "x", "sessionId": "7", "_meta": "8"}, "Subject: x\n"),
+        ({"subject": "x", "style": "None", "size": "null", "region": "undefined"}, "Subject: x\n"),
+        ({"subject": "x", "model": "wan9"}, "Subject: x wan9\n"),
+        ({"subject": "x", "size": "7:5"}, "7:5 in pixels"),
+        ({"subject": "x", "model": "wan2.6-t2i", "size": "4K"}, "wan2.6-t2i does not draw this size"),
+        ({"subject": "x", "region": "atlantis"}, "Subject: x atlantis\n"),
+        ({"subject": "x", "region": "tokyo"}, "There is no Wan model in tokyo."),
+        ({"subject": "x", "model": "wanx-v1", "region": "singapore"}, "wanx-v1 is not offered in singapore."),
+        ({"subject": "x" * 2101}, "x" * 2101),
+        ({"subject": "half \ud83d an emoji"}, "Subject: half ? an emoji\n"),
     ],
 )
-async def test_what_could_not_be_ordered_is_refused_before_the_model_sees_it(tmp_path, arguments, hint):
+@pytest.mark.parametrize("name", ["picture", "wallpaper"])
+@pytest.mark.parametrize("era", ERAS)
+async def test_nothing_is_refused_and_what_could_not_be_ordered_is_asked_about_first(
+    tmp_path, era, name, arguments, hint
+):
+    if era == "legacy" and "\ud83d" in str(arguments):
+        pytest.skip("the client itself cannot send it")
+    async with Client(_server(make_settings(tmp_path)), mode=era) as client:
+        text = await _text(client, name, **arguments)
+
+    assert hint in text
+    assert "Call generate_image" in text
+
+
+async def test_a_text_is_bounded_whatever_was_filled_in(tmp_path):
     async with Client(_server(make_settings(tmp_path))) as client:
-        assert hint in await _refusal(client, "picture", **arguments)
+        for name in ("picture", "variations", "wallpaper"):
+            huge = dict.fromkeys(("subject", "style", "size", "model", "region", "prompt", "colour"), "x " * 5000000)
+            text = await _text(client, name, **huge)
+            assert len(text) < 30_000
 
 
 async def test_every_tool_and_argument_that_a_prompt_names_exists(tmp_path):

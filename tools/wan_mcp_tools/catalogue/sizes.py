@@ -199,6 +199,11 @@ def read_grade(text: str | None) -> str | None:
     return grade if grade in GRADES else None
 
 
+def is_size(text: str) -> bool:
+    """Say whether a text is a grade, a ratio or a size in pixels, whatever model draws it."""
+    return read_grade(text) is not None or read_pixels(text) is not None or _RATIO.fullmatch(text.strip()) is not None
+
+
 def read_pixels(text: str) -> tuple[int, int] | None:
     """Read `W*H`, also written with an x or a multiplication sign; give None if it is something else."""
     pixels = _PIXELS.fullmatch(text.strip())
