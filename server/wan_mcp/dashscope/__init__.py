@@ -1,7 +1,9 @@
 """The service's client. It knows the wire and nothing of the ledger, the image files or the tools."""
 
 from wan_mcp.dashscope.client import DashScope
+from wan_mcp.dashscope.image_addresses import read_link_end
 from wan_mcp.dashscope.requests import is_task_id
+from wan_mcp.dashscope.responses import MOST_IMAGES
 from wan_mcp.dashscope.types import (
     CreateOrder,
     ListedTask,
@@ -13,6 +15,7 @@ from wan_mcp.dashscope.types import (
 )
 
 __all__ = [
+    "MOST_IMAGES",
     "CreateOrder",
     "DashScope",
     "ListedTask",
@@ -22,4 +25,5 @@ __all__ = [
     "TaskListing",
     "Timeouts",
     "is_task_id",
+    "read_link_end",
 ]

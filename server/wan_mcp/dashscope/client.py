@@ -1,13 +1,19 @@
 """The service's client: one method for each thing that the service can do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Self, TypeVar
+from urllib.parse import urlsplit
+
+import anyio.to_thread
 
 from wan_mcp.dashscope.connections import ConnectionPool
 from wan_mcp.dashscope.errors import CallContext, CallKind
-from wan_mcp.dashscope.image_hosts import parse_hosts
-from wan_mcp.dashscope.network import ProxyCache, find_proxy, resolve_name
+from wan_mcp.dashscope.image_addresses import parse_hosts
+from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy, hide_password, resolve_name
+from wan_mcp.dashscope.payload import LARGEST_ANSWER, LARGEST_WITH_IMAGES, KnownKeys
 from wan_mcp.dashscope.requests import (
     PROBE_TASK_ID,
     build_headers,
@@ -17,7 +23,14 @@ from wan_mcp.dashscope.requests import (
     encode_body,
     find_endpoint,
 )
-from wan_mcp.dashscope.responses import JsonResponse, find_error, read_created_task, read_task, read_task_list
+from wan_mcp.dashscope.responses import (
+    MOST_IMAGES,
+    JsonResponse,
+    find_error,
+    read_created_task,
+    read_task,
+    read_task_list,
+)
 from wan_mcp.dashscope.types import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -30,6 +43,8 @@ if TYPE_CHECKING:
     from wan_mcp.dashscope.network import ProxyFinder, Resolver
     from wan_mcp.settings import RegionAccess
 
+T = TypeVar("T")
+
 
 class DashScope:
     """
@@ -38,7 +53,7 @@ class DashScope:
     Each method makes one attempt, except `download`; whoever calls decides whether to try again. Nothing is opened
     before the first call. `sandbox` gives the ASGI application of regions inside this process; it is called once,
     in a worker thread. `transport`, `resolve` and `find_proxy` replace the network, the name service and the
-    environment's proxies; with a `transport` and no `resolve` no name is looked up at all.
+    environment's proxies. No key of `access` is left in anything that the service is quoted with.
     """
 
     def __init__(
@@ -59,9 +74,15 @@ class DashScope:
         self._timeouts = timeouts or Timeouts()
         self._max_image_bytes = max_image_bytes
         self._image_hosts = parse_hosts(image_hosts)
-        self._resolve = resolve or (None if transport is not None else resolve_name)
+        self._keys = KnownKeys(
+            entry.api_key.get_secret_value()
+            for entry in access.values()
+            if entry.api_key is not None and not entry.in_process
+        )
         self._proxies = ProxyCache(find_proxy)
-        self._connections = ConnectionPool(sandbox=sandbox, transport=transport, proxies=self._proxies)
+        self._connections = ConnectionPool(
+            sandbox=sandbox, transport=transport, proxies=self._proxies, resolve=resolve or resolve_name
+        )
         self._downloader: ImageDownloader | None = None
 
     async def __aenter__(self) -> Self:
@@ -80,7 +101,8 @@ class DashScope:
         """
         Order images: one attempt, on a connection of its own.
 
-        The answer to an order of the synchronous protocol is `SUCCEEDED` with its images and has no task id.
+        The answer to an order of the synchronous protocol is `SUCCEEDED` with its images and has no task id. Of more
+        images than were ordered so many are read, and the rest is counted.
 
         Raises:
             AppError: `nothing_created` says whether it is certain that no order came of it.
@@ -95,12 +117,13 @@ class DashScope:
             body=encode_body(order),
             protocol=order.protocol,
             answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
+            largest_answer=LARGEST_WITH_IMAGES,
         )
-        return read_created_task(response, context)
+        return await _read(response, partial(read_created_task, response, context, most=order.n))
 
-    async def query(self, region: str, task_id: str) -> TaskAnswer:
+    async def query(self, region: str, task_id: str, *, most: int = MOST_IMAGES) -> TaskAnswer:
         """
-        Ask for a task: one attempt.
+        Ask for a task: one attempt. At most so many of its images are read, and the rest is counted.
 
         A task that the service does not know is `UNKNOWN`, not an error.
 
@@ -109,8 +132,9 @@ class DashScope:
         """
         endpoint = find_endpoint(self._access, region)
         context = CallContext(endpoint, CallKind.QUESTION)
-        response = await self._call(context, "GET", build_task_url(endpoint, task_id))
-        return read_task(response, context, task_id)
+        url = build_task_url(endpoint, task_id)
+        response = await self._call(context, "GET", url, largest_answer=LARGEST_WITH_IMAGES)
+        return await _read(response, partial(read_task, response, context, task_id, most=most))
 
     async def cancel(self, region: str, task_id: str) -> None:
         """
@@ -152,7 +176,8 @@ class DashScope:
         context = CallContext(endpoint, CallKind.QUESTION)
         filters = {"model_name": model_id, "status": status and str(status), "task_id": task_id}
         url = build_list_url(endpoint, start=start, end=end, filters=filters, page_no=page_no, page_size=page_size)
-        return read_task_list(await self._call(context, "GET", url), context, page_no=page_no)
+        response = await self._call(context, "GET", url)
+        return await _read(response, partial(read_task_list, response, context, page_no=page_no))
 
     async def probe(self, region: str) -> None:
         """
@@ -164,15 +189,17 @@ class DashScope:
         """
         await self.query(region, PROBE_TASK_ID)
 
-    async def download(self, region: str, url: str, sink: Sink) -> None:
+    async def download(self, region: str, url: str, sink: Sink, *, is_callers: bool = False) -> None:
         """
         Fetch an image into `sink`, which continues where an earlier transfer broke off if the host allows it.
 
-        A broken transfer is taken up again a few times; what came stays in the sink.
+        A broken transfer is taken up again a few times; what came stays in the sink. An address that does not come
+        from the service but from a caller (`is_callers`) must be signed, and lead to a host that is known.
 
         Raises:
             LinkExpiredError: the link is over; asking for the task again may bring a new one.
-            HostNotAllowedError: the address, or a redirect, leads elsewhere than to an image host.
+            HostNotAllowedError: the address, or a redirect, leads elsewhere than to an image host, or into a private
+                network.
             TooLargeError: the image has more bytes than allowed.
             NotAnImageError: the host answered with something else.
             DownloadError: anything else; `retryable` says whether to call again.
@@ -180,7 +207,7 @@ class DashScope:
         entry = self._access.get(region)
         in_process = entry is not None and entry.in_process
         downloader = await self._open_downloader(in_process=in_process)
-        await downloader.download(url, sink, in_process=in_process)
+        await downloader.download(url, sink, in_process=in_process, is_callers=is_callers)
 
     async def _open_downloader(self, *, in_process: bool) -> "ImageDownloader":
         await self._connections.open(in_process=in_process)
@@ -190,8 +217,6 @@ class DashScope:
             self._downloader = ImageDownloader(
                 self._connections,
                 hosts=self._image_hosts,
-                resolve=self._resolve,
-                proxies=self._proxies,
                 max_bytes=self._max_image_bytes,
                 clock=self._clock,
                 timeouts=self._timeouts,
@@ -207,6 +232,7 @@ class DashScope:
         body: bytes | None = None,
         protocol: WireProtocol | None = None,
         answer_seconds: float | None = None,
+        largest_answer: int = LARGEST_ANSWER,
     ) -> JsonResponse:
         clients = await self._connections.open(in_process=context.endpoint.in_process)
         from wan_mcp.dashscope.exchange import Call, send  # noqa: PLC0415 - brings httpx, after start-up
@@ -218,5 +244,18 @@ class DashScope:
             headers=build_headers(context.endpoint, protocol),
             answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
+            largest_answer=largest_answer,
         )
-        return await send(client, call, context, timeouts=self._timeouts, now=self._clock.now())
+        response = await send(client, call, context, keys=self._keys, timeouts=self._timeouts, now=self._clock.now())
+        if not response.is_foreign_refusal:
+            return response
+        parts = urlsplit(url)
+        proxy = await self._proxies.find(
+            parts.scheme, parts.hostname or "", parts.port or USUAL_PORTS.get(parts.scheme, 0)
+        )
+        return replace(response, proxy=None if proxy is None else hide_password(proxy))
+
+
+async def _read(response: JsonResponse, read: Callable[[], T]) -> T:
+    """Read an answer, in a thread if that takes a while."""
+    return await anyio.to_thread.run_sync(read) if response.is_long else read()

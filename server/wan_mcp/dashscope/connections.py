@@ -13,14 +13,14 @@ if TYPE_CHECKING:
     import httpx
 
     from wan_mcp.dashscope.http_clients import HttpClients
-    from wan_mcp.dashscope.network import ProxyCache
+    from wan_mcp.dashscope.network import ProxyCache, Resolver
 
 
 class ConnectionPool:
     """
     The connections of one client: to the network, and to the sandbox inside this process.
 
-    `transport` takes the place of both.
+    `transport` takes the place of both. `resolve` looks up the names of image hosts.
     """
 
     def __init__(
@@ -29,10 +29,12 @@ class ConnectionPool:
         sandbox: Callable[[], Any] | None,
         transport: "httpx.AsyncBaseTransport | None",
         proxies: "ProxyCache",
+        resolve: "Resolver",
     ) -> None:
         self._sandbox = sandbox
         self._transport = transport
         self._proxies = proxies
+        self._resolve = resolve
         self._lock = anyio.Lock()
         self._opened: dict[bool, HttpClients] = {}
 
@@ -66,7 +68,7 @@ class ConnectionPool:
         if self._transport is not None:
             return http_clients.open_through(self._transport)
         if not in_process:
-            return http_clients.open_network(self._proxies)
+            return http_clients.open_network(self._proxies, self._resolve)
         if self._sandbox is None:
             raise SettingsError("There is no sandbox inside this process.", "Choose another region.")
         return http_clients.open_in_process(self._sandbox())

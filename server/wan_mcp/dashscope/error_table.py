@@ -6,6 +6,7 @@ Codes are compared in lower case without punctuation, because the service spells
 Source: https://help.aliyun.com/zh/model-studio/error-code
 """
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -231,11 +232,28 @@ _MEANINGS: tuple[tuple[ErrorMeaning, tuple[str, ...]], ...] = (
 BY_CODE: Mapping[str, ErrorMeaning] = {normalize(code): meaning for meaning, codes in _MEANINGS for code in codes}
 
 _LONGEST_CODE = 64
+_MOST_PARTS = 8
+_BETWEEN_PARTS = re.compile(r"[.:/<>\[\]()]+")
 
 
 def is_known(code: str) -> bool:
     """Say whether a code is one of the table's, in any of its spellings."""
     return len(code) <= _LONGEST_CODE and normalize(code.strip()) in BY_CODE
+
+
+def find_by_code(code: str | None) -> ErrorMeaning | None:
+    """
+    Find the meaning of a code: that of its last part that is known, alone or with what stands before it.
+
+    `InternalError.Algo.InvalidParameter` means what `InvalidParameter` does, `Throttling.New` what `Throttling` does.
+    """
+    parts = [part for part in _BETWEEN_PARTS.split(code or "") if part.strip()][-_MOST_PARTS:]
+    for end in range(len(parts), 0, -1):
+        for start in range(end):
+            known = BY_CODE.get(normalize("".join(parts[start:end])))
+            if known is not None:
+                return known
+    return None
 
 
 UNKNOWN = ErrorMeaning(
@@ -245,7 +263,10 @@ UNKNOWN = ErrorMeaning(
     is_quoted=True,
 )
 TROUBLE = _TROUBLE
+TOO_SLOW = _TOO_SLOW
 QUOTA = _QUOTA
+GENERAL = (_PARAMETER, _BODY, _TROUBLE, _NOWHERE)
+"""What says little: the message of such a code may begin with one that says more."""
 
 BY_STATUS: Mapping[int, ErrorMeaning] = {
     400: _BODY,

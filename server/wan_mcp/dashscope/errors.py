@@ -4,25 +4,29 @@ import re
 from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from wan_mcp.dashscope.error_table import (
     BY_CODE,
     BY_STATUS,
+    GENERAL,
     MODEL,
     PAIRING,
     PICTURE_INSPECTION,
     QUOTA,
+    TOO_SLOW,
     TROUBLE,
     UNKNOWN,
     WRONG_ENDPOINT,
     ErrorMeaning,
+    find_by_code,
     is_known,
-    normalize,
 )
 from wan_mcp_tools.domain.errors import (
     AnswerLostError,
     ContentRefusedError,
     ErrorCode,
+    InterceptedError,
     QuotaError,
     ServiceDownError,
     ServiceError,
@@ -40,15 +44,26 @@ QUOTA_RETRY_AFTER = 3600.0
 """A service that asks for more than this speaks of a quota, not of a rate."""
 
 _LONGEST_QUOTE = 200
-_SHORTEST_SECRET = 6
+_REFUSED = range(400, 500)
 _SERVER_ERROR = 500
+_PROXY_SIGN_IN, _RUSH = 407, 429
 _DAY = 86400
 _REDIRECTED = range(300, 400)
 _NOTHING_ORDERED = "Nothing was ordered."
 _NOT_CHARGED = "Nothing is charged for it."
 """Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference"""
+_PROBABLY_NOT_ORDERED = (
+    "The order has most likely not reached the service; the account's list of tasks shows whether anything was"
+    " ordered."
+)
+_PROXY_SIGN_IN_ADVICE = "Write them into the address of the proxy (HTTPS_PROXY): http://USER:PASSWORD@HOST:PORT."
+_CHARGED = "The service counts an image of it as made, and may charge it: look for the task in the account's list."
 _LOOK_FIRST = "The order may have been taken: look for the task before ordering again."
 
+_HEAD = re.compile(
+    r"\W*(?P<status>[0-9]{3}\W+)?(?P<code>[A-Za-z][A-Za-z0-9_]*(?:\.[A-Za-z0-9_]+)*)(?P<end>\s*[:\uff1a]|\s|$)"
+)
+"""How a message begins that repeats a code: `<400> InternalError.Algo.DataInspectionFailed: Input data may …`."""
 _SECRET_KEY = re.compile(r"\b(?:sk|st)-")
 _QUOTE_MARKS = re.compile(r"[\"\u201c-\u201f\u00ab\u00bb\u300c-\u300f\uff02]")
 _CODE = re.compile(r"[A-Za-z][A-Za-z0-9._-]{0,63}")
@@ -74,7 +89,7 @@ _ADVICE_AFTER_FAILED_TASK = "Order again; if that fails too, wait some minutes o
 
 @dataclass(frozen=True, slots=True)
 class CallContext:
-    """What an error must name to be of use. The key of the endpoint is kept out of every text."""
+    """What an error must name to be of use."""
 
     endpoint: "Endpoint"
     kind: CallKind
@@ -86,10 +101,9 @@ class CallContext:
         return self.endpoint.region
 
     @property
-    def secret(self) -> str:
-        """What must be kept out of every text; empty where it is too short to be a key."""
-        key = self.endpoint.key.get_secret_value()
-        return key if len(key) >= _SHORTEST_SECRET else ""
+    def host(self) -> str:
+        """The host that was called, with its port if that is not the usual one."""
+        return urlsplit(self.endpoint.base_url).netloc
 
 
 def make_service_error(
@@ -107,42 +121,87 @@ def make_service_error(
     `code` and `message` are the service's, `status` is that of the answer, `retry_after` what it asked to wait, in
     seconds and not yet capped.
     """
-    code = _clean_service_code(code, context)
     meaning = _find_meaning(code, message or "", status)
     if meaning.error_class is ThrottledError and (retry_after or 0) > QUOTA_RETRY_AFTER:
         meaning = QUOTA
     error_class, advice = meaning.error_class, meaning.advice
+    # The service has looked at the call and turned it down, even if it names trouble of its own as the reason.
+    nothing_created = error_class.nothing_created or status in _REFUSED
     if error_class is QuotaError and retry_after is not None and retry_after > QUOTA_RETRY_AFTER:
         advice = f"{advice} The service names {_round_span(retry_after)} until the quota returns."
-    if error_class is ServiceDownError:
-        advice = f"{advice} {_ADVICE_AFTER_TROUBLE[context.kind]}".strip()
-    if context.kind is CallKind.ORDER and error_class.nothing_created:
-        advice = f"{_NOTHING_ORDERED} {advice}".strip()
+    if context.kind is CallKind.QUESTION or not nothing_created:
+        advice = f"{advice} {_ADVICE_AFTER_TROUBLE[context.kind] if error_class is ServiceDownError else ''}".strip()
+    else:
+        after = _ADVICE_AFTER_FAILED_TASK if error_class is ServiceDownError else ""
+        advice = " ".join(part for part in (_NOTHING_ORDERED, advice, after) if part)
     return error_class(
-        _fill(_add_quote(meaning, message, context), context),
+        _fill(_add_quote(meaning, message), context),
         _fill(advice, context),
-        code=code,
+        code=_clean_service_code(code),
         http_status=status,
-        request_id=clean_request_id(request_id, secret=context.secret),
+        request_id=clean_request_id(request_id),
         retry_after=None if retry_after is None else min(retry_after, LONGEST_RETRY_AFTER),
+        nothing_created=nothing_created,
+    )
+
+
+def make_intercepted_error(
+    context: CallContext, *, status: int, proxy: str | None, retry_after: float | None = None
+) -> ServiceError:
+    """
+    Give the error for a refusal that somebody else than the service has written, such as a proxy or a firewall.
+
+    `proxy` is the one that the call went through, as it may be shown; None if it went directly.
+    """
+    is_order, host = context.kind is CallKind.ORDER, context.host
+    who = f"the proxy {proxy}" if proxy else "a firewall or a gateway of this network"
+    message = (
+        f"The answer for the region {context.region} (HTTP {status}) is none of the service's:"
+        f" most likely {who} refused the call to {host}."
+    )
+    if status == _PROXY_SIGN_IN:
+        remedy = f"It asks for a user name and a password. {_PROXY_SIGN_IN_ADVICE}"
+    elif proxy:
+        remedy = f"Let the proxy pass {host}, or list {host} in NO_PROXY if it can be reached without it."
+    else:
+        remedy = (
+            f"Let whoever runs the network pass {host}; no proxy is in use (HTTPS_PROXY and NO_PROXY say which is)."
+            " If DASHSCOPE_HTTP_BASE_URL is set, check it."
+        )
+    advice = f"{remedy} {_PROBABLY_NOT_ORDERED}" if is_order else remedy
+    error_class = ThrottledError if status == _RUSH else InterceptedError
+    return error_class(
+        message,
+        advice,
+        code=ErrorCode.INTERCEPTED,
+        http_status=status,
+        retry_after=None if retry_after is None else min(retry_after, LONGEST_RETRY_AFTER),
+        # A question can be asked again; an order is repeated by whoever has looked what came of it.
+        retryable=not is_order or status == _RUSH,
     )
 
 
 def describe_task_failure(
-    context: CallContext, code: str | None, message: str | None, *, status: int = 200
+    context: CallContext, code: str | None, message: str | None, *, status: int = 200, is_charged: bool = False
 ) -> Problem:
     """
     Say why a task that exists failed, or one image of it; such images are not billed.
 
-    `code` and `message` are the service's, `status` is that of the answer.
+    `code` and `message` are the service's, `status` is that of the answer. `is_charged` says that the service bills
+    an image all the same.
     """
-    code = _clean_service_code(code, context)
     meaning = _find_meaning(code, message or "", status)
-    sentences = [_add_quote(meaning, message, context), _NOT_CHARGED, meaning.advice]
+    charge = _CHARGED if is_charged else _NOT_CHARGED
+    sentences = [_add_quote(meaning, message), charge, meaning.advice]
     if meaning.error_class is ServiceDownError:
         sentences.append(_ADVICE_AFTER_FAILED_TASK)
     text = " ".join(sentence for sentence in sentences if sentence)
-    return Problem(code or meaning.error_class.default_code, _fill(text, context))
+    return Problem(_clean_service_code(code) or meaning.error_class.default_code, _fill(text, context))
+
+
+def is_time_out(code: str | None) -> bool:
+    """Tell whether a code means that the service ran out of time: what it did until then is not known."""
+    return find_by_code(code) is TOO_SLOW
 
 
 def make_unreadable_error(context: CallContext, status: int, request_id: str | None) -> ServiceDownError:
@@ -157,7 +216,7 @@ def make_unreadable_error(context: CallContext, status: int, request_id: str | N
         f"{_LOOK_FIRST} {check}" if context.kind is CallKind.ORDER else check,
         code=ErrorCode.UNREADABLE_ANSWER,
         http_status=status,
-        request_id=clean_request_id(request_id, secret=context.secret),
+        request_id=clean_request_id(request_id),
     )
 
 
@@ -171,12 +230,12 @@ def make_lost_error(context: CallContext, reason: str) -> AnswerLostError:
     )
 
 
-def _clean_service_code(code: str | None, context: CallContext) -> str | None:
+def _clean_service_code(code: str | None) -> str | None:
     """Give a code as it came if the table knows it; others must look like one."""
-    return code.strip() if code and is_known(code) else clean_code(code, secret=context.secret)
+    return code.strip() if code and is_known(code) else clean_code(code)
 
 
-def clean(text: str | None, *, secret: str = "") -> str:
+def clean(text: str | None) -> str:
     """
     Give at most 200 characters of what the service wrote, on one line and harmless.
 
@@ -184,55 +243,55 @@ def clean(text: str | None, *, secret: str = "") -> str:
     """
     if not text:
         return ""
-    if secret:
-        text = text.replace(secret, "…")
     # Inside our quote marks there are none, so that nothing can pretend to stand outside of them.
     return one_line(_QUOTE_MARKS.sub("'", leave_out_links(text)), _LONGEST_QUOTE)
 
 
-def clean_code(code: str | None, *, secret: str = "") -> str | None:
+def clean_code(code: str | None) -> str | None:
     """Give a code that looks like one; None for anything else."""
-    return _clean_word(code.strip() if code else None, _CODE, secret)
+    return _clean_word(code.strip() if code else None, _CODE)
 
 
-def clean_request_id(value: str | None, *, secret: str = "") -> str | None:
+def clean_request_id(value: str | None) -> str | None:
     """Give a request id that looks like one; None for anything else."""
-    return _clean_word(value, _REQUEST_ID, secret)
+    return _clean_word(value, _REQUEST_ID)
 
 
 def clean_model_id(value: str | None) -> str | None:
     """Give a model's id that looks like one; None for anything else."""
-    return _clean_word(value, _MODEL_ID, "")
+    return _clean_word(value, _MODEL_ID)
 
 
-def _clean_word(value: str | None, form: re.Pattern[str], secret: str) -> str | None:
-    if not value or (secret and secret in value) or not form.fullmatch(value):
+def _clean_word(value: str | None, form: re.Pattern[str]) -> str | None:
+    if not value or not form.fullmatch(value):
         return None
     return None if _SECRET_KEY.search(value) else value
 
 
 def _find_meaning(code: str | None, message: str, status: int) -> ErrorMeaning:
-    known = _find_by_code(code)
+    """Find what a code means, or the one that its message begins with where that says more."""
+    known = find_by_code(code)
+    if known is None or known in GENERAL:
+        known = _find_by_message(message) or known
     if status >= _SERVER_ERROR:
         return known if known is not None and known.error_class is ServiceDownError else TROUBLE
     if known is None:
         # Without a code the status is all there is; a code we do not know is quoted with its sentence.
         by_status = BY_STATUS.get(status, UNKNOWN)
-        if code is None:
+        shown = _clean_service_code(code)
+        if shown is None:
             return by_status
-        return replace(by_status, message=f'The service refused with the code "{code}".', is_quoted=True)
+        return replace(by_status, message=f'The service refused with the code "{shown}".', is_quoted=True)
     return _refine_by_message(known, message.lower())
 
 
-def _find_by_code(code: str | None) -> ErrorMeaning | None:
-    """Find the meaning of a code, or of the family that its dotted name puts it in."""
-    parts = code.split(".") if code else []
-    while parts:
-        known = BY_CODE.get(normalize("".join(parts)))
-        if known is not None:
-            return known
-        parts.pop()
-    return None
+def _find_by_message(message: str) -> ErrorMeaning | None:
+    """Find the meaning of the code that a message begins with, if it is one beyond doubt."""
+    head = _HEAD.match(message)
+    if head is None:
+        return None
+    is_certain = head["status"] or "." in head["code"] or head["end"].strip()
+    return find_by_code(head["code"]) if is_certain else None
 
 
 def _refine_by_message(known: ErrorMeaning, message: str) -> ErrorMeaning:
@@ -249,8 +308,8 @@ def _refine_by_message(known: ErrorMeaning, message: str) -> ErrorMeaning:
     return known
 
 
-def _add_quote(meaning: ErrorMeaning, message: str | None, context: CallContext) -> str:
-    said = clean(message, secret=context.secret) if meaning.is_quoted else ""
+def _add_quote(meaning: ErrorMeaning, message: str | None) -> str:
+    said = clean(message) if meaning.is_quoted else ""
     # Braces of the service must not be taken for places to fill.
     said = said.replace("{", "{{").replace("}", "}}")
     return f'{meaning.message} The service says: "{said}"' if said else meaning.message

@@ -11,15 +11,19 @@ from datetime import UTC
 from typing import cast
 
 import anyio
+import anyio.to_thread
 import httpx
 
+from wan_mcp.dashscope.body import read_body
 from wan_mcp.dashscope.errors import CallContext, make_lost_error
-from wan_mcp.dashscope.responses import JsonResponse, parse_object
+from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, parse_object
+from wan_mcp.dashscope.responses import JsonResponse
 from wan_mcp.dashscope.types import Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
 
 _LOG = logging.getLogger(__name__)
-_LARGEST_ANSWER = 8 * 1024 * 1024
+_OLDEST, _NEWEST = 946_684_800.0, 4_102_444_800.0
+"""Seconds since 1970 of the years 2000 and 2100: what lies outside is no time of a clock."""
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,9})?")
 # Nothing has been sent when one of these is raised; after any other the service may have the call.
 _NEVER_SENT = (
@@ -33,20 +37,35 @@ _NEVER_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP call to a region; `answer_seconds` is how long its answer may take."""
+    """
+    One HTTP call to a region.
+
+    `answer_seconds` is how long its answer may take, `largest_answer` how many bytes of it are read.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     answer_seconds: float
     body: bytes | None = None
+    largest_answer: int = LARGEST_ANSWER
+
+
+@dataclass(frozen=True, slots=True)
+class _RawResponse:
+    """An answer that is not read yet; `content` is None where it is larger than any is read."""
+
+    status: int
+    content: bytes | None
+    served_at: float | None
+    retry_after: float | None
 
 
 async def send(
-    client: httpx.AsyncClient, call: Call, context: CallContext, *, timeouts: Timeouts, now: float
+    client: httpx.AsyncClient, call: Call, context: CallContext, *, keys: KnownKeys, timeouts: Timeouts, now: float
 ) -> JsonResponse:
     """
-    Make one call, once, and read its answer.
+    Make one call, once, and read its answer, in which none of the `keys` is left.
 
     `now` is the time in seconds since 1970, for answers without a date of their own.
 
@@ -63,9 +82,9 @@ async def send(
     trouble: AppError
     try:
         with anyio.fail_after(whole):
-            response = await _request(client, call, context, phases, now)
-            _LOG.debug("%s in the region %s: HTTP %d", call.method, context.region, response.status)
-            return response
+            raw = await _request(client, call, context, phases, now)
+        _LOG.debug("%s in the region %s: HTTP %d", call.method, context.region, raw.status)
+        return await _read(raw, keys)
     except TimeoutError:
         trouble = make_lost_error(context, f"it did not end within {whole:.0f} seconds")
     except _NEVER_SENT as error:
@@ -78,33 +97,35 @@ async def send(
         trouble = SettingsError(
             f"The address of the region {context.region} cannot be used.", "Correct DASHSCOPE_HTTP_BASE_URL."
         )
+    except AppError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever breaks here, the call may have been sent
+        _LOG.debug("%s in the region %s: %s", call.method, context.region, type(error).__name__)
+        trouble = make_lost_error(context, "something unexpected broke")
     # Raised here and not where it was caught: httpx's exceptions hold the request, and the request the key.
     raise trouble
 
 
 async def _request(
     client: httpx.AsyncClient, call: Call, context: CallContext, phases: httpx.Timeout, now: float
-) -> JsonResponse:
+) -> _RawResponse:
     # httpx shows neither this header nor its value when the object is printed.
     key = context.endpoint.key.get_secret_value()
     headers = httpx.Headers({**call.headers, "Authorization": f"Bearer {key}"})
     async with client.stream(call.method, call.url, headers=headers, content=call.body, timeout=phases) as response:
         served_at = read_date(response.headers.get("date"))
         retry_after = read_retry_after(response.headers, now=served_at or now)
-        content = await read_start(response, _LARGEST_ANSWER + 1)
-        # What is larger than any answer of the service is not read.
-        payload = parse_object(content) if len(content) <= _LARGEST_ANSWER else None
-        return JsonResponse(response.status_code, payload, served_at, retry_after)
+        content = await read_body(response, call.largest_answer)
+        return _RawResponse(response.status_code, content, served_at, retry_after)
 
 
-async def read_start(response: httpx.Response, most: int) -> bytes:
-    """Read the body of an answer, but not more than its first `most` bytes."""
-    content = bytearray()
-    async for chunk in response.aiter_bytes():
-        content += chunk
-        if len(content) >= most:
-            break
-    return bytes(content[:most])
+async def _read(raw: _RawResponse, keys: KnownKeys) -> JsonResponse:
+    is_long = raw.content is not None and len(raw.content) > LONG_ANSWER
+    if is_long:
+        payload = await anyio.to_thread.run_sync(parse_object, raw.content, keys)
+    else:
+        payload = parse_object(raw.content, keys)
+    return JsonResponse(raw.status, payload, raw.served_at, raw.retry_after, is_long=is_long)
 
 
 def _make_not_connected_error(
@@ -176,9 +197,10 @@ def read_date(value: str | None) -> float | None:
         return None
     try:
         date = email.utils.parsedate_to_datetime(value)
-        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, TypeError, OverflowError, IndexError):
+        seconds = (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
+    except (ValueError, TypeError, OverflowError, IndexError, AttributeError):
         return None
+    return seconds if _OLDEST < seconds < _NEWEST else None
 
 
 def _read_number(value: str | None) -> float | None:

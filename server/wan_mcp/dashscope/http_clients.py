@@ -4,52 +4,67 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
+import anyio
+import httpcore
 import httpx
 import truststore
 
 from wan_mcp import __version__
-from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache
+from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, Resolver, find_public_addresses
 from wan_mcp.settings.certificates import CERT_FILE, find_certificate_problem, read_certificate_variables
 from wan_mcp_tools.domain.errors import SettingsError
 
 _ORDERS_AT_ONCE = 20
 _CALLS_AT_ONCE = 20
 _IMAGES_AT_ONCE = 20
+_NEXT_ADDRESS = 0.25
+"""Seconds after which the next address of a host is tried beside the first (RFC 8305)."""
 
 
 @dataclass(frozen=True, slots=True)
 class HttpClients:
     """
-    Three clients, none of which follows a redirect or keeps a cookie.
+    Four clients, none of which follows a redirect or keeps a cookie.
 
     `orders` opens a fresh connection each time: a kept one that the service has just closed would look like an
-    order whose answer was lost. `calls` keeps its connections. `images` never carries a key.
+    order whose answer was lost. `calls` keeps its connections. The others never carry a key: `images` connects to no
+    address of a private network, `named_images` is for hosts that the operator has named, wherever they are.
     """
 
     orders: httpx.AsyncClient
     calls: httpx.AsyncClient
     images: httpx.AsyncClient
+    named_images: httpx.AsyncClient
 
     async def aclose(self) -> None:
         """Close every connection."""
-        for client in (self.orders, self.calls, self.images):
+        for client in (self.orders, self.calls, self.images, self.named_images):
             await client.aclose()
 
 
-def open_network(proxies: ProxyCache) -> HttpClients:
-    """Open connections to the network. This reads certificates from the disk: call it in a thread."""
+def open_network(proxies: ProxyCache, resolve: Resolver) -> HttpClients:
+    """
+    Open connections to the network. This reads certificates from the disk: call it in a thread.
+
+    `resolve` looks up the names of image hosts.
+    """
     silence_loggers()
     trust = make_trust()
     fresh = httpx.Limits(max_connections=_ORDERS_AT_ONCE, max_keepalive_connections=0)
     kept = httpx.Limits(max_connections=_CALLS_AT_ONCE, max_keepalive_connections=4)
     images = httpx.Limits(max_connections=_IMAGES_AT_ONCE, max_keepalive_connections=4)
-    return HttpClients(*(_make_client(_ProxyTransport(trust, limits, proxies)) for limits in (fresh, kept, images)))
+    return HttpClients(
+        orders=_make_client(_ProxyTransport(trust, fresh, proxies)),
+        calls=_make_client(_ProxyTransport(trust, kept, proxies)),
+        images=_make_client(_ProxyTransport(trust, images, proxies, PublicNetwork(resolve))),
+        named_images=_make_client(_ProxyTransport(trust, images, proxies)),
+    )
 
 
 def open_in_process(app: Any) -> HttpClients:  # noqa: ANN401 - any ASGI application
@@ -60,7 +75,7 @@ def open_in_process(app: Any) -> HttpClients:  # noqa: ANN401 - any ASGI applica
 def open_through(transport: httpx.AsyncBaseTransport) -> HttpClients:
     """Send everything through one given transport."""
     silence_loggers()
-    return HttpClients(*(_make_client(transport) for _ in range(3)))
+    return HttpClients(*(_make_client(transport) for _ in range(4)))
 
 
 def silence_loggers() -> None:
@@ -118,18 +133,107 @@ def _make_client(transport: httpx.AsyncBaseTransport) -> httpx.AsyncClient:
         transport=transport,
         trust_env=False,
         follow_redirects=False,
-        headers={"User-Agent": f"wan-mcp/{__version__}"},
+        # Packed answers are read, but never asked for: what they stand for may be far larger than what came.
+        headers={"User-Agent": f"wan-mcp/{__version__}", "Accept-Encoding": "identity"},
         cookies=CookieJar(policy=DefaultCookiePolicy(allowed_domains=())),
     )
 
 
-class _ProxyTransport(httpx.AsyncBaseTransport):
-    """Connects directly, or through the proxy that the environment names for the address."""
+class PublicNetwork(httpcore.AsyncNetworkBackend):
+    """
+    Connects to hosts on the public internet and refuses any other.
 
-    def __init__(self, trust: ssl.SSLContext, limits: httpx.Limits, proxies: ProxyCache) -> None:
+    A name is looked up once, and the connection goes to one of the very addresses that were checked: a name service
+    that answers otherwise the next time changes nothing.
+    """
+
+    def __init__(self, resolve: Resolver, network: httpcore.AsyncNetworkBackend | None = None) -> None:
+        self._resolve = resolve
+        # Its class is one of two, of which the other is for an installation without anyio.
+        self._network = network or cast("httpcore.AsyncNetworkBackend", httpcore.AnyIOBackend())
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,  # noqa: ASYNC109 - the interface of the HTTP library
+        local_address: str | None = None,
+        socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
+    ) -> httpcore.AsyncNetworkStream:
+        """
+        Connect to the first address that answers; each is given a head start over the next.
+
+        Raises:
+            HostNotAllowedError: an address of the host is not public.
+            DownloadError: the name cannot be resolved.
+            httpcore.ConnectError: no address can be connected to.
+        """
+        addresses = await find_public_addresses(host, port, resolve=self._resolve)
+        opened: list[httpcore.AsyncNetworkStream] = []
+        troubles: list[Exception] = []
+
+        async def connect(address: str, failed: anyio.Event, scope: anyio.CancelScope) -> None:
+            try:
+                stream = await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as trouble:
+                troubles.append(trouble)
+                failed.set()
+                return
+            if opened:
+                with anyio.CancelScope(shield=True):
+                    await stream.aclose()
+                return
+            opened.append(stream)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            for address in addresses:
+                failed = anyio.Event()
+                group.start_soon(connect, address, failed, group.cancel_scope)
+                with anyio.move_on_after(_NEXT_ADDRESS):
+                    await failed.wait()
+        if opened:
+            return opened[0]
+        raise troubles[0]
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, as the HTTP library does between attempts."""
+        await self._network.sleep(seconds)
+
+
+class _DirectTransport(httpx.AsyncHTTPTransport):
+    """Connects directly, through a network of our own choice."""
+
+    def __init__(self, trust: ssl.SSLContext, limits: httpx.Limits, network: httpcore.AsyncNetworkBackend) -> None:
+        super().__init__(verify=trust, limits=limits)
+        # httpx passes everything on to its pool but the network, which its own constructor does not take.
+        self._pool = httpcore.AsyncConnectionPool(
+            ssl_context=trust,
+            max_connections=limits.max_connections,
+            max_keepalive_connections=limits.max_keepalive_connections,
+            keepalive_expiry=limits.keepalive_expiry,
+            network_backend=network,
+        )
+
+
+class _ProxyTransport(httpx.AsyncBaseTransport):
+    """
+    Connects directly, or through the proxy that the environment names for the address.
+
+    `network` is what direct connections go through; what is behind a proxy is the proxy's affair.
+    """
+
+    def __init__(
+        self,
+        trust: ssl.SSLContext,
+        limits: httpx.Limits,
+        proxies: ProxyCache,
+        network: httpcore.AsyncNetworkBackend | None = None,
+    ) -> None:
         self._trust = trust
         self._limits = limits
         self._proxies = proxies
+        self._network = network
         # The direct transport is opened here, in a thread, because it loads the rest of the HTTP library.
         self._transports: dict[str | None, httpx.AsyncHTTPTransport] = {None: self._open(None)}
 
@@ -145,6 +249,8 @@ class _ProxyTransport(httpx.AsyncBaseTransport):
             await transport.aclose()
 
     def _open(self, proxy: str | None) -> httpx.AsyncHTTPTransport:
+        if proxy is None and self._network is not None:
+            return _DirectTransport(self._trust, self._limits, self._network)
         if proxy is None:
             return httpx.AsyncHTTPTransport(verify=self._trust, limits=self._limits)
         try:

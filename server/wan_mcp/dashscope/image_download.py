@@ -1,43 +1,52 @@
 """
 Downloading an image: only from allowed hosts, never with a key, and on from where it broke off.
 
+Whatever goes wrong here is an error of this image alone. What headers say of the bytes decides nothing: whoever gets
+them checks whether they are an image.
+
 Source of the image host's refusals: https://www.alibabacloud.com/help/en/oss/developer-reference/error-codes-1
 """
 
+import logging
 import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
-from urllib.parse import parse_qs
 
 import anyio
+import anyio.to_thread
 import httpx
 
+from wan_mcp.dashscope.body import Body, read_start
 from wan_mcp.dashscope.errors import clean_code
-from wan_mcp.dashscope.exchange import explain_no_connection, read_start
-from wan_mcp.dashscope.http_clients import port_of
-from wan_mcp.dashscope.image_hosts import ConfiguredHosts, HostKind, check_image_url
-from wan_mcp.dashscope.network import ProxyCache, Resolver, check_host_is_public
-from wan_mcp.dashscope.types import Sink, Timeouts
-from wan_mcp_tools.domain.errors import (
-    DownloadError,
-    HostNotAllowedError,
-    LinkExpiredError,
-    NotAnImageError,
-    TooLargeError,
+from wan_mcp.dashscope.exchange import explain_no_connection
+from wan_mcp.dashscope.image_addresses import (
+    ConfiguredHosts,
+    HostKind,
+    check_image_url,
+    check_signature,
+    decode_image,
+    make_too_large_error,
+    read_address,
+    read_link_end,
 )
+from wan_mcp.dashscope.payload import is_image_data
+from wan_mcp.dashscope.types import Sink, Timeouts
+from wan_mcp_tools.domain.errors import AppError, DownloadError, HostNotAllowedError, LinkExpiredError
 
 if TYPE_CHECKING:
     from wan_mcp.clock import Clock
     from wan_mcp.dashscope.connections import ConnectionPool
 
+_LOG = logging.getLogger(__name__)
 _PAUSES = (0.5, 1.0)
 _MOST_REDIRECTS = 5
 _MOST_ETAGS = 256
 _LONGEST_REFUSAL = 4096
-_OK, _PART, _FORBIDDEN, _GONE, _RANGE_REFUSED, _SERVER_ERROR = 200, 206, 403, 410, 416, 500
+_LONGEST_PIECE = 65_536
+_GOOD, _PART, _FORBIDDEN, _GONE, _RANGE_REFUSED, _SERVER_ERROR = range(200, 300), 206, 403, 410, 416, 500
 _PASSING = frozenset({408, 425, 429})
 _RANGE = re.compile(r"bytes (?:([0-9]{1,18})-([0-9]{1,18})|\*)/([0-9]{1,18}|\*)")
 _DIGITS = re.compile(r"[0-9]{1,18}")
@@ -58,6 +67,7 @@ class _Download:
     url: str
     sink: Sink
     in_process: bool
+    is_callers: bool
 
 
 class ImageDownloader:
@@ -65,7 +75,7 @@ class ImageDownloader:
     Downloads images into sinks.
 
     The versions of images (ETags) are remembered for each address, so that a later attempt continues only what has
-    not changed. Without `resolve` no name is looked up.
+    not changed.
     """
 
     def __init__(
@@ -73,29 +83,35 @@ class ImageDownloader:
         connections: "ConnectionPool",
         *,
         hosts: ConfiguredHosts,
-        resolve: Resolver | None,
-        proxies: ProxyCache,
         max_bytes: int,
         clock: "Clock",
         timeouts: Timeouts,
     ) -> None:
         self._connections = connections
         self._hosts = hosts
-        self._resolve = resolve
-        self._proxies = proxies
         self._max_bytes = max_bytes
         self._clock = clock
         self._timeouts = timeouts
         self._etags: OrderedDict[str, str] = OrderedDict()
 
-    async def download(self, url: str, sink: Sink, *, in_process: bool) -> None:
+    async def download(self, url: str, sink: Sink, *, in_process: bool, is_callers: bool = False) -> None:
         """
-        Download one image, in at most three attempts.
+        Download one image, in at most three attempts; one that stands in its address is decoded.
+
+        An address that a caller brings (`is_callers`) must be signed and lead to a known host.
 
         Raises:
             DownloadError: it could not be had; what came stays in the sink.
+            StorageError: the sink refuses.
         """
-        download = _Download(url, sink, in_process)
+        url = read_address(url) or ""
+        if is_image_data(url):
+            await self._decode(url, sink, is_callers=is_callers)
+            return
+        if is_callers:
+            check_image_url(_parse_url(url), self._hosts, in_process=in_process, is_callers=True)
+            check_signature(url)
+        download = _Download(url, sink, in_process, is_callers)
         for pause in (*_PAUSES, None):
             try:
                 await self._attempt(download)
@@ -107,6 +123,18 @@ class ImageDownloader:
             if pause is None:
                 raise trouble
             await self._clock.sleep(pause)
+
+    async def _decode(self, url: str, sink: Sink, *, is_callers: bool) -> None:
+        if is_callers:
+            raise HostNotAllowedError(
+                "The address holds its content itself, and only links to results of the service are fetched.",
+                "Give the link as the service gave it, or name the task and the index of the image instead.",
+            )
+        content = await anyio.to_thread.run_sync(decode_image, url, self._max_bytes)
+        if sink.size:
+            await sink.restart()
+        for start in range(0, len(content), _LONGEST_PIECE):
+            await sink.write(content[start : start + _LONGEST_PIECE])
 
     async def _attempt(self, download: _Download) -> None:
         etag = self._etags.get(download.url)
@@ -121,10 +149,20 @@ class ImageDownloader:
             with anyio.fail_after(self._timeouts.image_total):
                 async with self._open(download, headers) as response:
                     await self._receive(download, response)
+        except (AppError, _PassingError):
+            raise
         except TimeoutError:
-            trouble = _make_broken_error(_parse_url(download.url).host, download.sink.size, None)
+            trouble = _make_broken_error(_find_host(download.url), download.sink.size, None)
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
             trouble = self._explain(error, download.url)
+        except (httpx.InvalidURL, ValueError):
+            # Of a redirect: the first address could be read.
+            host = _find_host(download.url)
+            refused = f"The image host {host} sends to an address that cannot be read."
+            raise HostNotAllowedError(refused, "Ask for the task again.") from None
+        except Exception as error:  # noqa: BLE001 - an image that nobody thought of must not spoil the others
+            _LOG.warning("an image could not be fetched: %s", type(error).__name__)
+            trouble = _make_broken_error(_find_host(download.url), download.sink.size, None)
         else:
             return
         raise _PassingError(trouble)
@@ -134,17 +172,14 @@ class ImageDownloader:
         """Send the request, following redirects by hand: each host is checked before it is reached."""
         url = _parse_url(download.url)
         for _ in range(_MOST_REDIRECTS + 1):
-            source = check_image_url(url, self._hosts, in_process=download.in_process)
+            source = check_image_url(url, self._hosts, in_process=download.in_process, is_callers=download.is_callers)
             url = source.url
-            if source.host_kind is HostKind.SERVICE and self._resolve is not None:
-                await check_host_is_public(
-                    url.scheme, url.host, port_of(url), resolve=self._resolve, proxies=self._proxies
-                )
             clients = await self._connections.open(in_process=source.host_kind is HostKind.IN_PROCESS)
             limits = self._timeouts
             timeout = httpx.Timeout(connect=limits.connect, read=limits.image, write=limits.write, pool=limits.pool)
-            request = clients.images.build_request("GET", url, headers=headers, timeout=timeout)
-            response = await clients.images.send(request, stream=True, auth=None)
+            client = clients.images if source.host_kind is HostKind.SERVICE else clients.named_images
+            request = client.build_request("GET", url, headers=headers, timeout=timeout)
+            response = await client.send(request, stream=True, auth=None)
             try:
                 if response.next_request is None:
                     yield response
@@ -156,39 +191,43 @@ class ImageDownloader:
 
     async def _receive(self, download: _Download, response: httpx.Response) -> None:
         host, sink = response.url.host, download.sink
-        if response.status_code not in (_OK, _PART):
+        if response.status_code not in _GOOD:
             await self._refuse(download, response)
             return
-        if response.headers.get("content-encoding", "identity").lower() != "identity":
-            raise NotAnImageError(
-                f"The image host {host} answered with something that is no picture.",
-                "Check the network for a proxy or a sign-in page, then try again.",
-            )
         expected = await self._align(download, response)
         self._check_size(expected)
         began = self._clock.monotonic()
-        async for chunk in response.aiter_bytes():
-            self._check_size(sink.size + len(chunk))
-            await sink.write(chunk)
-            if self._clock.monotonic() - began > self._timeouts.image_total:
-                raise _PassingError(_make_broken_error(host, sink.size, expected))
-        if expected is not None and sink.size < expected:
-            raise _PassingError(_make_broken_error(host, sink.size, expected))
+        body = Body(response, as_is=sink.size > 0)
+        async with aclosing(body.pieces()) as pieces:
+            async for piece in pieces:
+                self._check_size(max(sink.size + len(piece), body.received))
+                if body.is_packed:
+                    # If it breaks off, the rest cannot be asked for: places count in the packed bytes.
+                    self._etags.pop(download.url, None)
+                await sink.write(piece)
+                if self._clock.monotonic() - began > self._timeouts.image_total:
+                    raise _PassingError(_make_broken_error(host, sink.size, expected))
+        came = body.received if body.is_packed else sink.size
+        if expected is not None and came < expected:
+            raise _PassingError(_make_broken_error(host, came, expected))
 
     async def _align(self, download: _Download, response: httpx.Response) -> int | None:
         """Bring sink and answer to the same place; give how many bytes the image has in all, if known."""
         sink = download.sink
-        if response.status_code == _OK:
+        part = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
+        starts_over = not sink.size and (part is None or part.group(1) in (None, "0"))
+        if response.status_code != _PART or starts_over:
             if sink.size:
                 await sink.restart()
             self._remember(download.url, response.headers.get("etag", ""))
             length = response.headers.get("content-length", "")
+            if response.status_code == _PART and part is not None and part.group(3) != "*":
+                length = part.group(3)
             return int(length) if _DIGITS.fullmatch(length) else None
-        part = _RANGE.fullmatch(response.headers.get("content-range", "").strip())
         # A host may ignore If-Range, so the version is compared here as well.
         etag = self._etags.get(download.url)
         changed = response.headers.get("etag", etag) != etag
-        if changed or not sink.size or part is None or part.group(1) != str(sink.size):
+        if changed or part is None or part.group(1) != str(sink.size):
             await self._forget(download)
             raise _PassingError(_make_broken_error(response.url.host, 0, None))
         return int(part.group(3)) if part.group(3) != "*" else int(part.group(2)) + 1
@@ -213,10 +252,7 @@ class ImageDownloader:
 
     def _check_size(self, size: int | None) -> None:
         if size is not None and size > self._max_bytes:
-            raise TooLargeError(
-                f"The image has more than {self._max_bytes} bytes, the most that is accepted.",
-                "Raise WAN_MCP_MAX_IMAGE_BYTES and fetch it again.",
-            )
+            raise make_too_large_error(self._max_bytes)
 
     def _remember(self, url: str, etag: str) -> None:
         self._etags.pop(url, None)
@@ -226,7 +262,7 @@ class ImageDownloader:
                 self._etags.popitem(last=False)
 
     def _explain(self, error: Exception, url: str) -> DownloadError:
-        host = _parse_url(url).host
+        host = _find_host(url)
         if isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.ProxyError):
             reason, advice = explain_no_connection(error, self._timeouts)
             return DownloadError(f"No connection to the image host {host}: {reason}.", advice)
@@ -241,10 +277,18 @@ def _parse_url(text: str) -> httpx.URL:
         HostNotAllowedError: it is no address.
     """
     try:
-        return httpx.URL(text)
-    except (httpx.InvalidURL, UnicodeError):
+        url = httpx.URL(text)
+        # Only now the library looks at what the host stands for.
+        _ = url.host
+    except (httpx.InvalidURL, ValueError):
         pass
+    else:
+        return url
     raise HostNotAllowedError("The image address is not an address.", "Use it as the service gave it.")
+
+
+def _find_host(text: str) -> str:
+    return _parse_url(text).host
 
 
 def _is_passing(status: int) -> bool:
@@ -261,7 +305,8 @@ def _make_refused_error(response: httpx.Response, body: str, *, now: float) -> D
     status, host = response.status_code, response.url.host
     found = _REFUSAL_CODE.search(body)
     code = clean_code(found.group(1)) if found else None
-    expired = status == _FORBIDDEN and ("has expired" in body or _read_link_end(response.url) < now)
+    link_end = read_link_end(str(response.url))
+    expired = status == _FORBIDDEN and ("has expired" in body or (link_end is not None and link_end < now))
     if expired or status == _GONE or code == "NoSuchKey":
         return LinkExpiredError(
             f"The link to the image at {host} is over: links live for 24 hours.",
@@ -277,12 +322,6 @@ def _make_refused_error(response: httpx.Response, body: str, *, now: float) -> D
         code=code,
         retryable=False,
     )
-
-
-def _read_link_end(url: httpx.URL) -> float:
-    """Read from the signed query when the link ends, in seconds since 1970; infinity if it does not tell."""
-    value = parse_qs(url.query.decode("ascii", "replace")).get("Expires", [""])[0]
-    return float(value) if value.isascii() and value.isdecimal() else float("inf")
 
 
 def _make_broken_error(host: str, received: int, expected: int | None) -> DownloadError:

@@ -9,6 +9,7 @@ import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
+from urllib.parse import urlsplit
 
 import anyio
 import anyio.to_thread
@@ -106,24 +107,23 @@ def resolve_name_blocking(host: str, port: int) -> list[str]:
     return _list_addresses(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
 
 
-async def check_host_is_public(scheme: str, host: str, port: int, *, resolve: Resolver, proxies: ProxyCache) -> None:
+async def find_public_addresses(host: str, port: int, *, resolve: Resolver) -> Sequence[str]:
     """
-    Check that a host does not lead into a private network, before connecting to it.
+    Find the addresses of a host, none of which leads into a private network.
 
-    Behind a proxy there is nothing to check: it resolves the name.
+    Whoever connects must connect to one of these, and not look the name up once more: it may mean another address
+    by then.
 
     Raises:
         HostNotAllowedError: one of the addresses is not public.
         DownloadError: the name cannot be resolved.
         SettingsError: what is set as proxy cannot be one.
     """
-    if await proxies.find(scheme, host, port) is not None:
-        return
     found: Sequence[str] = ()
     with anyio.move_on_after(_LONGEST_LOOKUP):
         try:
             found = await resolve(host, port)
-        except OSError:
+        except (OSError, UnicodeError):
             found = ()
     if not found:
         raise DownloadError(f"The name of the image host {host} cannot be resolved.", "Check the network.")
@@ -132,6 +132,8 @@ async def check_host_is_public(scheme: str, host: str, port: int, *, resolve: Re
             f"The image host {host} leads to an address that is not on the public internet.",
             f"Only if that is known and intended: add {host} to WAN_MCP_IMAGE_HOSTS.",
         )
+    # Each address once, in the order of the system, which knows what it can reach best.
+    return list(dict.fromkeys(found))
 
 
 def are_public(addresses: Sequence[str]) -> bool:
@@ -141,6 +143,17 @@ def are_public(addresses: Sequence[str]) -> bool:
     return all(
         _is_public(address) or address in _MADE_UP or (made_up and address in _MADE_UP_BESIDE) for address in parsed
     )
+
+
+def hide_password(proxy: str) -> str:
+    """Give the address of a proxy without the user name and the password that it may hold."""
+    try:
+        parts = urlsplit(proxy)
+        host, port = parts.hostname or "", parts.port
+    except ValueError:
+        return "that is set"
+    host = f"[{host}]" if ":" in host else host
+    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
 def _list_addresses(found: Sequence[tuple[object, object, object, object, Sequence[object]]]) -> list[str]:

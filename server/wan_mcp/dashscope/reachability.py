@@ -10,19 +10,20 @@ import socket
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import islice
 from typing import TYPE_CHECKING
-from urllib.parse import urlsplit
 
 import anyio
 import httpx
 
+from wan_mcp.dashscope.body import read_start
 from wan_mcp.dashscope.connections import ConnectionPool
 from wan_mcp.dashscope.errors import CallContext, CallKind
-from wan_mcp.dashscope.exchange import Call, list_causes, read_date, read_start, send
+from wan_mcp.dashscope.exchange import Call, list_causes, read_date, send
 from wan_mcp.dashscope.http_clients import port_of
-from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy
+from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy, hide_password, resolve_name
+from wan_mcp.dashscope.payload import KnownKeys, as_text, iterate_objects, parse_object
 from wan_mcp.dashscope.requests import PROBE_TASK_ID, build_headers, find_endpoint
-from wan_mcp.dashscope.responses import as_objects, as_text, parse_object
 from wan_mcp.dashscope.types import Timeouts
 from wan_mcp_tools.domain.errors import AppError, SettingsError
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 _API = "/api/v1"
 _MODELS = "/compatible-mode/v1/models"
 _MOST_READ = 65_536
+_MOST_MODELS = 10_000
 _USUAL_PROXY_PORT = 1080
 _NO_SUCH_NAME = frozenset({socket.EAI_NONAME, getattr(socket, "EAI_NODATA", socket.EAI_NONAME)})
 # Source: https://docs.openssl.org/master/man3/X509_STORE_CTX_get_error/
@@ -115,7 +117,9 @@ class ReachabilityProbe:
         self._seconds = seconds
         self._resolve = resolve
         self._proxies = ProxyCache(find_proxy)
-        self._connections = ConnectionPool(sandbox=None, transport=transport, proxies=self._proxies)
+        self._connections = ConnectionPool(
+            sandbox=None, transport=transport, proxies=self._proxies, resolve=resolve_name
+        )
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -152,15 +156,18 @@ class ReachabilityProbe:
         endpoint = find_endpoint({access.region: access}, access.region)
         url = endpoint.base_url.removesuffix(_API) + _MODELS
         context = CallContext(endpoint, CallKind.QUESTION)
+        keys = KnownKeys([endpoint.key.get_secret_value()])
         timeouts = Timeouts(connect=seconds, write=seconds, pool=seconds)
         call = Call("GET", url, build_headers(endpoint), seconds)
         clients = await self._connections.open(in_process=False)
         try:
             with anyio.fail_after(seconds):
-                response = await send(clients.calls, call, context, timeouts=timeouts, now=self._clock.now())
+                response = await send(
+                    clients.calls, call, context, keys=keys, timeouts=timeouts, now=self._clock.now()
+                )
         except (AppError, TimeoutError):
             return frozenset()
-        rows = as_objects((response.payload or {}).get("data"))
+        rows = islice(iterate_objects((response.payload or {}).get("data")), _MOST_MODELS)
         return frozenset(name for row in rows if (name := as_text(row.get("id"))))
 
     async def _find_name(self, route: Route, host: str, port: int, proxy: str | None) -> NetworkProblem | None:
@@ -190,7 +197,7 @@ class ReachabilityProbe:
             return Reachability(route, NetworkProblem(error.message.rstrip("."), error.advice))
         except (httpx.HTTPError, httpx.StreamError, httpx.InvalidURL, OSError) as error:
             return Reachability(route, _explain_error(error, route))
-        problem = _explain_answer(response.status_code, route) if parse_object(content) is None else None
+        problem = _explain_answer(response.status_code, route) if parse_object(content, KnownKeys()) is None else None
         return Reachability(route, problem, is_reached=True, clock_offset=offset)
 
 
@@ -198,7 +205,7 @@ def _make_route(host: str, scheme: str, proxy: str | None, environ: Mapping[str,
     """Describe the route through a proxy, or the direct one."""
     if proxy is None:
         return Route(host, scheme == "https")
-    return Route(host, scheme == "https", _show_proxy(proxy), _find_setting(scheme, environ))
+    return Route(host, scheme == "https", hide_password(proxy), _find_setting(scheme, environ))
 
 
 def _explain_lookup(error: OSError | None, host: str, route: Route) -> NetworkProblem:
@@ -276,17 +283,6 @@ def _explain_refusal(causes: list[BaseException]) -> str:
 
 def _who(route: Route) -> str:
     return f"the proxy {route.proxy}" if route.proxy is not None else "it"
-
-
-def _show_proxy(proxy: str) -> str:
-    """Give the address of a proxy without the password that it may hold."""
-    try:
-        parts = urlsplit(proxy)
-        host, port = parts.hostname or "", parts.port
-    except ValueError:
-        return "that is set"
-    host = f"[{host}]" if ":" in host else host
-    return f"{parts.scheme}://{host}" + (f":{port}" if port else "")
 
 
 def _find_setting(scheme: str, environ: Mapping[str, str]) -> str:

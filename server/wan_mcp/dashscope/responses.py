@@ -5,39 +5,49 @@ Sources: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference 
 https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 """
 
-import json
-import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from math import ceil
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 from wan_mcp.dashscope.errors import (
     CallContext,
     clean_model_id,
     clean_request_id,
     describe_task_failure,
+    is_time_out,
+    make_intercepted_error,
     make_lost_error,
     make_service_error,
     make_unreadable_error,
 )
+from wan_mcp.dashscope.image_addresses import is_readable, read_address
+from wan_mcp.dashscope.payload import as_integer, as_object, as_text, iterate_objects
 from wan_mcp.dashscope.requests import is_task_id
 from wan_mcp.dashscope.types import ListedTask, RemoteImage, TaskAnswer, TaskListing
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, ServiceError
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
 _OK = range(200, 300)
+_PLAIN_OK = 200
 _REFUSED = range(400, 500)
 _GATEWAY_GAVE_UP = 408
 _SERVER_ERROR = 500
-_DIGITS = re.compile(r"[0-9]{1,18}")
-_LARGEST_INTEGER = 10**18
+_SIGN_IN_FIRST = 511
+"""Source: https://www.rfc-editor.org/rfc/rfc6585#section-6"""
+MOST_IMAGES = 12
+"""The most that any model of the service makes of one order."""
+_MOST_FAILURES_READ = 100
+_MOST_ROWS = 1000
+_LONGEST_SIZE = 32
 
 _STATUSES = {
     status.value: status for status in TaskStatus if status not in (TaskStatus.SUBMIT_UNKNOWN, TaskStatus.EXPIRED)
 }
 _STATUSES["CANCELLED"] = TaskStatus.CANCELED
+_ENDED_WITHOUT_IMAGES = frozenset({TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.UNKNOWN})
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,12 +56,23 @@ class JsonResponse:
     An HTTP answer: `payload` is its JSON object, None where it has none.
 
     `served_at` is the service's clock in seconds since 1970, `retry_after` what it asked to wait, in seconds.
+    `is_long` says that reading it takes a while. `proxy` is the proxy that it came through, as it may be shown, where
+    that was asked for.
     """
 
     status: int
     payload: Mapping[str, object] | None
     served_at: float | None = None
     retry_after: float | None = None
+    is_long: bool = False
+    proxy: str | None = None
+
+    @property
+    def is_foreign_refusal(self) -> bool:
+        """Whether it is a refusal that somebody else than the service has written."""
+        if self.status not in _REFUSED and self.status != _SIGN_IN_FIRST:
+            return False
+        return self.request_id is None and not self.output and _find_code(self)[0] is None
 
     @property
     def output(self) -> Mapping[str, object]:
@@ -64,23 +85,14 @@ class JsonResponse:
         return as_text((self.payload or {}).get("request_id"))
 
 
-def parse_object(content: bytes | None) -> Mapping[str, object] | None:
-    """Read a JSON object; None for anything else."""
-    if not content:
-        return None
-    try:
-        value: Any = json.loads(content)
-    except (ValueError, RecursionError):
-        return None
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else None
-
-
 def find_error(response: JsonResponse, context: CallContext) -> AppError | None:
     """Give the error that an answer stands for, or None if it is a good one with a JSON object."""
     code, message = _find_code(response)
     status = response.status
-    if status == _GATEWAY_GAVE_UP:
+    if status == _GATEWAY_GAVE_UP and (response.is_foreign_refusal or is_time_out(code)):
         return make_lost_error(context, "a gateway gave up waiting for it (HTTP 408)")
+    if response.is_foreign_refusal:
+        return make_intercepted_error(context, status=status, proxy=response.proxy, retry_after=response.retry_after)
     if status in _REFUSED or status >= _SERVER_ERROR or (status in _OK and code):
         return make_service_error(
             context,
@@ -95,9 +107,9 @@ def find_error(response: JsonResponse, context: CallContext) -> AppError | None:
     return None
 
 
-def read_created_task(response: JsonResponse, context: CallContext) -> TaskAnswer:
+def read_created_task(response: JsonResponse, context: CallContext, *, most: int = MOST_IMAGES) -> TaskAnswer:
     """
-    Read the answer to an order.
+    Read the answer to an order of `most` images.
 
     A task id counts whatever else the answer says, because a task that exists may have to be paid for. The same
     holds for images.
@@ -108,25 +120,27 @@ def read_created_task(response: JsonResponse, context: CallContext) -> TaskAnswe
     """
     output = response.output
     task_id = _read_task_id(output)
-    images = _read_images(output, context)
-    if task_id is None and not any(image.url for image in images):
+    slots = _read_slots(output, context, most)
+    if task_id is None and not slots.has_images:
         raise find_error(response, context) or _make_unreadable_error(response, context)
-    default = TaskStatus.SUCCEEDED if images else TaskStatus.PENDING
-    return _make_answer(response, context, task_id=task_id, images=images, default=default)
+    default = TaskStatus.SUCCEEDED if slots.images else TaskStatus.PENDING
+    return _make_answer(response, context, task_id=task_id, slots=slots, default=default)
 
 
-def read_task(response: JsonResponse, context: CallContext, task_id: str) -> TaskAnswer:
+def read_task(response: JsonResponse, context: CallContext, task_id: str, *, most: int = MOST_IMAGES) -> TaskAnswer:
     """
-    Read the answer to a question for a task.
+    Read the answer to a question for a task, with at most so many images.
 
     Raises:
         ServiceError: the question was refused, or the answer tells no state.
         AnswerLostError: a gateway gave up waiting.
     """
-    if as_text(response.output.get("task_status")) is None or response.status != 200:  # noqa: PLR2004 - HTTP OK
+    slots = _read_slots(response.output, context, most)
+    tells_state = as_text(response.output.get("task_status")) is not None and response.status == _PLAIN_OK
+    if not tells_state and not slots.has_images:
         raise find_error(response, context) or _make_unreadable_error(response, context)
-    images = _read_images(response.output, context)
-    return _make_answer(response, context, task_id=task_id, images=images, default=TaskStatus.RUNNING)
+    default = TaskStatus.RUNNING if tells_state else TaskStatus.SUCCEEDED
+    return _make_answer(response, context, task_id=task_id, slots=slots, default=default)
 
 
 def read_task_list(response: JsonResponse, context: CallContext, *, page_no: int) -> TaskListing:
@@ -144,7 +158,7 @@ def read_task_list(response: JsonResponse, context: CallContext, *, page_no: int
     total = as_integer(payload.get("total"))
     if not isinstance(payload.get("data"), list) and total != 0:
         raise _make_unreadable_error(response, context)
-    rows = as_objects(payload.get("data"))
+    rows = list(islice(iterate_objects(payload.get("data")), _MOST_ROWS))
     pages = as_integer(payload.get("total_page"))
     if pages is None:
         size = as_integer(payload.get("page_size")) or len(rows) or 1
@@ -171,25 +185,24 @@ def _read_row(row: Mapping[str, object], task_id: str, region: str) -> ListedTas
 
 
 def _make_answer(
-    response: JsonResponse,
-    context: CallContext,
-    *,
-    task_id: str | None,
-    images: tuple[RemoteImage, ...],
-    default: TaskStatus,
+    response: JsonResponse, context: CallContext, *, task_id: str | None, slots: "_Slots", default: TaskStatus
 ) -> TaskAnswer:
     output = response.output
     status = _read_status(output.get("task_status")) or default
+    if slots.has_images and status in _ENDED_WITHOUT_IMAGES:
+        # Whatever the service calls it: an image that it gives is one that it made.
+        status = TaskStatus.SUCCEEDED
     problem = _read_failure(response, context) if status is TaskStatus.FAILED else None
-    if status is TaskStatus.SUCCEEDED and not images:
+    if status is TaskStatus.SUCCEEDED and not slots.images:
         said = f"The region {context.region} says that the task succeeded and names no image."
         problem = Problem(ErrorCode.NO_IMAGES, f"{said} Ask for the task again in a minute.")
     size, image_count = _read_usage(response)
-    prompts = [output, *as_objects(output.get("results"))]
+    prompts = [output, *islice(iterate_objects(output.get("results")), _MOST_FAILURES_READ)]
     return TaskAnswer(
         task_id=task_id,
         status=status,
-        images=images,
+        images=slots.images,
+        surplus=slots.surplus,
         problem=problem,
         actual_prompt=_first_text(prompts, "actual_prompt"),
         orig_prompt=_first_text(prompts, "orig_prompt"),
@@ -197,50 +210,90 @@ def _make_answer(
         image_count=image_count,
         total=as_integer(as_object(output.get("task_metrics")).get("TOTAL")),
         duration=_read_duration(output),
-        request_id=clean_request_id(response.request_id, secret=context.secret),
+        request_id=clean_request_id(response.request_id),
         served_at=response.served_at,
     )
 
 
 def _read_failure(response: JsonResponse, context: CallContext) -> Problem:
     """Read why a task failed: its own code, that of its first failed image, or one at the top."""
-    places = [response.output, *as_objects(response.output.get("results"))]
+    failures = islice(iterate_objects(response.output.get("results")), _MOST_FAILURES_READ)
+    places = [response.output, *failures]
     top_code, top_message = _find_code(response)
     code = _first_text(places, "code") or top_code
     message = next((as_text(place.get("message")) for place in places if place.get("code")), None) or top_message
     message = message or as_text(response.output.get("message"))
-    return describe_task_failure(context, code, message, status=response.status)
+    _, billed = _read_usage(response)
+    return describe_task_failure(context, code, message, status=response.status, is_charged=bool(billed))
 
 
-def _read_images(output: Mapping[str, object], context: CallContext) -> tuple[RemoteImage, ...]:
-    """Read every image of both shapes: all parts of all choices, and the slots of `results`."""
-    found: list[RemoteImage] = []
-    for slot in _list_slots(output):
-        index = len(found) + 1
-        if slot.url is not None and slot.url.startswith(("https://", "http://")):
-            found.append(RemoteImage(index, url=slot.url))
-            continue
-        code = slot.code or (ErrorCode.UNREADABLE_ADDRESS if slot.url else None)
-        problem = describe_task_failure(context, code, slot.message)
-        found.append(RemoteImage(index, code=problem.code, message=problem.message))
-    return tuple(found)
+class _Slots(NamedTuple):
+    """The images of an answer, and how many more it has than were wanted."""
+
+    images: tuple[RemoteImage, ...]
+    surplus: int
+
+    @property
+    def has_images(self) -> bool:
+        """Whether there is an image that can be fetched, or at least an address for a person."""
+        return any(image.url for image in self.images)
 
 
 class _Slot(NamedTuple):
-    url: str | None
+    address: str | None
     code: str | None = None
     message: str | None = None
 
 
+def _read_slots(output: Mapping[str, object], context: CallContext, most: int) -> _Slots:
+    """
+    Read the images of both shapes: all parts of all choices, and the slots of `results`.
+
+    If there are more than `most`, those that were made are taken first.
+    """
+    found = list(_list_slots(output))
+    chosen = found
+    if len(found) > most:
+        made = [number for number, slot in enumerate(found) if slot.address]
+        failed = (number for number, slot in enumerate(found) if not slot.address)
+        chosen = [found[number] for number in sorted([*made[:most], *islice(failed, max(0, most - len(made)))])]
+    images = [_read_image(index, slot, context) for index, slot in enumerate(chosen, 1)]
+    return _Slots(tuple(images), len(found) - len(chosen))
+
+
+def _read_image(index: int, slot: _Slot, context: CallContext) -> RemoteImage:
+    text = slot.address
+    address = read_address(text) if text else None
+    if address and (is_readable(address) or slot.code is None):
+        # One that cannot be read is kept: the image was made, and a person may make something of it.
+        return RemoteImage(index, url=address)
+    if text and slot.code is None:
+        said = f"The region {context.region} made the image and gave an address of {len(text)} characters for it"
+        return RemoteImage(
+            index, code=ErrorCode.UNREADABLE_ADDRESS, message=f"{said}, which is longer than any. It may be charged."
+        )
+    problem = describe_task_failure(context, slot.code, slot.message)
+    return RemoteImage(index, code=problem.code, message=problem.message)
+
+
 def _list_slots(output: Mapping[str, object]) -> Iterator[_Slot]:
-    for choice in as_objects(output.get("choices")):
-        for part in as_objects(as_object(choice.get("message")).get("content")):
-            if url := as_text(part.get("image")):
-                yield _Slot(url)
-    for result in as_objects(output.get("results")):
-        slot = _Slot(*(as_text(result.get(name)) for name in ("url", "code", "message")))
-        if slot.url or slot.code:
-            yield slot
+    for choice in iterate_objects(output.get("choices")):
+        for part in iterate_objects(as_object(choice.get("message")).get("content")):
+            yield from map(_Slot, _list_addresses(part.get("image")))
+    for result in iterate_objects(output.get("results")):
+        code, message = as_text(result.get("code")), as_text(result.get("message"))
+        addresses = list(_list_addresses(result.get("url")))
+        yield from (_Slot(address, code, message) for address in addresses)
+        if code and not addresses:
+            yield _Slot(None, code, message)
+
+
+def _list_addresses(value: object) -> Iterator[str]:
+    """Give the addresses that stand in one place: a text, an object with a `url`, or several of them."""
+    for each in cast("list[object]", value) if isinstance(value, list) else (value,):
+        text = as_text(each) or as_text(as_object(each).get("url"))
+        if text:
+            yield text
 
 
 def _read_usage(response: JsonResponse) -> tuple[str | None, int | None]:
@@ -249,6 +302,7 @@ def _read_usage(response: JsonResponse) -> tuple[str | None, int | None]:
     width = as_integer(usage.get("width")) or as_integer(usage.get("output_width"))
     height = as_integer(usage.get("height")) or as_integer(usage.get("output_height"))
     size = as_text(usage.get("size")) or (f"{width}*{height}" if width and height else None)
+    size = size if size and len(size) <= _LONGEST_SIZE else None
     count = as_integer(usage.get("image_count"))
     return size, as_integer(usage.get("output_image_count")) if count is None else count
 
@@ -286,48 +340,19 @@ def _read_task_id(part: Mapping[str, object]) -> str | None:
     return text if text is not None and is_task_id(text) else None
 
 
-def _first_text(parts: list[Mapping[str, object]], name: str) -> str | None:
+def _first_text(parts: Iterable[Mapping[str, object]], name: str) -> str | None:
     return next((text for part in parts if (text := as_text(part.get(name)))), None)
 
 
 def _find_code(response: JsonResponse) -> tuple[str | None, str | None]:
     """Find the code and message of an error at the top, in either of the service's two forms."""
     payload = response.payload or {}
-    compatible = as_object(payload.get("error"))
-    code = as_text(payload.get("code")) or as_text(compatible.get("code")) or as_text(compatible.get("type"))
-    return code, as_text(payload.get("message")) or as_text(compatible.get("message"))
+    for place in (payload, as_object(payload.get("error")), response.output):
+        code = as_text(place.get("code")) or (as_text(place.get("type")) if place is not payload else None)
+        if code:
+            return code, as_text(place.get("message")) or as_text(payload.get("message"))
+    return None, as_text(payload.get("message"))
 
 
 def _make_unreadable_error(response: JsonResponse, context: CallContext) -> ServiceError:
     return make_unreadable_error(context, response.status, response.request_id)
-
-
-# JSON of which nothing is certain: each function gives the wanted type, or nothing.
-
-
-def as_object(value: object) -> Mapping[str, object]:
-    """Give a JSON object; anything else is an empty one."""
-    return cast("Mapping[str, object]", value) if isinstance(value, dict) else {}
-
-
-def as_objects(value: object) -> Sequence[Mapping[str, object]]:
-    """Give the objects of a JSON array; anything else has none."""
-    if not isinstance(value, list):
-        return ()
-    return [cast("Mapping[str, object]", item) for item in cast("list[object]", value) if isinstance(item, dict)]
-
-
-def as_text(value: object) -> str | None:
-    """Give a text that is not empty."""
-    return value if isinstance(value, str) and value.strip() else None
-
-
-def as_integer(value: object) -> int | None:
-    """Give a whole number of at least zero, also one that came as a text."""
-    if isinstance(value, str) and _DIGITS.fullmatch(value):
-        value = int(value)
-    if isinstance(value, float) and value.is_integer():
-        value = int(value)
-    # Python counts True as 1, and whole numbers without end would not fit a float later.
-    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _LARGEST_INTEGER
-    return value if isinstance(value, int) and fits else None

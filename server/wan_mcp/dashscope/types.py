@@ -52,8 +52,9 @@ class RemoteImage:
     """
     One image of a task, `index` from 1.
 
-    With `url` it exists at the service. Without, it failed: `code` is the service's, `message` in our words. The
-    address is not shown when the object is printed, because it carries a signature.
+    With `url` it exists at the service; that is an address of the web, a `data:` address that holds the image, or at
+    worst something that only a person can make use of. Without, it failed: `code` is the service's, `message` in our
+    words. The address is not shown when the object is printed, because it carries a signature.
     """
 
     index: int
@@ -68,13 +69,15 @@ class TaskAnswer:
     What the service says of one task.
 
     `task_id` is None for an order of the synchronous protocol, whose answer is already the picture. `problem` tells
-    why a task did not succeed. `size` is `W*H`, `total` the images ordered, `image_count` those that are billed,
+    why a task did not succeed. `surplus` counts the images that the answer has beyond those that were asked for and
+    are therefore not read. `size` is `W*H`, `total` the images ordered, `image_count` those that are billed,
     `duration` seconds from order to end, `served_at` the service's own clock in seconds since 1970.
     """
 
     task_id: str | None
     status: TaskStatus
     images: tuple[RemoteImage, ...] = ()
+    surplus: int = 0
     problem: Problem | None = None
     actual_prompt: str | None = None
     orig_prompt: str | None = None

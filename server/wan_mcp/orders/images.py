@@ -85,7 +85,7 @@ class OrderImages:
         folder = await storage.folder(output_dir)
         owner = f"{self._file_owner}-{id(url):x}"
         async with storage.draft(folder, order_id="download", index=1, owner=owner) as draft:
-            await self._context.dashscope.download(region, url, draft)
+            await self._context.dashscope.download(region, url, draft, is_callers=True)
             facts = await draft.verify()
             wanted = folder / f"{stem}{facts.extension}"
             if await storage.matches(wanted, facts.sha256):
@@ -216,7 +216,7 @@ class OrderImages:
         if not self._can_fetch_again(order):
             raise reason
         try:
-            answer = await self._queries.get_task(order.region, order.task_id or "")
+            answer = await self._queries.get_task(order.region, order.task_id or "", images=order.images_ordered)
         except AppError as error:
             raise NotFoundError(
                 f"{_tell_gone(image)} The service could not be asked for it: {error.message}",
@@ -278,6 +278,10 @@ def _explain_gone(order: Order, image: OrderImage, *, can_fetch_again: bool) -> 
 
 
 def _find_name(url: str) -> str | None:
-    stem = PurePosixPath(urlsplit(url).path).stem
+    try:
+        stem = PurePosixPath(urlsplit(url).path).stem
+    except ValueError:
+        # Whether it is an address at all is said where it is fetched from.
+        return None
     kept = "".join(character for character in stem if character.isalnum() or character in "-_")
     return kept[:_LONGEST_NAME] or None

@@ -121,7 +121,7 @@ def accepted(order: Order, answer: TaskAnswer, *, now: float) -> Order:
     if answer.task_id is not None:
         return replace(order, task_id=answer.task_id, status=TaskStatus.PENDING)
     images = make_images(answer.images, ordered=order.images_ordered)
-    return replace(order, status=answer.status, finished_at=now, images=images)
+    return replace(order, status=answer.status, finished_at=now, images=images, notes=_note_surplus(order, answer))
 
 
 def lost(order: Order, problem: Problem | None, *, now: float) -> Order:
@@ -264,6 +264,7 @@ def succeeded(
         actual_prompt=answer.actual_prompt,
         expires_at=expires_at,
         images=images,
+        notes=_note_surplus(order, answer),
     )
 
 
@@ -419,6 +420,16 @@ def _with_problem(order: Order, problem: Problem) -> Order:
 
 def _ended(order: Order, answer: TaskAnswer, now: float) -> Order:
     return replace(order, finished_at=now, request_id=order.request_id or answer.request_id)
+
+
+def _note_surplus(order: Order, answer: TaskAnswer) -> tuple[str, ...]:
+    """Give the notes of an order, with one on images that the answer has beyond those that were ordered."""
+    if not answer.surplus:
+        return order.notes
+    read = len(answer.images)
+    ordered = f"{order.images_ordered} were ordered" if order.images_ordered else f"no order has more than {read}"
+    note = f"The answer of the service names {read + answer.surplus} images, and {ordered}: {read} of them are kept."
+    return (*order.notes, note)
 
 
 def _known_of_found(order: Order, now: float) -> dict[str, Any]:

@@ -105,7 +105,7 @@ class OrderRefresh:
     async def _ask_service(self, order: Order) -> Order | None:
         """Ask about an order that another process works on, and give it as that will write it down."""
         try:
-            answer = await self._queries.get_task(order.region, order.task_id or "")
+            answer = await self._queries.get_task(order.region, order.task_id or "", images=order.images_ordered)
         except AppError:
             # Then what is known has to do: whoever works on the order tells of its troubles.
             return None

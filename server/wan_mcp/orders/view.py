@@ -10,6 +10,8 @@ from wan_mcp.orders.live_orders import RETRIED, Trouble
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, SavedImage, Task, TaskStatus
 
+_LONGEST_KIND = 22
+"""Characters of an address that holds an image: what kind it is, and no more."""
 _PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark"})
 
 
@@ -95,8 +97,13 @@ def _find_last_step(order: Order) -> float:
     return max([order.created_at, *(moment for moment in later if moment is not None)])
 
 
+def _shorten_data(url: str | None) -> str | None:
+    """Leave out of an address the image that it may hold itself: an answer is short."""
+    return f"{url[:_LONGEST_KIND]}…" if url is not None and url.startswith("data:") else url
+
+
 def _to_failed_image(image: OrderImage) -> FailedImage:
     if image.state is ImageState.UNSAVED:
         message = f"{image.message or ''} {RETRIED}".strip()
-        return FailedImage(image.index, image.code or ErrorCode.FAILED, message, image.url)
+        return FailedImage(image.index, image.code or ErrorCode.FAILED, message, _shorten_data(image.url))
     return FailedImage(image.index, image.code or ErrorCode.FAILED, image.message or "", None)

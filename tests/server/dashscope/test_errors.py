@@ -8,6 +8,7 @@ from wan_mcp_tools.domain.errors import (
     AnswerLostError,
     BillingError,
     ContentRefusedError,
+    InterceptedError,
     KeyRefusedError,
     ModelNotFoundError,
     NotCancelableError,
@@ -68,12 +69,23 @@ REFUSALS = [
     (429, "CommodityNotPurchased", "", BillingError),
     (429, "PrepaidBillOverdue", "", BillingError),
     (429, "PostpaidBillOverdue", "", BillingError),
-    (400, None, None, ParameterRefusedError),
-    (401, None, None, KeyRefusedError),
-    (403, None, None, AccessDeniedError),
-    (404, None, None, ServiceError),
-    (418, None, None, ServiceError),
-    (429, None, None, ThrottledError),
+    (400, "InternalError.Algo.DataInspectionFailed", "Input data may contain", ContentRefusedError),
+    (400, "InternalError.Algo.InvalidParameter", "The size is not supported.", ParameterRefusedError),
+    (400, "InternalError.DataInspectionFailed.Output", "", ContentRefusedError),
+    (400, "internal_error.algo.data_inspection_failed", "", ContentRefusedError),
+    (400, "InternalError.Algo:IPInfringementSuspect", "", ContentRefusedError),
+    (400, "Algo.Arrearage", "", BillingError),
+    (429, "Wrapper.Throttling.RateQuota", "", ThrottledError),
+    (429, "Wrapper.Throttling.AllocationQuota", "", QuotaError),
+    (403, "InternalError.Algo.Model.AccessDenied", "", AccessDeniedError),
+    (400, "InvalidParameter", "<400> InternalError.Algo.DataInspectionFailed: Input data may", ContentRefusedError),
+    (400, "InvalidParameter", "400 - DataInspectionFailed: Input data may", ContentRefusedError),
+    (400, "InvalidParameter", "[400] InternalError.Algo.InvalidParameter: size", ParameterRefusedError),
+    (400, "BrandNew", "<400> InternalError.Algo.DataInspectionFailed", ContentRefusedError),
+    (400, "BadRequest", "InternalError.Algo.IPInfringementSuspect\uff1a...", ContentRefusedError),
+    (400, "InvalidParameter", "Throttling of what was asked for is no parameter.", ParameterRefusedError),
+    (400, "InvalidParameter", "Field required: input.prompt", ParameterRefusedError),
+    (400, "Arrearage", "<400> InternalError.Algo.DataInspectionFailed: ...", BillingError),
     (400, "NewCode", "Nobody knows this one.", ParameterRefusedError),
     (409, "NewCode", "Nobody knows this one.", ServiceError),
 ]
@@ -88,8 +100,106 @@ async def test_a_refusal_is_definite_and_of_its_class(kit, status, code, message
     assert error.http_status == status
     assert error.message
     assert "{" not in str(error)
-    if code:
-        assert (error.code, error.request_id) == (code, "r-7")
+    assert error.request_id == "r-7"
+    if ":" not in code:
+        assert error.code == code
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 409, 422, 429])
+@pytest.mark.parametrize(
+    "code", ["InternalError", "InternalError.Algo", "InternalError.Algo.New", "ModelUnavailable"]
+)
+async def test_a_refusal_by_the_service_is_never_a_lost_order_even_for_trouble_of_its_own(kit, status, code):
+    error = await kit.error_of(kit.json({"code": code, "message": "x", "request_id": "r"}, status=status))
+    assert type(error) is ServiceDownError
+    assert error.nothing_created
+    assert error.advice.startswith("Nothing was ordered. ")
+    assert "look for the task" not in str(error)
+
+
+FOREIGN = [
+    lambda status: httpx.Response(status, text="<html>blocked</html>"),
+    lambda status: httpx.Response(status, content=b""),
+    lambda status: httpx.Response(status, json={}),
+    lambda status: httpx.Response(status, json={"message": "Forbidden"}),
+    lambda status: httpx.Response(status, json={"error": "forbidden", "status": status}),
+    lambda status: httpx.Response(status, json=[1]),
+    lambda status: httpx.Response(status, text="Access denied by policy"),
+    lambda status: httpx.Response(status, content=b"\xff\xfe\x00"),
+]
+
+
+@pytest.mark.parametrize("status", [400, 401, 402, 403, 404, 405, 407, 410, 413, 418, 451, 511])
+@pytest.mark.parametrize("answer", FOREIGN)
+async def test_a_refusal_without_the_services_json_comes_from_somebody_else(kit, status, answer):
+    error = await kit.error_of(lambda request: answer(status), find_proxy=lambda *address: None)
+    assert type(error) is InterceptedError
+    assert (error.code, error.http_status) == ("Intercepted", status)
+    # The order ends, and nobody claims to know more than is known.
+    assert (error.nothing_created, error.retryable) == (True, False)
+    said = str(error)
+    assert f"HTTP {status}" in said
+    assert "most likely a firewall or a gateway" in said
+    assert "list of tasks shows whether anything was ordered" in said
+    assert "Nothing was ordered" not in said
+    for claim in ("wrong key", "arrears", "ephrase", "DASHSCOPE_API_KEY"):
+        assert claim not in said
+
+
+@pytest.mark.parametrize("status", [401, 403, 407, 451])
+async def test_the_proxy_in_use_is_named_with_what_helps_and_without_its_password(kit, status):
+    error = await kit.error_of(
+        lambda request: httpx.Response(status, text="<html>"),
+        find_proxy=lambda *address: "http://me:pass-word@proxy.example:3128",
+    )
+    assert "the proxy http://proxy.example:3128" in error.message
+    assert "dashscope-intl.aliyuncs.com" in error.message
+    assert ("USER:PASSWORD" if status == 407 else "NO_PROXY") in error.advice
+    assert "pass-word" not in str(error)
+
+
+async def test_a_question_that_somebody_else_refused_can_be_asked_again(kit):
+    client, _ = kit.client(lambda request: httpx.Response(403, text="<html>"))
+    with pytest.raises(InterceptedError) as caught:
+        await client.query("singapore", "t-1")
+    assert caught.value.retryable
+    assert "list of tasks" not in str(caught.value)
+
+
+async def test_somebody_elses_429_is_waited_out_and_called_what_it_is(kit):
+    error = await kit.error_of(lambda request: httpx.Response(429, text="<html>", headers={"retry-after": "7"}))
+    assert (type(error), error.retry_after, error.nothing_created) == (ThrottledError, 7.0, True)
+    assert "The account" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "words"),
+    [
+        ("InternalError.Algo.DataInspectionFailed", "Output data may contain", "refused the finished picture"),
+        ("InternalError.Algo.DataInspectionFailed", "Input data may contain", "refused the words"),
+        ("InvalidParameter", "<400> InternalError.Algo.DataInspectionFailed: Input data may", "refused the words"),
+        ("InternalError.Algo.InvalidParameter", "Range of n should be [1, 4]", "Range of n should be [1, 4]"),
+        ("InternalError.Algo", "<400> InternalError.Algo.InvalidParameter: bad size", "refused a parameter"),
+        ("InternalError.Algo.Timeout", "x", "trouble of its own"),
+    ],
+)
+@pytest.mark.parametrize("place", ["output", "results"])
+async def test_inside_a_task_a_code_means_the_same(kit, code, message, words, place):
+    failure = {"code": code, "message": message}
+    output = {"task_id": "t-1", "task_status": "FAILED"}
+    output |= failure if place == "output" else {"results": [failure]}
+    client, _ = kit.client(kit.json({"request_id": "r", "output": output}))
+    answer = await client.query("singapore", "t-1")
+    assert answer.problem.code == code
+    assert words in answer.problem.message
+
+
+async def test_a_task_that_failed_and_is_billed_is_not_called_free(kit):
+    output = {"task_id": "t-1", "task_status": "FAILED", "code": "InternalError", "message": "x"}
+    client, _ = kit.client(kit.json({"output": output, "usage": {"image_count": 1}}))
+    answer = await client.query("singapore", "t-1")
+    assert "Nothing is charged" not in answer.problem.message
+    assert "may charge it" in answer.problem.message
 
 
 @pytest.mark.parametrize(
@@ -157,12 +267,21 @@ async def test_a_redirect_of_the_service_never_takes_the_key_elsewhere(kit):
 @pytest.mark.parametrize(
     ("answer", "kind", "nothing_created"),
     [
-        (lambda request: httpx.Response(403, text="<html>blocked</html>"), AccessDeniedError, True),
         (lambda request: httpx.Response(408, json={"code": "RequestTimeOut"}), AnswerLostError, False),
+        (lambda request: httpx.Response(408, text="<html>"), AnswerLostError, False),
+        (lambda request: httpx.Response(408, json={"code": "InvalidParameter"}), ParameterRefusedError, True),
+        (lambda request: httpx.Response(400, json={"output": {"code": "Arrearage"}}), BillingError, True),
         (lambda request: httpx.Response(200, json={"code": "InvalidApiKey"}), KeyRefusedError, True),
         (lambda request: httpx.Response(429, json={"error": {"code": "insufficient_quota"}}), QuotaError, True),
     ],
-    ids=["a page in place of a refusal", "a gateway that gave up", "a code in a good answer", "the compatible form"],
+    ids=[
+        "a service that ran out of time",
+        "a gateway that gave up",
+        "a refusal that came late",
+        "a code where a task has it",
+        "a code in a good answer",
+        "the compatible form",
+    ],
 )
 async def test_a_refusal_is_read_in_every_form(kit, answer, kind, nothing_created):
     error = await kit.error_of(answer)

@@ -1,9 +1,11 @@
 """What goes wrong on the way becomes ours, says what is certain, and never carries the key."""
 
+import gzip
 import logging
 import socket
 import ssl
 import traceback
+import tracemalloc
 from contextlib import suppress
 
 import anyio
@@ -13,7 +15,14 @@ import pytest
 from wan_mcp.dashscope import DashScope, Timeouts
 from wan_mcp.dashscope.exchange import read_date
 from wan_mcp_tools.catalogue.model import WireProtocol
-from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError, NotConnectedError, SettingsError
+from wan_mcp_tools.domain.errors import (
+    AnswerLostError,
+    AppError,
+    KeyRefusedError,
+    NotConnectedError,
+    ServiceDownError,
+    SettingsError,
+)
 
 NEVER_SENT = [
     httpx.ConnectError("x"),
@@ -80,8 +89,58 @@ async def test_an_address_that_is_none_is_a_matter_of_settings(kit):
 
 
 async def test_an_answer_larger_than_any_of_the_services_is_not_kept(kit):
-    error = await kit.error_of(lambda request: httpx.Response(200, content=b" " * (9 * 1024 * 1024)))
+    error = await kit.error_of(lambda request: httpx.Response(200, content=b" " * (65 * 1024 * 1024)))
     assert not error.nothing_created
+    client, _ = kit.client(lambda request: httpx.Response(200, content=b'{"data": []}' + b" " * (9 * 1024 * 1024)))
+    with pytest.raises(ServiceDownError):
+        await client.list_tasks("singapore")
+
+
+def nest(content, layers):
+    for _ in range(layers):
+        content = gzip.compress(content)
+    return content
+
+
+@pytest.mark.parametrize("layers", [1, 2, 4])
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_no_few_bytes_of_an_answer_become_many(kit, layers, status):
+    body = nest(b" " * (128 * 1024 * 1024), layers)
+    headers = {"content-encoding": ", ".join(["gzip"] * layers)}
+
+    def answer(request):
+        return httpx.Response(status, stream=httpx.ByteStream(body), headers=headers)
+
+    calls = [
+        lambda client: client.create(kit.order()),
+        lambda client: client.query("singapore", "t-1"),
+        lambda client: client.list_tasks("singapore"),
+        lambda client: client.cancel("singapore", "t-1"),
+    ]
+    tracemalloc.start()
+    try:
+        for call in calls:
+            client, _ = kit.client(answer)
+            with pytest.raises(AppError):
+                await call(client)
+        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_packed_answer_is_read_though_none_is_asked_for(kit):
+    body = gzip.compress(b'{"output": {"task_id": "t-1", "task_status": "RUNNING"}}')
+    client, network = kit.client(
+        lambda request: httpx.Response(200, stream=httpx.ByteStream(body), headers={"content-encoding": "gzip"})
+    )
+    assert (await client.query("singapore", "t-1")).task_id == "t-1"
+    assert network.last.headers["accept-encoding"] == "identity"
+
+
+@pytest.mark.parametrize("trouble", [RuntimeError("x"), ValueError("x"), KeyError("x"), RecursionError("x")])
+async def test_whatever_breaks_after_an_order_has_left_is_a_lost_answer(kit, trouble):
+    error = await kit.error_of(trouble)
+    assert (type(error), error.nothing_created) == (AnswerLostError, False)
 
 
 async def test_an_answer_that_trickles_ends_in_time(kit):
@@ -106,6 +165,8 @@ async def test_an_answer_that_trickles_ends_in_time(kit):
         (None, None),
         ("yesterday", None),
         ("Wed, 99 Oct 2015 07:28:00 GMT", None),
+        ("Wed, 21 Oct 9999 07:28:00 GMT", None),
+        ("Wed, 21 Oct 1970 07:28:00 GMT", None),
     ],
 )
 def test_a_date_is_read_or_left(text, seconds):

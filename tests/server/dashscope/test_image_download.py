@@ -1,5 +1,10 @@
 """An image comes whole, without the key, and on from where it broke off."""
 
+import gzip
+import tracemalloc
+import zlib
+from base64 import b64encode
+
 import anyio
 import httpx
 import pytest
@@ -9,12 +14,12 @@ from wan_mcp_tools.domain.errors import (
     DownloadError,
     HostNotAllowedError,
     LinkExpiredError,
-    NotAnImageError,
     StorageError,
     TooLargeError,
 )
 
 PICTURE = bytes(range(256)) * 40
+PNG = b"\x89PNG\r\n\x1a\n" + PICTURE
 TAG = '"5B3C1A2E053D763E1B002CC607C5A0FE"'
 EXPIRED = (
     '<?xml version="1.0"?><Error><Code>AccessDenied</Code><Message>Request has expired.</Message>'
@@ -128,18 +133,60 @@ async def test_a_host_that_the_operator_named_is_reached_without_a_look_up(kit):
     assert network.last.url == "http://images.example/1.png"
 
 
-async def test_a_redirect_to_a_private_address_is_refused(kit):
-    async def resolve(host, port):
-        return ["10.0.0.8"] if "inner" in host else ["47.88.1.1"]
-
-    client, network = kit.client(
-        redirect("https://dashscope-inner.oss-cn-beijing.aliyuncs.com/1.png"),
-        resolve=resolve,
-        find_proxy=lambda *address: None,
-    )
-    with pytest.raises(HostNotAllowedError):
+@pytest.mark.parametrize(
+    "location",
+    [
+        "javascript:alert(1)",
+        "http://xn--/",
+        "http://xn--a/",
+        "https://xn--\u00e4-/",
+        "http://[",
+        "http://[::1",
+        "http://a..b/",
+        "http://" + "a" * 300 + "/",
+        "http://\u2024/",
+        "https://\xff\xfe/",
+        "https://h.example:99999999/",
+        "https://h.example:-1/",
+        "https:",
+        "https:///",
+        "data:image/png;base64,AAAA",
+        "\x00",
+        "mailto:a@b",
+        "//",
+        "http:/\\",
+        "https://%00/",
+        "https://" + "x." * 2000 + "/",
+        "x" * 70_000,
+    ],
+)
+async def test_a_redirect_to_what_is_no_address_is_an_error_of_this_image(kit, location):
+    client, network = kit.client(redirect(location.encode("utf-8")))
+    with pytest.raises(DownloadError) as caught:
         await client.download("singapore", kit.image_url, kit.sink())
-    assert len(network.requests) == 1
+    assert len(network.requests) <= 6
+    assert caught.value.message
+    assert len(str(caught.value)) < 1000
+
+
+@pytest.mark.parametrize(
+    "trouble", [RuntimeError("x"), ValueError("x"), UnicodeError("x"), KeyError("x"), RecursionError()]
+)
+async def test_whatever_breaks_is_an_error_of_this_image(kit, trouble):
+    client, _ = kit.client(trouble)
+    with pytest.raises(DownloadError):
+        await client.download("singapore", kit.image_url, kit.sink())
+
+
+@pytest.mark.parametrize(
+    "url", ["", " ", "http://xn--/", "http://[", "javascript:alert(1)", "oss://a/b", "?", "https:", "\0"]
+)
+async def test_an_address_that_is_none_is_an_error_of_this_image(kit, url):
+    client, network = kit.client(picture)
+    with pytest.raises(DownloadError) as caught:
+        await client.download("singapore", url, kit.sink())
+    assert not caught.value.retryable
+    assert network.requests == []
 
 
 async def test_only_so_many_versions_are_remembered(kit):
@@ -245,6 +292,16 @@ async def test_a_part_that_does_not_fit_starts_over(kit, headers):
     assert "range" not in network.last.headers
 
 
+@pytest.mark.parametrize("status", [200, 201, 203, 206])
+async def test_a_whole_image_is_taken_whatever_the_host_calls_it(kit, status):
+    headers = {"content-range": f"bytes 0-{len(PICTURE) - 1}/{len(PICTURE)}"} if status == 206 else {}
+    client, network = kit.client(lambda request: httpx.Response(status, content=PICTURE, headers=headers))
+    sink = kit.sink()
+    await client.download("singapore", kit.image_url, sink)
+    assert sink.content == PICTURE
+    assert len(network.requests) == 1
+
+
 async def test_a_part_that_nobody_asked_for_is_not_taken_for_the_whole(kit):
     def part(request):
         names = {"content-type": "image/png", "content-range": "bytes 0-4/10240"}
@@ -252,9 +309,8 @@ async def test_a_part_that_nobody_asked_for_is_not_taken_for_the_whole(kit):
 
     client, _ = kit.client(part)
     sink = kit.sink()
-    with pytest.raises(DownloadError):
+    with pytest.raises(DownloadError, match="5 of 10240 bytes"):
         await client.download("singapore", kit.image_url, sink)
-    assert sink.content == b""
 
 
 @pytest.mark.parametrize(("size", "complete"), [(len(PICTURE), True), (len(PICTURE) + 1, False)])
@@ -337,12 +393,90 @@ async def test_the_bytes_are_taken_whatever_the_host_calls_them(kit, kind):
     assert sink.content == b"bytes"
 
 
-async def test_an_answer_that_is_packed_although_none_was_asked_for_is_no_picture(kit):
-    headers = {"content-encoding": "gzip"}
-    client, network = kit.client(lambda request: httpx.Response(200, stream=httpx.ByteStream(b"x"), headers=headers))
-    with pytest.raises(NotAnImageError):
-        await client.download("singapore", kit.image_url, kit.sink())
+def packed(content, coding, keep=None):
+    """Serve a body that is packed, or called so, and perhaps break off."""
+
+    async def stream():
+        yield content[:keep]
+        if keep is not None:
+            raise httpx.ReadError("gone")
+
+    def answer(request):
+        names = {"content-encoding": coding, "etag": TAG, "content-length": str(len(content))}
+        return httpx.Response(200, content=stream(), headers=names)
+
+    return answer
+
+
+@pytest.mark.parametrize(
+    "coding", ["utf-8", "", "aws-chunked", "binary", "gzip", "x-gzip", "deflate", "br", "zstd", "none"]
+)
+async def test_what_a_header_calls_packed_and_is_not_is_taken_as_it_is(kit, coding):
+    client, network = kit.client(packed(PNG, coding))
+    sink = kit.sink()
+    await client.download("singapore", kit.image_url, sink)
+    assert sink.content == PNG
     assert len(network.requests) == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "coding"),
+    [
+        (gzip.compress(PNG), "gzip"),
+        (gzip.compress(PNG), ""),
+        (zlib.compress(PNG), "deflate"),
+        (gzip.compress(PNG), "br"),
+    ],
+)
+async def test_what_is_packed_although_none_was_asked_for_is_unpacked(kit, content, coding):
+    client, _ = kit.client(packed(content, coding))
+    sink = kit.sink()
+    await client.download("singapore", kit.image_url, sink)
+    assert sink.content == PNG
+
+
+async def test_a_packed_image_that_breaks_off_is_fetched_from_its_beginning(kit):
+    content = gzip.compress(PNG, compresslevel=0)
+    client, network = kit.client(packed(content, "gzip", keep=5000), packed(content, "gzip"))
+    sink = kit.sink()
+    await client.download("singapore", kit.image_url, sink)
+    assert sink.content == PNG
+    assert "range" not in network.last.headers
+    short = kit.client(packed(content[:5000] + bytes(9), "gzip"))[0]
+    await short.download("singapore", kit.image_url, kit.sink())
+
+
+async def test_a_packed_image_is_bounded_by_what_it_becomes(kit):
+    client, _ = kit.client(packed(gzip.compress(bytes(50_000_000)), "gzip"), max_image_bytes=100_000)
+    sink = kit.sink()
+    with pytest.raises(TooLargeError):
+        await client.download("singapore", kit.image_url, sink)
+    assert sink.size <= 100_000
+
+
+async def test_the_text_of_a_refusal_is_bounded_as_well(kit):
+    bomb = gzip.compress(bytes(100_000_000))
+    client, _ = kit.client(
+        lambda request: httpx.Response(403, stream=httpx.ByteStream(bomb), headers={"content-encoding": "gzip"})
+    )
+    tracemalloc.start()
+    try:
+        with pytest.raises(DownloadError):
+            await client.download("singapore", kit.image_url, kit.sink())
+        assert tracemalloc.get_traced_memory()[1] < 10_000_000
+    finally:
+        tracemalloc.stop()
+
+
+async def test_an_image_that_stands_in_its_address_is_written_without_a_call(kit):
+    client, network = kit.client(picture, max_image_bytes=len(PNG))
+    sink = kit.sink(b"something else")
+    await client.download("singapore", f"data:image/png;base64,{b64encode(PNG).decode()}", sink)
+    assert (sink.content, network.requests) == (PNG, [])
+    with pytest.raises(TooLargeError):
+        await client.download("singapore", f"data:image/png;base64,{b64encode(PNG + b'!').decode()}", sink)
+    with pytest.raises(DownloadError):
+        await client.download("singapore", "data:image/png;base64,A", sink)
 
 
 async def test_an_image_over_the_limit_is_refused_by_its_length(kit):

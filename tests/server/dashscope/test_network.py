@@ -4,8 +4,9 @@ import pytest
 
 from wan_mcp.dashscope.network import (
     ProxyCache,
-    check_host_is_public,
     find_proxy,
+    find_public_addresses,
+    hide_password,
     resolve_name,
     resolve_name_blocking,
 )
@@ -75,19 +76,19 @@ async def test_the_name_service_of_the_system_is_asked():
     assert set(resolve_name_blocking("localhost", 80)) <= {"127.0.0.1", "::1"}
 
 
-async def check(addresses, *, proxy=None):
-    """Check a host at these addresses; give what was looked up."""
+async def check(addresses):
+    """Check a host at these addresses; give what was found, and how often it was looked up."""
     asked = []
 
     async def resolve(host, port):
         asked.append((host, port))
-        if isinstance(addresses, OSError):
+        if isinstance(addresses, Exception):
             raise addresses
         return addresses
 
-    proxies = ProxyCache(lambda scheme, host, port: proxy)
-    await check_host_is_public("https", HOST, 443, resolve=resolve, proxies=proxies)
-    return asked
+    found = await find_public_addresses(HOST, 443, resolve=resolve)
+    assert asked == [(HOST, 443)]
+    return found
 
 
 @pytest.mark.parametrize(
@@ -127,16 +128,26 @@ async def test_a_host_that_leads_into_a_private_network_is_refused(addresses):
     ],
 )
 async def test_public_and_made_up_addresses_are_allowed(addresses):
-    assert await check(addresses) == [(HOST, 443)]
+    assert await check([*addresses, addresses[0]]) == addresses
 
 
-async def test_behind_a_proxy_the_name_is_left_to_the_proxy():
-    assert await check(["10.0.0.8"], proxy="http://127.0.0.1:3128") == []
-
-
-@pytest.mark.parametrize("trouble", [OSError("no such name"), []])
+@pytest.mark.parametrize("trouble", [OSError("no such name"), UnicodeError("no name"), []])
 async def test_a_name_that_cannot_be_resolved_may_be_tried_again(trouble):
     with pytest.raises(DownloadError) as caught:
         await check(trouble)
     assert type(caught.value) is DownloadError
     assert caught.value.retryable
+
+
+@pytest.mark.parametrize(
+    ("proxy", "shown"),
+    [
+        ("http://me:pass-word@proxy.example:3128", "http://proxy.example:3128"),
+        ("socks5://proxy.example", "socks5://proxy.example"),
+        ("http://me:pass-word@[::1]:3128", "http://[::1]:3128"),
+        ("http://me:pass-word@proxy.example:port", "that is set"),
+        ("http://me:pass-word@[broken", "that is set"),
+    ],
+)
+def test_a_proxy_is_shown_without_its_password(proxy, shown):
+    assert hide_password(proxy) == shown

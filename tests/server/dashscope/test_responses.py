@@ -1,8 +1,11 @@
 """Whatever shape an answer has, what it says of a task and its images is read."""
 
+import anyio
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydantic import SecretStr
 
 from wan_mcp.dashscope.errors import CallContext, CallKind
 from wan_mcp.dashscope.requests import find_endpoint
@@ -167,10 +170,134 @@ async def test_what_brings_no_image_always_has_a_problem(kit, output, code):
     assert answer.problem.message
 
 
-async def test_an_image_with_no_usable_address_is_a_failed_slot(kit):
+async def test_an_address_that_cannot_be_read_is_kept_and_the_image_is_not_called_free(kit):
     answer = await ask(kit, {"task_status": "SUCCEEDED", "choices": [choice({"image": "oss://bucket/1.png"})]})
-    assert answer.images[0].url is None
-    assert answer.images[0].code == "UnreadableAddress"
+    assert (answer.images[0].url, answer.images[0].code) == ("oss://bucket/1.png", None)
+    endless = await ask(kit, {"task_status": "SUCCEEDED", "results": [{"url": "https://h/" + "x" * 9000}]})
+    assert (endless.images[0].url, endless.images[0].code) == (None, "UnreadableAddress")
+    assert "may be charged" in endless.images[0].message
+
+
+@pytest.mark.parametrize(
+    "address", ["HTTPS://H/1.png?a=1", " https://h/1.png?a=1\t", "//h/1.png?a=1", "https://h/1.png?a=1\r\n"]
+)
+@pytest.mark.parametrize("shape", ["choices", "results", "one result", "an object", "a list"])
+async def test_an_address_counts_however_it_is_spelled_and_wherever_it_stands(kit, address, shape):
+    output = {
+        "choices": {"choices": [choice({"image": address})]},
+        "results": {"results": [{"url": address}]},
+        "one result": {"results": {"url": address}},
+        "an object": {"choices": [choice({"image": {"url": address}})]},
+        "a list": {"choices": [choice({"image": [address]})]},
+    }[shape]
+    answer = await ask(kit, {"task_status": "SUCCEEDED", **output})
+    assert [image.url.lower() for image in answer.images] == ["https://h/1.png?a=1"]
+
+
+async def test_an_image_in_the_place_of_its_address_is_one(kit):
+    answer = await ask(
+        kit, {"task_status": "SUCCEEDED", "results": [{"url": "data:image/png;base64," + "A" * 9_000_000}]}
+    )
+    assert answer.images[0].url.startswith("data:image/png;base64,AAAA")
+
+
+@pytest.mark.parametrize("word", ["FAILED", "CANCELED", "UNKNOWN", "SUCCEEDED", None])
+@pytest.mark.parametrize("status", [200, 400, 500])
+async def test_an_image_that_is_given_was_made_whatever_else_is_said(kit, word, status):
+    output = {"task_status": word, "code": "InternalError", "results": [{"url": "https://h/1.png"}]}
+    client, _ = kit.client(kit.json({"code": "InternalError", "output": output}, status=status))
+    answer = await client.query("singapore", TASK_ID)
+    assert (answer.status, answer.problem) == (TaskStatus.SUCCEEDED, None)
+    assert [image.url for image in answer.images] == ["https://h/1.png"]
+
+
+async def test_a_task_that_runs_has_not_ended_though_it_shows_images(kit):
+    answer = await ask(kit, {"task_status": "RUNNING", "results": [{"url": "https://h/1.png"}]})
+    assert answer.status is TaskStatus.RUNNING
+
+
+@pytest.mark.parametrize(("given", "most"), [(50, 1), (5, 4), (13, None), (4, 4)])
+async def test_no_more_images_are_read_than_were_ordered_and_the_others_are_counted(kit, given, most):
+    output = {"task_status": "SUCCEEDED", "results": [{"url": f"https://h/{number}.png"} for number in range(given)]}
+    client, _ = kit.client(kit.json({"output": output}))
+    answer = await client.query("singapore", TASK_ID, **({"most": most} if most else {}))
+    assert len(answer.images) == (most or 12)
+    assert answer.surplus == given - (most or 12)
+    assert [image.index for image in answer.images] == list(range(1, len(answer.images) + 1))
+    assert answer.images[0].url == "https://h/0.png"
+
+
+async def test_the_answer_to_an_order_is_read_for_as_many_images_as_were_ordered(kit):
+    client, _ = kit.client(kit.json({"output": {"choices": [choice(*[{"image": "https://h/1.png"}] * 9)]}}))
+    answer = await client.create(kit.order(protocol=WireProtocol.SYNC, n=2))
+    assert (len(answer.images), answer.surplus) == (2, 7)
+
+
+async def test_of_too_many_slots_those_with_images_are_read_first(kit):
+    failed, made = {"code": "InternalError"}, {"url": "https://h/1.png"}
+    client, _ = kit.client(
+        kit.json({"output": {"task_status": "SUCCEEDED", "results": [*[failed] * 500, made, failed]}})
+    )
+    answer = await client.query("singapore", TASK_ID, most=2)
+    assert [image.url for image in answer.images] == [None, "https://h/1.png"]
+    assert answer.surplus == 500
+
+
+@pytest.mark.parametrize("last", [b'{"code":"E"}', b'{"url":"https://h/1.png"}'])
+async def test_very_many_failed_slots_do_not_hold_up_others(kit, last):
+    body = b'{"output":{"task_status":"SUCCEEDED","results":[' + b'{"code":"E"},' * 600_000 + last + b"]}}"
+    client, _ = kit.client(lambda request: httpx.Response(200, stream=httpx.ByteStream(body)))
+    longest = 0.0
+
+    async def look():
+        nonlocal longest
+        while True:
+            began = anyio.current_time()
+            await anyio.sleep(0.005)
+            longest = max(longest, anyio.current_time() - began)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(look)
+        answer = await client.query("singapore", TASK_ID, most=1)
+        group.cancel_scope.cancel()
+    assert (len(answer.images), answer.surplus) == (1, 600_000)
+    assert (answer.images[0].url is None) == (b"url" not in last)
+    assert longest < 2
+
+
+async def test_texts_of_the_service_are_fit_for_every_database(kit):
+    body = (
+        b'{"request_id": "r", "output": {"task_status": "SUCCEEDED", "results": [{"url": "https://h/1.png",'
+        b' "actual_prompt": "half \\ud83d \xff raw\ttab \\u0000 sk-test-0123456789abcdef"}]}}'
+    )
+    client, _ = kit.client(lambda request: httpx.Response(200, content=body))
+    answer = await client.query("singapore", TASK_ID)
+    assert answer.images[0].url == "https://h/1.png"
+    assert answer.actual_prompt == "half \ufffd \ufffd raw\ttab \ufffd …"
+
+
+@pytest.mark.parametrize("field", ["task_id", "request_id", "code", "message", "url", "actual_prompt", "size"])
+async def test_no_key_of_any_region_is_in_an_answer_or_an_error(kit, field):
+    other = "sk-other-region-0123456789"
+    access = kit.access() | kit.access(region="beijing", api_key=SecretStr(other))
+    for key in (kit.key, other):
+        value = f"https://h/{key}.png" if field == "url" else key
+        slot = {"url": "https://h/1.png", "actual_prompt": "x"} | ({field: value} if field != "code" else {})
+        output = {"task_id": "t-1", "task_status": "SUCCEEDED", "results": [slot, {"code": value, "message": value}]}
+        body = {"output": output | {field: value}, "usage": {"size": value}, field: value}
+        for status in (200, 400, 500):
+            client, _ = kit.client(kit.json(body, status=status), access=access)
+            for call in (
+                client.create(kit.order(n=2)),
+                client.query("singapore", "t-1"),
+                client.list_tasks("singapore"),
+            ):
+                try:
+                    said = await call
+                    said = f"{said!r} {[image.url for image in getattr(said, 'images', ())]}"
+                except AppError as error:
+                    said = f"{error} {error.code} {error!r} {vars(error)}"
+                assert key not in said
 
 
 @pytest.mark.parametrize("output", [None, [], {}, {"task_id": TASK_ID}, {"task_status": None}, {"task_status": 5}])

@@ -17,6 +17,7 @@ What can go wrong, by who can act on it.
     │   ├── ParameterRefusedError      the service refused an argument
     │   ├── ThrottledError             too many requests: waiting helps
     │   ├── NotCancelableError         the task is no longer PENDING
+    │   ├── InterceptedError           a proxy or a firewall refused in the service's place
     │   └── ServiceDownError           5xx: the service's own trouble
     ├── NotConnectedError          no connection was opened: nothing was sent
     ├── AnswerLostError            sent, and no readable answer came back
@@ -37,6 +38,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from wan_mcp_tools.domain.next_step import NextStep
+from wan_mcp_tools.domain.text import well_formed
 
 
 class ErrorCode(StrEnum):
@@ -68,6 +70,8 @@ class ErrorCode(StrEnum):
 
     # Of the service's answers.
     UNREADABLE_ANSWER = "UnreadableAnswer"
+    INTERCEPTED = "Intercepted"
+    """Somebody else than the service has refused."""
     UNREADABLE_ADDRESS = "UnreadableAddress"
     NO_IMAGES = "NoImages"
     """It says that the task succeeded and names no image."""
@@ -133,6 +137,8 @@ class AppError(Exception):
         retryable: bool | None = None,
         nothing_created: bool | None = None,
     ) -> None:
+        # Names of files and words of others may hold what no encoding takes.
+        message, advice = well_formed(message), well_formed(advice)
         super().__init__(message)
         self.message = message
         self.advice = advice
@@ -251,6 +257,12 @@ class ThrottledError(ServiceError):
 
 class NotCancelableError(ServiceError):
     """Raised when a task is no longer PENDING."""
+
+
+class InterceptedError(ServiceError):
+    """Raised when somebody else than the service refused: a proxy or a firewall on the way."""
+
+    default_code = ErrorCode.INTERCEPTED
 
 
 class ServiceDownError(ServiceError):

@@ -22,6 +22,22 @@ _MOST_READ = 20_000
 """Characters of a text that are looked at; what is kept is far shorter."""
 
 
+def well_formed(text: str) -> str:
+    """
+    Give a text that every encoding and every database takes.
+
+    Halves of characters (unpaired surrogates) and zeros become U+FFFD; two halves that belong together become their
+    character.
+    """
+    if text.isascii():
+        return text.replace("\0", "\ufffd")
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text.replace("\0", "\ufffd")
+
+
 def one_line(text: str, most: int) -> str:
     """
     Give a text as one line of at most `most` visible characters.

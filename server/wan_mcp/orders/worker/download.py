@@ -18,7 +18,7 @@ from wan_mcp.orders.view import describe_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage
-from wan_mcp_tools.domain.errors import AppError, DownloadError
+from wan_mcp_tools.domain.errors import AppError, DownloadError, StorageError
 from wan_mcp_tools.domain.tasks import Problem
 
 _log = logging.getLogger(__name__)
@@ -174,6 +174,11 @@ class Downloader:
                 target.saved = await self._save_once(attempt, image, target)
             except AppError as error:
                 target.failure = failure = error
+            except LeaseLostError:
+                raise
+            except Exception as error:  # noqa: BLE001 - what nobody thought of must not spoil the order's other images
+                _log.exception("image %d of the order %s could not be saved", image.index, local_id)
+                target.failure = failure = StorageError(f"The image could not be saved: {type(error).__name__}.")
             else:
                 return target.saved
             finally:
@@ -232,7 +237,7 @@ class Downloader:
         renewed: dict[int, OrderImage] = {}
         if order.task_id is not None:
             try:
-                answer = await self._queries.get_task(order.region, order.task_id)
+                answer = await self._queries.get_task(order.region, order.task_id, images=order.images_ordered)
             except AppError as error:
                 # The images stay as they are, and the next round asks again.
                 self._live.get(order.local_id).set_trouble(Trouble.of(error))

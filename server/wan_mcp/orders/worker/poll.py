@@ -11,10 +11,9 @@ worth (J. B. Keller, "Optimum checking schedules for systems subject to random f
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import parse_qs, urlsplit
 
 from wan_mcp.clock import Clock
-from wan_mcp.dashscope import TaskAnswer
+from wan_mcp.dashscope import TaskAnswer, read_link_end
 from wan_mcp.ledger import DAY, Ledger, Order, OrderImage, Origin, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
@@ -182,7 +181,7 @@ class Poller:
                 await live.pause(self._clock, pause)
             asked_after = watch.age
             try:
-                answer = await self._queries.get_task(order.region, order.task_id or "")
+                answer = await self._queries.get_task(order.region, order.task_id or "", images=order.images_ordered)
             except AppError as error:
                 failures += 1
                 live.set_trouble(Trouble.of(error))
@@ -264,6 +263,5 @@ class Poller:
 
 def _find_link_end(images: tuple[OrderImage, ...], *, latest: float) -> float:
     """Read the end of the links' life from the links; without it, it is `latest`."""
-    queries = [parse_qs(urlsplit(image.url or "").query) for image in images]
-    ends = [float(value) for query in queries for value in query.get("Expires", []) if value.isdigit()]
+    ends = [end for image in images if image.url and (end := read_link_end(image.url)) is not None]
     return min(latest, max(ends)) if ends else latest

@@ -4,7 +4,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from wan_mcp.clock import Clock
-from wan_mcp.dashscope import DashScope, TaskAnswer, TaskListing
+from wan_mcp.dashscope import MOST_IMAGES, DashScope, TaskAnswer, TaskListing
 from wan_mcp.ledger import Ledger, RateLimit
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp_tools.domain.errors import ThrottledError
@@ -53,9 +53,9 @@ class Queries:
         self._throttled: dict[str, int] = {}
         self.clock_offsets = ClockOffsets()
 
-    async def get_task(self, region: str, task_id: str) -> TaskAnswer:
-        """Ask for one task, once."""
-        answer = await self._ask(region, lambda: self._dashscope.query(region, task_id))
+    async def get_task(self, region: str, task_id: str, *, images: int = 0) -> TaskAnswer:
+        """Ask for one task, once; `images` are those that were ordered, 0 where that is not known."""
+        answer = await self._ask(region, lambda: self._dashscope.query(region, task_id, most=images or MOST_IMAGES))
         self._throttled.pop(region, None)
         self.clock_offsets.learn(region, answer.served_at, self._clock.now())
         return answer

@@ -85,7 +85,7 @@ def matches_order(answer: TaskAnswer, order: Order, *, with_all_images: bool = T
     request = order.request
     if request is None or answer.status is not TaskStatus.SUCCEEDED:
         return False
-    count = answer.total or len(answer.images)
+    count = answer.total or len(answer.images) + answer.surplus
     if count != request.n and (with_all_images or count > request.n):
         return False
     if order.protocol == WireProtocol.LEGACY and answer.orig_prompt is not None:
