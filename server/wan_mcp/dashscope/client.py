@@ -1,6 +1,7 @@
 """The service's client: one method for each thing that the service can do."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from types import TracebackType
@@ -33,6 +34,7 @@ from wan_mcp.dashscope.responses import (
 )
 from wan_mcp.dashscope.types import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
 from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 if TYPE_CHECKING:
@@ -250,9 +252,12 @@ class DashScope:
         if not response.is_foreign_refusal:
             return response
         parts = urlsplit(url)
-        proxy = await self._proxies.find(
-            parts.scheme, parts.hostname or "", parts.port or USUAL_PORTS.get(parts.scheme, 0)
-        )
+        proxy = None
+        with suppress(SettingsError):
+            # A proxy that cannot be used has kept no call from being sent: then it was not in use.
+            proxy = await self._proxies.find(
+                parts.scheme, parts.hostname or "", parts.port or USUAL_PORTS.get(parts.scheme, 0)
+            )
         return replace(response, proxy=None if proxy is None else hide_password(proxy))
 
 

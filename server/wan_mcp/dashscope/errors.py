@@ -154,7 +154,8 @@ def make_intercepted_error(
     `proxy` is the one that the call went through, as it may be shown; None if it went directly.
     """
     is_order, host = context.kind is CallKind.ORDER, context.host
-    who = f"the proxy {proxy}" if proxy else "a firewall or a gateway of this network"
+    unknown = "a proxy of this network" if status == _PROXY_SIGN_IN else "a firewall or a gateway of this network"
+    who = f"the proxy {proxy}" if proxy else unknown
     message = (
         f"The answer for the region {context.region} (HTTP {status}) is none of the service's:"
         f" most likely {who} refused the call to {host}."
@@ -165,8 +166,8 @@ def make_intercepted_error(
         remedy = f"Let the proxy pass {host}, or list {host} in NO_PROXY if it can be reached without it."
     else:
         remedy = (
-            f"Let whoever runs the network pass {host}; no proxy is in use (HTTPS_PROXY and NO_PROXY say which is)."
-            " If DASHSCOPE_HTTP_BASE_URL is set, check it."
+            f"Ask whoever runs the network to let {host} pass. No proxy is in use (HTTPS_PROXY names one, NO_PROXY the"
+            " hosts that are reached without it). If DASHSCOPE_HTTP_BASE_URL is set, check it."
         )
     advice = f"{remedy} {_PROBABLY_NOT_ORDERED}" if is_order else remedy
     error_class = ThrottledError if status == _RUSH else InterceptedError

@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import unicodedata
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
 from wan_mcp.clock import Clock
@@ -31,6 +31,7 @@ _log = logging.getLogger(__name__)
 _LONGEST_LOCK = 10.0
 """Seconds for which a ledger that is locked is waited for."""
 _LOCK_STEP = 0.2
+_NO_OTHER_REGION = "No other region is set up; the region sandbox needs nothing, but its pictures are placeholders."
 _JOINERS = "\u200c\u200d"
 """Without width, but with a meaning: they join or part letters, and make one emoji of several."""
 
@@ -59,7 +60,7 @@ async def create(
     Raises:
         AppError: nothing was ordered.
     """
-    access = _find_access(regions, request.region)
+    access = _find_access(regions, request.region, offered_in=catalogue.find(request.model).region_names)
     try:
         folder = await context.storage.folder(request.output_dir)
     except StorageError as error:
@@ -158,16 +159,20 @@ def _normalize(text: str) -> str:
     return " ".join(seen.split())
 
 
-def _find_access(regions: Mapping[str, RegionAccess], region: str) -> RegionAccess:
+def _find_access(regions: Mapping[str, RegionAccess], region: str, *, offered_in: Sequence[str]) -> RegionAccess:
     """
-    Say how a region is reached.
+    Say how a region is reached; if it is not, those in which the model is `offered_in` and that are set up are named.
 
     Raises:
         SettingsError: it cannot be reached with these settings.
     """
     access = regions[region]
     if access.problem:
-        raise SettingsError(access.problem)
+        usable = [name for name in offered_in if _is_usable(regions.get(name)) and name != SANDBOX.name]
+        others = _NO_OTHER_REGION if access.base_url is None else ""
+        raise SettingsError(
+            access.problem, f"Or order in a region that is set up: {', '.join(usable)}." if usable else others
+        )
     if access.api_key is None:
         raise MissingKeyError(
             f"There is no API key for the region {region}.",
@@ -176,6 +181,10 @@ def _find_access(regions: Mapping[str, RegionAccess], region: str) -> RegionAcce
             "are placeholders: it is for trying the tools out.",
         )
     return access
+
+
+def _is_usable(access: RegionAccess | None) -> bool:
+    return access is not None and access.api_key is not None and access.problem is None
 
 
 async def _place(

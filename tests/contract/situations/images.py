@@ -123,6 +123,11 @@ async def _missing_one(stage: Stage):
 DOWNLOADS = (
     _fetch("the address leads to another host", "https://example.com/a.png"),
     _fetch("the address is none", "file:///etc/passwd"),
+    _fetch("the address has no signature", "https://dashscope-result-bj.oss-cn-beijing.aliyuncs.com/1/a.png"),
+    _fetch(
+        "the address only looks like the service's", "https://dashscope-x.oss-cn-y.aliyuncs.com/a.png?Signature=b"
+    ),
+    _fetch("the address holds the picture itself", "data:image/png;base64,iVBORw0KGgo="),
     Situation("download_image", "the folder is not an allowed one, after the order", "no", "no", _put_outside),
     Situation("download_image", "the task has no images yet", "yes, later", "perhaps", _not_ready),
     Situation("download_image", "the task failed", "no", "no", _nothing_to_put),

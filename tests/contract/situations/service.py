@@ -2,6 +2,7 @@
 
 import socket
 import ssl
+from collections.abc import Callable
 
 import httpx
 
@@ -51,6 +52,9 @@ REFUSALS = (
     _refusal("the account is in arrears", 400, "Arrearage"),
     _refusal("something must be bought first", 429, "CommodityNotPurchased"),
     _refusal("the words are refused by inspection", 400, "DataInspectionFailed", "Input data may contain ..."),
+    _refusal(
+        "the words are refused by the model", 400, "InternalError.Algo.DataInspectionFailed", "Input data may ..."
+    ),
     _refusal("a suspicion of somebody's rights", 400, "IPInfringementSuspect"),
     _refusal("a rule of the account refuses the words", 400, "CustomRoleBlocked"),
     _refusal("the key's region does not have the model", 404, "ModelNotFound"),
@@ -58,6 +62,8 @@ REFUSALS = (
     _refusal("the protocol is not allowed", 403, "AccessDenied", "user api does not support synchronous calls."),
     _refusal("model and protocol do not fit", 400, "InvalidParameter", "url error, please check url"),
     _refusal("a parameter is refused", 400, "InvalidParameter", "num_images_per_prompt must be 1"),
+    _refusal("a parameter is refused by the model", 400, "InternalError.Algo.InvalidParameter", "The size is bad."),
+    _refusal("the model has trouble at once", 400, "InternalError.Algo", "Algo process error.", repeat="yes"),
     _refusal("the order cannot be used", 400, "BadRequest.TooLarge", "Payload too large."),
     _refusal("a file cannot be fetched", 400, "InvalidURL"),
     _refusal("too many requests, for longer than is waited", 429, "Throttling.RateQuota", repeat=LATER),
@@ -73,6 +79,9 @@ FAILURES = (
     _failure("the prompt cannot be rewritten", "RewriteFailed", repeat="yes, with prompt_extend=false"),
     _failure("the finished picture is refused", "DataInspectionFailed", "Output data may contain ..."),
     _failure("the words are refused inside the task", "DataInspectionFailed", "Input data may contain ..."),
+    _failure(
+        "the words are refused by the model, inside the task", "InternalError.Algo.DataInspectionFailed", "Input data"
+    ),
     _failure("the task fails for an unknown reason", "BrandNew", "Nobody knows this one."),
 )
 
@@ -80,12 +89,21 @@ FAILURES = (
 def _unreached(title: str, error: Exception, *, repeat: str = "yes") -> Situation:
     """Let the network fail before anything is sent."""
 
-    async def bring_about(stage: Stage):
-        def fail(request: httpx.Request) -> httpx.Response:
-            raise error
+    def fail(request: httpx.Request) -> httpx.Response:
+        raise error
 
+    return _answered(title, fail, repeat=repeat)
+
+
+def _intercepted(title: str, status: int) -> Situation:
+    """Let somebody else than the service refuse the order."""
+    return _answered(title, lambda request: httpx.Response(status, text="<html>Access denied</html>"), repeat=NO)
+
+
+def _answered(title: str, answer: Callable[[httpx.Request], httpx.Response], *, repeat: str) -> Situation:
+    async def bring_about(stage: Stage):
         key = {"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"}
-        async with stage.server(transport=httpx.MockTransport(fail), **key) as call:
+        async with stage.server(transport=httpx.MockTransport(answer), **key) as call:
             return await call.make()
 
     return Situation("network", title, repeat, "no", bring_about)
@@ -141,6 +159,8 @@ NETWORK = (
     ),
     _unreached("the proxy refuses", httpx.ProxyError("")),
     _unreached("nobody answers the connection", httpx.ConnectTimeout("")),
+    _intercepted("a firewall answers in the place of the service", 403),
+    _intercepted("a proxy wants a name and a password", 407),
     Situation("network", "the service does not answer a question", "yes", "no", _silent),
     Situation("network", "the service has trouble when it is asked", "yes", "no", _asked_in_vain),
     Situation("network", "the service does not answer a cancellation", "yes", "no", _cancel_unanswered),

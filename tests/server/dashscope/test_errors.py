@@ -139,7 +139,7 @@ async def test_a_refusal_without_the_services_json_comes_from_somebody_else(kit,
     assert (error.nothing_created, error.retryable) == (True, False)
     said = str(error)
     assert f"HTTP {status}" in said
-    assert "most likely a firewall or a gateway" in said
+    assert f"most likely a {'proxy' if status == 407 else 'firewall or a gateway'} of this network" in said
     assert "list of tasks shows whether anything was ordered" in said
     assert "Nothing was ordered" not in said
     for claim in ("wrong key", "arrears", "ephrase", "DASHSCOPE_API_KEY"):
