@@ -166,8 +166,8 @@ def make_intercepted_error(
         remedy = f"Let the proxy pass {host}, or list {host} in NO_PROXY if it can be reached without it."
     else:
         remedy = (
-            f"Ask whoever runs the network to let {host} pass. No proxy is in use (HTTPS_PROXY names one, NO_PROXY the"
-            " hosts that are reached without it). If DASHSCOPE_HTTP_BASE_URL is set, check it."
+            f"Ask whoever runs the network to let {host} pass. No proxy is in use (HTTPS_PROXY names one, NO_PROXY"
+            " the hosts that are reached without it). If DASHSCOPE_HTTP_BASE_URL is set, check it."
         )
     advice = f"{remedy} {_PROBABLY_NOT_ORDERED}" if is_order else remedy
     error_class = ThrottledError if status == _RUSH else InterceptedError
