@@ -17,9 +17,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox import errors
 from wan_mcp.sandbox.errors import RefusalError
-from wan_mcp.sandbox.image_host import ImageHost
+from wan_mcp.sandbox.image_host import ImageHost, Painter, paint_image
 from wan_mcp.sandbox.models import Row, WireProtocol
-from wan_mcp.sandbox.service import SandboxOptions, SandboxService, error_response
+from wan_mcp.sandbox.orders import plan_task
+from wan_mcp.sandbox.service import SandboxOptions, SandboxService, TaskPlan, error_response
 from wan_mcp.sandbox.stores import FileStore, MemoryStore, TaskStore
 
 IN_PROCESS_URL = "http://sandbox.invalid"
@@ -31,16 +32,24 @@ _ANSWER_SECONDS = 5
 """How long answers that are under way get when the server ends."""
 
 
-def create_app(options: SandboxOptions, *, store: TaskStore | None = None, clock: Clock | None = None) -> Starlette:
+def create_app(
+    options: SandboxOptions,
+    *,
+    store: TaskStore | None = None,
+    clock: Clock | None = None,
+    plan: TaskPlan = plan_task,
+    paint: Painter = paint_image,
+) -> Starlette:
     """
     Build the look-alike. It needs no start-up and no shutdown events.
 
-    Without a `store` the tasks live as long as the application. `app.state.image_host.keys_seen` counts the requests
-    to the image host that brought an Authorization header.
+    Without a `store` the tasks live as long as the application. `plan` says what becomes of an order, and `paint` makes
+    its images. `app.state.image_host.keys_seen` counts the requests to the image host that brought an Authorization
+    header.
     """
     clock = clock or SystemClock()
     store = store or MemoryStore(clock)
-    service, image_host = SandboxService(options, store, clock), ImageHost(store, clock)
+    service, image_host = SandboxService(options, store, clock, plan=plan), ImageHost(store, clock, paint)
     app = Starlette(
         routes=_routes(service, image_host),
         middleware=[Middleware(_Dated, clock=clock)],

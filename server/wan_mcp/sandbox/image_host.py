@@ -11,7 +11,7 @@ import logging
 import re
 import uuid
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from email.utils import formatdate
 from enum import StrEnum
 from urllib.parse import quote
@@ -31,6 +31,9 @@ _SECRET = b"sandbox"
 _IMAGE_NAME = re.compile(r"/([0-9a-f-]{36})-(\d{1,2})\.png$")
 _RANGE = re.compile(r"bytes=(?:(\d{1,15})-(\d{0,15})|-(\d{1,15}))(?:,.*)?")
 _log = logging.getLogger(__name__)
+
+Painter = Callable[[TaskRecord, int], bytes]
+"""Paints the image of a task with an index from 1, as PNG. It may take long: it is called in a thread."""
 
 
 class LinkState(StrEnum):
@@ -53,9 +56,10 @@ class ImageHost:
     `keys_seen` counts requests that brought an Authorization header, which an image host must never see.
     """
 
-    def __init__(self, store: TaskStore, clock: Clock) -> None:
+    def __init__(self, store: TaskStore, clock: Clock, paint: Painter) -> None:
         self._store = store
         self._clock = clock
+        self._paint = paint
         self.keys_seen = 0
 
     async def get_image(self, request: Request) -> Response:
@@ -80,7 +84,7 @@ class ImageHost:
         if record is None or state_of(record, now) is not TaskState.SUCCEEDED or index not in record.image_indexes:
             fields = {"Key": path.lstrip("/")}
             return _xml_error(request, 404, "NoSuchKey", "The specified key does not exist.", fields)
-        image = await anyio.to_thread.run_sync(_paint, record, index)
+        image = await anyio.to_thread.run_sync(self._paint, record, index)
         return _answer_with(request, image, record.ended)
 
 
@@ -147,7 +151,8 @@ def _sign(method: str, path: str, expires: str) -> str:
     return b64encode(hmac.digest(_SECRET, text.encode(), "sha1")).decode()
 
 
-def _paint(record: TaskRecord, index: int) -> bytes:
+def paint_image(record: TaskRecord, index: int) -> bytes:
+    """Paint what the task's prompt and seed give."""
     # Pillow is loaded only when there is something to paint.
     from wan_mcp.sandbox.painting import Picture, paint  # noqa: PLC0415
 

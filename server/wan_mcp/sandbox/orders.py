@@ -38,12 +38,13 @@ class Outcome:
     """
     What will come of an order.
 
-    `refusal` is decided before any work, `failure` at the end of it. `seconds` replaces the usual duration.
+    `refusal` is decided before any work, `failure` at the end of it. Images with an index in `missing` (from 1) are not
+    made. `seconds` replaces the usual duration.
     """
 
     refusal: ServiceError | None = None
     failure: ServiceError | None = None
-    is_partial: bool = False
+    missing: tuple[int, ...] = ()
     seconds: float | None = None
 
 
@@ -125,7 +126,7 @@ def read_outcome(prompt: str) -> Outcome:
     return Outcome(
         refusal=refusal,
         failure=TIMED_OUT if "sandbox:fail" in text else None,
-        is_partial="sandbox:partial" in text,
+        missing=(2,) if "sandbox:partial" in text else (),
         seconds=_SLOW_SECONDS if "sandbox:slow" in text else None,
     )
 
@@ -158,7 +159,7 @@ def plan_task(submission: Submission, now: float, free_from: float, *, pending: 
         started=started,
         ended=started + work,
         failure=outcome.refusal or outcome.failure,
-        missing=(2,) if outcome.is_partial and order.count > 1 else (),
+        missing=tuple(index for index in outcome.missing if index <= order.count),
         as_set=order.as_set,
     )
 

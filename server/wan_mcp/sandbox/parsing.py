@@ -9,13 +9,13 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, tzinfo
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
 from wan_mcp.sandbox.errors import RefusalError, invalid_parameter
-from wan_mcp.sandbox.models import CHINA, DAY, Model, SizeError, WireProtocol
+from wan_mcp.sandbox.models import DAY, Model, SizeError, WireProtocol
 
 _DEFAULT_COUNT = 4
 """Images of an order that cannot be read."""
@@ -137,17 +137,17 @@ def parse_order(body: dict[str, Any], model: Model, protocol: WireProtocol) -> P
     )
 
 
-def parse_list_query(parameters: Mapping[str, str], now: float) -> ListQuery:
+def parse_list_query(parameters: Mapping[str, str], now: float, zone: tzinfo) -> ListQuery:
     """
-    Read the parameters of the task list.
+    Read the parameters of the task list; its times are those of a zone.
 
     Raises:
         RefusalError: a time or a number is malformed, or the span is longer than 24 hours.
     """
     start, end = parameters.get("start_time"), parameters.get("end_time")
-    since = _read_time("start_time", start) if start else None
+    since = _read_time("start_time", start, zone) if start else None
     # The format has whole seconds: the last one belongs to the span.
-    until = _read_time("end_time", end) + 1 if end else None
+    until = _read_time("end_time", end, zone) + 1 if end else None
     if until is None:
         until = now if since is None else since + DAY
     if since is None:
@@ -212,9 +212,9 @@ def _check_seed(seed: int | None) -> int | None:
     return seed
 
 
-def _read_time(name: str, text: str) -> float:
+def _read_time(name: str, text: str, zone: tzinfo) -> float:
     try:
-        return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=CHINA).timestamp()
+        return datetime.strptime(text, "%Y%m%d%H%M%S").replace(tzinfo=zone).timestamp()
     except ValueError:
         raise _refuse(f"{name} must be of the form YYYYMMDDhhmmss.") from None
 

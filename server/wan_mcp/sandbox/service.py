@@ -3,9 +3,10 @@
 import uuid
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import tzinfo
 from functools import partial
-from typing import Any
+from typing import Any, Protocol
 
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
@@ -15,7 +16,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.sandbox import answers, errors
 from wan_mcp.sandbox.errors import RefusalError, ServiceError
 from wan_mcp.sandbox.image_host import signed_url
-from wan_mcp.sandbox.models import DAY, Model, Row, WireProtocol, add_models
+from wan_mcp.sandbox.models import CHINA, DAY, Model, Row, WireProtocol, add_models
 from wan_mcp.sandbox.orders import Outcome, Submission, TaskRecord, plan_task, read_outcome
 from wan_mcp.sandbox.parsing import ParsedOrder, parse_list_query, parse_order
 from wan_mcp.sandbox.stores import TaskStore
@@ -34,7 +35,8 @@ class SandboxOptions:
     after its submission, `pending` of which it waits. `link_life` counts from the end of the task.
     `throttle` is the number of submissions a second for each model, `concurrency` the number of tasks of one model
     that run at once; None means the documented limit of the model. `query_throttle` is the number of queries
-    a second, and likewise of list and of cancel calls. `public_url` is the base of the image links; None takes it
+    a second, and likewise of list and of cancel calls. A task stands in the list `list_lag` after its submission, and
+    the times of a list query are those of `list_zone`. `public_url` is the base of the image links; None takes it
     from each request. `extra_models` are the operator's rows of WAN_MCP_EXTRA_MODELS.
     """
 
@@ -46,6 +48,8 @@ class SandboxOptions:
     throttle: float | None = None
     query_throttle: float = 20.0
     concurrency: int | None = None
+    list_lag: float = 0.0
+    list_zone: tzinfo = CHINA
     public_url: str | None = None
     extra_models: tuple[Row, ...] = ()
 
@@ -58,13 +62,26 @@ class SandboxOptions:
             raise ValueError("concurrency must be at least 1")
 
 
+class TaskPlan(Protocol):
+    """Writes the whole life of an order down, as `plan_task` does."""
+
+    def __call__(
+        self, submission: Submission, now: float, free_from: float, *, pending: float, duration: float
+    ) -> TaskRecord:
+        """Give the record of a submission."""
+        ...
+
+
 class SandboxService:
     """Answers for orders and tasks. What is true of a task stands in its record; nothing runs in the background."""
 
-    def __init__(self, options: SandboxOptions, store: TaskStore, clock: Clock) -> None:
+    def __init__(
+        self, options: SandboxOptions, store: TaskStore, clock: Clock, *, plan: TaskPlan = plan_task
+    ) -> None:
         self._options = options
         self._store = store
         self._clock = clock
+        self._plan = plan
         self._models = add_models(options.extra_models)
         self._query_limit = _CallLimit(options.query_throttle)
         self._list_limit = _CallLimit(options.query_throttle)
@@ -107,7 +124,8 @@ class SandboxService:
         """Answer with the tasks of the last 24 hours, or of another span."""
         self._admit(request, self._list_limit)
         now, region = self._clock.now(), self._options.region
-        query = parse_list_query(request.query_params, now)
+        query = parse_list_query(request.query_params, now, self._options.list_zone)
+        query = replace(query, until=min(query.until, now - self._options.list_lag))
         is_here = query.region in (None, region) and query.api_key_id in (None, answers.API_KEY_ID)
         total, records = await self._store.list_page(query, now) if is_here else (0, ())
         return JSONResponse(answers.list_body(_new_id(), query, total, records, region=region, now=now))
@@ -164,7 +182,7 @@ class SandboxService:
         options, model = self._options, submission.model
         record = await self._store.create(
             model.name,
-            partial(plan_task, submission, pending=options.pending, duration=options.duration),
+            partial(self._plan, submission, pending=options.pending, duration=options.duration),
             rate=options.throttle or model.rate_in(options.region),
             concurrency=options.concurrency or model.concurrency,
         )
