@@ -23,7 +23,7 @@ from mcp import Client
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.app import build_server, build_service
 from wan_mcp.settings import read_settings
 

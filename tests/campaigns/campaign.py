@@ -18,8 +18,8 @@ from campaigns.crew import Crew, Worker
 from campaigns.hunters import RandomHunter, Strike, SubmitHunter
 from campaigns.outsider import Outsider
 from campaigns.report import Report, count
-from campaigns.upstream import Upstream
 from fakes.bench import QUICK
+from fakes.dashscope import FakeService
 
 LEGACY, NEW = "wan2.5-t2i-preview", "wan2.6-t2i"
 _SIZES = ("1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960")
@@ -53,7 +53,7 @@ _SLOW_CREATES = (
         *({"kind": "slow-before", "seconds": 0.15} for _ in range(18)),
     ),
 )
-_OTHERS = ({"n": 3}, {"n": 4, "size": "1104*1472"}, {"size": "1024*1024"}, {"n": 2, "size": "1408*1408"})
+_OTHERS = ({"n": 3}, {"n": 4, "size": "1104*1472"}, {"size": "1300*1300"}, {"n": 2, "size": "1408*1408"})
 
 
 @dataclass(frozen=True)
@@ -105,9 +105,11 @@ class Campaign:
         plan, began = self._plan, time.monotonic()
         self._folder.mkdir(parents=True, exist_ok=True)
         deadline = began + plan.limit
-        with Upstream(seed=plan.seed, options=self._options(), script=self._script()) as self._upstream:
+        self._dashscope = FakeService(seed=plan.seed, duration=plan.duration, image_padding=60_000, list_lag=0.2)
+        self._set_chances()
+        with self._dashscope:
             timings = self._timings()
-            self._crew = Crew(self._folder, self._upstream.base_url, self._upstream.image_host, timings)
+            self._crew = Crew(self._folder, self._dashscope.base_url, self._dashscope.image_host, timings)
             self._lease = timings["lease"]
             try:
                 self._work(deadline)
@@ -116,7 +118,7 @@ class Campaign:
                 self._crew.bury()
             self._report.seconds = time.monotonic() - began
             self._report.unanswered = sorted(self._open)
-            count(self._report, self._upstream.state(), self._outsider)
+            count(self._report, self._dashscope, self._outsider)
         self._report.others += [line for line in self._crew.errors().splitlines() if "Traceback" in line]
         return self._report
 
@@ -224,30 +226,24 @@ class Campaign:
     # The service
 
     def _has_running_tasks(self) -> bool:
-        tasks = self._upstream.state()["tasks"]
-        return any(task["who"] == "client" and task["status"] in {"PENDING", "RUNNING"} for task in tasks)
+        ours = [task for task in self._dashscope.tasks if task["who"] == "client"]
+        return any(task["status"] in {"PENDING", "RUNNING"} for task in ours)
 
     def _make_foreign(self) -> None:
         """Let another program order: other pictures now, or pictures like ours at another time."""
-        other = self._dice.choice(_OTHERS)
-        alike = {
-            "n": self._dice.choice((1, 2)),
-            "size": self._dice.choice(_SIZES),
-            "age": self._dice.uniform(60, 600),
-        }
-        self._upstream.script(foreign=[{"model": NEW, **other}, {"model": NEW, **alike}])
+        self._dashscope.create_foreign(model=NEW, **self._dice.choice(_OTHERS))
+        age = self._dice.uniform(60, 600)
+        self._dashscope.create_foreign(
+            model=NEW, n=self._dice.choice((1, 2)), size=self._dice.choice(_SIZES), age=age
+        )
 
-    def _options(self) -> dict[str, Any]:
-        return {"duration": list(self._plan.duration), "image_padding": 60_000, "list_lag": 0.2}
-
-    def _script(self) -> dict[str, Any]:
+    def _set_chances(self) -> None:
         chances = dict(_FAULTS) if self._plan.faults else {}
         if self._plan.protocol == "new":
             odds, slow = _SLOW_CREATES
             chances["create"] = odds, (*slow, *(_LOST_OR_REFUSED if self._plan.faults else ()))
-        return {
-            "chances": {place: {"probability": odds, "faults": faults} for place, (odds, faults) in chances.items()}
-        }
+        for place, (odds, faults) in chances.items():
+            self._dashscope.set_chance(place, odds, *faults)
 
     # The orders
 

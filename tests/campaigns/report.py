@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from campaigns.outsider import Outsider
+from fakes.dashscope import FakeService
 
 _FOUND_AGAIN = "found again"
 
@@ -91,25 +92,24 @@ class Report:
         return "\n".join(lines)
 
 
-def count(report: Report, state: Mapping[str, Any], outsider: Outsider) -> None:
+def count(report: Report, dashscope: FakeService, outsider: Outsider) -> None:
     """Hold what the service billed against the ledger and the files."""
     rows = outsider.orders()
-    _count_service(report, state)
+    _count_service(report, dashscope)
     _count_rows(report, rows)
-    _compare_files(report, state, rows, outsider)
+    _compare_files(report, dashscope, rows, outsider)
     report.leftovers = [str(path) for path in outsider.leftovers()]
 
 
-def _count_service(report: Report, state: Mapping[str, Any]) -> None:
-    ours = [task for task in state["tasks"] if task["who"] == "client"]
+def _count_service(report: Report, dashscope: FakeService) -> None:
+    ours = [task for task in dashscope.tasks if task["who"] == "client"]
     prompts = Counter(task["prompt"] for task in ours)
-    report.creates, report.tasks = len(state["creates"]), len(ours)
-    report.faults = Counter(f"{place} {kind}" for place, kind in state["faults_taken"])
-    report.paid_images = state["paid_images"]
+    report.creates, report.tasks = len(dashscope.creates), len(ours)
+    report.faults = Counter(f"{place} {kind}" for place, kind in dashscope.faults.taken)
+    report.paid_images = dashscope.paid_images()
     report.duplicates = [f"{prompt}: {times} tasks" for prompt, times in prompts.items() if times > 1]
-    if state["authorization_at_image_host"]:
+    if dashscope.authorization_at_image_host:
         report.others.append("the key was shown to the image host")
-    report.others += [f"the look-alike failed: {error}" for error in state["errors"]]
 
 
 def _count_rows(report: Report, rows: Mapping[str, dict[str, Any]]) -> None:
@@ -127,10 +127,10 @@ def _count_rows(report: Report, rows: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _compare_files(
-    report: Report, state: Mapping[str, Any], rows: Mapping[str, dict[str, Any]], outsider: Outsider
+    report: Report, dashscope: FakeService, rows: Mapping[str, dict[str, Any]], outsider: Outsider
 ) -> None:
     by_path = {image["path"]: (row, image) for row in rows.values() for image in row["images"] if image["path"]}
-    tasks = {task["id"]: task for task in state["tasks"]}
+    tasks = {task["id"]: task for task in dashscope.tasks}
     found: Counter[tuple[str, int]] = Counter()
     for picture in outsider.pictures():
         report.files += 1

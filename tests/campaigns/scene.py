@@ -14,7 +14,7 @@ from campaigns.outsider import Outsider
 from campaigns.report import Report, count
 from campaigns.worker import make_settings
 from fakes.bench import QUICK, running_service
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
 TIMINGS = replace(
@@ -80,5 +80,5 @@ def an_order(model: str, n: int = 2, **more: Any) -> dict[str, Any]:
 def account(dashscope: FakeService, folder: Path) -> Report:
     """Hold the service's account against ledger and files, as the campaigns do."""
     report = Report("one kill")
-    count(report, dashscope.describe(requests=False), Outsider(folder))
+    count(report, dashscope, Outsider(folder))
     return report

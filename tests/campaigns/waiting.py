@@ -27,7 +27,7 @@ import anyio
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import environment, open_client
 from fakes.wire_record import Call, WireRecord
 

@@ -11,7 +11,7 @@ import anyio
 import pytest
 from PIL import Image
 
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, environment, facts, open_client, words
 
 pytestmark = pytest.mark.timeout(90)

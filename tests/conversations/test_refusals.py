@@ -7,7 +7,7 @@ import pytest
 from mcp import Client
 
 from fakes.bench import QUICK, make_settings, saved_files
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, facts, words
 from wan_mcp.app import build_server, build_service
 
@@ -117,7 +117,7 @@ async def test_an_unknown_task_that_has_ended_is_told_with_its_images_at_once(tm
         foreign = service.create_foreign(model="wan2.6-t2i", n=1)
         settings = make_settings(tmp_path, service)
         async with Client(_server(settings)) as client:
-            told = facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": 3}))
+            told = facts(await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": 3}))
 
     assert told["status"] == "SUCCEEDED"
     assert [image["path"] for image in told["images"]] == [str(path) for path in saved_files(settings)]
@@ -211,7 +211,7 @@ async def test_what_has_failed_or_was_cancelled_names_no_time_at_which_it_expire
         service.script_endings("moderated")
         async with Client(_server(make_settings(tmp_path, service))) as client:
             failed = (await client.call_tool("generate_image", {"prompt": "x"})).structured_content
-            service.configure(pending=60.0)
+            service.pending = 60.0
             waiting = facts(await client.call_tool("submit_task", {"prompt": "y"}))
             cancelled = facts(await client.call_tool("cancel_task", {"task_id": waiting["task_id"]}))
 

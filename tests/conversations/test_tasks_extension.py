@@ -14,7 +14,7 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
 from fakes.bench import QUICK, make_settings, saved_files
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, environment, facts
 from fakes.tasks_client import TaskHandle, Tasks, ask, call, end_of, listen
 from wan_mcp.app import build_server, build_service
@@ -203,7 +203,7 @@ async def test_a_task_that_waits_is_cancelled_and_one_that_runs_is_finished(tmp_
             waiting = await call(client, "generate_image", {"prompt": "x"})
             acknowledged = await ask(client, "tasks/cancel", waiting.task_id)
             gone = await end_of(client, waiting.task_id)
-            service.configure(pending=0.0, duration=1.0)
+            service.pending, service.duration = 0.0, 1.0
             running = await call(client, "generate_image", {"prompt": "y"})
             with anyio.fail_after(5):
                 while service.tasks[1]["status"] != "RUNNING":

@@ -16,7 +16,7 @@ from campaigns import waiting
 from campaigns.waiting import Plan, locked_now_and_then, run
 from fakes.bench import QUICK, make_settings, saved_files
 from fakes.clock import FakeClock
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.orders import accepted
 from fakes.stdio_client import ERAS, environment, facts, open_client
 from fakes.wire_record import WireRecord
@@ -169,9 +169,9 @@ async def test_an_id_never_seen_is_answered_in_time_however_slowly_the_service_s
         dashscope.set_chance("list", 1.0, {"kind": "slow", "seconds": 5})
         async with Client(_server(make_settings(tmp_path, dashscope))) as client:
             started = time.monotonic()
-            told = facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": wait}))
+            told = facts(await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": wait}))
             assert time.monotonic() - started < wait + 2.0
-    assert told["task_id"] == foreign.id
+    assert told["task_id"] == foreign.task_id
 
 
 STATES = {
@@ -271,7 +271,7 @@ async def test_cancelling_a_pending_task_ends_it_and_a_begun_one_is_explained(tm
         async with Client(_server(make_settings(tmp_path, dashscope))) as client:
             waiting = facts(await client.call_tool("submit_task", {"prompt": "x"}))
             cancelled = facts(await client.call_tool("cancel_task", {"task_id": waiting["task_id"]}))
-            dashscope.configure(pending=0.0, duration=2.0)
+            dashscope.pending, dashscope.duration = 0.0, 2.0
             running = facts(await client.call_tool("submit_task", {"prompt": "y"}))
             with anyio.fail_after(5):
                 while dashscope.tasks[1]["status"] != "RUNNING":

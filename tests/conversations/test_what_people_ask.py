@@ -15,7 +15,7 @@ import pytest
 from mcp import Client
 
 from fakes.bench import QUICK, make_settings
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, facts, words
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools.catalogue.catalogue import MODELS

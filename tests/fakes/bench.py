@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.app import build_context, build_service
 from wan_mcp.clock import Clock
 from wan_mcp.orders import OrderService, Timings

@@ -64,7 +64,9 @@ class FakeService:
     ) -> None:
         self.duration, self.pending, self.image_padding = duration, pending, image_padding
         self._keys, self._list_lag, self._list_zone = keys, list_lag, timezone(timedelta(hours=list_zone))
-        self._words = {text: read_ending(spec) for text, spec in ({"forbidden": "moderated"} | dict(words or {})).items()}
+        self._words = {
+            text: read_ending(spec) for text, spec in ({"forbidden": "moderated"} | dict(words or {})).items()
+        }
         self._endings: deque[Outcome] = deque()
         self._dice = random.Random(f"{seed}:durations")
         self._clock = ShiftedClock()
@@ -248,14 +250,13 @@ class FakeService:
             outcome = self._choose_outcome(submission.order.prompt, is_foreign=is_foreign)
         if len(outcome.missing) == submission.order.count:
             outcome = Outcome(failure=TIMED_OUT)
-        record = plan_task(
+        return plan_task(
             replace(submission, outcome=outcome),
             now,
             free_from,
             pending=self.pending,
             duration=self.pending + self._choose_duration(),
         )
-        return record
 
     def _choose_outcome(self, prompt: str, *, is_foreign: bool) -> Outcome:
         for text, outcome in self._words.items():

@@ -28,8 +28,6 @@ _PLACES = (
     ("image", "GET", re.compile(r"/results/.*/([0-9a-f-]{36})-([0-9]+)\.png$")),
 )
 _PIECE = 64 * 1024
-_MOVED = "/moved"
-"""Images are here as well, for redirects that lead to a good place."""
 PRIVATE = "http://169.254.169.254/latest/meta-data/"
 _PAGE = "<html><head><title>{0}</title></head><body><center><h1>{0}</h1></center><hr>gateway</body></html>"
 _EXPIRED = b"<Error>\n  <Code>AccessDenied</Code>\n  <Message>Request has expired.</Message>\n</Error>\n"
@@ -86,9 +84,8 @@ class FaultMiddleware:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         record = self._note(scope, await _read_body(receive))
-        exchange = _Exchange(self._app, scope, receive, send, record, self._now)
-        subject = record.body.decode(errors="replace") if record.place == "create" else record.path
-        fault = self._faults.take(record.place, subject) if record.place else None
+        exchange = _Exchange(self._app, (scope, receive, send), record, self._now)
+        fault = self._faults.take(record.place) if record.place else None
         record.fault = fault and fault.kind
         try:
             await exchange.answer(fault)
@@ -119,10 +116,11 @@ class _Exchange:
     """One request on its connection, with every way to answer it."""
 
     def __init__(
-        self, app: ASGIApp, scope: Scope, receive: Receive, send: Send, record: RequestRecord, now: Callable[[], float]
+        self, app: ASGIApp, call: tuple[Scope, Receive, Send], record: RequestRecord, now: Callable[[], float]
     ) -> None:
-        self._app, self._scope, self._receive, self._send = app, scope, receive, send
-        self._record, self._now = record, now
+        self._app, self._record, self._now = app, record, now
+        scope, self._receive, self._send = call
+        self._scope = scope
         self._transport: asyncio.Transport = scope["state"]["transport"]
 
     async def answer(self, fault: Fault | None) -> None:
@@ -187,8 +185,7 @@ class _Exchange:
             told = True
             return {"type": "http.request", "body": self._record.body, "more_body": False}
 
-        path = self._scope["path"].removeprefix(_MOVED)
-        await self._app({**self._scope, "path": path, "raw_path": path.encode()}, tell, keep)
+        await self._app(self._scope, tell, keep)
         headers = {name.decode(): value.decode("latin-1") for name, value in messages[0]["headers"]}
         answer = Answer(messages[0]["status"], headers, b"".join(each.get("body", b"") for each in messages[1:]))
         if self._record.place == "create" and answer.status == HTTPStatus.OK:
@@ -263,9 +260,9 @@ class _Exchange:
         here = f"http://{self._record.headers['host']}"
         if fault.action == "redirect-loop":
             return f"{here}{self._record.path}"
-        # An order that is sent after the redirect counts as another one, at another service.
-        there = _MOVED if self._record.place == "image" else "/elsewhere"
-        return f"{here}{there}{self._record.path}"
+        # Images are there as well; an order that is sent there counts as another one.
+        there = "moved" if self._record.place == "image" else "elsewhere"
+        return f"{here}/{there}{self._record.path}"
 
 
 def _change(answer: Answer, fault: Fault) -> Answer:

@@ -41,17 +41,13 @@ class Answer:
     body: bytes
 
 
-Spec = "str | Mapping[str, Any] | Fault"
-
-
-@dataclass(frozen=True, eq=False)  # each is itself: taking one from a queue another thread fills stays atomic
+@dataclass(frozen=True)
 class Fault:
     """
     One thing that goes wrong.
 
-    `action` and `before` are read from `kind`. `match` limits it to requests whose subject (the body of a create, the
-    address of anything else) contains that text. `status` is the HTTP status, `part` the share of the bytes before a
-    cut, `word` the status that a task shows, `change` what makes another answer of the true one.
+    `action` and `before` are read from `kind`. `status` is the HTTP status, `part` the share of the bytes before a cut,
+    `word` the status that a task shows, `change` what makes another answer of the true one.
     """
 
     kind: str
@@ -65,7 +61,6 @@ class Fault:
     location: str | None = None
     word: str = "QUEUEING"
     part: float = 0.5
-    match: str | None = None
     change: Callable[[Answer], Answer] | None = None
 
 
@@ -128,20 +123,17 @@ class FaultQueue:
         for queue in self._next.values():
             queue.clear()
 
-    def take(self, place: str, subject: str) -> Fault | None:
+    def take(self, place: str) -> Fault | None:
         """Give what goes wrong with this request, or None."""
-        fault = self._choose(place, subject)
+        fault = self._choose(place)
         if fault is None or fault.action == "ok":
             return None
         self.taken.append((place, fault.kind))
         return fault
 
-    def _choose(self, place: str, subject: str) -> Fault | None:
-        queue = self._next[place]
-        for fault in list(queue):
-            if fault.match is None or fault.match in subject:
-                queue.remove(fault)
-                return fault
+    def _choose(self, place: str) -> Fault | None:
+        if self._next[place]:
+            return self._next[place].popleft()
         probability, faults = self._chances.get(place, (0.0, ()))
         if faults and self._dice.random() < probability:
             return self._dice.choice(faults)

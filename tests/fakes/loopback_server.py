@@ -18,8 +18,9 @@ T = TypeVar("T")
 class _Connection(H11Protocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        # With no buffer of ours, what was sent is with the operating system.
+        # With no buffer of ours, what was sent is with the operating system, and without one of its own on the way.
         transport.set_write_buffer_limits(high=0)
+        transport.get_extra_info("socket").setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         # The application finds it in the state of its scope.
         self.app_state = {"transport": transport}
 

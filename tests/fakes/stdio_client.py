@@ -10,7 +10,7 @@ from typing import Any
 from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.wire_record import WireRecord, recorded
 
 ERAS = ("auto", "legacy")

@@ -43,9 +43,9 @@ def create_app(
     """
     Build the look-alike. It needs no start-up and no shutdown events.
 
-    Without a `store` the tasks live as long as the application. `plan` says what becomes of an order, and `paint` makes
-    its images. `app.state.image_host.keys_seen` counts the requests to the image host that brought an Authorization
-    header.
+    Without a `store` the tasks live as long as the application. `plan` says what becomes of an order, and `paint`
+    makes its images. `app.state.image_host.keys_seen` counts the requests to the image host that brought an
+    Authorization header.
     """
     clock = clock or SystemClock()
     store = store or MemoryStore(clock)

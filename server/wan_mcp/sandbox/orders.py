@@ -38,8 +38,8 @@ class Outcome:
     """
     What will come of an order.
 
-    `refusal` is decided before any work, `failure` at the end of it. Images with an index in `missing` (from 1) are not
-    made. `seconds` replaces the usual duration.
+    `refusal` is decided before any work, `failure` at the end of it. Images with an index in `missing` (from 1) are
+    not made. `seconds` replaces the usual duration.
     """
 
     refusal: ServiceError | None = None

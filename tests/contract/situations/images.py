@@ -3,7 +3,7 @@
 import shutil
 
 from contract.situations.stage import Situation, Stage
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 
 LEGACY = "wan2.5-t2i-preview"
 _AGAIN = "no: call get_task"

@@ -7,7 +7,7 @@ from collections.abc import Callable
 import httpx
 
 from contract.situations.stage import Situation, Stage
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.dashscope import error_table
 
 LATER, NO = "yes, after a while", "no"

@@ -5,7 +5,7 @@ import sqlite3
 from contextlib import closing
 
 from contract.situations.stage import Situation, Stage
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.storage import LocalStorage
 from wan_mcp.storage.disk import Disk
 

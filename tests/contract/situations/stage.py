@@ -13,7 +13,7 @@ from anyio import to_thread
 from mcp import Client
 
 from fakes.bench import QUICK, make_settings
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.mcp_server.tools import CODE, RETRYABLE
 

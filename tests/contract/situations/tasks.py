@@ -3,7 +3,7 @@
 import anyio
 
 from contract.situations.stage import Situation, Stage
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 
 STRANGER = "00000000-1111-2222-3333-444444444444"
 

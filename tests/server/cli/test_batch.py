@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from fakes.bench import make_settings, running_service
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.little_service import LittleService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console

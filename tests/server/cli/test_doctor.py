@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.loopback_tls import Authority, proxying, serving_tls
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.doctor import format_findings
@@ -119,7 +119,7 @@ def test_a_beijing_key_in_a_singapore_setting_is_named_on_the_first_screen(tmp_p
 def test_a_key_that_the_service_takes_is_green(tmp_path: Path) -> None:
     with FakeService(keys=KEY) as service:
         done = run(tmp_path, DASHSCOPE_API_KEY=KEY, DASHSCOPE_HTTP_BASE_URL=service.base_url)
-        created = service.describe()["tasks"]
+        created = service.tasks
 
     assert done.exit_code == 0, done.stdout
     assert "key: DASHSCOPE_API_KEY in Singapore: taken at 127.0.0.1" in done.stdout

@@ -4,7 +4,7 @@ import pytest
 from mcp import Client, MCPError
 
 from fakes.bench import QUICK, make_settings
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools import TOOLS
@@ -163,10 +163,10 @@ async def test_variations_of_a_task_whose_words_are_unknown_begin_with_a_questio
     with FakeService(duration=0.0, pending=0.0) as dashscope:
         foreign = dashscope.create_foreign(model="wan2.6-t2i", n=1)
         async with Client(_server(make_settings(tmp_path, dashscope))) as client:
-            facts(await client.call_tool("get_task", {"task_id": foreign.id, "wait_seconds": 5}))
-            text = await _text(client, "variations", task_id=foreign.id)
+            facts(await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": 5}))
+            text = await _text(client, "variations", task_id=foreign.task_id)
 
-    assert f"1. The words of the task {foreign.id} are not known here" in text
+    assert f"1. The words of the task {foreign.task_id} are not known here" in text
 
 
 async def test_a_ledger_that_cannot_be_read_is_told_in_the_text(tmp_path):

@@ -5,7 +5,7 @@ from mcp import Client, MCPError
 from mcp.types import CompletionArgument, PromptReference, ResourceTemplateReference
 
 from fakes.bench import QUICK, make_settings
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.little_service import LittleService
 from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service

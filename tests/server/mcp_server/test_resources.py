@@ -12,7 +12,7 @@ from mcp import Client, MCPError
 from PIL import Image
 
 from fakes.bench import QUICK, make_settings
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.resources import MOST_IMAGE_BYTES
@@ -119,9 +119,9 @@ async def test_of_a_task_that_was_ordered_elsewhere_no_words_are_known(tmp_path)
     with FakeService(duration=0.0, pending=0.0) as service:
         foreign = service.create_foreign(model="wan2.6-t2i", n=1)
         async with Client(_server(make_settings(tmp_path, service))) as client:
-            read = await _read_json(client, f"wan://tasks/{foreign.id}")
+            read = await _read_json(client, f"wan://tasks/{foreign.task_id}")
 
-    assert read["task_id"] == foreign.id
+    assert read["task_id"] == foreign.task_id
     assert set(read["order"]) == {"created_at"}
 
 
@@ -219,7 +219,7 @@ async def test_an_image_is_read_from_the_ledger_and_nobody_is_asked(tmp_path):
     with FakeService(duration=0.0, pending=0.0) as service:
         foreign = service.create_foreign(model="wan2.6-t2i", n=1)
         async with Client(_server(make_settings(tmp_path, service))) as client:
-            error = await _refusal(client, f"wan://images/{foreign.id}-1")
+            error = await _refusal(client, f"wan://images/{foreign.task_id}-1")
 
         assert not service.requests
     assert "get_task" in error.message

@@ -10,7 +10,7 @@ from mcp.client import advertise
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from fakes.bench import make_settings
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, environment
 from wan_mcp.app import build_server, build_service
 

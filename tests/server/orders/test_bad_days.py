@@ -11,7 +11,7 @@ import pytest
 
 from fakes.bench import QUICK, get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.clock import ShiftedClock
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.orders import accepted, claim
 from wan_mcp.app import build_context, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
@@ -266,7 +266,7 @@ async def test_orders_of_a_silent_process_are_taken_over_even_if_the_clock_is_se
         settings = make_settings(tmp_path, dashscope)
         ledger = open_sqlite_ledger(ledger_of(settings), clock)
         task = dashscope.create_foreign()
-        await accepted(ledger, task.id, worker_id="silent", lease=20.0, folder=str(settings.output_dir))
+        await accepted(ledger, task.task_id, worker_id="silent", lease=20.0, folder=str(settings.output_dir))
         async with service_by(clock, settings, lease=20.0):
             await anyio.sleep(0.4)
             assert not saved_files(settings)

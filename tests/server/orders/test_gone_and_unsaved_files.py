@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp_tools.domain.errors import AppError, NotFoundError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

@@ -8,7 +8,7 @@ import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.clock import ShiftedClock
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.app import build_service
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.domain.errors import AppError, NotCancelableError, NotConnectedError
@@ -156,7 +156,7 @@ async def test_a_task_of_another_program_shows_its_own_state_before_it_was_looke
         dashscope.script_endings("failed")
         async with running_service(settings, watch=False) as service:
             page = await service.list_tasks(status=None, limit=10, cursor=None, remote=True)
-            assert {task.task_id: task.status for task in page.tasks} == {done.id: TaskStatus.SUCCEEDED}
+            assert {task.task_id: task.status for task in page.tasks} == {done.task_id: TaskStatus.SUCCEEDED}
             assert not page.tasks[0].settled
             assert any("wan-mcp collect" in note for note in page.notes)
             found = await service.list_tasks(status=TaskStatus.SUCCEEDED, limit=10, cursor=None, remote=False)

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 WITHOUT = {"DASHSCOPE_API_KEY": "", "DASHSCOPE_REGION": "beijing", "DASHSCOPE_HTTP_BASE_URL": ""}

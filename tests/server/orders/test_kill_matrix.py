@@ -27,7 +27,7 @@ from campaigns.scene import (
     until,
     until_killed,
 )
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.storage.drafts import PROBE, make_temp_path
 
 SLOW = {"kind": "slow-after", "seconds": 30}

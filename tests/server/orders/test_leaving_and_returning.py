@@ -14,7 +14,7 @@ import anyio
 import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.stdio_client import environment
 from wan_mcp.clock import SystemClock
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -101,7 +101,6 @@ async def test_a_task_that_the_service_has_forgotten_is_given_up_only_after_its_
         async with running_service(settings) as service:
             task = await submit(service)
         dashscope.advance(90_000)
-        dashscope.configure(record_seconds=3600)
         async with running_service(settings, clock=LaterClock(ahead)) as service:
             seen = await get(service, task.task_id)
 
@@ -115,7 +114,7 @@ async def test_an_unknown_task_is_asked_for_in_every_region_and_its_image_saved(
         settings = make_settings(tmp_path, dashscope)
         foreign = dashscope.create_foreign(model="wan2.6-t2i", n=2)
         async with running_service(settings) as service:
-            task = await get(service, foreign.id)
+            task = await get(service, foreign.task_id)
 
     assert task.status is TaskStatus.SUCCEEDED
     assert task.model == "wan2.6-t2i"
@@ -130,9 +129,9 @@ async def test_listing_with_the_service_takes_in_what_the_ledger_lacks(tmp_path)
         async with running_service(settings) as service:
             ours = await order(service)
             page = await service.list_tasks(status=None, limit=10, cursor=None, remote=True)
-            await get(service, foreign.id)
+            await get(service, foreign.task_id)
 
-    assert {task.task_id for task in page.tasks} == {ours.task_id, foreign.id}
+    assert {task.task_id for task in page.tasks} == {ours.task_id, foreign.task_id}
     assert len(saved_files(settings)) == 2
 
 

@@ -6,7 +6,7 @@ import anyio
 import pytest
 
 from fakes.bench import get, make_settings, order, running_service, saved_files, submit
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp_tools.domain.errors import NotCancelableError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

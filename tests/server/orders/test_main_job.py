@@ -3,7 +3,7 @@
 import pytest
 
 from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp_tools.domain.errors import DailyLimitError, MissingKeyError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

@@ -19,7 +19,7 @@ from campaigns.scene import (
     until_killed,
 )
 from fakes.bench import make_settings, order, running_service, submit
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.app import build_context, build_service
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -171,7 +171,8 @@ async def test_a_refusal_that_stays_ends_the_search_when_its_time_is_over(tmp_pa
 
 
 async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at(tmp_path):
-    with FakeService(duration=0.1, echo=False) as dashscope:
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.set_chance("query", 1.0, "no-prompt")
         dashscope.script("create", "drop-after")
         async with another_process(tmp_path, dashscope) as service:
             foreign = dashscope.create_foreign(model=LEGACY, n=1, size="1280*1280", prompt="somebody else's")
@@ -179,7 +180,7 @@ async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at
 
             assert task.status is TaskStatus.SUBMIT_UNKNOWN
             assert task.problem is not None
-            assert foreign.id in task.problem.message
+            assert foreign.task_id in task.problem.message
             await until(is_idle(tmp_path))
     assert len(list(Outsider(tmp_path).pictures())) == 2
 
@@ -220,5 +221,5 @@ async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_g
     assert report.ends == {"SUBMIT_UNKNOWN/AnswerAmbiguous": 1}
     assert (report.recovered, report.unclear, report.files) == (0, 2, 4)
     (ours,) = (row for row in Outsider(tmp_path).orders().values() if row["origin"] == "ordered")
-    assert foreign.id in ours["error_message"]
+    assert foreign.task_id in ours["error_message"]
     assert str(dashscope.creates[0].task_id) in ours["error_message"]

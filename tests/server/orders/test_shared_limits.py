@@ -1,7 +1,7 @@
 """Four real processes on one ledger keep the account's limits together."""
 
 from fakes.bench import make_settings, saved_files
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from fakes.processes import Processes
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 
@@ -46,7 +46,7 @@ def test_four_processes_keep_the_daily_limit_to_the_image_and_the_models_rate(tm
 
 def test_four_processes_together_ask_no_faster_than_the_account_may(tmp_path):
     with FakeService(duration=0.2) as service:
-        task_id = service.create_foreign(model=MODEL).id
+        task_id = service.create_foreign(model=MODEL).task_id
         answers = race(service, "ask", tmp_path, task_id=task_id, times=18)
 
     assert [answer["troubles"] for answer in answers] == [[]] * PROCESSES

@@ -19,7 +19,7 @@ from campaigns.scene import (
     the_row,
     until,
 )
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 
 MODELS = pytest.mark.parametrize("model", [NEW, LEGACY])
 

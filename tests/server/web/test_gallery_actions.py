@@ -8,7 +8,7 @@ import httpx
 import pytest
 
 from fakes.bench import make_settings, order, running_service, submit
-from fakes.dashscope_service import FakeService
+from fakes.dashscope import FakeService
 from wan_mcp.web.gallery import make_gallery_app
 from wan_mcp.web.security import Secrets
 
