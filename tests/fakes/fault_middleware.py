@@ -89,6 +89,9 @@ class FaultMiddleware:
         record.fault = fault and fault.kind
         try:
             await exchange.answer(fault)
+        except asyncio.CancelledError:
+            # The service stops, and every connection is closed.
+            return
         except Exception:  # noqa: BLE001  told when the service stops
             self.errors.append(traceback.format_exc())
             await exchange.drop()
