@@ -266,5 +266,5 @@ class Campaign:
         timings = QUICK
         if self._plan.protocol == "new":
             # The slot must outlast twice what is uncertain about the service's clock, as it does in the real times.
-            timings = replace(timings, submit_slot_seconds=2.0, skew=0.6)
+            timings = replace(timings, submit_slot_seconds=2.0, clock_skew=0.6)
         return asdict(replace(timings, **self._plan.timings))

@@ -18,7 +18,7 @@ from fakes.dashscope import FakeService
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
 TIMINGS = replace(
-    QUICK, lease=0.6, renew=0.2, submit_slot_seconds=0.6, settle=0.3, search_grace=0.8, create_window=3.0
+    QUICK, lease=0.6, renew_interval=0.2, submit_slot_seconds=0.6, list_lag=0.3, search_grace=0.8, create_window=3.0
 )
 
 

@@ -104,7 +104,7 @@ def _check(answer, told: list[str]) -> str:
 async def _talk(tmp_path, dashscope: FakeService, *calls, timings=None) -> tuple[str, list]:
     """Make some calls on a server whose service is hostile; give what was read and the answers."""
     settings = make_settings(tmp_path, dashscope)
-    service = build_service(settings, timings=replace(QUICK, progress=0.1, **(timings or {})))
+    service = build_service(settings, timings=replace(QUICK, progress_interval=0.1, **(timings or {})))
     read, answers = "", []
     async with Client(build_server(service)) as client:
         for tool, arguments in calls:

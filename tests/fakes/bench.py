@@ -14,15 +14,15 @@ from wan_mcp.settings import Settings, read_settings
 
 QUICK = Timings(
     lease=1.5,
-    renew=0.4,
+    renew_interval=0.4,
     start_delay=0.0,
-    poll_interval=0.1,
+    ledger_interval=0.1,
     submit_slot_seconds=0.6,
     throttle_patience=10.0,
     throttle_step=0.1,
-    first_look=0.1,
+    first_poll=0.1,
     create_window=6.0,
-    settle=0.3,
+    list_lag=0.3,
     search_grace=2.0,
     search_step=0.05,
     save_step=0.05,
@@ -30,7 +30,7 @@ QUICK = Timings(
     save_again_most=1.0,
     trouble_step=0.05,
     trouble_most=0.4,
-    stop=1.0,
+    stop_seconds=1.0,
 )
 """The proportions of the real times, some twenty times as fast."""
 

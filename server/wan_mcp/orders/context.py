@@ -1,4 +1,4 @@
-"""What ordering stands on: the ledger, the service, the image files, a clock, and how long things may take."""
+"""What orders are worked on with: the ledger, the service, the image files, a clock, and the times of all of it."""
 
 from dataclasses import dataclass
 
@@ -21,27 +21,35 @@ class Context:
 @dataclass(frozen=True, slots=True)
 class Timings:
     """
-    The times of ordering and following.
+    How long things take or may take, in seconds, and how often they are tried.
 
-    `lease` is how long a row belongs to a process that has fallen silent; `renew` how often a living one renews.
-    `submit_slot_seconds` is the same for an order whose creating request is unanswered. `poll_interval` is how often
-    an idle process looks whether the ledger has changed. `create_window` is how long after
-    sending the service may still create the task. `settle` is how long a lost order's candidates are watched
-    before one is adopted, `search_grace` how long none may show before the search ends.
+    A pause that doubles begins at a `…_step` and ends at a `…_most`.
+
+    - Leases: `lease` is how long a row belongs to a process that has fallen silent, and `renew_interval` how often a
+      living one renews. An idle process looks every `ledger_interval` whether the ledger has changed, for the first
+      time after `start_delay`. A process that ends lets requests under way finish for `stop_seconds`.
+    - Sending: `submit_slot_seconds` is how long an unanswered creating request holds up the next one. An order that
+      the service throttles stands in line for `throttle_patience`; a connection is tried `connect_attempts` times.
+    - Polling: the first question comes after `first_poll` where nothing was learned; a task counts as unknown after
+      `unknown_answers` answers that say so.
+    - A lost answer: the service may create the task up to `create_window` after the sending, its clock and its list
+      differ from ours by up to `clock_skew` and `list_lag`, and the search ends if nothing shows for `search_grace`.
+    - Saving: the first round tries an image `save_attempts` times; `save_again` later comes the next round.
+    - `progress_interval` is how often a caller is told of the progress.
     """
 
     lease: float = 30.0
-    renew: float = 10.0
+    renew_interval: float = 10.0
     start_delay: float = 1.0
-    poll_interval: float = 3.0
+    ledger_interval: float = 3.0
     submit_slot_seconds: float = 6.0
     throttle_patience: float = 120.0
     throttle_step: float = 1.0
-    first_look: float = 1.0
+    first_poll: float = 1.0
     connect_attempts: int = 4
     create_window: float = 75.0
-    skew: float = 1.5
-    settle: float = 10.0
+    clock_skew: float = 1.5
+    list_lag: float = 10.0
     search_grace: float = 90.0
     search_step: float = 2.0
     unknown_answers: int = 3
@@ -51,8 +59,8 @@ class Timings:
     save_again_most: float = 600.0
     trouble_step: float = 1.0
     trouble_most: float = 60.0
-    stop: float = 1.5
-    progress: float = 4.0
+    stop_seconds: float = 1.5
+    progress_interval: float = 4.0
 
     @property
     def longest_lease(self) -> float:

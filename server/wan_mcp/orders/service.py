@@ -353,7 +353,7 @@ class OrderService:
             live=self._live,
             report=report,
             first=first,
-            interval=self._timings.progress,
+            interval=self._timings.progress_interval,
         )
 
     async def _wait(

@@ -278,7 +278,7 @@ async def test_orders_of_a_silent_process_are_taken_over_even_if_the_clock_is_se
 async def test_an_order_that_comes_back_before_its_worker_noticed_the_loss_is_worked_on(tmp_path):
     with FakeService(pending=0.6, duration=0.1) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, lease=0.0, renew=60.0) as service:
+        async with running_service(settings, lease=0.0, renew_interval=60.0) as service:
             task = await submit(service)
             ledger = open_sqlite_ledger(ledger_of(settings), ShiftedClock())
             assert await claim(ledger, "another process") == [task.local_id]
@@ -293,7 +293,10 @@ async def test_a_process_that_slept_through_its_leases_goes_on_with_its_orders(t
     with FakeService(duration=0.3) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         # Leases that end at once and are never renewed, as those of a computer whose lid was closed.
-        async with running_service(settings, lease=0.0, renew=60.0) as service, anyio.create_task_group() as group:
+        async with (
+            running_service(settings, lease=0.0, renew_interval=60.0) as service,
+            anyio.create_task_group() as group,
+        ):
             for number in range(3):
                 group.start_soon(order, service, f"a flower shop {number}")
     assert len(dashscope.creates) == len(saved_files(settings)) == 3
@@ -304,8 +307,8 @@ async def test_two_processes_with_leases_that_never_last_still_make_one_file_of_
     with FakeService(duration=0.4) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with (
-            running_service(settings, lease=0.3, renew=60.0) as service,
-            running_service(settings, lease=0.3, renew=60.0),
+            running_service(settings, lease=0.3, renew_interval=60.0) as service,
+            running_service(settings, lease=0.3, renew_interval=60.0),
         ):
             for number in range(3):
                 await submit(service, f"a flower shop {number}")

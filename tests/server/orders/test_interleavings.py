@@ -72,7 +72,7 @@ async def test_trouble_that_lasts_a_day_past_the_end_of_a_task_ends_it(tmp_path)
 async def test_a_cancelled_task_is_told_as_cancelled_even_if_its_follower_hears_it_first(tmp_path):
     with FakeService(pending=5.0, duration=5.0) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=0.01) as service:
+        async with running_service(settings, first_poll=0.01) as service:
             task = await submit(service)
             # The answer to the cancelling comes late: by then the task was asked for again.
             dashscope.script("cancel", {"kind": "slow-after", "seconds": 1.0})

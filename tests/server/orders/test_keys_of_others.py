@@ -94,7 +94,7 @@ async def test_a_task_that_the_service_does_not_know_under_another_key_is_given_
         task = await left_behind(settings, dashscope)
         other = make_settings(tmp_path, dashscope, DASHSCOPE_API_KEY="sk-test-of-another-account")
         dashscope.set_chance("query", 1.0, "unknown")
-        async with running_service(other, first_look=0.02, save_again_most=60.0) as service:
+        async with running_service(other, first_poll=0.02, save_again_most=60.0) as service:
             await until(lambda: dashscope.count_queries().total() >= 3)
             await until(lambda: not service._worker.orders())
             asked = dashscope.count_queries().total()

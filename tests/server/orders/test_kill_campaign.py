@@ -13,7 +13,7 @@ import pytest
 from campaigns import kill
 from campaigns.campaign import Campaign, Plan
 
-SHORT = {"lease": 0.9, "renew": 0.3, "search_grace": 1.2, "create_window": 2.0}
+SHORT = {"lease": 0.9, "renew_interval": 0.3, "search_grace": 1.2, "create_window": 2.0}
 
 PLANS = {
     "whoever is killed": Plan(
@@ -27,7 +27,7 @@ PLANS = {
         faults=False,
         limit=45,
         duration=(0.1, 0.4),
-        timings=SHORT | {"submit_slot_seconds": 1.4, "skew": 0.5},
+        timings=SHORT | {"submit_slot_seconds": 1.4, "clock_skew": 0.5},
     ),
 }
 

@@ -52,7 +52,7 @@ async def test_a_process_that_has_just_begun_lists_tasks_as_they_are(tmp_path):
 
 async def test_who_does_not_wait_is_answered_as_soon_as_the_service_has_been_asked(tmp_path):
     with FakeService(pending=60) as dashscope:
-        async with running_service(make_settings(tmp_path, dashscope), first_look=100.0) as service:
+        async with running_service(make_settings(tmp_path, dashscope), first_poll=100.0) as service:
             task = await submit(service)
             before = dashscope.count_queries()[task.task_id]
             started = time.monotonic()
@@ -69,7 +69,7 @@ async def test_who_does_not_wait_is_answered_as_soon_as_the_service_has_been_ask
 async def test_who_does_not_wait_is_answered_in_time_however_slowly_the_service_speaks(tmp_path, restarted):
     with FakeService(pending=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=100.0) as service:
+        async with running_service(settings, first_poll=100.0) as service:
             task = await submit(service)
             dashscope.set_chance("query", 1.0, {"kind": "slow", "seconds": 6})
             started = time.monotonic()
@@ -90,7 +90,7 @@ async def test_a_task_that_another_process_follows_slowly_is_told_as_the_service
         settings = make_settings(tmp_path, dashscope)
         if ending != "running":
             dashscope.script_endings(ending)
-        async with running_service(settings, first_look=100.0) as one, running_service(settings) as other:
+        async with running_service(settings, first_poll=100.0) as one, running_service(settings) as other:
             task = await submit(one)
             if ending != "running":
                 dashscope.advance(120)
@@ -105,14 +105,14 @@ async def test_a_task_that_another_process_follows_slowly_is_told_as_the_service
 async def test_what_the_refusal_of_a_cancellation_says_is_written_down(tmp_path, restarted):
     with FakeService(pending=0.0, duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=100.0) as service:
+        async with running_service(settings, first_poll=100.0) as service:
             task = await submit(service)
             assert task.status is TaskStatus.PENDING
             if not restarted:
                 said = await refusal(service, task.task_id)
                 told = await listed(service)
         if restarted:
-            async with running_service(settings, **STARTING, first_look=100.0) as service:
+            async with running_service(settings, **STARTING, first_poll=100.0) as service:
                 said = await refusal(service, task.task_id)
             # Who comes later reads it in the ledger, even if the service is out of reach.
             dashscope.set_chance("query", 1.0, "status-500")
@@ -127,7 +127,7 @@ async def test_what_the_refusal_of_a_cancellation_says_is_written_down(tmp_path,
 async def test_a_task_that_has_ended_unnoticed_is_not_said_to_have_begun(tmp_path, restarted):
     with FakeService(duration=0.2) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=100.0) as service:
+        async with running_service(settings, first_poll=100.0) as service:
             task = await submit(service)
             dashscope.advance(60)
             if not restarted:

@@ -96,7 +96,7 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
 
         async def send_another(found):
             looks.append(dashscope.now())
-            is_ripe = looks[-1] > looks[0] + TIMINGS.settle + 1.2
+            is_ripe = looks[-1] > looks[0] + TIMINGS.list_lag + 1.2
             if is_ripe and len(dashscope.creates) == 1:
                 dashscope.script("create", {"kind": "slow-after", "seconds": 0.6})
                 group.start_soon(lambda: submit(service, "another", model=NEW))

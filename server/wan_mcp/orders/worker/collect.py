@@ -84,7 +84,7 @@ class Collector:
             if until_idle:
                 if not orders and await self._worker.is_idle():
                     break
-                await self._clock.sleep(self._timings.poll_interval)
+                await self._clock.sleep(self._timings.ledger_interval)
                 continue
             others = await self._ledger.leases.list_others(self._worker_id)
             # A process that is gone still holds its orders until their lease ends; it is worth waiting for.

@@ -208,7 +208,7 @@ class Poller:
                 pause = plan.next(asked_after, pause)
 
     async def _make_plan(self, order: Order) -> PollPlan:
-        guess = self._timings.first_look
+        guess = self._timings.first_poll
         try:
             durations = await self._ledger.reports.list_durations(
                 order.region, order.model or "", order.images_ordered

@@ -51,7 +51,7 @@ class Recovery:
         while order.stage is Stage.LOST:
             attempt += 1
             timings = self._timings
-            await live.pause(self._clock, backoff(attempt, timings.search_step, timings.settle))
+            await live.pause(self._clock, backoff(attempt, timings.search_step, timings.list_lag))
             try:
                 order = await self._search(order)
             except AppError as error:
@@ -100,7 +100,7 @@ class Recovery:
     def _make_window(self, order: Order) -> TimeWindow:
         timings = self._timings
         sent = self._service_time(order, order.sent_at or order.created_at)
-        return TimeWindow(sent - timings.skew, sent + timings.create_window + timings.skew)
+        return TimeWindow(sent - timings.clock_skew, sent + timings.create_window + timings.clock_skew)
 
     def _is_nearest(self, task: ListedTask, order: Order, others: Sequence[Order]) -> bool:
         """Say whether no lost order was sent between this one and the task's creation."""
@@ -108,7 +108,7 @@ class Recovery:
             # The result repeats the prompt, which says more than the time.
             return True
         sent, created = self._sent_at(order), task.created_at or 0.0
-        return not any(sent < self._sent_at(other) <= created + self._timings.skew for other in others)
+        return not any(sent < self._sent_at(other) <= created + self._timings.clock_skew for other in others)
 
     async def _decide(
         self, order: Order, answers: Sequence[TaskAnswer], waited: float, *, may_inherit: bool
@@ -116,7 +116,7 @@ class Recovery:
         """Assign a task, save the candidates, give up, or wait; `may_inherit` while another order may leave tasks."""
         if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
             return order
-        if waited < self._timings.settle:
+        if waited < self._timings.list_lag:
             # The list may lag behind: another candidate may show yet.
             return order
         matches = [answer for answer in answers if matches_order(answer, order)]

@@ -140,7 +140,7 @@ class OrderWorker:
         """Let creating requests that are under way end, then let go of everything."""
         ledger, clock, timings = self._context.ledger, self._context.clock, self._timings
         self._is_ending = True
-        with anyio.move_on_after(timings.stop, shield=True):
+        with anyio.move_on_after(timings.stop_seconds, shield=True):
             # What is being sent, and what is a file already and not yet written down as one.
             while any(order.stage in (Stage.SENDING, Stage.CLOSED) for order in self.orders()):
                 await clock.sleep(0.02)
@@ -149,7 +149,7 @@ class OrderWorker:
             self._group.cancel_scope.cancel()
         if not left:
             return
-        with anyio.move_on_after(timings.stop, shield=True):
+        with anyio.move_on_after(timings.stop_seconds, shield=True):
             try:
                 for order in left:
                     if order.stage is Stage.QUEUED:
@@ -211,7 +211,7 @@ class OrderWorker:
             # Two writes of one clock tick leave the same version: after a change one more look follows.
             seen, again = version, changed
             self.has_taken_over.set()
-            await wait_first(self._context.clock, self._check_now.wait, self._timings.poll_interval)
+            await wait_first(self._context.clock, self._check_now.wait, self._timings.ledger_interval)
 
     def _is_due(self, moment: float | None) -> bool:
         """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""
@@ -292,7 +292,7 @@ class OrderWorker:
 
     async def _renew_leases(self) -> None:
         while True:
-            await self._context.clock.sleep(self._timings.renew)
+            await self._context.clock.sleep(self._timings.renew_interval)
             if not self._working:
                 continue
             try:
