@@ -30,9 +30,9 @@ from wan_mcp.clock import Clock
 from wan_mcp.sandbox import MemoryStore, SandboxOptions, create_app
 from wan_mcp.sandbox.errors import INPUT_INSPECTED, INTERNAL_ERROR, TIMED_OUT, ServiceError
 from wan_mcp.sandbox.models import MODELS, WireProtocol
-from wan_mcp.sandbox.orders import Outcome, Submission, TaskRecord, plan_task, state_of
-from wan_mcp.sandbox.parsing import ParsedOrder
+from wan_mcp.sandbox.requests import ParsedOrder
 from wan_mcp.sandbox.stores import Plan
+from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, state_of
 
 _REGIONS = {"singapore": "ap-southeast-1", "beijing": "cn-beijing"}
 # A shorter key would be found by accident in ordinary headers.

@@ -19,9 +19,9 @@ from wan_mcp.sandbox import errors
 from wan_mcp.sandbox.errors import RefusalError
 from wan_mcp.sandbox.image_host import ImageHost, Painter, paint_image
 from wan_mcp.sandbox.models import Row, WireProtocol
-from wan_mcp.sandbox.orders import plan_task
 from wan_mcp.sandbox.service import SandboxOptions, SandboxService, TaskPlan, error_response
 from wan_mcp.sandbox.stores import FileStore, MemoryStore, TaskStore
+from wan_mcp.sandbox.tasks import plan_task
 
 IN_PROCESS_URL = "http://sandbox.invalid"
 """The host of the sandbox inside this process: a name that no resolver answers."""

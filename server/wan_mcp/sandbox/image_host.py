@@ -22,8 +22,8 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wan_mcp.clock import Clock, utc
-from wan_mcp.sandbox.orders import TaskRecord, TaskState, state_of
 from wan_mcp.sandbox.stores import TaskStore
+from wan_mcp.sandbox.tasks import TaskRecord, TaskState, state_of
 
 _KEY_ID = "LTAISandbox0000000000000"
 # Guards nothing: the pictures are painted from what the caller sent. It only makes an altered link show.
@@ -154,7 +154,7 @@ def _sign(method: str, path: str, expires: str) -> str:
 def paint_image(record: TaskRecord, index: int) -> bytes:
     """Paint what the task's prompt and seed give."""
     # Pillow is loaded only when there is something to paint.
-    from wan_mcp.sandbox.painting import Picture, paint  # noqa: PLC0415
+    from wan_mcp.sandbox.pictures import Picture, paint  # noqa: PLC0415
 
     return paint(
         Picture(

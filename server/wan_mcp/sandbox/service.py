@@ -13,13 +13,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from wan_mcp.clock import Clock
-from wan_mcp.sandbox import answers, errors
+from wan_mcp.sandbox import errors, responses
 from wan_mcp.sandbox.errors import RefusalError, ServiceError
 from wan_mcp.sandbox.image_host import signed_url
 from wan_mcp.sandbox.models import CHINA, DAY, Model, Row, WireProtocol, add_models
-from wan_mcp.sandbox.orders import Outcome, Submission, TaskRecord, plan_task, read_outcome
-from wan_mcp.sandbox.parsing import ParsedOrder, parse_list_query, parse_order
+from wan_mcp.sandbox.requests import ParsedOrder, parse_list_query, parse_order
 from wan_mcp.sandbox.stores import TaskStore
+from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, read_outcome
 
 _LARGEST_BODY = 8_000_000
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
@@ -98,17 +98,17 @@ class SandboxService:
             await self._clock.sleep(left)
         if record.failure is not None:
             raise RefusalError(record.failure)
-        return JSONResponse(answers.sync_body(record, self._url_of(request)))
+        return JSONResponse(responses.sync_body(record, self._url_of(request)))
 
     async def create_async(self, request: Request) -> Response:
         """Take an order of the newer asynchronous protocol and answer with its task id."""
         record = await self._create(await self._read_submission(request, WireProtocol.ASYNC))
-        return JSONResponse(answers.creation_body(record))
+        return JSONResponse(responses.creation_body(record))
 
     async def create_legacy(self, request: Request) -> Response:
         """Take an order of the legacy protocol and answer with its task id."""
         record = await self._create(await self._read_submission(request, WireProtocol.LEGACY))
-        return JSONResponse(answers.creation_body(record))
+        return JSONResponse(responses.creation_body(record))
 
     async def get_task(self, request: Request) -> Response:
         """Answer how a task stands; a synchronous order is no task."""
@@ -117,7 +117,7 @@ class SandboxService:
         record = await self._store.find(task_id)
         if record is not None and record.protocol is WireProtocol.SYNC:
             record = None
-        body = answers.task_body(_new_id(), task_id, record, self._clock.now(), self._url_of(request))
+        body = responses.task_body(_new_id(), task_id, record, self._clock.now(), self._url_of(request))
         return JSONResponse(body)
 
     async def list_tasks(self, request: Request) -> Response:
@@ -126,9 +126,9 @@ class SandboxService:
         now, region = self._clock.now(), self._options.region
         query = parse_list_query(request.query_params, now, self._options.list_zone)
         query = replace(query, until=min(query.until, now - self._options.list_lag))
-        is_here = query.region in (None, region) and query.api_key_id in (None, answers.API_KEY_ID)
+        is_here = query.region in (None, region) and query.api_key_id in (None, responses.API_KEY_ID)
         total, records = await self._store.list_page(query, now) if is_here else (0, ())
-        return JSONResponse(answers.list_body(_new_id(), query, total, records, region=region, now=now))
+        return JSONResponse(responses.list_body(_new_id(), query, total, records, region=region, now=now))
 
     async def cancel_task(self, request: Request) -> Response:
         """Cancel a task that is PENDING."""
@@ -204,7 +204,7 @@ class SandboxService:
         if scheme.lower() != "bearer" or (accepted is not None and key not in accepted):
             raise RefusalError(errors.WRONG_KEY)
 
-    def _url_of(self, request: Request) -> answers.UrlOf:
+    def _url_of(self, request: Request) -> responses.UrlOf:
         base = (self._options.public_url or str(request.base_url)).rstrip("/")
         return lambda record, index: signed_url(base, record, index, self._options.link_life)
 
@@ -228,7 +228,7 @@ class _CallLimit:
 
 def error_response(error: ServiceError) -> Response:
     """Give an error as the service words it."""
-    return JSONResponse(answers.error_body(_new_id(), error), error.status)
+    return JSONResponse(responses.error_body(_new_id(), error), error.status)
 
 
 async def _read_body(request: Request) -> dict[str, Any]:

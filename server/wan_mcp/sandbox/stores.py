@@ -15,8 +15,8 @@ import anyio.to_thread
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox.errors import ServiceError
 from wan_mcp.sandbox.models import DAY, WireProtocol
-from wan_mcp.sandbox.orders import TaskRecord, TaskState, is_forgotten, state_of
-from wan_mcp.sandbox.parsing import ListQuery
+from wan_mcp.sandbox.requests import ListQuery
+from wan_mcp.sandbox.tasks import TaskRecord, TaskState, is_forgotten, state_of
 
 _BUSY_SECONDS = 5.0
 """How long another process's transaction is waited for; it takes a millisecond."""

@@ -16,8 +16,8 @@ import pytest
 from wan_mcp.sandbox import FileStore, MemoryStore, in_process_app
 from wan_mcp.sandbox.errors import invalid_parameter
 from wan_mcp.sandbox.models import WireProtocol
-from wan_mcp.sandbox.orders import TaskRecord
-from wan_mcp.sandbox.parsing import ListQuery
+from wan_mcp.sandbox.requests import ListQuery
+from wan_mcp.sandbox.tasks import TaskRecord
 
 START = 1_767_323_045.0
 DAY = 86_400

@@ -11,8 +11,8 @@ from typing import Any
 
 from wan_mcp.sandbox.errors import OUTPUT_INSPECTED, ServiceError
 from wan_mcp.sandbox.models import CHINA, WireProtocol
-from wan_mcp.sandbox.orders import TaskRecord, TaskState, state_of
-from wan_mcp.sandbox.parsing import ListQuery
+from wan_mcp.sandbox.requests import ListQuery
+from wan_mcp.sandbox.tasks import TaskRecord, TaskState, state_of
 
 API_KEY_ID = "1"
 """The id of every key: the sandbox has one account."""

@@ -6,7 +6,7 @@ import time
 import pytest
 from PIL import Image, ImageChops
 
-from wan_mcp.sandbox.painting import Picture, paint
+from wan_mcp.sandbox.pictures import Picture, paint
 
 
 def test_the_prompt_and_the_watermark_are_written_on_the_picture():

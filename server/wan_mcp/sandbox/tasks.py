@@ -25,7 +25,7 @@ from enum import StrEnum
 
 from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ServiceError
 from wan_mcp.sandbox.models import DAY, Model, WireProtocol
-from wan_mcp.sandbox.parsing import ParsedOrder
+from wan_mcp.sandbox.requests import ParsedOrder
 
 _SLOW_SECONDS = 60.0
 _REFUSAL_SECONDS = 0.05
