@@ -4,11 +4,13 @@
 FROM python:3.13-slim AS build
 RUN pip install --no-cache-dir uv
 WORKDIR /source
-COPY pyproject.toml uv.lock README.md LICENSE ./
+ENV VIRTUAL_ENV=/wan-mcp UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1
+COPY requirements.lock ./
+RUN uv venv /wan-mcp && uv pip sync --require-hashes requirements.lock
+COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY tools tools
-ENV UV_PROJECT_ENVIRONMENT=/wan-mcp UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
-RUN uv sync --frozen --no-dev --no-editable --no-cache
+RUN uv pip install --no-deps .
 
 FROM python:3.13-slim
 LABEL io.modelcontextprotocol.server.name="io.github.wan-mcp/wan-mcp" \

@@ -2,7 +2,7 @@
 Write `server.json` and build the MCP bundle.
 
 Run `python release/bundle.py` in the development environment; it prints the path of the bundle. The bundle holds the
-sources and the lock file, and uv installs the rest on the user's machine.
+sources and the list of locked packages, and uv installs those on the user's machine, hash by hash.
 """
 
 import json
@@ -10,7 +10,7 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from metadata import bundle_manifest, registry_entry
+from metadata import START, bundle_manifest, registry_entry
 
 from wan_mcp import __version__
 
@@ -25,6 +25,7 @@ def build(folder: Path) -> Path:
     manifest = json.dumps(bundle_manifest(), indent=2, ensure_ascii=False) + "\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as bundle:
         _write(bundle, "manifest.json", manifest.encode())
+        _write(bundle, START, (ROOT / "release" / START).read_bytes())
         for file in _files():
             _write(bundle, file.relative_to(ROOT).as_posix(), file.read_bytes())
     return path
@@ -44,7 +45,7 @@ def _write(bundle: zipfile.ZipFile, name: str, data: bytes) -> None:
 
 
 def _files() -> Iterator[Path]:
-    for name in ("LICENSE", "README.md", "pyproject.toml", "uv.lock"):
+    for name in ("LICENSE", "README.md", "pyproject.toml", "requirements.lock"):
         yield ROOT / name
     for folder in ("server", "tools"):
         for file in sorted((ROOT / folder).rglob("*")):

@@ -23,6 +23,8 @@ _CHOICES = {
     "WAN_MCP_KEEPER": ["0", "1"],
     "WAN_MCP_LOG_LEVEL": ["DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL"],
 }
+START = "start.py"
+"""The program that a bundle starts with: `release/start.py`, at the top of the bundle."""
 Json = dict[str, Any]
 
 
@@ -69,10 +71,10 @@ def bundle_manifest() -> Json:
         "privacy_policies": [f"{REPOSITORY}/blob/main/docs/privacy.md"],
         "server": {
             "type": "uv",
-            "entry_point": "server/wan_mcp/__main__.py",
+            "entry_point": START,
             "mcp_config": {
                 "command": "uv",
-                "args": ["run", "--directory", "${__dirname}", "--frozen", "--no-dev", "wan-mcp"],
+                "args": ["run", "--no-project", "--python", ">=3.11", f"${{__dirname}}/{START}"],
                 "env": {name: f"${{user_config.{key}}}" for name, key in _ASKED.items()},
             },
         },

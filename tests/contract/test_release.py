@@ -77,7 +77,9 @@ def test_the_same_sources_give_the_same_bundle_without_caches(tmp_path):
         names = archive.namelist()
         manifest = json.loads(archive.read("manifest.json"))
     assert manifest["server"]["entry_point"] in names
-    assert {"pyproject.toml", "uv.lock", "README.md", "LICENSE", "tools/wan_mcp_tools/__init__.py"} <= set(names)
+    assert {"pyproject.toml", "requirements.lock", "README.md", "LICENSE", "tools/wan_mcp_tools/__init__.py"} <= set(
+        names
+    )
     assert not any("__pycache__" in name for name in names)
 
 
