@@ -28,7 +28,7 @@ async function startGallery(python, { images = 40, painted = 12, subjects = [] }
   const folder = mkdtempSync(join(tmpdir(), "wan-mcp-gallery-"));
   const env = environment(folder);
   const run = promisify(execFile);
-  if (images) await run(python, [join(ROOT, "tests/fakes/full_album.py"), join(folder, "state"), join(folder, "pictures"), String(images), String(painted), ...subjects], { env });
+  if (images) await run(python, [join(ROOT, "tests/fakes/filled_ledger.py"), join(folder, "state"), join(folder, "pictures"), String(images), String(painted), ...subjects], { env });
   const child = spawn(python, ["-m", "wan_mcp", "gallery", "--no-open"], { env, cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
   processes.add(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));

@@ -5,18 +5,283 @@ The kill campaign: many orders, several processes, kill -9 at random, a service 
     python tests/campaigns/kill.py --protocol new --orders 90 --processes 3 --kills 20
 
 Prints a report and exits 1 if a promise was broken: an order paid twice, a paid image without its file, a file under
-the wrong order. Needs no network and no key: the service is a look-alike on this machine.
+the wrong order. Needs no network and no key: the service is on this machine.
+
+The campaign does what an agent does. It makes a call; when the process that should answer dies, it makes the same call
+again, with the same arguments, to any other; when a wait expires it asks for the task; when it is told that nothing
+was ordered it orders again. It never asks for a second charge.
 """
 
 import argparse
+import random
 import sys
 import tempfile
+import time
+from collections import deque
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from campaigns.campaign import Campaign, Plan
+from campaigns.interruptions import Interruption, RandomInterruptions, SubmitInterruptions
+from campaigns.report import Report, count
+from campaigns.state_reader import StateReader
+from campaigns.worker_pool import Worker, WorkerPool
+from fakes.dashscope import FakeService
+from fakes.order_service import QUICK
+
+LEGACY, NEW = "wan2.5-t2i-preview", "wan2.6-t2i"
+_SIZES = ("1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960")
+_TICK = 0.02
+_NOTHING_ORDERED = frozenset({"NotSent", "NotConnected", "Throttling.RateQuota", "LedgerLocked"})
+
+_LOST_OR_REFUSED = (
+    "drop-after",
+    "status-500-after",
+    "html-502-after",
+    "half-json-after",
+    "drop-before",
+    {"kind": "error-429", "code": "Throttling.RateQuota", "retry_after": 0.3},
+)
+_FAULTS: Mapping[str, tuple[float, tuple[Any, ...]]] = {
+    "create": (
+        0.5,
+        (
+            *_LOST_OR_REFUSED,
+            *({"kind": "slow-after", "seconds": seconds} for seconds in (0.1, 0.2, 0.3, 0.4) for _ in range(6)),
+        ),
+    ),
+    "query": (0.05, ("error-500", {"kind": "error-429", "retry_after": 0.2}, "html-502", "drop")),
+    "list": (0.05, ("error-500", "drop")),
+    "image": (0.10, ("cut", "error-500", "drop", {"kind": "slow", "seconds": 0.4})),
+}
+_SLOW_CREATES = (
+    1.0,
+    (
+        *({"kind": "slow-after", "seconds": seconds} for seconds in (0.3, 0.4) for _ in range(18)),
+        *({"kind": "slow-before", "seconds": 0.15} for _ in range(18)),
+    ),
+)
+_FOREIGN = ({"n": 3}, {"n": 4, "size": "1104*1472"}, {"size": "1300*1300"}, {"n": 2, "size": "1408*1408"})
+
+
+@dataclass(frozen=True)
+class Plan:
+    """
+    What a campaign does. `protocol` is "legacy", whose results repeat the prompt, or "new", whose do not.
+
+    In the new one every interruption falls into a submit. `limit` seconds bound the whole; `at_once` are the calls
+    that a worker has at a time; `timings` differ from the tests' quick ones.
+    """
+
+    orders: int
+    processes: int
+    kills: int
+    stops: int = 0
+    protocol: str = "legacy"
+    seed: int = 1
+    faults: bool = True
+    at_once: int = 3
+    limit: float = 600.0
+    duration: tuple[float, float] = (0.2, 2.0)
+    timings: Mapping[str, float] = field(default_factory=dict)
+
+    @property
+    def title(self) -> str:
+        return (
+            f"{self.protocol} protocol: {self.orders} orders, {self.processes} processes, {self.kills} kills"
+            + (f", {self.stops} stops" if self.stops else "")
+            + f", seed {self.seed}"
+        )
+
+
+class Campaign:
+    """Runs one plan in a folder of its own."""
+
+    def __init__(self, plan: Plan, folder: Path) -> None:
+        self._plan = plan
+        self._folder = folder
+        self._dice = random.Random(plan.seed)
+        self._reader = StateReader(folder)
+        self._report = Report(plan.title, orders=plan.orders)
+        self._calls: deque[dict[str, Any]] = deque(self._write_orders())
+        self._open = {order["id"]: order for order in self._calls}
+        self._starts: list[float] = []
+        self._resumes: list[tuple[float, Worker]] = []
+
+    def run(self) -> Report:
+        """Order, interrupt, finish what is open, count."""
+        plan, began = self._plan, time.monotonic()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        deadline = began + plan.limit
+        self._dashscope = FakeService(seed=plan.seed, duration=plan.duration, image_padding=60_000, list_lag=0.2)
+        self._set_chances()
+        with self._dashscope:
+            timings = self._timings()
+            self._pool = WorkerPool(self._folder, self._dashscope.base_url, self._dashscope.image_host, timings)
+            self._lease = timings["lease"]
+            try:
+                self._work(deadline)
+                self._finish(deadline)
+            finally:
+                self._pool.kill_all()
+            self._report.seconds = time.monotonic() - began
+            self._report.unanswered = sorted(self._open)
+            count(self._report, self._dashscope, self._reader)
+        self._report.others += [line for line in self._pool.read_errors().splitlines() if "Traceback" in line]
+        return self._report
+
+    # The calls
+
+    def _work(self, deadline: float) -> None:
+        interruptions = self._plan_interruptions()
+        for _ in range(self._plan.processes):
+            self._pool.start()
+        foreign_at = 0.0
+        while self._open and time.monotonic() < deadline:
+            now = time.monotonic()
+            self._handle(self._pool.next_event(_TICK))
+            self._send_calls()
+            if interruption := interruptions.find_due(now, self._plan.orders - len(self._open)):
+                self._interrupt(interruption, now)
+            self._start_and_resume(now)
+            if self._plan.protocol == "new" and now >= foreign_at:
+                self._make_foreign()
+                foreign_at = now + 0.7
+        for _, worker in self._resumes:
+            if worker in self._pool.workers:
+                self._pool.resume(worker)
+
+    def _finish(self, deadline: float) -> None:
+        """Kill whoever is left, and let two collectors finish what is open, side by side."""
+        self._pool.kill_all()
+        for _ in range(2):
+            self._pool.start("--collect")
+        while self._pool.workers and time.monotonic() < deadline:
+            self._pool.next_event(0.1)
+        while self._has_running_tasks() and time.monotonic() < deadline:
+            self._pool.next_event(0.1)
+
+    def _send_calls(self) -> None:
+        for worker in self._pool.workers:
+            while (
+                self._calls and worker.is_ready and not worker.is_stopped and len(worker.calls) < self._plan.at_once
+            ):
+                self._pool.send(worker, self._calls.popleft())
+
+    def _handle(self, event: tuple[Worker, dict[str, Any] | None] | None) -> None:
+        if event is None:
+            return
+        worker, line = event
+        if line is None:
+            for call in worker.calls.values():
+                self._call_again(call, died=True)
+        elif "id" in line:
+            self._handle_answer(worker.calls.pop(line["id"]), line)
+
+    def _handle_answer(self, call: dict[str, Any], answer: Mapping[str, Any]) -> None:
+        """Decide as an agent would what to do with an answer."""
+        if answer.get("error", answer.get("code")) in _NOTHING_ORDERED and not answer.get("images"):
+            self._call_again(self._open[call["id"]], died=False)
+        elif "error" in answer:
+            self._report.others.append(f"{call['id']}: {answer['error']} {answer['message']}")
+            del self._open[call["id"]]
+        elif answer["settled"]:
+            del self._open[call["id"]]
+        else:
+            self._calls.appendleft({"id": call["id"], "task_id": answer["task_id"], "wait": 8})
+
+    def _call_again(self, call: dict[str, Any], *, died: bool) -> None:
+        order = self._open[call["id"]]
+        if died and self._reader.was_delivered(order["prompt"]):
+            # The answer was under way when the process died. The pictures are there; a client that makes the same
+            # call again would be understood as wanting new ones.
+            self._report.answers_cut_off += 1
+            del self._open[call["id"]]
+            return
+        self._report.repeated_calls += 1
+        self._calls.appendleft(call)
+
+    # The interruptions
+
+    def _plan_interruptions(self) -> RandomInterruptions | SubmitInterruptions:
+        plan = self._plan
+        actions = ["kill"] * plan.kills + ["stop"] * plan.stops
+        self._dice.shuffle(actions)
+        if plan.protocol == "new":
+            return SubmitInterruptions(self._pool, self._reader, actions, plan.orders, self._dice, within=0.35)
+        return RandomInterruptions(self._pool, self._reader, actions, plan.orders, self._dice)
+
+    def _interrupt(self, interruption: Interruption, now: float) -> None:
+        sending = self._reader.sending()
+        worker = interruption.worker
+        if interruption.action == "stop":
+            self._pool.stop(worker)
+            self._resumes.append((now + self._lease * self._dice.uniform(1.2, 2.5), worker))
+            self._report.stops += 1
+            return
+        self._pool.kill(worker)
+        self._starts.append(now + self._dice.uniform(0.0, 0.5))
+        self._report.kills += 1
+        self._report.kills_in_a_submit += any(self._pool.is_worker(row["owner"], worker) for row in sending)
+
+    def _start_and_resume(self, now: float) -> None:
+        """Start and resume those whose time has come."""
+        for moment in [each for each in self._starts if each <= now]:
+            self._starts.remove(moment)
+            self._pool.start()
+        for due in [each for each in self._resumes if each[0] <= now]:
+            self._resumes.remove(due)
+            self._pool.resume(due[1])
+
+    # The service
+
+    def _has_running_tasks(self) -> bool:
+        ours = [task for task in self._dashscope.tasks if task["who"] == "client"]
+        return any(task["status"] in {"PENDING", "RUNNING"} for task in ours)
+
+    def _make_foreign(self) -> None:
+        """Let another program order: other pictures now, and pictures like ours at another time."""
+        self._dashscope.create_foreign(model=NEW, **self._dice.choice(_FOREIGN))
+        age = self._dice.uniform(60, 600)
+        self._dashscope.create_foreign(
+            model=NEW, n=self._dice.choice((1, 2)), size=self._dice.choice(_SIZES), age=age
+        )
+
+    def _set_chances(self) -> None:
+        chances = dict(_FAULTS) if self._plan.faults else {}
+        if self._plan.protocol == "new":
+            odds, slow = _SLOW_CREATES
+            chances["create"] = odds, (*slow, *(_LOST_OR_REFUSED if self._plan.faults else ()))
+        for place, (odds, faults) in chances.items():
+            self._dashscope.set_chance(place, odds, *faults)
+
+    # The orders
+
+    def _write_orders(self) -> list[dict[str, Any]]:
+        model = NEW if self._plan.protocol == "new" else LEGACY
+        return [
+            {
+                "id": f"order-{number:04}",
+                "prompt": f"order {number:04} of seed {self._plan.seed}",
+                "model": model,
+                "n": self._dice.choice((1, 1, 2)),
+                "size": self._dice.choice(_SIZES),
+                "submit": self._dice.random() < 0.4,
+                "wait": 8,
+            }
+            for number in range(1, self._plan.orders + 1)
+        ]
+
+    def _timings(self) -> dict[str, float]:
+        timings = QUICK
+        if self._plan.protocol == "new":
+            # The slot must outlast twice what is uncertain about the service's clock, as it does in the real times.
+            timings = replace(timings, submit_slot_seconds=2.0, clock_skew=0.6)
+        return asdict(replace(timings, **self._plan.timings))
 
 
 def main() -> int:

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from campaigns.outsider import Outsider
+from campaigns.state_reader import StateReader
 from fakes.dashscope import FakeService
 
 _FOUND_AGAIN = "found again"
@@ -92,13 +92,13 @@ class Report:
         return "\n".join(lines)
 
 
-def count(report: Report, dashscope: FakeService, outsider: Outsider) -> None:
-    """Hold what the service billed against the ledger and the files."""
-    rows = outsider.orders()
+def count(report: Report, dashscope: FakeService, reader: StateReader) -> None:
+    """Compare what the service billed with the ledger and the files."""
+    rows = reader.orders()
     _count_service(report, dashscope)
     _count_rows(report, rows)
-    _compare_files(report, dashscope, rows, outsider)
-    report.leftovers = [str(path) for path in outsider.leftovers()]
+    _compare_files(report, dashscope, rows, reader)
+    report.leftovers = [str(path) for path in reader.leftovers()]
 
 
 def _count_service(report: Report, dashscope: FakeService) -> None:
@@ -127,12 +127,12 @@ def _count_rows(report: Report, rows: Mapping[str, dict[str, Any]]) -> None:
 
 
 def _compare_files(
-    report: Report, dashscope: FakeService, rows: Mapping[str, dict[str, Any]], outsider: Outsider
+    report: Report, dashscope: FakeService, rows: Mapping[str, dict[str, Any]], reader: StateReader
 ) -> None:
     by_path = {image["path"]: (row, image) for row in rows.values() for image in row["images"] if image["path"]}
     tasks = {task["id"]: task for task in dashscope.tasks}
     found: Counter[tuple[str, int]] = Counter()
-    for picture in outsider.pictures():
+    for picture in reader.pictures():
         report.files += 1
         found[picture.image] += 1
         task_id, index = picture.image

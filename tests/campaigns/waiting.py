@@ -114,13 +114,13 @@ def locked_now_and_then(path: Path, locks: Sequence[tuple[float, float]]) -> Gen
         for start, seconds in locks:
             if stop.wait(max(0.0, start - begun)):
                 return
-            rival = sqlite3.connect(path, isolation_level=None, timeout=20)
+            other = sqlite3.connect(path, isolation_level=None, timeout=20)
             try:
-                rival.execute("BEGIN EXCLUSIVE")
+                other.execute("BEGIN EXCLUSIVE")
                 stop.wait(seconds)
-                rival.execute("ROLLBACK")
+                other.execute("ROLLBACK")
             finally:
-                rival.close()
+                other.close()
             begun = start + seconds
 
     thread = threading.Thread(target=hold)

@@ -37,7 +37,7 @@ from wan_mcp_tools.domain.tasks import Task
 KEY = "sk-campaign-singapore"
 
 
-class MortalOrders:
+class KillingOrders:
     """
     The orders of a ledger that kill the process at one call.
 
@@ -59,7 +59,7 @@ class MortalOrders:
         if name != self._method:
             return method
 
-        async def fatal(*values: Any, **named: Any) -> Any:
+        async def call_or_die(*values: Any, **named: Any) -> Any:
             is_it = self._state is None or self._state in _new_states(*values)
             if is_it and not self._is_after:
                 die()
@@ -68,7 +68,7 @@ class MortalOrders:
                 die()
             return result
 
-        return fatal
+        return call_or_die
 
 
 def _new_states(before: Order, after: Order) -> set[str]:
@@ -97,10 +97,10 @@ def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
 
 
 def make_service(settings: Settings, timings: Timings, point: str | None) -> OrderService:
-    """Build the service of the program, with a mortal ledger where one is wanted."""
+    """Build the service of the program, with a ledger that kills it where one is wanted."""
     context = build_context(settings)
     if point is not None:
-        context.ledger.orders = MortalOrders(context.ledger.orders, point)
+        context.ledger.orders = KillingOrders(context.ledger.orders, point)
     return build_service(settings, context=context, timings=timings)
 
 
@@ -124,25 +124,25 @@ def describe(task: Task) -> dict[str, Any]:
     }
 
 
-async def answer(service: OrderService, wish: Mapping[str, Any]) -> None:
-    """Do what one line says, as the tools do, and tell what came of it."""
-    wait = float(wish.get("wait", 10))
+async def answer(service: OrderService, line: Mapping[str, Any]) -> None:
+    """Make the call of one line, as the tools do, and tell what came of it."""
+    wait = float(line.get("wait", 10))
     try:
-        if "prompt" in wish:
-            words = {name: wish[name] for name in ("prompt", "model", "n", "size") if name in wish}
+        if "prompt" in line:
+            words = {name: line[name] for name in ("prompt", "model", "n", "size") if name in line}
             task = await service.order(
                 service.catalogue.request(**words),
                 wait_seconds=wait,
-                until_named=bool(wish.get("submit")),
-                fresh=bool(wish.get("fresh")),
+                until_named=bool(line.get("submit")),
+                fresh=bool(line.get("fresh")),
                 report=None,
             )
         else:
-            task = await service.get(wish["task_id"], wait_seconds=wait, report=None)
+            task = await service.get(line["task_id"], wait_seconds=wait, report=None)
     except AppError as error:
-        tell({"id": wish["id"], "error": error.code, "message": str(error)})
+        tell({"id": line["id"], "error": error.code, "message": str(error)})
     else:
-        tell({"id": wish["id"], **describe(task)})
+        tell({"id": line["id"], **describe(task)})
 
 
 async def serve(service: OrderService) -> None:

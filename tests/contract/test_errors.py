@@ -11,7 +11,7 @@ import pytest
 from contract.situations.everything import SITUATIONS
 from contract.situations.page import make_row, read_rows, rewrite
 from contract.situations.service import MEANINGS
-from contract.situations.stage import Stage, read
+from contract.situations.situation import Workspace, read
 from wan_mcp.dashscope import error_table
 
 _MODELS = ("wan2.6-t2i", "the model")
@@ -21,8 +21,8 @@ _BY_TITLE = {situation.title: situation for situation in SITUATIONS}
 @pytest.mark.parametrize("title", _BY_TITLE)
 async def test_an_agent_is_told_what_the_page_says(tmp_path, title):
     situation = _BY_TITLE[title]
-    stage = Stage(tmp_path)
-    told = read(await situation.bring_about(stage), stage)
+    workspace = Workspace(tmp_path)
+    told = read(await situation.bring_about(workspace), workspace)
     if os.environ.get("WAN_MCP_REWRITE"):
         rewrite(situation, told, SITUATIONS)
 
@@ -30,7 +30,7 @@ async def test_an_agent_is_told_what_the_page_says(tmp_path, title):
     if told.retryable is not None:
         assert told.retryable == situation.repeat.startswith("yes")
     if situation.charged in ("yes", "no"):
-        assert stage.was_charged() == (situation.charged == "yes")
+        assert workspace.was_charged() == (situation.charged == "yes")
 
 
 @pytest.mark.skipif("WAN_MCP_REWRITE" in os.environ, reason="the rows are being written, one by one")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
-from fakes.bench import make_settings
+from fakes.order_service import make_settings
 from fakes.stdio_client import ERAS
 from wan_mcp.app import build_server, build_service
 

@@ -10,9 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client
 
-from fakes.bench import QUICK, make_settings
 from fakes.dashscope import FakeService
 from fakes.faults import Answer, Fault
+from fakes.order_service import QUICK, make_settings
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools.domain.text import one_line
 

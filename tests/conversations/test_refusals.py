@@ -6,8 +6,8 @@ import anyio
 import pytest
 from mcp import Client
 
-from fakes.bench import QUICK, make_settings, saved_files
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings, saved_files
 from fakes.stdio_client import ERAS, facts, words
 from wan_mcp.app import build_server, build_service
 

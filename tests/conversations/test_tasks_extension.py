@@ -13,8 +13,8 @@ from mcp import Client
 from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
-from fakes.bench import QUICK, make_settings, saved_files
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings, saved_files
 from fakes.stdio_client import ERAS, environment, facts
 from fakes.tasks_client import TaskHandle, Tasks, ask, call, end_of, listen
 from wan_mcp.app import build_server, build_service

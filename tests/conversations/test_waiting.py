@@ -14,9 +14,9 @@ from mcp import Client
 
 from campaigns import waiting
 from campaigns.waiting import Plan, locked_now_and_then, run
-from fakes.bench import QUICK, make_settings, saved_files
 from fakes.clock import FakeClock
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings, saved_files
 from fakes.orders import accepted
 from fakes.stdio_client import ERAS, environment, facts, open_client
 from fakes.wire_record import WireRecord

@@ -14,8 +14,8 @@ from pathlib import Path
 import pytest
 from mcp import Client
 
-from fakes.bench import QUICK, make_settings
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS, facts, words
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools.catalogue.catalogue import MODELS

@@ -1,13 +1,13 @@
 """What is wrong with the arguments of a call: refused before anything is sent or paid."""
 
-from contract.situations.stage import Situation, Stage
+from contract.situations.situation import Situation, Workspace
 
 _ABOUT = "arguments"
 
 
 def _refused(title: str, tool: str = "generate_image", **arguments: object) -> Situation:
-    async def bring_about(stage: Stage):
-        async with stage.server() as call:
+    async def bring_about(workspace: Workspace):
+        async with workspace.server() as call:
             return await call(tool, **arguments)
 
     return Situation(_ABOUT, title, "no", "no", bring_about)
@@ -17,14 +17,14 @@ def _order(title: str, **arguments: object) -> Situation:
     return _refused(title, **({"prompt": "a flower shop"} | arguments))
 
 
-async def _index(stage: Stage):
-    async with stage.server() as call:
+async def _index(workspace: Workspace):
+    async with workspace.server() as call:
         made = await call.make(region="sandbox")
         return await call("view_image", task_id=made.structured_content["task_id"], index=7)
 
 
-async def _region_without_key(stage: Stage):
-    async with stage.server(DASHSCOPE_REGION="singapore", DASHSCOPE_API_KEY="sk-test-singapore") as call:
+async def _region_without_key(workspace: Workspace):
+    async with workspace.server(DASHSCOPE_REGION="singapore", DASHSCOPE_API_KEY="sk-test-singapore") as call:
         return await call("generate_image", prompt="a flower shop", model="wanx2.0-t2i-turbo")
 
 

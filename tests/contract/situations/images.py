@@ -2,30 +2,30 @@
 
 import shutil
 
-from contract.situations.stage import Situation, Stage
+from contract.situations.situation import Situation, Workspace
 from fakes.dashscope import FakeService
 
 LEGACY = "wan2.5-t2i-preview"
 _AGAIN = "no: call get_task"
 
 
-async def _one_failed(stage: Stage):
+async def _one_failed(workspace: Workspace):
     with FakeService(duration=0.05) as service:
         service.script_endings("partial")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(model=LEGACY, n=2)
 
 
-async def _one_missing(stage: Stage):
+async def _one_missing(workspace: Workspace):
     with FakeService(duration=0.05) as service:
         service.script_endings("partial")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(n=2)
 
 
-async def _not_written(stage: Stage):
+async def _not_written(workspace: Workspace):
     with FakeService(duration=0.4) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             task = await call.submit()
             shutil.rmtree(call.settings.output_dir, ignore_errors=True)
             call.settings.output_dir.write_text("in the way")
@@ -33,24 +33,24 @@ async def _not_written(stage: Stage):
 
 
 def _bad(title: str, *faults: object, **environ: str) -> Situation:
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         with FakeService(duration=0.05) as service:
             service.set_chance("image", 1.0, *faults)
-            async with stage.server(service, **environ) as call:
+            async with workspace.server(service, **environ) as call:
                 return await call.make()
 
     return Situation("saving", title, _AGAIN, "yes", bring_about)
 
 
-async def _too_large(stage: Stage):
+async def _too_large(workspace: Workspace):
     with FakeService(duration=0.05, image_padding=5000) as service:
-        async with stage.server(service, WAN_MCP_MAX_IMAGE_BYTES="2000") as call:
+        async with workspace.server(service, WAN_MCP_MAX_IMAGE_BYTES="2000") as call:
             return await call.make()
 
 
-async def _strange_host(stage: Stage):
+async def _strange_host(workspace: Workspace):
     with FakeService(duration=0.05) as service:
-        async with stage.server(service, WAN_MCP_IMAGE_HOSTS="images.example.com") as call:
+        async with workspace.server(service, WAN_MCP_IMAGE_HOSTS="images.example.com") as call:
             return await call.make()
 
 
@@ -72,30 +72,30 @@ SAVING = (
 
 
 def _fetch(title: str, url: str, repeat: str = "no") -> Situation:
-    async def bring_about(stage: Stage):
-        async with stage.server() as call:
+    async def bring_about(workspace: Workspace):
+        async with workspace.server() as call:
             return await call("download_image", url=url)
 
     return Situation("download_image", title, repeat, "no", bring_about)
 
 
-async def _put_outside(stage: Stage):
-    async with stage.server() as call:
+async def _put_outside(workspace: Workspace):
+    async with workspace.server() as call:
         made = await call.make()
         return await call("download_image", task_id=made.structured_content["task_id"], output_dir="/etc/assets")
 
 
-async def _not_ready(stage: Stage):
+async def _not_ready(workspace: Workspace):
     with FakeService(pending=60) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             task = await call.submit()
             return await call("download_image", task_id=task["task_id"])
 
 
-async def _nothing_to_put(stage: Stage):
+async def _nothing_to_put(workspace: Workspace):
     with FakeService(duration=0.05) as service:
         service.script_endings("moderated")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             task = await call.make()
             return await call("download_image", task_id=task.structured_content["task_id"])
 
@@ -105,17 +105,17 @@ def _remove_pictures(call) -> None:
         path.unlink()
 
 
-async def _moved(stage: Stage):
-    async with stage.server() as call:
+async def _moved(workspace: Workspace):
+    async with workspace.server() as call:
         made = await call.make()
         _remove_pictures(call)
         return await call("download_image", task_id=made.structured_content["task_id"], filename="shop")
 
 
-async def _missing_one(stage: Stage):
+async def _missing_one(workspace: Workspace):
     with FakeService(duration=0.05) as service:
         service.script_endings("partial")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             made = await call.make(model=LEGACY, n=2)
             return await call("download_image", task_id=made.structured_content["task_id"], index=1)
 
@@ -137,8 +137,8 @@ DOWNLOADS = (
 
 
 def _look(title: str, path: str, content: bytes | None = None) -> Situation:
-    async def bring_about(stage: Stage):
-        async with stage.server() as call:
+    async def bring_about(workspace: Workspace):
+        async with workspace.server() as call:
             if content is not None:
                 call.settings.output_dir.mkdir(parents=True)
                 (call.settings.output_dir / path).write_bytes(content)
@@ -147,16 +147,16 @@ def _look(title: str, path: str, content: bytes | None = None) -> Situation:
     return Situation("view_image", title, "no", "no", bring_about)
 
 
-async def _unsaved(stage: Stage):
+async def _unsaved(workspace: Workspace):
     with FakeService(duration=0.05) as service:
         service.set_chance("image", 1.0, "error-500")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             made = await call.make()
             return await call("view_image", task_id=made.structured_content["task_id"])
 
 
-async def _gone(stage: Stage):
-    async with stage.server() as call:
+async def _gone(workspace: Workspace):
+    async with workspace.server() as call:
         made = await call.make()
         _remove_pictures(call)
         return await call("view_image", task_id=made.structured_content["task_id"])
@@ -173,8 +173,8 @@ VIEWS = (
 
 
 def _in_sandbox(title: str, prompt: str, repeat: str, **arguments: object) -> Situation:
-    async def bring_about(stage: Stage):
-        async with stage.server() as call:
+    async def bring_about(workspace: Workspace):
+        async with workspace.server() as call:
             return await call.make(prompt=prompt, **arguments)
 
     return Situation("sandbox", title, repeat, "no", bring_about)

@@ -5,7 +5,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from contract.situations.stage import Situation, Told
+from contract.situations.situation import Situation, Told
 
 PAGE = Path(__file__).resolve().parents[3] / "docs" / "errors.md"
 START, END = "<!-- table: situations -->\n", "<!-- end -->"

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import httpx
 
-from contract.situations.stage import Situation, Stage
+from contract.situations.situation import Situation, Workspace
 from fakes.dashscope import FakeService
 from wan_mcp.dashscope import error_table
 
@@ -18,11 +18,11 @@ def _refusal(
 ) -> Situation:
     """Let the service refuse an order."""
 
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         fault = {"kind": f"error-{status}", "code": code, "message": message or "words of the service"}
         with FakeService() as service:
             service.set_chance("create", 1.0, fault | {"retry_after": retry_after})
-            async with stage.server(service, timings={"throttle_patience": 0.1}) as call:
+            async with workspace.server(service, timings={"throttle_patience": 0.1}) as call:
                 return await call.make()
 
     return Situation("refusals of an order", title, repeat, "no", bring_about)
@@ -31,10 +31,10 @@ def _refusal(
 def _failure(title: str, code: str, message: str = "", *, repeat: str = NO) -> Situation:
     """Let a task of the service fail."""
 
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         with FakeService(duration=0.05, pending=0.0) as service:
             service.script_endings({"kind": "failed", "code": code, "message": message or "words of the service"})
-            async with stage.server(service) as call:
+            async with workspace.server(service) as call:
                 return await call.make()
 
     return Situation("failed tasks", title, repeat, "no", bring_about)
@@ -101,9 +101,9 @@ def _intercepted(title: str, status: int) -> Situation:
 
 
 def _answered(title: str, answer: Callable[[httpx.Request], httpx.Response], *, repeat: str) -> Situation:
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         key = {"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"}
-        async with stage.server(transport=httpx.MockTransport(answer), **key) as call:
+        async with workspace.server(transport=httpx.MockTransport(answer), **key) as call:
             return await call.make()
 
     return Situation("network", title, repeat, "no", bring_about)
@@ -114,38 +114,38 @@ def _caused(error: Exception, cause: Exception) -> Exception:
     return error
 
 
-async def _closed_port(stage: Stage):
+async def _closed_port(workspace: Workspace):
     key = {"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore"}
-    async with stage.server(DASHSCOPE_HTTP_BASE_URL="http://127.0.0.1:9/api/v1", **key) as call:
+    async with workspace.server(DASHSCOPE_HTTP_BASE_URL="http://127.0.0.1:9/api/v1", **key) as call:
         return await call.make()
 
 
-async def _silent(stage: Stage):
+async def _silent(workspace: Workspace):
     with FakeService() as service:
         service.set_chance("query", 1.0, "hang")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call("get_task", task_id="00000000-1111-2222-3333-444444444444")
 
 
-async def _asked_in_vain(stage: Stage):
+async def _asked_in_vain(workspace: Workspace):
     with FakeService() as service:
         service.set_chance("query", 1.0, "error-500")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call("get_task", task_id="00000000-1111-2222-3333-444444444444")
 
 
-async def _cancel_unanswered(stage: Stage):
+async def _cancel_unanswered(workspace: Workspace):
     with FakeService(pending=60) as service:
         service.set_chance("cancel", 1.0, "hang")
-        async with stage.server(service, WAN_MCP_WAIT_SECONDS="1") as call:
+        async with workspace.server(service, WAN_MCP_WAIT_SECONDS="1") as call:
             task = await call.submit()
             return await call("cancel_task", task_id=task["task_id"])
 
 
-async def _held_up(stage: Stage):
+async def _held_up(workspace: Workspace):
     with FakeService(pending=60) as service:
         service.set_chance("query", 1.0, "error-500")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(wait_seconds=1)
 
 

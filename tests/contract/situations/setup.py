@@ -4,7 +4,7 @@ import shutil
 import sqlite3
 from contextlib import closing
 
-from contract.situations.stage import Situation, Stage
+from contract.situations.situation import Situation, Workspace
 from fakes.dashscope import FakeService
 from wan_mcp.storage import LocalStorage
 from wan_mcp.storage.disk import Disk
@@ -13,8 +13,8 @@ _KEY = {"DASHSCOPE_REGION": "singapore", "DASHSCOPE_API_KEY": "sk-test-singapore
 
 
 def _setting(title: str, tool: str = "generate_image", arguments: dict | None = None, **environ: str) -> Situation:
-    async def bring_about(stage: Stage):
-        async with stage.server(**environ) as call:
+    async def bring_about(workspace: Workspace):
+        async with workspace.server(**environ) as call:
             return await call(tool, **(arguments or {"prompt": "a flower shop"}))
 
     return Situation("settings", title, "no", "no", bring_about)
@@ -39,9 +39,9 @@ SETTINGS = (
 
 
 def _limited(title: str, repeat: str, limit: str, *orders: int) -> Situation:
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         with FakeService(duration=60) as service:
-            async with stage.server(service, WAN_MCP_DAILY_IMAGE_LIMIT=limit) as call:
+            async with workspace.server(service, WAN_MCP_DAILY_IMAGE_LIMIT=limit) as call:
                 for number, n in enumerate(orders[:-1]):
                     await call.submit(prompt=f"flower shop {number}", n=n)
                 return await call.make(n=orders[-1])
@@ -60,9 +60,9 @@ def _ledger_of(call):
     return call.settings.state_dir / "ledger.sqlite3"
 
 
-async def _locked(stage: Stage):
+async def _locked(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             await call("list_tasks", remote=True)
             with closing(sqlite3.connect(_ledger_of(call), isolation_level=None)) as other:
                 other.execute("BEGIN EXCLUSIVE")
@@ -70,9 +70,9 @@ async def _locked(stage: Stage):
 
 
 def _ledger(title: str, code: bytes | int | None, repeat: str) -> Situation:
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         with FakeService() as service:
-            async with stage.server(service) as call:
+            async with workspace.server(service) as call:
                 path = _ledger_of(call)
                 path.parent.mkdir(parents=True, exist_ok=True)
                 if isinstance(code, bytes):
@@ -87,9 +87,9 @@ def _ledger(title: str, code: bytes | int | None, repeat: str) -> Situation:
     return Situation("ledger", title, repeat, "no", bring_about)
 
 
-async def _state_folder(stage: Stage):
+async def _state_folder(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             shutil.rmtree(call.settings.state_dir, ignore_errors=True)
             call.settings.state_dir.write_text("in the way")
             return await call.make()
@@ -104,9 +104,9 @@ LEDGER = (
 )
 
 
-async def _full(stage: Stage):
+async def _full(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(
+        async with workspace.server(
             service,
             storage=lambda settings: LocalStorage(
                 settings.output_dir, disk=Disk(count_free_bytes=lambda _: 1_048_576)
@@ -115,22 +115,22 @@ async def _full(stage: Stage):
             return await call.make()
 
 
-async def _in_the_way(stage: Stage):
+async def _in_the_way(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             call.settings.output_dir.write_text("in the way")
             return await call.make()
 
 
-async def _long_path(stage: Stage):
+async def _long_path(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(output_dir="/".join(["x" * 200] * 30))
 
 
-async def _circle(stage: Stage):
+async def _circle(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             call.settings.output_dir.mkdir(parents=True)
             (call.settings.output_dir / "round").symlink_to("round")
             return await call.make(output_dir="round")

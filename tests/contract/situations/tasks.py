@@ -2,56 +2,56 @@
 
 import anyio
 
-from contract.situations.stage import Situation, Stage
+from contract.situations.situation import Situation, Workspace
 from fakes.dashscope import FakeService
 
 STRANGER = "00000000-1111-2222-3333-444444444444"
 
 
-async def _pending(stage: Stage):
+async def _pending(workspace: Workspace):
     with FakeService(pending=60) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(wait_seconds=1)
 
 
-async def _running(stage: Stage):
+async def _running(workspace: Workspace):
     with FakeService(duration=60, pending=0.0) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(wait_seconds=1)
 
 
-async def _unnamed(stage: Stage):
+async def _unnamed(workspace: Workspace):
     with FakeService() as service:
         service.script("create", {"kind": "slow-after", "seconds": 2})
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(wait_seconds=0.3)
 
 
-async def _standing_in_line(stage: Stage):
+async def _standing_in_line(workspace: Workspace):
     with FakeService() as service:
         service.script("create", {"kind": "slow-after", "seconds": 3})
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             await call.make(wait_seconds=0)
             return await call.make(prompt="another", wait_seconds=0.5)
 
 
-async def _saving(stage: Stage):
+async def _saving(workspace: Workspace):
     with FakeService(duration=0.0, pending=0.0) as service:
         service.script("image", {"kind": "slow", "seconds": 3})
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make(wait_seconds=1)
 
 
-async def _joined(stage: Stage):
+async def _joined(workspace: Workspace):
     with FakeService(duration=0.5) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             await call.make(wait_seconds=0.2)
             return await call.make()
 
 
-async def _joined_elsewhere(stage: Stage):
+async def _joined_elsewhere(workspace: Workspace):
     with FakeService(duration=0.5) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             await call.make(wait_seconds=0.2)
             return await call.make(filename="shop")
 
@@ -74,13 +74,13 @@ WAITS = (
 
 
 def _lost(
-    title: str, fault: str, repeat: str, charged: str, *, wait: float = 20, rival: bool = False, **environ: str
+    title: str, fault: str, repeat: str, charged: str, *, wait: float = 20, is_ambiguous: bool = False, **environ: str
 ):
-    async def bring_about(stage: Stage):
+    async def bring_about(workspace: Workspace):
         with FakeService(duration=0.1) as service:
             service.script("create", fault)
-            async with stage.server(service, **environ) as call:
-                if rival:
+            async with workspace.server(service, **environ) as call:
+                if is_ambiguous:
                     service.create_foreign(model="wan2.6-t2i", n=1, size="1280*1280")
                 return await call.make(wait_seconds=wait)
 
@@ -94,7 +94,7 @@ LOST = (
     _lost("the order was found again", "drop-after", "not needed", "yes"),
     _lost("the service answered with trouble, and the order was found", "status-500-after", "not needed", "yes"),
     _lost("the order was not found", "drop-before", "no: it may cost twice", "perhaps"),
-    _lost("several tasks may be the order", "drop-after", "no: it may cost twice", "perhaps", rival=True),
+    _lost("several tasks may be the order", "drop-after", "no: it may cost twice", "perhaps", is_ambiguous=True),
     _lost(
         "lost by the synchronous protocol",
         "drop-after",
@@ -105,56 +105,56 @@ LOST = (
 )
 
 
-async def _unknown(stage: Stage):
+async def _unknown(workspace: Workspace):
     with FakeService() as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call("get_task", task_id=STRANGER)
 
 
-async def _unknown_without_key(stage: Stage):
-    async with stage.server() as call:
+async def _unknown_without_key(workspace: Workspace):
+    async with workspace.server() as call:
         return await call("get_task", task_id=STRANGER)
 
 
-async def _unknown_local(stage: Stage):
-    async with stage.server() as call:
+async def _unknown_local(workspace: Workspace):
+    async with workspace.server() as call:
         return await call("get_task", task_id="local-0123456789abcdef")
 
 
-async def _key_refused(stage: Stage):
+async def _key_refused(workspace: Workspace):
     with FakeService(keys="sk-another-key") as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call("get_task", task_id=STRANGER)
 
 
-async def _forgotten(stage: Stage):
+async def _forgotten(workspace: Workspace):
     with FakeService(pending=60) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             task = await call.submit()
             service.set_chance("query", 1.0, "unknown")
             return await call("get_task", task_id=task["task_id"], wait_seconds=8)
 
 
-async def _expired(stage: Stage):
+async def _expired(workspace: Workspace):
     with FakeService(duration=0.1) as service:
         service.set_chance("image", 1.0, "expired")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call.make()
 
 
-async def _never_sent(stage: Stage):
+async def _never_sent(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
-        async with stage.server(service, timings={"throttle_patience": 60.0}) as call:
+        async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
             order = await call.make(wait_seconds=1)
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             return await call("get_task", task_id=order.structured_content["task_id"], wait_seconds=5)
 
 
-async def _throttled(stage: Stage):
+async def _throttled(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
-        async with stage.server(service, timings={"throttle_patience": 60.0}) as call:
+        async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
             return await call.make(wait_seconds=1)
 
 
@@ -176,62 +176,62 @@ async def _until(happens) -> None:
             await anyio.sleep(0.02)
 
 
-async def _cancelled(stage: Stage):
+async def _cancelled(workspace: Workspace):
     with FakeService(pending=60) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             task = await call.submit()
             return await call("cancel_task", task_id=task["task_id"])
 
 
-async def _cancelled_in_line(stage: Stage):
+async def _cancelled_in_line(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
-        async with stage.server(service, timings={"throttle_patience": 60.0}) as call:
+        async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
             order = await call.make(wait_seconds=1)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
-async def _too_late(stage: Stage):
+async def _too_late(workspace: Workspace):
     with FakeService(duration=60, pending=0.0) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             task = await call.submit()
             return await call("cancel_task", task_id=task["task_id"])
 
 
-async def _ended(stage: Stage):
+async def _ended(workspace: Workspace):
     with FakeService(duration=0.0, pending=0.0) as service:
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             made = await call.make()
             return await call("cancel_task", task_id=made.structured_content["task_id"])
 
 
-async def _ended_in_the_sandbox(stage: Stage):
-    async with stage.server() as call:
+async def _ended_in_the_sandbox(workspace: Workspace):
+    async with workspace.server() as call:
         made = await call.make()
         return await call("cancel_task", task_id=made.structured_content["task_id"])
 
 
-async def _being_sent(stage: Stage):
+async def _being_sent(workspace: Workspace):
     with FakeService() as service:
         service.script("create", {"kind": "slow-after", "seconds": 3})
-        async with stage.server(service, WAN_MCP_WAIT_SECONDS="2") as call:
+        async with workspace.server(service, WAN_MCP_WAIT_SECONDS="2") as call:
             order = await call.make(wait_seconds=0)
             await _until(lambda: service.creates)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
-async def _being_made(stage: Stage):
+async def _being_made(workspace: Workspace):
     with FakeService(duration=2.0, pending=0.0) as service:
-        async with stage.server(service, WAN_MCP_PROTOCOL="sync") as call:
+        async with workspace.server(service, WAN_MCP_PROTOCOL="sync") as call:
             order = await call.make(wait_seconds=0)
             await _until(lambda: service.creates)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
-async def _lost_one(stage: Stage):
+async def _lost_one(workspace: Workspace):
     with FakeService() as service:
         service.script("create", "drop-before")
-        async with stage.server(service) as call:
+        async with workspace.server(service) as call:
             order = await call.make(wait_seconds=0.5)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.bench import make_settings, running_service
 from fakes.dashscope import FakeService
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
+from fakes.order_service import make_settings, running_service
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.generate import run_generate
@@ -24,12 +24,12 @@ from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError, MissingKey
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 
-def run(service: LittleService, *arguments: str, lines: str | bytes | None = None):
+def run(service: MemoryService, *arguments: str, lines: str | bytes | None = None):
     context = CommandContext(environ={}, open_service=service.open, clock=service.clock)
     return CliRunner().invoke(cli, ["generate", *arguments], obj=context, input=lines)
 
 
-class PartlyFailingService(LittleService):
+class PartlyFailingService(MemoryService):
     """Refuses prompts by their words, and lets some fail or go on for ever."""
 
     def __init__(self, errors=None, **words) -> None:
@@ -54,12 +54,12 @@ class PartlyFailingService(LittleService):
 
 
 def test_what_is_ordered_is_said_in_all() -> None:
-    done = run(LittleService(), "-", "--n", "2", lines="a\nb\nc\n")
+    done = run(MemoryService(), "-", "--n", "2", lines="a\nb\nc\n")
     assert "Ordering 6 images of 3 prompts with wan2.6-t2i in sandbox: free." in done.stderr
 
 
 def test_orders_are_worked_on_side_by_side() -> None:
-    service = LittleService(duration=20)
+    service = MemoryService(duration=20)
     run(service, "-", lines="".join(f"prompt {number}\n" for number in range(12)))
     begun = sorted(service.born.values())
     assert len(begun) == 12
@@ -68,7 +68,7 @@ def test_orders_are_worked_on_side_by_side() -> None:
 
 
 def test_nothing_is_ordered_if_one_of_the_prompts_cannot_be() -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(service, "-", lines=f"a red fox\n{'x' * 2101}\nan owl\n")
     assert (done.exit_code, done.stdout, service.orders) == (2, "", [])
     assert "1 of 3 prompts cannot be ordered, so nothing was ordered." in done.stderr
@@ -76,7 +76,7 @@ def test_nothing_is_ordered_if_one_of_the_prompts_cannot_be() -> None:
 
 
 def test_a_wrong_option_is_told_once_and_not_for_each_prompt() -> None:
-    done = run(LittleService(), "-", "--n", "9", lines="a\nb\nc\n")
+    done = run(MemoryService(), "-", "--n", "9", lines="a\nb\nc\n")
     assert done.exit_code == 2
     assert done.stderr.count("from 1 to 4") == 1
 
@@ -86,7 +86,7 @@ def test_a_wrong_option_is_told_once_and_not_for_each_prompt() -> None:
     [(1, ["fox"]), (2, ["fox-1", "fox-2"]), (10, [*(f"fox-0{number}" for number in range(1, 10)), "fox-10"])],
 )
 def test_a_file_name_gets_the_number_of_its_prompt(count: int, names: list[str]) -> None:
-    service = LittleService()
+    service = MemoryService()
     lines = "".join(f"prompt {number}\n" for number in range(count))
     assert run(service, "-", "--filename", "fox.png", lines=lines).exit_code == 0
     ordered = {request.prompt: request.filename for request, _ in service.orders}
@@ -113,7 +113,7 @@ async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> N
 
 
 def test_the_paths_stand_in_the_order_of_the_prompts() -> None:
-    class SlowService(LittleService):
+    class SlowService(MemoryService):
         async def order(self, request, **words):
             if request.prompt == "slow":
                 await self.clock.sleep(5)
@@ -184,14 +184,14 @@ def test_json_is_a_list_of_the_tools_results_in_the_order_of_the_prompts() -> No
 
 
 def test_json_of_a_list_with_one_line_is_a_list() -> None:
-    assert len(json.loads(run(LittleService(), "-", "--json", lines="a\n").stdout)) == 1
+    assert len(json.loads(run(MemoryService(), "-", "--json", lines="a\n").stdout)) == 1
 
 
 # --- progress and interruption ------------------------------------------------------------------------------
 
 
 def test_where_nobody_watches_each_change_is_a_line() -> None:
-    done = run(LittleService(duration=30), "-", lines="a red fox in the deep snow\nb\n")
+    done = run(MemoryService(duration=30), "-", lines="a red fox in the deep snow\nb\n")
     lines = [line for line in done.stderr.splitlines() if line.startswith("1/2")]
     assert lines == [
         "1/2 a red fox in the deep s…: Sending the order",
@@ -204,11 +204,11 @@ def test_where_nobody_watches_each_change_is_a_line() -> None:
 INTERRUPTED = """
 import sys
 import anyio
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.command import CommandContext
 
-class EndlessService(LittleService):
+class EndlessService(MemoryService):
     left = int(sys.argv[1])
 
     async def order(self, request, **words):

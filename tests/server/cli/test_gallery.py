@@ -14,7 +14,7 @@ from urllib.request import ProxyHandler, build_opener
 
 import pytest
 
-from fakes.full_album import fill
+from fakes.filled_ledger import fill
 from fakes.stdio_client import environment
 from wan_mcp.cli.gallery import has_display
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.generate import run_generate, split_prompts
@@ -17,18 +17,18 @@ from wan_mcp_tools.domain.tasks import FailedImage, Problem, TaskStatus
 
 
 def run(
-    service: LittleService, *arguments: str, environ: dict[str, str] | None = None, lines: str | bytes | None = None
+    service: MemoryService, *arguments: str, environ: dict[str, str] | None = None, lines: str | bytes | None = None
 ):
     context = CommandContext(environ or {}, service.open, service.clock)
     return CliRunner().invoke(cli, ["generate", *arguments], obj=context, input=lines)
 
 
-def prompts_of(service: LittleService) -> list[str]:
+def prompts_of(service: MemoryService) -> list[str]:
     return [request.prompt for request, _ in service.orders]
 
 
 def test_the_saved_paths_are_all_that_is_on_stdout() -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(service, "a red fox")
     assert (done.exit_code, done.stdout) == (0, "/pictures/task-1-1.png\n")
     assert "Sending the order" in done.stderr
@@ -36,7 +36,7 @@ def test_the_saved_paths_are_all_that_is_on_stdout() -> None:
 
 
 def test_the_options_are_the_arguments_of_the_tool() -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(
         service,
         *("a red fox", "--negative-prompt", "text", "--model", "wan2.6-t2i", "--size", "16:9", "--n", "2"),
@@ -60,7 +60,7 @@ def test_the_options_are_the_arguments_of_the_tool() -> None:
 
 
 def test_one_image_is_ordered_unless_more_are_asked_for() -> None:
-    service = LittleService()
+    service = MemoryService()
     run(service, "a red fox")
     ((request, fresh),) = service.orders
     assert (request.n, request.watermark, fresh) == (1, False, False)
@@ -68,7 +68,7 @@ def test_one_image_is_ordered_unless_more_are_asked_for() -> None:
 
 def test_a_person_may_save_in_any_folder_that_they_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
-    service = LittleService()
+    service = MemoryService()
     run(service, "a red fox", "--output-dir", "art")
     ((settings, follow),) = service.opened
     assert settings.allowed_dirs == (tmp_path / "art",)
@@ -77,7 +77,7 @@ def test_a_person_may_save_in_any_folder_that_they_name(tmp_path: Path, monkeypa
 
 
 def test_json_is_the_result_of_the_tool() -> None:
-    done = run(LittleService(), "a red fox", "--json")
+    done = run(MemoryService(), "a red fox", "--json")
     result = json.loads(done.stdout)
     assert result["task_id"] == "task-1"
     assert result["status"] == "SUCCEEDED"
@@ -86,7 +86,7 @@ def test_json_is_the_result_of_the_tool() -> None:
 
 
 def test_a_wait_that_is_over_leaves_the_order_and_says_how_to_fetch_it() -> None:
-    service = LittleService(duration=100)
+    service = MemoryService(duration=100)
     done = run(service, "a red fox", "--wait-seconds", "20")
     assert (done.exit_code, done.stdout) == (3, "")
     assert "task task-1 is PENDING" in done.stderr
@@ -95,20 +95,20 @@ def test_a_wait_that_is_over_leaves_the_order_and_says_how_to_fetch_it() -> None
 
 
 def test_the_time_that_naming_took_is_part_of_the_wait() -> None:
-    service = LittleService(duration=100, naming=15)
+    service = MemoryService(duration=100, naming=15)
     run(service, "a red fox", "--wait-seconds", "20")
     assert service.waits == [30, 5]
 
 
 def test_no_wait_still_leaves_the_service_the_time_to_name_the_order() -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(service, "a red fox", "--wait-seconds", "0")
     assert done.exit_code == 3
     assert service.waits == [30]
 
 
 def test_a_task_that_failed_is_told_in_words() -> None:
-    service = LittleService(
+    service = MemoryService(
         outcome={
             "status": TaskStatus.FAILED,
             "images": (),
@@ -122,18 +122,18 @@ def test_a_task_that_failed_is_told_in_words() -> None:
 
 def test_an_image_that_was_refused_is_told_and_the_others_count() -> None:
     failed = (FailedImage(2, "DataInspectionFailed", "The picture was refused."),)
-    done = run(LittleService(outcome={"failed_images": failed}), "a red fox", "--n", "2")
+    done = run(MemoryService(outcome={"failed_images": failed}), "a red fox", "--n", "2")
     assert (done.exit_code, done.stdout) == (0, "/pictures/task-1-1.png\n")
     assert "Image 2 is no file: The picture was refused. (DataInspectionFailed)" in done.stderr
 
 
 def test_a_paid_image_that_is_not_saved_is_a_failure() -> None:
     failed = (FailedImage(2, "Storage", "The disk is full.", url="https://images.example.com/2.png"),)
-    assert run(LittleService(outcome={"failed_images": failed}), "a red fox", "--n", "2").exit_code == 1
+    assert run(MemoryService(outcome={"failed_images": failed}), "a red fox", "--n", "2").exit_code == 1
 
 
 def test_what_the_ordering_knew_is_still_told_at_the_end() -> None:
-    service = LittleService(outcome={"deduplicated": True, "first_notes": ("Ordered in beijing.",)})
+    service = MemoryService(outcome={"deduplicated": True, "first_notes": ("Ordered in beijing.",)})
     done = run(service, "a red fox")
     assert "An identical order was there already" in done.stderr
     assert "Ordered in beijing." in done.stderr
@@ -141,7 +141,7 @@ def test_what_the_ordering_knew_is_still_told_at_the_end() -> None:
 
 def test_what_is_ordered_is_said_before_with_its_cost() -> None:
     keyed = {"DASHSCOPE_API_KEY_BEIJING": "sk-x"}
-    done = run(LittleService(), "x", "--n", "2", "--region", "beijing", environ=keyed)
+    done = run(MemoryService(), "x", "--n", "2", "--region", "beijing", environ=keyed)
     words = "Ordering 2 images with wan2.6-t2i in beijing: about 0.40 CNY (indicative, prices of 2026-05)."
     assert done.stderr.splitlines()[0] == words
 
@@ -150,7 +150,7 @@ def test_what_is_ordered_is_said_before_with_its_cost() -> None:
 
 
 def test_each_line_of_standard_input_is_an_order() -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(service, "-", lines="a red fox\n\n  # not this\n  an owl  \r\n花店\n")
     assert done.exit_code == 0
     assert sorted(prompts_of(service)) == ["a red fox", "an owl", "花店"]
@@ -160,13 +160,13 @@ def test_each_line_of_standard_input_is_an_order() -> None:
 def test_a_file_of_prompts_is_read_with_its_byte_order_mark(tmp_path: Path) -> None:
     path = tmp_path / "prompts.txt"
     path.write_bytes("\ufeffa red fox\nan owl".encode())
-    service = LittleService()
+    service = MemoryService()
     assert run(service, "--prompts", str(path)).exit_code == 0
     assert prompts_of(service) == ["a red fox", "an owl"]
 
 
 def test_a_dash_is_standard_input_for_the_option_too() -> None:
-    service = LittleService()
+    service = MemoryService()
     assert run(service, "--prompts", "-", lines="a red fox\n").exit_code == 0
     assert prompts_of(service) == ["a red fox"]
 
@@ -180,14 +180,14 @@ def test_only_a_line_feed_ends_a_prompt() -> None:
     [("", "Standard input has no prompts."), ("# a\n \n", "has no prompts."), (b"\x89PNG\xff", "is no UTF-8 text")],
 )
 def test_a_list_without_prompts_is_wrong_usage(lines: str | bytes, words: str) -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(service, "-", lines=lines)
     assert (done.exit_code, done.stdout, service.opened) == (2, "", [])
     assert words in done.stderr
 
 
 def test_a_file_that_is_not_there_is_wrong_usage() -> None:
-    done = run(LittleService(), "--prompts", "/nowhere/prompts.txt")
+    done = run(MemoryService(), "--prompts", "/nowhere/prompts.txt")
     assert done.exit_code == 2
     assert "cannot be read from /nowhere/prompts.txt: No such file or directory." in done.stderr
 
@@ -205,7 +205,7 @@ def test_a_file_that_is_not_there_is_wrong_usage() -> None:
     ],
 )
 def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str], words: str) -> None:
-    done = run(LittleService(), *arguments)
+    done = run(MemoryService(), *arguments)
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.startswith("wan-mcp: ")
     assert words in done.stderr
@@ -227,13 +227,13 @@ def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str],
     ],
 )
 def test_an_option_that_cannot_be_read_is_wrong_usage(arguments: list[str]) -> None:
-    service = LittleService()
+    service = MemoryService()
     assert run(service, *arguments).exit_code == 2
     assert service.opened == []
 
 
 def test_a_wrong_setting_is_told_before_anything_is_opened() -> None:
-    service = LittleService()
+    service = MemoryService()
     done = run(service, "x", environ={"WAN_MCP_PROTOCOL": "smoke"})
     assert done.exit_code == 2
     assert done.stderr.startswith("wan-mcp: WAN_MCP_PROTOCOL is 'smoke'")
@@ -244,7 +244,7 @@ def test_the_named_settings_file_is_read_wherever_the_option_stands(tmp_path: Pa
     path = tmp_path / "settings"
     path.write_text("WAN_MCP_MODEL=wan2.7-image\n", encoding="utf-8")
     for arguments in (["--env-file", str(path), "generate", "x"], ["generate", "x", "--env-file", str(path)]):
-        service = LittleService()
+        service = MemoryService()
         context = CommandContext(environ={}, open_service=service.open, clock=service.clock)
         assert CliRunner().invoke(cli, arguments, obj=context).exit_code == 0
         assert service.opened[0][0].model == "wan2.7-image"
@@ -263,7 +263,7 @@ class Terminal(io.StringIO):
 async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TERM", "xterm")
     out, err = io.StringIO(), Terminal()
-    service = LittleService(duration=30)
+    service = MemoryService(duration=30)
     request = service.catalogue.request(prompt="a red fox")
     code = await run_generate(service, [request], Console(out, err, service.clock))
     assert (code, out.getvalue()) == (ExitCode.DONE, "/pictures/task-1-1.png\n")
@@ -274,7 +274,7 @@ async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: py
 
 async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
     out, err = io.StringIO(), io.StringIO()
-    service = LittleService(duration=60)
+    service = MemoryService(duration=60)
     request = service.catalogue.request(prompt="a red fox")
     await run_generate(service, [request], Console(out, err, service.clock))
     assert err.getvalue().splitlines() == [

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.install import _CLIENTS, install
 from wan_mcp.cli.main import cli
@@ -24,7 +24,7 @@ KEY = "sk-0123456789abcdef"
 
 
 def run(home: Path, *arguments: str, **environ: str):
-    service = LittleService()
+    service = MemoryService()
     context = CommandContext({"HOME": str(home), "USERPROFILE": str(home), **environ}, service.open, service.clock)
     return CliRunner().invoke(cli, ["install", *arguments], obj=context)
 

@@ -8,13 +8,13 @@ import pytest
 from click.testing import CliRunner
 
 import wan_mcp
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.main import cli
 
 
 def run(*arguments: str, environ: dict[str, str] | None = None):
-    service = LittleService()
+    service = MemoryService()
     return CliRunner().invoke(cli, arguments, obj=CommandContext(environ or {}, service.open, service.clock))
 
 

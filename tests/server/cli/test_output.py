@@ -7,7 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from contract.situations.page import read_rows
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.output import describe_next_step, with_next_step, with_options
@@ -25,7 +25,7 @@ ROWS = {title: row[3].replace("\\", "") for title, row in read_rows().items()}
 STEPS = [NextStep(action, "‹id›", 1, datetime(2026, 11, 28, tzinfo=UTC)) for action in NextAction]
 
 
-def run(service: LittleService, *arguments: str, environ: dict[str, str] | None = None):
+def run(service: MemoryService, *arguments: str, environ: dict[str, str] | None = None):
     return CliRunner().invoke(cli, arguments, obj=CommandContext(environ or {}, service.open, service.clock))
 
 
@@ -33,7 +33,7 @@ def last_line(done) -> str:
     return done.stderr.splitlines()[-1]
 
 
-class RefusingService(LittleService):
+class RefusingService(MemoryService):
     """Answers each order with an error, alone or wrapped as a task group wraps it."""
 
     def __init__(self, error: Exception) -> None:
@@ -70,7 +70,7 @@ def test_a_key_in_a_message_is_not_printed() -> None:
 
 def test_several_wrong_settings_are_a_list_with_a_line_for_each() -> None:
     environ = {"WAN_MCP_PROTOCOL": "smoke", "WAN_MCP_WAIT_SECONDS": "soon", "DASHSCOPE_REGION": "mars"}
-    done = run(LittleService(), "tasks", environ=environ)
+    done = run(MemoryService(), "tasks", environ=environ)
     lines = done.stderr.splitlines()
 
     assert done.exit_code == 2
@@ -83,7 +83,7 @@ def test_several_wrong_settings_are_a_list_with_a_line_for_each() -> None:
 def test_several_bad_lines_of_a_settings_file_are_a_list_too(tmp_path) -> None:
     path = tmp_path / "settings"
     path.write_text("this is no line\nWAN_MCP_MODEL=x\n='y'\n")
-    done = run(LittleService(), "tasks", "--env-file", str(path))
+    done = run(MemoryService(), "tasks", "--env-file", str(path))
 
     assert [line[:4] for line in done.stderr.splitlines()[1:3]] == ["  - ", "  - "]
 
@@ -110,7 +110,7 @@ def test_every_next_step_can_be_typed(step) -> None:
 
 
 def test_the_next_step_of_an_error_comes_behind_it() -> None:
-    class Strange(LittleService):
+    class Strange(MemoryService):
         async def get(self, task_id, **_):
             raise NotFoundError("It is not there.", next_step=NextStep(NextAction.LIST_KNOWN_TASKS))
 

@@ -12,9 +12,9 @@ import anyio
 import pytest
 from click.testing import CliRunner
 
-from fakes.bench import make_settings, order, running_service
 from fakes.dashscope import FakeService
-from fakes.little_service import LittleService, Summary
+from fakes.memory_service import MemoryService, Summary
+from fakes.order_service import make_settings, order, running_service
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.main import cli
@@ -25,12 +25,12 @@ from wan_mcp_tools.domain.errors import NotConnectedError
 from wan_mcp_tools.list_tasks import list_tasks
 
 
-def run(service: LittleService, *arguments: str):
+def run(service: MemoryService, *arguments: str):
     return CliRunner().invoke(cli, arguments, obj=CommandContext({}, service.open, service.clock))
 
 
-def service_with(*prompts: str, **options) -> LittleService:
-    service = LittleService(**options)
+def service_with(*prompts: str, **options) -> MemoryService:
+    service = MemoryService(**options)
 
     async def silence(*_):
         pass
@@ -56,11 +56,11 @@ def test_tasks_are_listed_newest_first_as_a_table() -> None:
 
 LISTING = """
 import anyio
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.command import CommandContext
 
-service = LittleService()
+service = MemoryService()
 
 async def silence(*_):
     pass
@@ -93,7 +93,7 @@ def test_a_reader_that_goes_away_ends_a_listing_without_a_traceback() -> None:
 
 
 def test_an_empty_ledger_is_told_on_stderr() -> None:
-    done = run(LittleService(), "tasks")
+    done = run(MemoryService(), "tasks")
     assert (done.exit_code, done.stdout, done.stderr) == (0, "", "No tasks.\n")
 
 
@@ -109,11 +109,11 @@ def test_tasks_come_by_state_and_in_pages() -> None:
 
 @pytest.mark.parametrize("arguments", [["--status", "lost"], ["--limit", "0"], ["--limit", "101"]])
 def test_a_wrong_filter_is_wrong_usage(arguments: list[str]) -> None:
-    assert run(LittleService(), "tasks", *arguments).exit_code == 2
+    assert run(MemoryService(), "tasks", *arguments).exit_code == 2
 
 
 def test_a_list_follows_nothing_in_the_background() -> None:
-    service = LittleService()
+    service = MemoryService()
     run(service, "tasks")
     assert [follow for _, follow in service.opened] == [False]
 
@@ -136,8 +136,8 @@ def test_tasks_as_json_are_results_of_the_tool() -> None:
 DAY = date(2026, 1, 2)
 
 
-def service_that_counts(*counts: ImageCount) -> LittleService:
-    service = LittleService()
+def service_that_counts(*counts: ImageCount) -> MemoryService:
+    service = MemoryService()
     service.counts = list(counts)
     return service
 
@@ -177,7 +177,7 @@ def test_costs_as_json_have_every_count() -> None:
 
 
 def test_no_images_cost_nothing_and_that_is_said() -> None:
-    done = run(LittleService(), "tasks", "--costs", "--days", "1")
+    done = run(MemoryService(), "tasks", "--costs", "--days", "1")
     assert (done.exit_code, done.stdout) == (0, "")
     assert done.stderr == "No images were ordered from 2026-01-02 to 2026-01-02.\n"
 
@@ -187,7 +187,7 @@ def test_no_images_cost_nothing_and_that_is_said() -> None:
     [["--costs", "--status", "failed"], ["--costs", "--remote"], ["--days", "3"], ["--costs", "--days", "0"]],
 )
 def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
-    service = LittleService()
+    service = MemoryService()
     assert run(service, "tasks", *arguments).exit_code == 2
     assert service.opened == []
 
@@ -223,7 +223,7 @@ def test_get_as_json_is_the_result_of_the_tool() -> None:
 
 
 def test_a_task_that_nobody_knows_is_failed_work() -> None:
-    done = run(LittleService(), "get", "task-9")
+    done = run(MemoryService(), "get", "task-9")
     assert (done.exit_code, done.stderr) == (1, "wan-mcp: There is no task task-9. See wan-mcp tasks.\n")
 
 
@@ -258,14 +258,14 @@ def test_a_cancel_as_json_is_the_result_of_the_tool() -> None:
     ],
 )
 def test_collect_tells_what_it_came_to(summary: Summary, code: int) -> None:
-    done = run(LittleService(summary=summary), "collect")
+    done = run(MemoryService(summary=summary), "collect")
     assert done.exit_code == code
     assert done.stdout == f"{summary.finished} finished, {summary.saved} images saved, {summary.open} still open\n"
     assert ("wan-mcp: The disk is full." in done.stderr) is bool(summary.problems)
 
 
 def test_collect_as_json_gives_the_counts() -> None:
-    done = run(LittleService(summary=Summary(finished=1, saved=2)), "collect", "--json", "--until-idle")
+    done = run(MemoryService(summary=Summary(finished=1, saved=2)), "collect", "--json", "--until-idle")
     assert json.loads(done.stdout) == {"finished": 1, "saved": 2, "open": 0, "problems": []}
     assert done.stderr == "Looking after 0 tasks to the end\n"
 

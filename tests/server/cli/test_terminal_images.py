@@ -192,11 +192,11 @@ print(detect_terminal(sys.stderr, {"TERM": sys.argv[1]}, SystemClock()))
 
 SHOW = """
 import sys
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.command import CommandContext
 
-service = LittleService()
+service = MemoryService()
 context = CommandContext({"TERM": sys.argv[1]}, service.open, service.clock)
 cli.main(["generate", "a red fox", "--show"], prog_name="wan-mcp", obj=context)
 """

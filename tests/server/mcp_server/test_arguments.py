@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
 from wan_mcp.mcp_server.arguments import plain_schema, read_arguments
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.domain.errors import RequestRefusedError
 
-TOOL = {tool.name: tool for tool in (make(LittleService()) for make in TOOLS)}
+TOOL = {tool.name: tool for tool in (make(MemoryService()) for make in TOOLS)}
 NAMES = [(tool.name, name) for tool in TOOL.values() for name in tool.arguments.model_fields]
 
 

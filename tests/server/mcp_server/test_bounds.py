@@ -6,7 +6,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from fakes.bench import QUICK, make_settings
+from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.bounds import is_too_large, shorten_error

@@ -3,8 +3,8 @@
 import pytest
 from mcp import Client, MCPError
 
-from fakes.bench import QUICK, make_settings
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools import TOOLS

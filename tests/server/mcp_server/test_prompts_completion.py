@@ -4,9 +4,9 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import CompletionArgument, PromptReference, ResourceTemplateReference
 
-from fakes.bench import QUICK, make_settings
 from fakes.dashscope import FakeService
-from fakes.little_service import LittleService
+from fakes.memory_service import MemoryService
+from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.prompts import complete
@@ -120,7 +120,7 @@ async def test_ids_in_addresses_are_completed_the_newest_first(tmp_path, era):
 
 
 async def test_no_more_than_a_hundred_values_are_sent_and_more_is_said():
-    service = LittleService(duration=0.0)
+    service = MemoryService(duration=0.0)
     for number in range(80):
         request = service.catalogue.request(prompt=str(number))
         await service.order(request, wait_seconds=1, until_named=True, fresh=True, report=_ignore)

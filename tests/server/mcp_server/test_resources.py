@@ -11,8 +11,8 @@ import pytest
 from mcp import Client, MCPError
 from PIL import Image
 
-from fakes.bench import QUICK, make_settings
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS, facts
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.resources import MOST_IMAGE_BYTES

@@ -9,8 +9,8 @@ from mcp import Client
 from mcp.client import advertise
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
-from fakes.bench import make_settings
 from fakes.dashscope import FakeService
+from fakes.order_service import make_settings
 from fakes.stdio_client import ERAS, environment
 from wan_mcp.app import build_server, build_service
 

@@ -9,9 +9,9 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from fakes.bench import QUICK, get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.clock import ShiftedClock
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.orders import accepted, claim
 from wan_mcp.app import build_context, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from fakes.bench import make_settings, order, running_service
+from fakes.order_service import make_settings, order, running_service
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files
 from fakes.dashscope import FakeService
+from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.errors import AppError, NotFoundError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

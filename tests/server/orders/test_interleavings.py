@@ -6,9 +6,9 @@ from contextlib import closing
 import anyio
 import pytest
 
-from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.clock import ShiftedClock
 from fakes.dashscope import FakeService
+from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from wan_mcp.app import build_service
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.domain.errors import AppError, NotCancelableError, NotConnectedError

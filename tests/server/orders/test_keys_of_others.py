@@ -6,8 +6,8 @@ from contextlib import closing
 import anyio
 import pytest
 
-from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.dashscope import FakeService
+from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 WITHOUT = {"DASHSCOPE_API_KEY": "", "DASHSCOPE_REGION": "beijing", "DASHSCOPE_HTTP_BASE_URL": ""}

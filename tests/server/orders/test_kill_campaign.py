@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from campaigns import kill
-from campaigns.campaign import Campaign, Plan
+from campaigns.kill import Campaign, Plan
 
 SHORT = {"lease": 0.9, "renew_interval": 0.3, "search_grace": 1.2, "create_window": 2.0}
 
@@ -37,7 +37,7 @@ def test_every_order_ends_as_its_file_and_none_is_paid_twice(tmp_path, plan):
     report = Campaign(plan, tmp_path / "campaign").run()
 
     assert not report.broken, str(report)
-    # The last strike may find nobody at work any more.
+    # The last one may find nobody at work any more.
     assert report.kills >= plan.kills - 1, str(report)
     assert report.tasks + report.ends["SUBMIT_UNKNOWN/AnswerLost"] == plan.orders, str(report)
     if plan.protocol == "new":

@@ -15,15 +15,15 @@ import anyio
 import pytest
 
 from campaigns.report import Report
-from campaigns.scene import (
+from campaigns.support import (
     LEGACY,
     NEW,
-    a_crew,
-    account,
-    an_order,
-    another_process,
     is_idle,
-    the_row,
+    make_line,
+    make_report,
+    open_pool,
+    read_order,
+    second_service,
     until,
     until_killed,
 )
@@ -98,20 +98,20 @@ async def play(point, model, folder):
     with FakeService(duration=point.duration, image_padding=600_000) as service:
         for place, fault in point.faults.items():
             service.script(place, fault)
-        with a_crew(folder, service) as crew:
-            worker = crew.start(*(["--die", point.die] if point.die else []))
-            crew.tell(worker, an_order(model))
+        with open_pool(folder, service) as pool:
+            worker = pool.start(*(["--die", point.die] if point.die else []))
+            pool.send(worker, make_line(model))
             if point.when is not None:
                 await until(lambda: point.when(service))
                 worker.process.send_signal(signal.SIGKILL)
-            await until_killed(crew, worker)
+            await until_killed(pool, worker)
         service.faults.clear()
         for order_id in point.leaves:
             named = order_id or the_id(folder)
             make_temp_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
-        async with another_process(folder, service):
+        async with second_service(folder, service):
             await until(is_idle(folder))
-        return Played(account(service, folder), the_row(folder), service.paid_images())
+        return Played(make_report(service, folder), read_order(folder), service.paid_images())
 
 
 @pytest.fixture(scope="module")

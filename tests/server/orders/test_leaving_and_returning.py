@@ -13,8 +13,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.dashscope import FakeService
+from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.stdio_client import environment
 from wan_mcp.clock import SystemClock
 from wan_mcp_tools.domain.tasks import TaskStatus

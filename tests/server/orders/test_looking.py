@@ -5,8 +5,8 @@ import time
 import anyio
 import pytest
 
-from fakes.bench import get, make_settings, order, running_service, saved_files, submit
 from fakes.dashscope import FakeService
+from fakes.order_service import get, make_settings, order, running_service, saved_files, submit
 from wan_mcp_tools.domain.errors import NotCancelableError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

@@ -3,8 +3,8 @@
 import anyio
 import pytest
 
-from fakes.bench import get, make_settings, order, running_service, saved_files
 from fakes.dashscope import FakeService
+from fakes.order_service import get, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 NEW, OLD = "wan2.6-t2i", "wan2.5-t2i-preview"

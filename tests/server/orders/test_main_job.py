@@ -2,8 +2,8 @@
 
 import pytest
 
-from fakes.bench import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.dashscope import FakeService
+from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from wan_mcp_tools.domain.errors import DailyLimitError, MissingKeyError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

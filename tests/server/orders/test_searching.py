@@ -5,21 +5,21 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from campaigns.outsider import Outsider
-from campaigns.scene import (
+from campaigns.state_reader import StateReader
+from campaigns.support import (
     LEGACY,
     NEW,
     TIMINGS,
-    a_crew,
-    account,
-    an_order,
-    another_process,
     is_idle,
+    make_line,
+    make_report,
+    open_pool,
+    second_service,
     until,
     until_killed,
 )
-from fakes.bench import make_settings, order, running_service, submit
 from fakes.dashscope import FakeService
+from fakes.order_service import make_settings, order, running_service, submit
 from wan_mcp.app import build_context, build_service
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -109,7 +109,7 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
             task = await order(service, "a lost one", model=NEW, wait=12)
             await until(is_idle(tmp_path))
 
-        report = account(dashscope, tmp_path)
+        report = make_report(dashscope, tmp_path)
     assert report.creates == 2
     assert task.status is TaskStatus.SUBMIT_UNKNOWN
     assert not report.broken, str(report)
@@ -120,29 +120,29 @@ async def test_a_lost_order_with_a_failed_image_is_not_given_up_with_the_good_on
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "drop-after")
         dashscope.script_endings("partial")
-        async with another_process(tmp_path, dashscope) as service:
+        async with second_service(tmp_path, dashscope) as service:
             task = await order(service, model=NEW, n=2)
             assert task.status is TaskStatus.SUBMIT_UNKNOWN
             assert task.problem is not None
             assert dashscope.creates[0].task_id in task.problem.message
             await until(is_idle(tmp_path))
 
-    assert dashscope.paid_images() == len(list(Outsider(tmp_path).pictures())) == 1
+    assert dashscope.paid_images() == len(list(StateReader(tmp_path).pictures())) == 1
 
 
-async def test_a_lost_order_waits_for_its_rival_that_may_have_the_same_task(tmp_path):
+async def test_a_lost_order_waits_for_another_that_may_have_the_same_task(tmp_path):
     """The first task is made after the second order was sent, so by time alone it could be the second's."""
-    with FakeService(duration=1.8) as dashscope, a_crew(tmp_path, dashscope) as crew:
+    with FakeService(duration=1.8) as dashscope, open_pool(tmp_path, dashscope) as pool:
         dashscope.script("create", {"kind": "slow-before", "seconds": 1.0}, "drop-after")
-        worker = crew.start()
-        crew.tell(worker, an_order(NEW, n=1))
+        worker = pool.start()
+        pool.send(worker, make_line(NEW, n=1))
         await until(lambda: dashscope.creates)
-        crew.kill(worker)
-        async with another_process(tmp_path, dashscope) as service:
+        pool.kill(worker)
+        async with second_service(tmp_path, dashscope) as service:
             await submit(service, "the second", model=NEW, n=2)
             await until(is_idle(tmp_path))
 
-        report = account(dashscope, tmp_path)
+        report = make_report(dashscope, tmp_path)
     assert not report.broken, str(report)
     assert report.recovered == 2
     assert report.files == 3
@@ -154,7 +154,7 @@ async def test_a_refusal_that_passes_does_not_end_the_search(tmp_path, place):
         dashscope.script("create", "drop-after")
         refused = {"kind": "error-403", "code": "AccessDenied", "message": "no"}
         dashscope.script(place, refused, refused)
-        async with another_process(tmp_path, dashscope) as service:
+        async with second_service(tmp_path, dashscope) as service:
             task = await order(service, model=NEW)
 
     assert task.status is TaskStatus.SUCCEEDED
@@ -164,7 +164,7 @@ async def test_a_refusal_that_stays_ends_the_search_when_its_time_is_over(tmp_pa
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "drop-after")
         dashscope.set_chance("list", 1.0, {"kind": "error-403", "code": "AccessDenied", "message": "no"})
-        async with another_process(tmp_path, dashscope) as service:
+        async with second_service(tmp_path, dashscope) as service:
             task = await order(service, model=NEW)
 
     assert task.status is TaskStatus.SUBMIT_UNKNOWN
@@ -174,7 +174,7 @@ async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at
     with FakeService(duration=0.1) as dashscope:
         dashscope.set_chance("query", 1.0, "no-prompt")
         dashscope.script("create", "drop-after")
-        async with another_process(tmp_path, dashscope) as service:
+        async with second_service(tmp_path, dashscope) as service:
             foreign = dashscope.create_foreign(model=LEGACY, n=1, size="1280*1280", prompt="somebody else's")
             task = await order(service, model=LEGACY)
 
@@ -182,20 +182,20 @@ async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at
             assert task.problem is not None
             assert foreign.task_id in task.problem.message
             await until(is_idle(tmp_path))
-    assert len(list(Outsider(tmp_path).pictures())) == 2
+    assert len(list(StateReader(tmp_path).pictures())) == 2
 
 
 async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
-    with FakeService(duration=0.1) as dashscope, a_crew(tmp_path, dashscope) as crew:
+    with FakeService(duration=0.1) as dashscope, open_pool(tmp_path, dashscope) as pool:
         dashscope.script("create", "drop-after", "drop-after", "drop-after")
         async with (
-            another_process(tmp_path, dashscope, submit_slot_seconds=0.05) as service,
+            second_service(tmp_path, dashscope, submit_slot_seconds=0.05) as service,
             anyio.create_task_group() as group,
         ):
             for _ in range(3):
                 group.start_soon(lambda: order(service, model=LEGACY, fresh=True, wait=10))
-        assert not crew.workers
-        report = account(dashscope, tmp_path)
+        assert not pool.workers
+        report = make_report(dashscope, tmp_path)
 
     # Equal on purpose, so here a prompt may be ordered more than once.
     report.duplicates.clear()
@@ -206,20 +206,20 @@ async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
 
 @pytest.mark.parametrize("point", ["save_candidates", "save_candidates/after"])
 async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_guess(tmp_path, point):
-    with FakeService(duration=0.1) as dashscope, a_crew(tmp_path, dashscope) as crew:
+    with FakeService(duration=0.1) as dashscope, open_pool(tmp_path, dashscope) as pool:
         dashscope.script("create", "drop-after")
-        worker = crew.start("--die", point)
-        crew.tell(worker, an_order(NEW))
+        worker = pool.start("--die", point)
+        pool.send(worker, make_line(NEW))
         await until(lambda: dashscope.creates)
         foreign = dashscope.create_foreign(model=NEW, n=2, size="1280*1280")
-        await until_killed(crew, worker)
-        async with another_process(tmp_path, dashscope):
+        await until_killed(pool, worker)
+        async with second_service(tmp_path, dashscope):
             await until(is_idle(tmp_path))
 
-        report = account(dashscope, tmp_path)
+        report = make_report(dashscope, tmp_path)
     assert not report.broken, str(report)
     assert report.ends == {"SUBMIT_UNKNOWN/AnswerAmbiguous": 1}
     assert (report.recovered, report.unclear, report.files) == (0, 2, 4)
-    (ours,) = (row for row in Outsider(tmp_path).orders().values() if row["origin"] == "ordered")
+    (ours,) = (row for row in StateReader(tmp_path).orders().values() if row["origin"] == "ordered")
     assert foreign.task_id in ours["error_message"]
     assert str(dashscope.creates[0].task_id) in ours["error_message"]

@@ -1,7 +1,7 @@
 """Four real processes on one ledger keep the account's limits together."""
 
-from fakes.bench import make_settings, saved_files
 from fakes.dashscope import FakeService
+from fakes.order_service import make_settings, saved_files
 from fakes.processes import Processes
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 
@@ -17,7 +17,7 @@ def count_in_worst_second(moments):
 
 
 def race(service, command, path, *, environ=None, **words):
-    with Processes(PROCESSES, "order_rival.py") as processes:
+    with Processes(PROCESSES, "order_process.py") as processes:
         return processes.run_all(
             command,
             path=path,

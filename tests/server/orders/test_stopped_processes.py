@@ -6,17 +6,17 @@ Meanwhile another has taken its orders over. Whatever it then says late is taken
 
 import pytest
 
-from campaigns.scene import (
+from campaigns.support import (
     LEGACY,
     NEW,
     TIMINGS,
-    a_crew,
-    account,
-    an_order,
-    another_process,
-    hold_still,
     is_idle,
-    the_row,
+    make_line,
+    make_report,
+    open_pool,
+    read_order,
+    second_service,
+    stop_unlocked,
     until,
 )
 from fakes.dashscope import FakeService
@@ -26,109 +26,109 @@ MODELS = pytest.mark.parametrize("model", [NEW, LEGACY])
 
 @MODELS
 async def test_an_id_that_comes_after_the_task_was_found_changes_nothing(tmp_path, model):
-    with FakeService(duration=0.1) as service, a_crew(tmp_path, service) as crew:
+    with FakeService(duration=0.1) as service, open_pool(tmp_path, service) as pool:
         service.script("create", {"kind": "slow-after", "seconds": 0.3})
-        worker = crew.start()
-        crew.tell(worker, an_order(model))
+        worker = pool.start()
+        pool.send(worker, make_line(model))
         await until(lambda: service.tasks)
-        await hold_still(crew, worker, tmp_path)
-        async with another_process(tmp_path, service):
+        await stop_unlocked(pool, worker, tmp_path)
+        async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
-        crew.wake(worker)
-        await until(lambda: (event := crew.next(0)) and "id" in (event[1] or {}))
+        pool.resume(worker)
+        await until(lambda: (event := pool.next_event(0)) and "id" in (event[1] or {}))
 
-        report = account(service, tmp_path)
+        report = make_report(service, tmp_path)
     assert not report.broken, str(report)
     assert report.creates == report.recovered == 1
     assert report.files == 2
 
 
 async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp_path):
-    with FakeService(duration=0.1, list_lag=1000) as service, a_crew(tmp_path, service) as crew:
+    with FakeService(duration=0.1, list_lag=1000) as service, open_pool(tmp_path, service) as pool:
         service.script("create", {"kind": "slow-after", "seconds": 0.3})
-        worker = crew.start()
-        crew.tell(worker, an_order(NEW))
+        worker = pool.start()
+        pool.send(worker, make_line(NEW))
         await until(lambda: service.tasks)
-        await hold_still(crew, worker, tmp_path)
-        async with another_process(tmp_path, service, search_grace=3.0):
-            await until(lambda: the_row(tmp_path)["stage"] == "LOST")
-            crew.wake(worker)
-            await until(lambda: the_row(tmp_path)["task_id"])
+        await stop_unlocked(pool, worker, tmp_path)
+        async with second_service(tmp_path, service, search_grace=3.0):
+            await until(lambda: read_order(tmp_path)["stage"] == "LOST")
+            pool.resume(worker)
+            await until(lambda: read_order(tmp_path)["task_id"])
             await until(is_idle(tmp_path))
 
-        report = account(service, tmp_path)
+        report = make_report(service, tmp_path)
     assert not report.broken, str(report)
-    assert the_row(tmp_path)["status"] == "SUCCEEDED"
+    assert read_order(tmp_path)["status"] == "SUCCEEDED"
     assert (report.creates, report.files) == (1, 2)
 
 
 async def test_an_id_that_comes_after_the_search_was_given_up_is_still_good_news(tmp_path):
-    with FakeService(duration=0.1, list_lag=1000) as service, a_crew(tmp_path, service) as crew:
+    with FakeService(duration=0.1, list_lag=1000) as service, open_pool(tmp_path, service) as pool:
         service.script("create", {"kind": "slow-after", "seconds": 0.3})
-        worker = crew.start()
-        crew.tell(worker, an_order(LEGACY))
+        worker = pool.start()
+        pool.send(worker, make_line(LEGACY))
         await until(lambda: service.tasks)
-        await hold_still(crew, worker, tmp_path)
-        async with another_process(tmp_path, service):
+        await stop_unlocked(pool, worker, tmp_path)
+        async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
-            assert the_row(tmp_path)["status"] == "SUBMIT_UNKNOWN"
-            crew.wake(worker)
-            await until(lambda: the_row(tmp_path)["task_id"])
+            assert read_order(tmp_path)["status"] == "SUBMIT_UNKNOWN"
+            pool.resume(worker)
+            await until(lambda: read_order(tmp_path)["task_id"])
             await until(is_idle(tmp_path))
 
-        report = account(service, tmp_path)
+        report = make_report(service, tmp_path)
     assert not report.broken, str(report)
-    assert the_row(tmp_path)["status"] == "SUCCEEDED"
+    assert read_order(tmp_path)["status"] == "SUCCEEDED"
     assert (report.creates, report.files) == (1, 2)
 
 
 async def test_an_id_that_comes_late_is_followed_when_nobody_else_is_there_any_more(tmp_path):
-    with FakeService(duration=0.1, list_lag=1000) as service, a_crew(tmp_path, service) as crew:
+    with FakeService(duration=0.1, list_lag=1000) as service, open_pool(tmp_path, service) as pool:
         service.script("create", {"kind": "slow-after", "seconds": 0.3})
-        worker = crew.start()
-        crew.tell(worker, an_order(NEW))
+        worker = pool.start()
+        pool.send(worker, make_line(NEW))
         await until(lambda: service.tasks)
-        await hold_still(crew, worker, tmp_path)
-        async with another_process(tmp_path, service):
+        await stop_unlocked(pool, worker, tmp_path)
+        async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
-        crew.wake(worker)
-        await until(lambda: the_row(tmp_path)["task_id"])
+        pool.resume(worker)
+        await until(lambda: read_order(tmp_path)["task_id"])
         await until(is_idle(tmp_path))
 
-        report = account(service, tmp_path)
+        report = make_report(service, tmp_path)
     assert not report.broken, str(report)
-    assert the_row(tmp_path)["status"] == "SUCCEEDED"
+    assert read_order(tmp_path)["status"] == "SUCCEEDED"
 
 
 async def test_a_download_that_goes_on_late_leaves_one_file(tmp_path):
-    with FakeService(duration=0.1, image_padding=600_000) as service, a_crew(tmp_path, service) as crew:
+    with FakeService(duration=0.1, image_padding=600_000) as service, open_pool(tmp_path, service) as pool:
         slow = {"kind": "slow", "seconds": 1.0}
         service.script("image", slow, slow)
-        worker = crew.start()
-        crew.tell(worker, an_order(NEW))
+        worker = pool.start()
+        pool.send(worker, make_line(NEW))
         await until(lambda: sum(each.sent > 0 for each in service.images_served) == 2)
-        await hold_still(crew, worker, tmp_path)
-        async with another_process(tmp_path, service):
+        await stop_unlocked(pool, worker, tmp_path)
+        async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
-            crew.wake(worker)
-            await until(lambda: (event := crew.next(0)) and "id" in (event[1] or {}))
+            pool.resume(worker)
+            await until(lambda: (event := pool.next_event(0)) and "id" in (event[1] or {}))
 
-        report = account(service, tmp_path)
+        report = make_report(service, tmp_path)
     assert not report.broken, str(report)
     assert (report.creates, report.files) == (1, 2)
 
 
 async def test_a_process_that_is_alone_goes_on_where_it_was_held(tmp_path):
-    with FakeService(duration=0.5) as service, a_crew(tmp_path, service) as crew:
-        worker = crew.start()
-        crew.tell(worker, an_order(NEW))
+    with FakeService(duration=0.5) as service, open_pool(tmp_path, service) as pool:
+        worker = pool.start()
+        pool.send(worker, make_line(NEW))
         await until(service.count_queries)
-        await hold_still(crew, worker, tmp_path)
+        await stop_unlocked(pool, worker, tmp_path)
         held_since = service.now()
         await until(lambda: service.now() > held_since + TIMINGS.lease + 0.2)
-        crew.wake(worker)
+        pool.resume(worker)
         await until(is_idle(tmp_path))
 
-        report = account(service, tmp_path)
+        report = make_report(service, tmp_path)
     assert not report.broken, str(report)
     assert report.files == 2

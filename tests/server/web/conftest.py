@@ -5,8 +5,8 @@ import time
 import httpx
 import pytest
 
-from fakes.bench import make_settings, running_service
-from fakes.full_album import fill
+from fakes.filled_ledger import fill
+from fakes.order_service import make_settings, running_service
 from wan_mcp.web.gallery import make_gallery_app
 from wan_mcp.web.security import Secrets
 

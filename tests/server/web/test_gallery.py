@@ -7,8 +7,8 @@ import anyio
 import pytest
 from PIL import Image
 
-from fakes.bench import get, order, submit
-from fakes.full_album import SUBJECTS
+from fakes.filled_ledger import SUBJECTS
+from fakes.order_service import get, order, submit
 
 
 async def read(gallery, path, **parameters):

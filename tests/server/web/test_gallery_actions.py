@@ -7,8 +7,8 @@ import anyio
 import httpx
 import pytest
 
-from fakes.bench import make_settings, order, running_service, submit
 from fakes.dashscope import FakeService
+from fakes.order_service import make_settings, order, running_service, submit
 from wan_mcp.web.gallery import make_gallery_app
 from wan_mcp.web.security import Secrets
 

@@ -1,4 +1,4 @@
-"""Worker processes: started, told what to do, killed, stopped, and started again."""
+"""Worker processes: started, sent calls, killed, stopped and resumed."""
 
 import importlib.util
 import json
@@ -20,12 +20,12 @@ _PROGRAM = Path(__file__).resolve().parent / "worker.py"
 
 @dataclass(eq=False)
 class Worker:
-    """One process; `jobs` are the lines it was given and has not answered."""
+    """One process; `calls` are the lines it was sent and has not answered."""
 
     process: subprocess.Popen[bytes]
     is_ready: bool = False
     is_stopped: bool = False
-    jobs: dict[str, Any] = field(default_factory=dict)
+    calls: dict[str, Any] = field(default_factory=dict)
 
     @property
     def pid(self) -> int:
@@ -35,7 +35,7 @@ class Worker:
 Event = tuple[Worker, dict[str, Any] | None]
 
 
-class Crew:
+class WorkerPool:
     """Workers on one folder. Their lines come out of `events`, and None when one has ended."""
 
     def __init__(self, folder: Path, base_url: str, image_host: str, timings: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class Crew:
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
         return worker
 
-    def next(self, seconds: float) -> Event | None:
+    def next_event(self, seconds: float) -> Event | None:
         """Give the next line, or None if none comes in time."""
         try:
             worker, line = self.events.get(timeout=seconds)
@@ -70,25 +70,25 @@ class Crew:
         if line is None:
             worker.process.wait()
             worker.process.stdout.close()
-            with suppress(BrokenPipeError):  # what it was told last, it did not hear
+            with suppress(BrokenPipeError):  # what it was sent last, it did not read
                 worker.process.stdin.close()
             self.workers.remove(worker)
         elif "ready" in line:
             worker.is_ready = True
         return worker, line
 
-    def tell(self, worker: Worker, line: Mapping[str, Any]) -> None:
-        """Give a worker a line; one that has just died does not hear it."""
-        worker.jobs[line["id"]] = line
+    def send(self, worker: Worker, line: Mapping[str, Any]) -> None:
+        """Send a worker a line; one that has just died does not read it."""
+        worker.calls[line["id"]] = line
         try:
             worker.process.stdin.write((json.dumps(line) + "\n").encode())
             worker.process.stdin.flush()
         except BrokenPipeError:
-            # Its end is on the way as an event, and the job goes to another then.
+            # Its end is on the way as an event, and the call goes to another then.
             return
 
     def kill(self, worker: Worker) -> None:
-        """End a worker without warning, and wait until the system has buried it."""
+        """End a worker without warning, and wait until the system has removed it."""
         worker.process.send_signal(signal.SIGKILL)
         worker.process.wait()
 
@@ -98,34 +98,34 @@ class Crew:
         worker.process.send_signal(signal.SIGSTOP)
         os.waitpid(worker.pid, os.WUNTRACED)
 
-    def wake(self, worker: Worker) -> None:
+    def resume(self, worker: Worker) -> None:
         """Let a stopped worker go on."""
         worker.is_stopped = False
         worker.process.send_signal(signal.SIGCONT)
 
-    def of(self, owner: str) -> Worker | None:
+    def find(self, owner: str) -> Worker | None:
         """Find the worker of an owner token of the ledger: host, process id, chance."""
-        return next((worker for worker in self.workers if self.is_of(owner, worker)), None)
+        return next((worker for worker in self.workers if self.is_worker(owner, worker)), None)
 
-    def is_of(self, owner: str, worker: Worker) -> bool:
+    def is_worker(self, owner: str, worker: Worker) -> bool:
         """Say whether an owner token is that of a worker."""
         return owner.split("/")[-2] == str(worker.pid)
 
-    def errors(self) -> str:
+    def read_errors(self) -> str:
         """Give what the workers wrote on standard error."""
         return self._errors.read_text(errors="replace") if self._errors.exists() else ""
 
-    def bury(self) -> None:
+    def kill_all(self) -> None:
         """Kill every worker and wait for the last of their lines."""
         for worker in list(self.workers):
             self.kill(worker)
         deadline = time.monotonic() + 10
         while self.workers and time.monotonic() < deadline:
-            self.next(0.1)
+            self.next_event(0.1)
 
     def _listen(self, worker: Worker) -> None:
         for line in worker.process.stdout:
-            # A kill may cut the last line short; what was not said whole was not said.
+            # A kill may cut the last line short; what is not whole was not said.
             if line.endswith(b"\n"):
                 self.events.put((worker, json.loads(line)))
         self.events.put((worker, None))

@@ -1,4 +1,4 @@
-"""The ledger and the folder of pictures as an outsider reads them, with nothing of the program's own."""
+"""The ledger and the folder of pictures read with nothing of the program's own."""
 
 import json
 import sqlite3
@@ -29,7 +29,7 @@ class Picture:
         return self.texts.get("task_id", ""), int(self.texts.get("index", 0))
 
 
-class Outsider:
+class StateReader:
     """Reads one folder of state and pictures, and changes nothing."""
 
     def __init__(self, folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the tests of single kills have in common: short times, a crew, one order, and the account in the end."""
+"""What the tests of single kills and stops share: short times, workers, one order, and the report in the end."""
 
 import signal
 from collections.abc import Callable, Generator
@@ -9,12 +9,12 @@ from typing import Any
 
 import anyio
 
-from campaigns.crew import Crew, Worker
-from campaigns.outsider import Outsider
 from campaigns.report import Report, count
+from campaigns.state_reader import StateReader
 from campaigns.worker import make_settings
-from fakes.bench import QUICK, running_service
+from campaigns.worker_pool import Worker, WorkerPool
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, running_service
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
 TIMINGS = replace(
@@ -23,16 +23,16 @@ TIMINGS = replace(
 
 
 @contextmanager
-def a_crew(folder: Path, dashscope: FakeService, **changes: float) -> Generator[Crew]:
-    """Give a crew on the folder; `changes` are other times."""
-    crew = Crew(folder, dashscope.base_url, dashscope.image_host, asdict(replace(TIMINGS, **changes)))
+def open_pool(folder: Path, dashscope: FakeService, **changes: float) -> Generator[WorkerPool]:
+    """Give workers for the folder; `changes` are other times."""
+    pool = WorkerPool(folder, dashscope.base_url, dashscope.image_host, asdict(replace(TIMINGS, **changes)))
     try:
-        yield crew
+        yield pool
     finally:
-        crew.bury()
+        pool.kill_all()
 
 
-def another_process(folder: Path, dashscope: FakeService, **changes: float):
+def second_service(folder: Path, dashscope: FakeService, **changes: float):
     """Run a service of this very process on the folder; `changes` are other times."""
     settings = make_settings(folder, dashscope.base_url, dashscope.image_host)
     return running_service(settings, timings=replace(TIMINGS, **changes))
@@ -45,40 +45,40 @@ async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
             await anyio.sleep(0.01)
 
 
-async def until_killed(crew: Crew, worker: Worker) -> None:
+async def until_killed(pool: WorkerPool, worker: Worker) -> None:
     """Wait for a worker's end, which must be the kill that was meant and no mishap before it."""
     await until(lambda: worker.process.poll() is not None)
-    assert worker.process.returncode == -signal.SIGKILL, crew.errors()
+    assert worker.process.returncode == -signal.SIGKILL, pool.read_errors()
 
 
-async def hold_still(crew: Crew, worker: Worker, folder: Path) -> None:
+async def stop_unlocked(pool: WorkerPool, worker: Worker, folder: Path) -> None:
     """Stop a worker at a moment when it has no lock on the ledger, or everybody would be held still with it."""
     while True:
-        crew.stop(worker)
-        if Outsider(folder).is_unlocked():
+        pool.stop(worker)
+        if StateReader(folder).is_unlocked():
             return
-        crew.wake(worker)
+        pool.resume(worker)
         await anyio.sleep(0.005)
 
 
 def is_idle(folder: Path) -> Callable[[], bool]:
     """Give the question whether nothing is open in the ledger."""
-    return lambda: Outsider(folder).count_open() == 0
+    return lambda: StateReader(folder).count_open() == 0
 
 
-def the_row(folder: Path) -> dict[str, Any]:
+def read_order(folder: Path) -> dict[str, Any]:
     """Give the only order."""
-    (row,) = Outsider(folder).orders().values()
+    (row,) = StateReader(folder).orders().values()
     return row
 
 
-def an_order(model: str, n: int = 2, **more: Any) -> dict[str, Any]:
+def make_line(model: str, n: int = 2, **more: Any) -> dict[str, Any]:
     """Give a line for a worker."""
     return {"id": "the order", "prompt": "a flower shop", "model": model, "n": n, "wait": 20, **more}
 
 
-def account(dashscope: FakeService, folder: Path) -> Report:
-    """Hold the service's account against ledger and files, as the campaigns do."""
+def make_report(dashscope: FakeService, folder: Path) -> Report:
+    """Compare what the service billed with the ledger and the files, as the campaigns do."""
     report = Report("one kill")
-    count(report, dashscope, Outsider(folder))
+    count(report, dashscope, StateReader(folder))
     return report

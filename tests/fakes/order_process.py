@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import anyio
 
-from fakes.bench import make_settings, order, running_service
+from fakes.order_service import make_settings, order, running_service
 from wan_mcp_tools.domain.errors import AppError, DailyLimitError
 
 

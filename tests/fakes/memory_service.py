@@ -42,7 +42,7 @@ class Summary:
     problems: tuple[str, ...] = ()
 
 
-class LittleService:
+class MemoryService:
     """
     Keeps its tasks in memory and lives by a clock.
 
@@ -68,7 +68,7 @@ class LittleService:
         self.cost_days: list[int] = []
 
     @asynccontextmanager
-    async def open(self, settings, follow) -> AsyncIterator["LittleService"]:
+    async def open(self, settings, follow) -> AsyncIterator["MemoryService"]:
         self.opened.append((settings, follow))
         # As in the real one, whatever goes wrong inside comes out in a group.
         async with anyio.create_task_group():

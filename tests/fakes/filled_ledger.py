@@ -1,7 +1,7 @@
 """
 A ledger with many orders and real, small images, written in one go.
 
-As a program: `python full_album.py STATE_FOLDER PICTURES_FOLDER COUNT [PAINTED [SUBJECT ...]]`.
+As a program: `python filled_ledger.py STATE_FOLDER PICTURES_FOLDER COUNT [PAINTED [SUBJECT ...]]`.
 """
 
 import json

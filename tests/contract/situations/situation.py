@@ -1,4 +1,4 @@
-"""Where situations are brought about: a real server, in memory, on the fake service or the sandbox."""
+"""A situation, and what brings it about: a real server, in memory, with the tests' service or the sandbox."""
 
 import re
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -12,8 +12,8 @@ import httpx
 from anyio import to_thread
 from mcp import Client
 
-from fakes.bench import QUICK, make_settings
 from fakes.dashscope import FakeService
+from fakes.order_service import QUICK, make_settings
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.mcp_server.tools import CODE, RETRYABLE
 
@@ -21,7 +21,7 @@ KEY = "sk-test-singapore"
 
 
 @dataclass
-class Stage:
+class Workspace:
     """A folder of its own, and the services that were started in it."""
 
     folder: Path
@@ -97,15 +97,15 @@ class Situation:
     title: str
     repeat: str
     charged: str
-    bring_about: Callable[[Stage], Awaitable[Any]]
+    bring_about: Callable[[Workspace], Awaitable[Any]]
 
 
-def read(answer: Any, stage: Stage) -> Told:
+def read(answer: Any, workspace: Workspace) -> Told:
     """Give what an agent reads of an answer, with places for what differs each time."""
     meta = answer.meta or {}
     if answer.structured_content is None:
         words = " ".join(block.text for block in answer.content)
-        return Told(f"`{meta[CODE]}`", level(words, stage), meta[RETRYABLE])
+        return Told(f"`{meta[CODE]}`", level(words, workspace), meta[RETRYABLE])
     facts = answer.structured_content
     parts = [facts.get("message")]
     parts += [
@@ -113,7 +113,7 @@ def read(answer: Any, stage: Stage) -> Told:
     ]
     parts += [f"Next: {facts['next_step']}"] if "next_step" in facts else []
     code = " ".join(f"`{facts[name]}`" for name in ("status", "code") if name in facts)
-    return Told(code or "–", level(" / ".join(part for part in parts if part), stage), None)
+    return Told(code or "–", level(" / ".join(part for part in parts if part), workspace), None)
 
 
 _PLACES = (
@@ -126,9 +126,9 @@ _PLACES = (
 )
 
 
-def level(words: str, stage: Stage) -> str:
+def level(words: str, workspace: Workspace) -> str:
     """Put places where paths, ids, hosts and times stand."""
-    words = words.replace(str(stage.folder.resolve()), "‹folder›").replace(str(stage.folder), "‹folder›")
+    words = words.replace(str(workspace.folder.resolve()), "‹folder›").replace(str(workspace.folder), "‹folder›")
     for pattern, place in _PLACES:
         words = pattern.sub(place, words)
     return words
