@@ -133,7 +133,7 @@ async def answer(service: OrderService, line: Mapping[str, Any]) -> None:
             task = await service.order(
                 service.catalogue.request(**words),
                 wait_seconds=wait,
-                until_named=bool(line.get("submit")),
+                until_accepted=bool(line.get("submit")),
                 fresh=bool(line.get("fresh")),
                 report=None,
             )

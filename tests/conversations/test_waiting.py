@@ -129,7 +129,7 @@ async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_pat
         service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
         async with service.running():
             request = service.catalogue.request(prompt="a red fox")
-            task = await service.order(request, wait_seconds=8, until_named=False, fresh=False, report=fail)
+            task = await service.order(request, wait_seconds=8, until_accepted=False, fresh=False, report=fail)
     assert task.images
 
 
@@ -142,7 +142,7 @@ async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
         async with service.running():
             request = service.catalogue.request(prompt="a red fox")
             with anyio.fail_after(4):
-                task = await service.order(request, wait_seconds=1, until_named=False, fresh=False, report=hang)
+                task = await service.order(request, wait_seconds=1, until_accepted=False, fresh=False, report=hang)
     assert not task.settled
 
 
@@ -156,7 +156,7 @@ async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path)
             with locked_now_and_then(settings.state_dir / "ledger.sqlite3", [(0.0, 2.0)]):
                 await anyio.sleep(0.1)
                 started = time.monotonic()
-                await service.order(request, wait_seconds=3, until_named=False, fresh=False, report=None)
+                await service.order(request, wait_seconds=3, until_accepted=False, fresh=False, report=None)
                 seconds = time.monotonic() - started
     assert 2.9 < seconds < 5.0
 

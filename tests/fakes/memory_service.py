@@ -77,7 +77,7 @@ class MemoryService:
             finally:
                 self.closed += 1
 
-    async def order(self, request, *, wait_seconds, until_named, fresh, report) -> Task:
+    async def order(self, request, *, wait_seconds, until_accepted, fresh, report) -> Task:
         self.orders.append((request, fresh))
         self.waits.append(wait_seconds)
         name = f"task-{len(self.tasks) + 1}"
@@ -127,14 +127,14 @@ class MemoryService:
         more = str(start + limit) if len(kept) > start + limit else None
         return TaskPage(kept[start : start + limit], more, ("Asked the service too.",) if remote else ())
 
-    async def preview(self, *, task_id, index, path) -> Preview:
+    async def draw_preview(self, *, task_id, index, path) -> Preview:
         import PIL.Image
 
         encoded = BytesIO()
         PIL.Image.new("RGB", (640, 320), (200, 30, 30)).save(encoded, "JPEG")
         return Preview(encoded.getvalue(), "image/jpeg")
 
-    async def costs(self, *, days) -> CostReport:
+    async def report_costs(self, *, days) -> CostReport:
         today = date(2026, 1, 2)
         self.cost_days.append(days)
         return make_report(self.counts, self.catalogue, since=today - timedelta(days=days - 1), until=today)

@@ -68,7 +68,7 @@ async def order(
 ):
     """Order as the tool does."""
     request = service.catalogue.request(prompt=prompt, **words)
-    return await service.order(request, wait_seconds=wait, until_named=False, fresh=fresh, report=None)
+    return await service.order(request, wait_seconds=wait, until_accepted=False, fresh=fresh, report=None)
 
 
 async def submit(
@@ -76,7 +76,7 @@ async def submit(
 ):
     """Order as the tool does that waits only for the id."""
     request = service.catalogue.request(prompt=prompt, **words)
-    return await service.order(request, wait_seconds=wait, until_named=True, fresh=fresh, report=None)
+    return await service.order(request, wait_seconds=wait, until_accepted=True, fresh=fresh, report=None)
 
 
 async def get(service: OrderService, task_id: str, *, wait: float = 8):

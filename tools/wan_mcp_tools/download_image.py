@@ -35,7 +35,7 @@ def download_image(service: ImageService) -> Tool:
                 f"index={arguments.index} belongs to a task_id, and a url is one image already.",
                 "Leave index out, or give task_id and index in place of url.",
             )
-        image, task = await service.place_image(
+        image, task = await service.download_image(
             task_id=arguments.task_id,
             index=arguments.index,
             url=arguments.url,

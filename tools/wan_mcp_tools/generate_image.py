@@ -27,7 +27,7 @@ def generate_image(service: ImageService) -> Tool:
         seconds = check_wait(arguments.wait_seconds, service.default_wait_seconds)
         request = arguments.request(service.catalogue)
         task = await service.order(
-            request, wait_seconds=seconds, until_named=False, fresh=arguments.fresh, report=report
+            request, wait_seconds=seconds, until_accepted=False, fresh=arguments.fresh, report=report
         )
         return task_answer(task)
 

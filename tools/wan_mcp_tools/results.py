@@ -45,7 +45,7 @@ _NEXT_STEPS = {
     NextAction.GET_TASK_FOR_REASON: f"{_GET} to see why.",
     NextAction.GET_TASK_AGAIN: "Call get_task again in a moment.",
     NextAction.CHECK_CANCELLATION: "Call get_task to see whether it was cancelled.",
-    NextAction.CHECK_PLACING: "Call get_task to see where it stands, then call again.",
+    NextAction.CHECK_DOWNLOAD: "Call get_task to see where it stands, then call again.",
     NextAction.CANCEL_AGAIN: "Call cancel_task again in a moment.",
     NextAction.ORDER_AT_RISK: _AT_RISK,
     NextAction.COMPARE_CANDIDATES: (

@@ -18,7 +18,7 @@ def submit_task(service: ImageService) -> Tool:
         task = await service.order(
             arguments.request(service.catalogue),
             wait_seconds=service.default_wait_seconds,
-            until_named=True,
+            until_accepted=True,
             fresh=arguments.fresh,
             report=report,
         )

@@ -31,7 +31,7 @@ def view_image(service: ImageService) -> Tool:
                 f"index={arguments.index} belongs to a task_id, and a path is one image already.",
                 "Leave index out, or give task_id and index in place of path.",
             )
-        return await service.preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
+        return await service.draw_preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
 
     return Tool(
         name="view_image",

@@ -75,7 +75,7 @@ async def order_batch(
             left = ends - clock.monotonic()
             # The wait for the task id comes first, so that an interrupted wait can say what to ask for later.
             task = await service.order(
-                request, wait_seconds=max(left, _TASK_ID_SECONDS), until_named=True, fresh=fresh, report=report
+                request, wait_seconds=max(left, _TASK_ID_SECONDS), until_accepted=True, fresh=fresh, report=report
             )
             if not task.deduplicated or task.local_id not in received or left <= 0:
                 return task

@@ -34,7 +34,7 @@ _NEXT_STEPS = {
     NextAction.GET_TASK_FOR_REASON: f"Run: {_GET} to see why.",
     NextAction.GET_TASK_AGAIN: "Run the same command again in a moment.",
     NextAction.CHECK_CANCELLATION: "Run wan-mcp get to see whether it was cancelled.",
-    NextAction.CHECK_PLACING: "Run wan-mcp get to see where it stands, then call again.",
+    NextAction.CHECK_DOWNLOAD: "Run wan-mcp get to see where it stands, then call again.",
     NextAction.CANCEL_AGAIN: "Run the same command again in a moment.",
     NextAction.ORDER_AT_RISK: _AT_RISK,
     NextAction.COMPARE_CANDIDATES: (

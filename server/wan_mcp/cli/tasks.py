@@ -54,7 +54,7 @@ def tasks(
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
         if costs:
-            show_costs(console, await service.costs(days=days or _COST_DAYS), as_json=as_json)
+            show_costs(console, await service.report_costs(days=days or _COST_DAYS), as_json=as_json)
             return ExitCode.DONE
         wanted = TaskStatus(status) if status else None
         page = await service.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
@@ -138,7 +138,7 @@ async def fetch_again(service: ImageService, task: Task, console: Console) -> Ta
     gone = [image for image in task.failed_images if image.code == ErrorCode.FILE_GONE]
     for image in gone:
         try:
-            await service.place_image(
+            await service.download_image(
                 task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
             )
         except AppError as error:

@@ -90,7 +90,7 @@ async def encode_task_images(
     pictures: dict[int, str] = {}
     for image in task.images:
         try:
-            preview = await service.preview(task_id=task.task_id, index=image.index, path=None)
+            preview = await service.draw_preview(task_id=task.task_id, index=image.index, path=None)
         except AppError as error:
             console.note(f"Image {image.index} cannot be shown: {describe_error(error)}")
             continue

@@ -125,7 +125,7 @@ async def _read_image(service: ImageService, name: str) -> ReadResourceContents:
             f"{name[:80]!r} is not the id of an image.",
             "Write the task_id, a hyphen and the number of the image, as in wan://images/TASK_ID-1.",
         )
-    picture = await service.picture(task_id=task_id, index=int(index), most_bytes=MOST_IMAGE_BYTES)
+    picture = await service.read_image(task_id=task_id, index=int(index), most_bytes=MOST_IMAGE_BYTES)
     file = picture.file
     about = {
         "path": file.path,

@@ -28,7 +28,7 @@ from wan_mcp_tools.domain.tasks import Task, TaskStatus
 from wan_mcp_tools.generate_image import GenerateImageArguments, generate_image
 from wan_mcp_tools.results import check_wait, describe_error, task_answer, task_result
 
-_NAMING_SECONDS = 0.75
+_ACCEPTANCE_SECONDS = 0.75
 """What the service gets to name, or to refuse, an order before the client is told of the task."""
 _LIFETIME = timedelta(hours=24)
 """How long the service keeps a task: the life of one that has not ended, until its own end is known."""
@@ -132,8 +132,8 @@ class OrderTaskStore:
         check_wait(arguments.wait_seconds, self._service.default_wait_seconds)
         return await self._service.order(
             arguments.request(self._service.catalogue),
-            wait_seconds=_NAMING_SECONDS,
-            until_named=True,
+            wait_seconds=_ACCEPTANCE_SECONDS,
+            until_accepted=True,
             fresh=arguments.fresh,
             report=None,
         )

@@ -21,7 +21,7 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
 )
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.service import Picture, Preview
+from wan_mcp_tools.domain.service import ImageData, Preview
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
 
 _LONGEST_NAME = 60
@@ -42,7 +42,7 @@ class OrderImages:
         self._thumbnails = thumbnails
         self._file_owner = worker_id.rpartition("/")[2]
 
-    async def place(self, order: Order, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
+    async def download(self, order: Order, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
         """
         Put an image of an order where the caller wants it, or say where it is if that is open.
 
@@ -78,7 +78,7 @@ class OrderImages:
         path, facts = await storage.copy(source, folder or source.parent, name)
         return SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
 
-    async def place_url(self, url: str, region: str, output_dir: str | None, filename: str | None) -> SavedImage:
+    async def download_url(self, url: str, region: str, output_dir: str | None, filename: str | None) -> SavedImage:
         """Fetch a result by its link into a folder; the same bytes under the same name are not written twice."""
         storage = self._storage
         stem = storage.check_filename(filename) or storage.check_filename(_find_name(url)) or "image"
@@ -95,23 +95,23 @@ class OrderImages:
                 if await draft.publish(target):
                     return SavedImage(1, str(target), facts.width, facts.height, facts.bytes)
 
-    async def preview(self, order: Order | None, index: int, path: str | None) -> Preview:
+    async def draw_preview(self, order: Order | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
         if order is None:
             return await self._storage.preview(await self._storage.readable(path or ""))
         return await self._storage.preview(await self._find_file(order, index))
 
-    async def read(self, order: Order, index: int, most_bytes: int) -> Picture:
+    async def read(self, order: Order, index: int, most_bytes: int) -> ImageData:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
         path = await self._find_readable(order, index)
         data, facts = await self._storage.read(path)
         file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
-            return Picture(data, facts.mime_type, file, reduced=False)
+            return ImageData(data, facts.mime_type, file, reduced=False)
         small = await self._storage.preview(path)
-        return Picture(small.data, small.mime_type, file, reduced=True)
+        return ImageData(small.data, small.mime_type, file, reduced=True)
 
-    async def thumbnail(self, order: Order, index: int, side: int) -> Preview:
+    async def draw_thumbnail(self, order: Order, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image; it is drawn once and kept."""
         path = await self._find_readable(order, index)
         draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)

@@ -33,7 +33,7 @@ from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
-from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, Picture, Preview, ReportProgress, TaskPage
+from wan_mcp_tools.domain.service import ImageData, OrderQuery, OrderTotals, Preview, ReportProgress, TaskPage
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
 
 T = TypeVar("T")
@@ -144,7 +144,7 @@ class OrderService:
         request: ImageRequest,
         *,
         wait_seconds: float,
-        until_named: bool,
+        until_accepted: bool,
         fresh: bool,
         report: ReportProgress | None,
     ) -> Task:
@@ -152,12 +152,12 @@ class OrderService:
         progress = self._make_progress(report, "Writing the order down")
         return await progress.beside(
             lambda: self._order(
-                request, progress, seconds=wait_seconds, until_named=until_named, deduplicate=not fresh
+                request, progress, seconds=wait_seconds, until_accepted=until_accepted, deduplicate=not fresh
             )
         )
 
     async def _order(
-        self, request: ImageRequest, progress: Progress, *, seconds: float, until_named: bool, deduplicate: bool
+        self, request: ImageRequest, progress: Progress, *, seconds: float, until_accepted: bool, deduplicate: bool
     ) -> Task:
         ends = self._clock.monotonic() + seconds
         placement = await create(
@@ -170,7 +170,7 @@ class OrderService:
             timings=self._timings,
             worker_id=self._worker_id,
             begin=self._worker.submitter.begin,
-            awaited_seconds=0.0 if until_named else seconds,
+            awaited_seconds=0.0 if until_accepted else seconds,
             deduplicate=deduplicate,
             patience=seconds,
         )
@@ -186,12 +186,12 @@ class OrderService:
             if self._settings.keeper and not placement.deduplicated:
                 await self._background.ensure()
             left = ends - self._clock.monotonic()
-            order = await self._wait(order, _is_named if until_named else is_settled, left, progress)
+            order = await self._wait(order, _is_accepted if until_accepted else is_settled, left, progress)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
                 await self._stop_waiting(order)
             raise
-        if not until_named and not order.images:
+        if not until_accepted and not order.images:
             await self._stop_waiting(order)
         return await self._hand_over(
             order,
@@ -273,7 +273,7 @@ class OrderService:
         """Count what a query finds."""
         return await self._search.count(query)
 
-    async def costs(self, *, days: int) -> CostReport:
+    async def report_costs(self, *, days: int) -> CostReport:
         """Give the images of the last days and what they cost."""
         return await report_costs(self._ledger, self._clock, self._catalogue, days=days)
 
@@ -297,7 +297,7 @@ class OrderService:
 
     # --- images -----------------------------------------------------------------------------------------------------
 
-    async def place_image(
+    async def download_image(
         self, *, task_id: str | None, index: int, url: str | None, output_dir: str | None, filename: str | None
     ) -> tuple[SavedImage, Task | None]:
         """Put an image of a task, or of a result URL, into a folder under a name."""
@@ -305,7 +305,7 @@ class OrderService:
         async def work() -> tuple[SavedImage, Task | None]:
             if task_id is None:
                 region = self._settings.default_region
-                return await self._images.place_url(url or "", region, output_dir, filename), None
+                return await self._images.download_url(url or "", region, output_dir, filename), None
             order = await self._find(task_id, seconds=self.default_wait_seconds)
             if not order.images:
                 await self._refresh.refresh(order, seconds=0)
@@ -313,20 +313,20 @@ class OrderService:
                 # It is being saved at this moment, and then only has to be copied.
                 order = await self._wait(order, is_settled, SAVE_SECONDS, None)
             order = await self._lookup.find_known(order.local_id) or order
-            image = await self._images.place(order, index, output_dir, filename)
+            image = await self._images.download(order, index, output_dir, filename)
             order = await self._lookup.find_known(order.local_id) or order
             return image, await self._hand_over(order, is_fresh=True)
 
-        return await self._answer_in_time(work, NextAction.CHECK_PLACING)
+        return await self._answer_in_time(work, NextAction.CHECK_DOWNLOAD)
 
-    async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
+    async def draw_preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
         order = None
         if task_id is not None:
             order = await self._find(task_id, seconds=self.default_wait_seconds)
-        return await self._images.preview(order, index, path)
+        return await self._images.draw_preview(order, index, path)
 
-    async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
+    async def read_image(self, *, task_id: str, index: int, most_bytes: int) -> ImageData:
         """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
         order = await self._lookup.find_known(task_id)
         if order is None:
@@ -337,12 +337,12 @@ class OrderService:
             )
         return await self._images.read(order, index, most_bytes)
 
-    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
+    async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image of the ledger."""
         order = await self._lookup.find_known(task_id)
         if order is None:
             raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
-        return await self._images.thumbnail(order, index, side)
+        return await self._images.draw_thumbnail(order, index, side)
 
     # --- shared -----------------------------------------------------------------------------------------------------
 
@@ -428,5 +428,5 @@ class OrderService:
         )
 
 
-def _is_named(order: Order) -> bool:
+def _is_accepted(order: Order) -> bool:
     return order.task_id is not None or is_settled(order)

@@ -55,7 +55,7 @@ _ALL_DAYS = 3660
 _THUMBNAIL_SIDE = 448
 _MOST_IMAGE_BYTES = 512 * 1024 * 1024
 _MOST_BODY_BYTES = 2_000
-_NAMING_SECONDS = 6.0
+_ACCEPTANCE_SECONDS = 6.0
 """How long a request to order waits for the service to name the order; the page follows it in any case."""
 _MOST_KEYS = 10_000
 _THUMBNAIL_CACHING = "private, max-age=86400, immutable"
@@ -152,7 +152,7 @@ class GalleryApi:
 
     async def sum_costs(self, _: Request) -> Response:
         """Give what all images cost."""
-        report = await self._service.costs(days=_ALL_DAYS)
+        report = await self._service.report_costs(days=_ALL_DAYS)
         return JSONResponse(describe_costs(report, self._service.catalogue))
 
     async def show_order(self, request: Request) -> Response:
@@ -172,7 +172,7 @@ class GalleryApi:
         if len(self._used_keys) > _MOST_KEYS:
             del self._used_keys[next(iter(self._used_keys))]
         ordered = await self._service.order(
-            same, wait_seconds=_NAMING_SECONDS, until_named=True, fresh=True, report=None
+            same, wait_seconds=_ACCEPTANCE_SECONDS, until_accepted=True, fresh=True, report=None
         )
         return self._respond(ordered)
 
@@ -186,7 +186,7 @@ class GalleryApi:
         task = await self._find(request)
         for image in task.images:
             # What is still there stays as it is.
-            await self._service.place_image(
+            await self._service.download_image(
                 task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
             )
         return self._respond(await self._find(request))
@@ -194,13 +194,13 @@ class GalleryApi:
     async def draw_thumbnail(self, request: Request) -> Response:
         """Give a thumbnail of an image."""
         task_id, index = request.path_params["id"], request.path_params["index"]
-        small = await self._service.thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
+        small = await self._service.draw_thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
         return Response(small.data, media_type=small.mime_type, headers={"Cache-Control": _THUMBNAIL_CACHING})
 
     async def show_image(self, request: Request) -> Response:
         """Give an image as it is on the disk."""
         task_id, index = request.path_params["id"], request.path_params["index"]
-        picture = await self._service.picture(task_id=task_id, index=index, most_bytes=_MOST_IMAGE_BYTES)
+        picture = await self._service.read_image(task_id=task_id, index=index, most_bytes=_MOST_IMAGE_BYTES)
         return Response(picture.data, media_type=picture.mime_type)
 
     async def _find(self, request: Request) -> Task:

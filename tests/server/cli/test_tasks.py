@@ -38,7 +38,7 @@ def service_with(*prompts: str, **options) -> MemoryService:
     async def fill() -> None:
         for prompt in prompts:
             request = service.catalogue.request(prompt=prompt)
-            await service.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
+            await service.order(request, wait_seconds=0, until_accepted=True, fresh=True, report=silence)
 
     anyio.run(fill)
     return service
@@ -67,7 +67,7 @@ async def silence(*_):
 
 async def fill():
     request = service.catalogue.request(prompt="a red fox")
-    await service.order(request, wait_seconds=0, until_named=True, fresh=True, report=silence)
+    await service.order(request, wait_seconds=0, until_accepted=True, fresh=True, report=silence)
 
 anyio.run(fill)
 cli.main(["tasks"], prog_name="wan-mcp", obj=CommandContext({}, service.open, service.clock))
@@ -195,10 +195,10 @@ def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
 async def test_the_costs_of_a_real_ledger_are_those_of_what_was_ordered(tmp_path: Path) -> None:
     with FakeService() as dashscope:
         async with running_service(make_settings(tmp_path, dashscope)) as service:
-            before = await service.costs(days=1)
+            before = await service.report_costs(days=1)
             assert (before.lines, (tmp_path / "state").exists()) == ((), False)
             assert (await order(service, "a red fox", n=2)).settled
-            report = await service.costs(days=1)
+            report = await service.report_costs(days=1)
         assert dashscope.paid_images() == 2
     assert (report.charged.images, report.charged.free, report.open.images) == (2, 0, 0)
     assert [str(money) for money in report.charged.amounts] == ["0.06 USD"]
@@ -302,10 +302,10 @@ async def test_a_file_that_cannot_be_fetched_again_is_told_and_the_others_are_fe
     second.unlink()
 
     class Refusing:
-        async def place_image(self, *, index, **words):
+        async def download_image(self, *, index, **words):
             if index == 1:
                 raise NotConnectedError("The image host gives no answer.", "Try again.")
-            return await service.place_image(index=index, **words)
+            return await service.download_image(index=index, **words)
 
         def __getattr__(self, name):
             return getattr(service, name)

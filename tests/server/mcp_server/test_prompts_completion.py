@@ -123,14 +123,14 @@ async def test_no_more_than_a_hundred_values_are_sent_and_more_is_said():
     service = MemoryService(duration=0.0)
     for number in range(80):
         request = service.catalogue.request(prompt=str(number))
-        await service.order(request, wait_seconds=1, until_named=True, fresh=True, report=_ignore)
+        await service.order(request, wait_seconds=1, until_accepted=True, fresh=True, report=_ignore)
     service.outcome = {}
     prompts = [make(service) for make in PROMPTS]
     images, tasks = (ResourceTemplateReference(uri=uri) for uri in ("wan://images/{id}", "wan://tasks/{task_id}"))
     few = await complete(service, prompts, images, CompletionArgument(name="id", value=""), None)
     for number in range(80, 130):
         request = service.catalogue.request(prompt=str(number))
-        await service.order(request, wait_seconds=1, until_named=True, fresh=True, report=_ignore)
+        await service.order(request, wait_seconds=1, until_accepted=True, fresh=True, report=_ignore)
     many = await complete(service, prompts, tasks, CompletionArgument(name="task_id", value=""), None)
 
     assert (len(few.values), few.has_more) == (80, False)

@@ -21,7 +21,7 @@ async def until(happens, seconds=8):
 
 
 async def place(service, task, index=1, output_dir=None, filename=None):
-    image, _ = await service.place_image(
+    image, _ = await service.download_image(
         task_id=task.task_id, index=index, url=None, output_dir=output_dir, filename=filename
     )
     return image
@@ -45,7 +45,7 @@ async def test_a_file_that_was_deleted_is_told_of_and_not_made_again_by_looking(
         served = dashscope.count_served().total()
         seen = await get(service, task.task_id)
         with pytest.raises(NotFoundError, match="moved or deleted since") as raised:
-            await service.preview(task_id=task.task_id, index=1, path=None)
+            await service.draw_preview(task_id=task.task_id, index=1, path=None)
         await anyio.sleep(0.5)
 
         assert seen.status is TaskStatus.SUCCEEDED

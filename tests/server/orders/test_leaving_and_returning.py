@@ -160,7 +160,7 @@ def test_the_keeper_outlives_its_server_and_goes_when_nothing_is_open(tmp_path):
             "async def main():\n"
             "    async with open_service(read_settings(os.environ)) as service:\n"
             "        request = service.catalogue.request(prompt='kept')\n"
-            "        await service.order(request, wait_seconds=10, until_named=True, fresh=False, report=None)\n"
+            "        await service.order(request, wait_seconds=10, until_accepted=True, fresh=False, report=None)\n"
             "anyio.run(main)\n"
         )
         with subprocess.Popen([sys.executable, "-c", script], env=variables, start_new_session=True) as process:

@@ -41,7 +41,7 @@ class Preview:
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ImageData:
     """
     A saved image to hand over: encoded bytes, their MIME type, and the file they stand for.
 
@@ -130,15 +130,15 @@ class ImageService(Protocol):
         request: ImageRequest,
         *,
         wait_seconds: float,
-        until_named: bool,
+        until_accepted: bool,
         fresh: bool,
         report: ReportProgress | None,
     ) -> Task:
         """
         Write the order down, send it, and wait.
 
-        `until_named` ends the wait as soon as the service has named the task; otherwise the wait is for the saved
-        images. `fresh` orders anew even if an identical order was placed whose result nobody has received.
+        `until_accepted` ends the wait as soon as the task has an id at the service; otherwise the wait is for the
+        saved images. `fresh` orders anew even if an identical order was placed whose result nobody has received.
         """
         ...
 
@@ -180,11 +180,11 @@ class ImageService(Protocol):
         """Count what a query finds."""
         ...
 
-    async def costs(self, *, days: int) -> CostReport:
+    async def report_costs(self, *, days: int) -> CostReport:
         """Give the images of today and the days before it, `days` in all, and what they cost by the catalogue."""
         ...
 
-    async def place_image(
+    async def download_image(
         self,
         *,
         task_id: str | None,
@@ -196,14 +196,14 @@ class ImageService(Protocol):
         """Put an image of a task, or of a result URL, into a folder under a name."""
         ...
 
-    async def preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
+    async def draw_preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image: longest side 1024 pixels at most, 500 kB at most."""
         ...
 
-    async def picture(self, *, task_id: str, index: int, most_bytes: int) -> Picture:
+    async def read_image(self, *, task_id: str, index: int, most_bytes: int) -> ImageData:
         """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
         ...
 
-    async def thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
+    async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image of the ledger, its longest side at most `side` pixels."""
         ...

@@ -102,7 +102,7 @@ class Task:
     """
     One order as the ledger and the service know it now.
 
-    `task_id` is the service's id, or `local-…` as long as the service has not named it. `settled` says that
+    `task_id` is the service's id, or `local-…` as long as the service has not given one. `settled` says that
     waiting longer changes nothing for the caller: the task ended and each image was saved or given up for now.
     `open` says that the background still works on it. `problem` is why it failed, or what holds it up. `deduplicated`
     marks an answer that belongs to an earlier identical order, `saved_elsewhere` that its files were wanted in
