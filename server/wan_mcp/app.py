@@ -18,6 +18,8 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
 
+    from wan_mcp.mcp_server import WanServer
+
 INSTRUCTIONS = """\
 Makes pictures with Alibaba Cloud's Wan models and answers with file paths. generate_image is the main tool. If it \
 answers with PENDING or RUNNING, call get_task with the task_id: ordering again would cost again. Every picture that \
@@ -82,7 +84,7 @@ def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncCon
     return build_service(settings).running(watch=follow)
 
 
-def build_server(service: OrderService) -> "MCPServer[None]":
+def build_server(service: OrderService) -> "WanServer":
     """Build the MCP server on a service that runs as long as the server does."""
     # Commands that serve nothing start faster without these.
     from wan_mcp.mcp_server import (  # noqa: PLC0415

@@ -36,7 +36,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
         sys.stderr.write(_WAITING)
     freeze_imports()
     service = build_service(settings)
-    serve_stdio(build_server(service), ready=stdout.restore, stop=service.stop)
+    serve_stdio(build_server(service).run_on_streams, ready=stdout.restore, stop=service.stop)
 
 
 def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings:

@@ -4,19 +4,40 @@ Many clients over Streamable HTTP.
 Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transports#streamable-http
 """
 
+import json
 import socket
 from collections.abc import Callable
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 from mcp.server.mcpserver import MCPServer
-from mcp.server.transport_security import TransportSecuritySettings
+from mcp.server.transport_security import TransportSecurityMiddleware, TransportSecuritySettings
+from mcp.types import ErrorData
+from pydantic import ValidationError
 
 from wan_mcp import http_server
+from wan_mcp.mcp_server.bounds import shorten_error
+from wan_mcp.mcp_server.messages import (
+    HEAD_BYTES,
+    MOST_BYTES,
+    TAIL_BYTES,
+    UnreadableMessageError,
+    read_message,
+    too_long,
+)
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ANSWER_SECONDS = 1
 """How long calls get for their answer when the server ends."""
+_PATH = "/mcp"
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
+_BAD_REQUEST, _TOO_LARGE = 400, 413
+_MOST_DRAINED = 64 * 1024 * 1024
+"""How much of a body is read to its end: who still sends does not hear an answer."""
+_MOST_ERROR_BYTES = 2_000
 
 
 def serve_http(
@@ -32,10 +53,121 @@ def serve_http(
         SystemExit: the server cannot start.
     """
     name = f"[{host}]" if ":" in host else host
+    own_names = _allow_own_names(name)
     # Without sessions on the server, a client of either protocol era may come back to any process.
-    app = server.streamable_http_app(stateless_http=True, transport_security=_allow_own_names(name), host=host)
-    url = f"{http_server.base_url(listeners[0], host)}/mcp"
-    anyio.run(partial(http_server.serve, app, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))
+    app = server.streamable_http_app(stateless_http=True, transport_security=own_names, host=host)
+    gate = MessageGate(app, own_names)
+    url = f"{http_server.base_url(listeners[0], host)}{_PATH}"
+    anyio.run(partial(http_server.serve, gate, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))
+
+
+class MessageGate:
+    """
+    The SDK's application behind a gate that answers every body that is no message, and keeps every error short.
+
+    Who may ask at all is checked first, as the application does.
+    """
+
+    def __init__(self, app: "ASGIApp", security: TransportSecuritySettings) -> None:
+        self._app = app
+        self._security = TransportSecurityMiddleware(security)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer a request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        send = _ShortErrors(send)
+        if scope["method"] != "POST" or scope["path"] != _PATH:
+            await self._app(scope, receive, send)
+            return
+        try:
+            body = read_message(await _read_body(receive))
+        except UnreadableMessageError as error:
+            await self._refuse(error, scope, receive, send)
+            return
+        except ConnectionError:
+            # The client has gone away in the middle of its message.
+            return
+        parts: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> "Message":
+            return parts.pop() if parts else await receive()
+
+        await self._app(scope, replay, send)
+
+    async def _refuse(self, error: UnreadableMessageError, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        from starlette.requests import Request  # noqa: PLC0415 - the SDK has loaded it by now
+        from starlette.responses import Response  # noqa: PLC0415 - the same
+
+        refusal = await self._security.validate_request(Request(scope, receive), is_post=True)
+        if refusal is None:
+            answers = [answer.model_dump(mode="json", by_alias=True, exclude_unset=True) for answer in error.answers]
+            status = _TOO_LARGE if error.is_too_long else _BAD_REQUEST
+            content = json.dumps(answers if len(answers) > 1 else answers[0], separators=(",", ":"))
+            refusal = Response(content, status_code=status, media_type="application/json")
+        await refusal(scope, receive, send)
+
+
+async def _read_body(receive: "Receive") -> bytes:
+    """
+    Read the body of a request.
+
+    Raises:
+        UnreadableMessageError: it is longer than any message.
+        ConnectionError: the client has gone away.
+    """
+    kept, tail, size = bytearray(), b"", 0
+    while size <= _MOST_DRAINED:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise ConnectionError
+        part: bytes = message.get("body", b"")
+        size += len(part)
+        tail = (tail + part)[-TAIL_BYTES:]
+        if size <= MOST_BYTES:
+            kept += part
+        if not message.get("more_body", False):
+            break
+    if size > MOST_BYTES:
+        raise too_long(bytes(kept[:HEAD_BYTES]), tail, size)
+    return bytes(kept)
+
+
+class _ShortErrors:
+    """What sends an answer, and shortens the body of an error: it may repeat what was asked."""
+
+    def __init__(self, send: "Send") -> None:
+        self._send = send
+        self._start: Message | None = None
+        self._body = b""
+
+    async def __call__(self, message: "Message") -> None:
+        """Send a part of the answer."""
+        if message["type"] == "http.response.start" and message["status"] >= _BAD_REQUEST:
+            self._start = message
+        elif self._start is None:
+            await self._send(message)
+        else:
+            self._body += message.get("body", b"")
+            if not message.get("more_body", False):
+                body = _shorten(self._body)
+                headers = [pair for pair in self._start["headers"] if pair[0] != b"content-length"]
+                headers.append((b"content-length", str(len(body)).encode()))
+                await self._send({**self._start, "headers": headers})
+                await self._send({"type": "http.response.body", "body": body, "more_body": False})
+
+
+def _shorten(body: bytes) -> bytes:
+    if len(body) <= _MOST_ERROR_BYTES:
+        return body
+    try:
+        answer = json.loads(body)
+        error = ErrorData.model_validate(answer["error"])
+    except (ValueError, KeyError, TypeError, ValidationError):
+        return body[:_MOST_ERROR_BYTES]
+    answer["error"] = shorten_error(error).model_dump(mode="json", exclude_none=True)
+    return json.dumps(answer, separators=(",", ":")).encode()
 
 
 def _allow_own_names(name: str) -> TransportSecuritySettings:

@@ -85,6 +85,11 @@ class WanServer(MCPServer[None]):
             known += [each.uri_template for each in await self.list_resource_templates()]
             raise ResourceNotFoundError(f"{str(error)[:300]}. There are: {', '.join(known)}.") from error
 
+    async def run_on_streams(self, read: Any, write: Any) -> None:  # noqa: ANN401 - the SDK's streams, of private types
+        """Serve one client by a stream of its messages and one of ours."""
+        server = self._lowlevel_server
+        await server.run(read, write, server.create_initialization_options())
+
     async def list_prompts(self) -> list[Prompt]:
         """List the prompts in the order of the menu."""
         self._register_prompts()

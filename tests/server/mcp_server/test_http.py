@@ -88,6 +88,61 @@ def test_only_requests_for_this_machine_from_pages_of_this_machine_are_answered(
         assert status(url, Origin="null") == 403
 
 
+def post(url: str, body: bytes, modern: bool, **headers: str) -> tuple[int, dict]:
+    """Send a body as it is, and give the status and the message that answers it."""
+    sent = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
+    if modern:
+        sent |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": "tools/call", "Mcp-Name": "list_tasks"}
+    try:
+        with _opener.open(Request(url, body, sent | headers), timeout=30) as answer:
+            text = answer.read()
+            return answer.status, json.loads(text.partition(b"data: ")[2] or text)
+    except HTTPError as error:
+        text = error.read()
+        return error.code, json.loads(text) if text.startswith(b"{") else {}
+
+
+@pytest.mark.parametrize("modern", [True, False])
+def test_every_body_that_cannot_be_read_is_answered_under_its_id(tmp_path, modern):
+    names = "io.modelcontextprotocol/"
+    meta = {f"{names}protocolVersion": MODERN, f"{names}clientCapabilities": {}} if modern else {}
+    params = {"name": "list_tasks", "arguments": {"limit": 1}, "_meta": meta}
+    whole = json.dumps({"method": "tools/call", "params": params, "jsonrpc": "2.0", "id": 7}).encode()
+
+    def put(value: bytes) -> bytes:
+        return whole.replace(b'"limit": 1', b'"limit": ' + value)
+
+    with serving(tmp_path) as (_, url):
+        for body, status, code in (
+            (put(rb'"\ud83d"'), 400, -32700),
+            (put(b"1" * 5_000), 400, -32700),
+            (put(b"[" * 300 + b"]" * 300), 400, -32700),
+            (put(b'"\xff"'), 400, -32700),
+            (put(b"[" * 100_000), 400, -32700),
+            (put(b'"' + b"x" * 50_000_000 + b'"'), 413, -32600),
+            (b"[" + whole + b"]", 400, -32600),
+        ):
+            told = post(url, body, modern)
+            assert (told[0], told[1]["id"], told[1]["error"]["code"]) == (status, 7, code)
+        assert post(url, b"hello", modern)[1]["id"] is None
+        assert post(url, put(b"?"), modern, Origin="https://pictures.example.com")[0] == 403
+        status, told = post(url, b"\xef\xbb\xbf" + whole, modern)
+        assert (status, told["id"], told["result"]["structuredContent"]) == (200, 7, {"tasks": []})
+
+
+def test_an_error_over_http_is_short_whatever_it_repeats(tmp_path):
+    with serving(tmp_path) as (_, url):
+        body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {"_meta": {}}}
+        body["params"]["_meta"]["io.modelcontextprotocol/protocolVersion"] = "9" * 30_000
+        body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"] = {}
+        headers = {"MCP-Protocol-Version": "9" * 30_000, "Mcp-Method": "tools/list"}
+        status, told = post(url, json.dumps(body).encode(), True, **headers)
+
+    assert status == 400
+    assert told["id"] == 1
+    assert len(json.dumps(told)) < 2_000
+
+
 def test_a_taken_port_is_told_before_anything_is_promised(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
