@@ -41,7 +41,7 @@ def build_context(
         return in_process_app(settings.state_dir, clock, settings.extra_models)
 
     return Context(
-        ledger=open_sqlite_ledger(settings.state_dir / "ledger.sqlite3", clock),
+        ledger=open_sqlite_ledger(settings.ledger_path, clock),
         dashscope=DashScope(
             settings.regions,
             image_hosts=settings.image_hosts,
@@ -50,7 +50,7 @@ def build_context(
             sandbox=sandbox,
             transport=transport,
         ),
-        storage=LocalStorage(settings.output_dir, settings.allowed_dirs),
+        storage=LocalStorage(settings.output_dir, settings.allowed_dirs, file_mode=settings.file_mode),
         clock=clock,
     )
 

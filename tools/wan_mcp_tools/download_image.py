@@ -3,7 +3,7 @@
 from wan_mcp_tools.arguments import Filename, Index, OptionalTaskId, OutputDir, Url
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService, ReportProgress
-from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus, describe_places
 from wan_mcp_tools.results import ImageResult, TaskResult
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
@@ -61,14 +61,17 @@ def download_image(service: ImageService) -> Tool:
 
 def _placed(image: SavedImage, task: Task | None) -> TaskResult:
     path = ImageResult(path=image.path, width=image.width, height=image.height, bytes=image.bytes)
+    parts = list(describe_places([image]))
     if task is None:
-        return TaskResult(status=TaskStatus.SUCCEEDED, images=(path,))
+        return TaskResult(status=TaskStatus.SUCCEEDED, images=(path,), message=" ".join(parts) or None)
     count = len({image.index for image in (*task.images, *task.failed_images)})
+    if count > 1:
+        parts.append(f"Image {image.index} of {count}; pass index for the others.")
     return TaskResult(
         task_id=task.task_id,
         status=task.status,
         region=task.region,
         model=task.model,
         images=(path,),
-        message=f"Image {image.index} of {count}; pass index for the others." if count > 1 else None,
+        message=" ".join(parts) or None,
     )

@@ -15,7 +15,7 @@ from wan_mcp_tools.catalogue.prices import describe_cost, estimate
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService, ReportProgress
-from wan_mcp_tools.domain.tasks import Task
+from wan_mcp_tools.domain.tasks import Task, describe_places
 
 _TASK_ID_SECONDS = 30.0
 """The least time for the service to answer with a task id: leaving sooner would leave the order in doubt."""
@@ -168,6 +168,7 @@ def show_results(
                 or item.task.notes
                 or item.task.failed_images
                 or item.task.deduplicated
+                or describe_places(item.task.images)
             ):
                 console.note(f"{item.label}:")
             show_task(console, item.task, as_json=False, pictures=pictures.get(number, {}))

@@ -14,7 +14,7 @@ from wan_mcp.cli.output import (
 )
 from wan_mcp_tools.catalogue.prices import Cost, CostLine, CostReport, describe_cost, report_facts
 from wan_mcp_tools.domain.service import TaskPage
-from wan_mcp_tools.domain.tasks import Task, TaskStatus
+from wan_mcp_tools.domain.tasks import Task, TaskStatus, describe_places
 
 _TASK_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
 _COST_HEADINGS = ("DAY", "REGION", "MODEL", "IMAGES", "COST", "OPEN")
@@ -39,11 +39,7 @@ def show_task(
     for failed in task.failed_images:
         words = with_next_step(failed.message, failed.next_step)
         console.note(f"Image {failed.index} is no file: {words} ({failed.code})")
-    if task.deduplicated:
-        console.note("An identical order was there already, and this is its task; --fresh orders anew.")
-    if task.saved_elsewhere:
-        console.note("Its files lie where that order wanted them.")
-    for text in task.notes:
+    for text in _list_notes(task):
         console.note(text)
     state = _describe_state(task)
     if state:
@@ -96,6 +92,17 @@ def show_costs(console: Console, report: CostReport, *, as_json: bool) -> None:
         console.print(f"{_images(report.unclear)} of orders whose outcome is not known: charged or not")
     if report.found:
         console.print(f"{_images(report.found)} of tasks found at the service, ordered elsewhere: in no sum")
+
+
+def _list_notes(task: Task) -> list[str]:
+    notes: list[str] = []
+    if task.deduplicated:
+        notes.append("An identical order was there already, and this is its task; --fresh orders anew.")
+    if task.saved_elsewhere:
+        notes.append("Its files lie where that order wanted them.")
+    else:
+        notes += describe_places(task.images)
+    return [*notes, *task.notes]
 
 
 def _describe_state(task: Task) -> str | None:

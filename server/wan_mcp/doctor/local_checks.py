@@ -14,6 +14,7 @@ from wan_mcp.doctor.types import Environment, Finding, Verdict
 from wan_mcp.ledger.inspection import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport
+from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
 from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, find_obstacle, inspect_folder
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
@@ -22,7 +23,7 @@ _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?P<bo
 _BOUND = re.compile(r"(>=|<)\s*([0-9]+(?:\.[0-9]+)*)")
 _NUMBERS = re.compile(r"[0-9]+(?:\.[0-9]+)*")
 
-_STATE = "WAN_MCP_STATE_DIR"
+_STATE, _ALLOWED = "WAN_MCP_STATE_DIR", "WAN_MCP_ALLOWED_DIRS"
 _LITTLE_BYTES = 1 << 30
 _UNITS = ("bytes", "KiB", "MiB", "GiB", "TiB")
 _STEP = 1024
@@ -121,12 +122,15 @@ async def check_folder(environment: Environment, role: str, folder: Path, settin
         found = f"only {_format_bytes(facts.free_bytes)} free; {_format_bytes(LEAST_FREE_BYTES)} are needed"
         remedy = f"Free some space there, or name another folder in {setting}."
         return [Finding("folder", looked_at, found, Verdict.PROBLEM, remedy)]
-    return [_describe_folder(facts, looked_at, setting)]
+    found = [_describe_folder(facts, looked_at, setting)]
+    if setting != _ALLOWED:
+        found += await _check_writers("folder", looked_at, folder)
+    return found
 
 
 async def check_ledger(environment: Environment, settings: Settings) -> list[Finding]:
     """Look at the ledger as a whole, at its unfinished orders, and at the orders of the last 24 hours."""
-    path = settings.state_dir / "ledger.sqlite3"
+    path = settings.ledger_path
     now = environment.clock.now()
     looked_at = str(path)
     try:
@@ -150,8 +154,17 @@ async def check_ledger(environment: Environment, settings: Settings) -> list[Fin
         return [Finding("ledger", looked_at, f"damaged: {facts.damage}", Verdict.PROBLEM, _REPLACE)]
     return [
         _describe_ledger(facts, looked_at),
+        *await _check_writers("ledger", looked_at, path),
         *check_unfinished(facts.open, now),
         *check_limit(facts.images_today, settings.daily_image_limit),
+    ]
+
+
+async def _check_writers(check: str, looked_at: str, path: Path) -> list[Finding]:
+    found = await run_in_daemon_thread(partial(find_writers, [path]))
+    return [
+        Finding(check, looked_at, f"can be written to by {writers}", Verdict.NOTE, WRITERS_REMEDY)
+        for _, writers in found
     ]
 
 

@@ -31,6 +31,8 @@ async def cancel(
     """
     Cancel an order; one that is just being sent as soon as the service has answered, within `answer_seconds`.
 
+    One that is cancelled already is given as it is.
+
     Raises:
         NotCancelableError: it has begun or ended, or nobody knows its task.
     """
@@ -46,6 +48,8 @@ async def cancel(
         if cancelled is not None:
             return cancelled
         order = await ledger.orders.get(order.local_id) or order
+    if order.status is TaskStatus.CANCELED:
+        return order
     if order.stage is not Stage.OPEN or order.status.is_final or order.task_id is None:
         raise _explain_too_late(order)
     try:
@@ -53,14 +57,9 @@ async def cancel(
     except NotCancelableError as error:
         # What the refusal says of the task is written down, so that no later answer calls it PENDING.
         order = await refresh(order)
-        if order.status.is_final:
-            raise _explain_too_late(order) from error
-        raise NotCancelableError(
-            f"The task {order.task_id} has begun, and only a PENDING task can be cancelled. "
-            f"It will be finished{_tell_charge(order)} and saved.",
-            code=error.code,
-            next_step=NextStep(NextAction.GET_TASK_TO_COLLECT, task_id=order.task_id),
-        ) from error
+        if order.status is TaskStatus.CANCELED:
+            return order
+        raise _explain_refusal(order, error) from error
     cancelled = await _close(order, Stage.OPEN, ledger, clock, live)
     # Its worker may have heard it from the service before us: it is cancelled all the same.
     return cancelled or lifecycle.canceled_here(order, now=clock.now())
@@ -75,6 +74,17 @@ async def _close(order: Order, stage: Stage, ledger: Ledger, clock: Clock, live:
 
 def _is_sent(order: Order) -> bool:
     return order.stage is not Stage.SENDING
+
+
+def _explain_refusal(order: Order, error: NotCancelableError) -> NotCancelableError:
+    if order.status.is_final:
+        return _explain_too_late(order)
+    return NotCancelableError(
+        f"The task {order.task_id} has begun, and only a PENDING task can be cancelled. "
+        f"It will be finished{_tell_charge(order)} and saved.",
+        code=error.code,
+        next_step=NextStep(NextAction.GET_TASK_TO_COLLECT, task_id=order.task_id),
+    )
 
 
 def _explain_too_late(order: Order) -> NotCancelableError:

@@ -1,22 +1,28 @@
 """Images for a caller: where they are, under a name of its choice, fetched once more, or small enough to look at."""
 
+from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
+import anyio
+
 from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.context import Context
-from wan_mcp.orders.lifecycle import is_over
-from wan_mcp.orders.view import describe_image
+from wan_mcp.orders.lifecycle import is_over, with_image
+from wan_mcp.orders.view import describe_image, to_saved_image
 from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp.storage.names import find_name_change
 from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,
     FolderNotAllowedError,
+    LedgerError,
     NotFoundError,
     RequestRefusedError,
 )
@@ -24,6 +30,8 @@ from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.service import ImageData, Preview
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
 
+_BRIEFLY = 0.5
+"""Seconds that an answer waits for the ledger, to note what it finds out by itself the next time."""
 _LONGEST_NAME = 60
 _MOST_THUMBNAIL_BYTES = 100_000
 
@@ -67,16 +75,26 @@ class OrderImages:
                 "Order again if the picture is still wanted.",
                 code=ErrorCode.IMAGE_NOT_FOUND,
             )
+        wanted_folder = None
         if image.state is not ImageState.SAVED:
             image = await self._save_now(order, image, folder, name)
         elif await storage.missing([Path(image.path or "")]):
-            image = await self._fetch_again(order, image, folder, name)
+            found = await self._find_moved(order, image)
+            if found is None:
+                found, wanted_folder = await self._fetch_again(order, image, folder, name)
+            image = found
         source = Path(image.path or "")
         if folder in (None, source.parent) and name is None:
-            facts = await storage.facts(source)
-            return SavedImage(index, str(source), facts.width, facts.height, facts.bytes)
-        path, facts = await storage.copy(source, folder or source.parent, name)
-        return SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
+            saved = await self._describe_saved(order, image)
+            return replace(saved, name_change=None, wanted_folder=wanted_folder)
+        try:
+            path, facts = await storage.copy(source, folder or source.parent, name)
+        except FolderNotAllowedError as error:
+            raise _explain_outside(order, image, error) from error
+        change = find_name_change(filename, path.name, index=1, count=1)
+        return SavedImage(
+            index, str(path), facts.width, facts.height, facts.bytes, name_change=change, wanted_folder=wanted_folder
+        )
 
     async def download_url(self, url: str, region: str, output_dir: str | None, filename: str | None) -> SavedImage:
         """Fetch a result by its link into a folder; the same bytes under the same name are not written twice."""
@@ -87,13 +105,13 @@ class OrderImages:
         async with storage.draft(folder, order_id="download", index=1, owner=owner) as draft:
             await self._context.dashscope.download(region, url, draft, is_callers=True)
             facts = await draft.verify()
-            wanted = folder / f"{stem}{facts.extension}"
-            if await storage.matches(wanted, facts.sha256):
-                return SavedImage(1, str(wanted), facts.width, facts.height, facts.bytes)
-            while True:
+            target = folder / f"{stem}{facts.extension}"
+            if not await storage.matches(target, facts.sha256):
                 target = await draft.target(stem, facts.extension)
-                if await draft.publish(target):
-                    return SavedImage(1, str(target), facts.width, facts.height, facts.bytes)
+                while not await draft.publish(target):
+                    target = await draft.target(stem, facts.extension)
+        change = find_name_change(filename, target.name, index=1, count=1)
+        return SavedImage(1, str(target), facts.width, facts.height, facts.bytes, name_change=change)
 
     async def draw_preview(self, order: Order | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
@@ -103,7 +121,7 @@ class OrderImages:
 
     async def read(self, order: Order, index: int, most_bytes: int) -> ImageData:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
-        path = await self._find_readable(order, index)
+        path = await self._find_file(order, index)
         data, facts = await self._storage.read(path)
         file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
@@ -113,27 +131,58 @@ class OrderImages:
 
     async def draw_thumbnail(self, order: Order, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image; it is drawn once and kept."""
-        path = await self._find_readable(order, index)
+        path = await self._find_file(order, index)
         draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
         return await self._thumbnails.fetch(path, side, draw)
 
-    async def _find_readable(self, order: Order, index: int) -> Path:
+    async def find_files(self, order: Order) -> tuple[Order, dict[int, FailedImage]]:
+        """
+        Look for the files of the saved images.
+
+        Gives the order with each that was moved where it lies now, and tells, by index, of those that are gone.
+        """
+        paths = [Path(image.path) for image in order.images if image.state is ImageState.SAVED and image.path]
+        missing = {str(path) for path in await self._storage.missing(paths)}
+        gone: dict[int, FailedImage] = {}
+        for image in order.images:
+            if image.state is ImageState.SAVED and image.path in missing:
+                found = await self._find_moved(order, image)
+                if found is None:
+                    gone[image.index] = self._describe_gone(order, image)
+                else:
+                    order = with_image(order, found)
+        return order, gone
+
+    async def _find_moved(self, order: Order, image: OrderImage) -> OrderImage | None:
+        """Look for an image whose file is not where it was, and write down where it lies now."""
+        if not image.path or not image.sha256:
+            return None
+        path = await self._storage.find_moved(Path(image.path), sha256=image.sha256, size=image.bytes)
+        if path is None:
+            return None
+        found = replace(image, path=str(path))
+        with suppress(LedgerError), anyio.move_on_after(_BRIEFLY):
+            # If it cannot be written down now, it is found again the next time.
+            await self._context.ledger.orders.move_image(order.local_id, found)
+        return found
+
+    async def _describe_saved(self, order: Order, image: OrderImage) -> SavedImage:
+        """Give an image that is a file, measured anew unless it lies where it may not be read any more."""
+        try:
+            facts = await self._storage.facts(Path(image.path or ""))
+        except FolderNotAllowedError:
+            return to_saved_image(image, order)
+        return SavedImage(image.index, image.path or "", facts.width, facts.height, facts.bytes)
+
+    async def _find_file(self, order: Order, index: int) -> Path:
         """
         Find the file of a saved image, in an allowed folder.
 
         Raises:
             NotFoundError: there is no such image, it is not saved, or its file is gone.
             FolderNotAllowedError: it lies outside the folders that are allowed now.
+            AppError: it is no image, or cannot be read.
         """
-        return await self._storage.readable(str(await self._find_file(order, index)))
-
-    async def find_gone(self, order: Order) -> dict[int, FailedImage]:
-        """Tell, by index, of each saved image whose file is no longer there."""
-        paths = [Path(image.path) for image in order.images if image.state is ImageState.SAVED and image.path]
-        missing = {str(path) for path in await self._storage.missing(paths)}
-        return {image.index: self._describe_gone(order, image) for image in order.images if image.path in missing}
-
-    async def _find_file(self, order: Order, index: int) -> Path:
         image = find_image(order, index)
         if image.state is not ImageState.SAVED or not image.path:
             raise NotFoundError(
@@ -142,10 +191,15 @@ class OrderImages:
                 next_step=NextStep(NextAction.GET_TASK_FOR_REASON, task_id=order.best_id),
                 retryable=image.state is not ImageState.FAILED,
             )
-        gone = (await self.find_gone(order)).get(index)
-        if gone is not None:
-            raise NotFoundError(gone.message, code=gone.code, next_step=gone.next_step)
-        return Path(image.path)
+        order, gone = await self.find_files(replace(order, images=(image,)))
+        if index in gone:
+            failed = gone[index]
+            raise NotFoundError(failed.message, code=failed.code, next_step=failed.next_step)
+        image = find_image(order, index)
+        try:
+            return await self._storage.locate(Path(image.path or ""))
+        except FolderNotAllowedError as error:
+            raise _explain_outside(order, image, error) from error
 
     async def _save_now(self, order: Order, image: OrderImage, folder: Path | None, stem: str | None) -> OrderImage:
         """
@@ -171,28 +225,36 @@ class OrderImages:
 
     async def _fetch_again(
         self, order: Order, image: OrderImage, folder: Path | None, stem: str | None
-    ) -> OrderImage:
+    ) -> tuple[OrderImage, str | None]:
         """
         Fetch a saved image whose file is gone once more: where it was, unless the caller wants it elsewhere.
+
+        Gives also the folder where it was, if that is not allowed any more and the default one took its place.
 
         Raises:
             NotFoundError: the service does not have it any more.
             AppError: it cannot be fetched or written now.
         """
         before = Path(image.path or "")
-        storage = self._storage.with_folder(folder or before.parent)
-        home = await storage.folder(None)
+        storage, refused = self._storage, None
+        try:
+            home = await storage.known_folder(folder or before.parent)
+        except RequestRefusedError:
+            if folder is not None:
+                raise
+            home, refused = await storage.folder(None), str(before.parent)
         url = await self._find_new_link(order, image)
         owner = f"{self._file_owner}{id(url):x}"
         async with storage.draft(home, order_id="again", index=image.index, owner=owner) as draft:
             await self._context.dashscope.download(order.region, url, draft)
             facts = await draft.verify()
-            target = home / f"{stem or before.stem}{facts.extension}"
+            stem = stem or self._keep_stem(before)
+            target = home / f"{stem}{facts.extension}"
             # Its own sidecar may still lie there, so the name is free though its sidecar's is not.
             if not (target == before and await draft.publish(target)):
-                target = await draft.target(stem or before.stem, facts.extension)
+                target = await draft.target(stem, facts.extension)
                 while not await draft.publish(target):
-                    target = await draft.target(stem or before.stem, facts.extension)
+                    target = await draft.target(stem, facts.extension)
         found = OrderImage(
             image.index,
             ImageState.SAVED,
@@ -205,7 +267,14 @@ class OrderImages:
         await self._context.ledger.orders.move_image(order.local_id, found)
         description = describe_image(order, found, self._clock.now())
         await storage.write_sidecar(target, description, order_id=order.local_id)
-        return found
+        return found, refused
+
+    def _keep_stem(self, path: Path) -> str:
+        """Give the stem of a path of the ledger, if a file may be called so."""
+        try:
+            return self._storage.check_filename(path.stem) or "image"
+        except RequestRefusedError:
+            return "image"
 
     async def _find_new_link(self, order: Order, image: OrderImage) -> str:
         reason = NotFoundError(
@@ -263,6 +332,15 @@ def find_image(order: Order, index: int) -> OrderImage:
         )
     indexes = ", ".join(str(image.index) for image in order.images)
     raise RequestRefusedError(f"The task {order.best_id} has no image {index}.", f"Its images are: {indexes}.")
+
+
+def _explain_outside(order: Order, image: OrderImage, error: FolderNotAllowedError) -> FolderNotAllowedError:
+    """Say that an image lies where it may not be read: in a folder that was allowed once, or that never was."""
+    return FolderNotAllowedError(
+        f"Image {image.index} of the task {order.best_id} is saved as {image.path}, outside the folders that are "
+        "allowed now, and is not read there.",
+        error.advice,
+    )
 
 
 def _tell_gone(image: OrderImage) -> str:

@@ -4,7 +4,7 @@ The life of an order: every change of its state, as a function from the order to
 Nothing here reads a clock, writes a row or asks the service. `TRANSITIONS` says which stage may follow which.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -292,6 +292,11 @@ def expired(order: Order) -> Order:
 def with_image(order: Order, image: OrderImage) -> Order:
     """Give an order with one of its images changed."""
     return replace(order, images=tuple(image if known.index == image.index else known for known in order.images))
+
+
+def with_notes(order: Order, notes: Iterable[str]) -> Order:
+    """Give an order of which something more is said."""
+    return replace(order, notes=tuple(dict.fromkeys((*order.notes, *notes))))
 
 
 def settled(order: Order, images: Sequence[OrderImage], *, is_received: bool, now: float) -> Order:

@@ -14,7 +14,7 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport, make_report
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, TaskPage
-from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 
 async def list_orders(
@@ -80,14 +80,10 @@ class OrderSearch:
             return TaskPage(())
         rows = await self._ledger.reports.find_orders(query, limit=limit + 1, before=before)
         shown = rows[:limit]
-        tasks = [
-            to_task(
-                order,
-                trouble=self._live.trouble_of(order.local_id),
-                gone=await self._images.find_gone(order) if order.images else {},
-            )
-            for order in (self._live.latest(row.local_id) or row for row in shown)
-        ]
+        tasks: list[Task] = []
+        for row in shown:
+            order, gone = await self._images.find_files(self._live.latest(row.local_id) or row)
+            tasks.append(to_task(order, trouble=self._live.trouble_of(order.local_id), gone=gone))
         return TaskPage(tuple(tasks), _write_cursor(shown[-1]) if len(rows) > limit else None)
 
     async def count(self, query: OrderQuery) -> OrderTotals:

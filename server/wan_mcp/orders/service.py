@@ -1,11 +1,13 @@
 """The tools' port, fulfilled: order, write down, follow, collect."""
 
+import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TypeVar
 
 import anyio
 import anyio.lowlevel
+from anyio.to_thread import run_sync
 
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order
@@ -27,6 +29,7 @@ from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.settings import Settings
+from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
 from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
@@ -34,9 +37,11 @@ from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError,
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageData, OrderQuery, OrderTotals, Preview, ReportProgress, TaskPage
-from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
 
 T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
 
 _BRIEFLY = 0.5
 """Seconds that an answer waits in line for a locked ledger, to note what is not worth an error."""
@@ -122,6 +127,8 @@ class OrderService:
 
         async with self._context.dashscope, anyio.create_task_group() as group:
             group.start_soon(work)
+            if watch:
+                group.start_soon(self._warn_of_writers)
             # The worker must stand before the first order is handed to it.
             await anyio.lowlevel.checkpoint()
             try:
@@ -346,6 +353,13 @@ class OrderService:
 
     # --- shared -----------------------------------------------------------------------------------------------------
 
+    async def _warn_of_writers(self) -> None:
+        """Say in the log who else may write where only this user should."""
+        settings = self._settings
+        paths = (settings.output_dir, settings.state_dir, settings.ledger_path)
+        for path, writers in await run_sync(find_writers, paths, abandon_on_cancel=True):
+            _log.warning("%s can be written to by %s. %s", path, writers, WRITERS_REMEDY)
+
     def _make_progress(self, report: ReportProgress | None, first: str) -> Progress:
         return Progress(
             self._ledger,
@@ -385,7 +399,9 @@ class OrderService:
         self, order: Order, *, deduplicated: bool = False, saved_elsewhere: bool = False, is_fresh: bool = False
     ) -> Task:
         """Give an order to a caller and note that it was received; files not saved just now are looked for."""
-        gone = {} if is_fresh else await self._images.find_gone(order)
+        gone: dict[int, FailedImage] = {}
+        if not is_fresh:
+            order, gone = await self._images.find_files(order)
         task = to_task(
             order,
             deduplicated=deduplicated,

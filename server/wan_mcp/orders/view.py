@@ -1,12 +1,14 @@
 """An order as others see it: as a task of the tools, and as the facts beside an image."""
 
 from collections.abc import Mapping
+from pathlib import PurePath
 from types import MappingProxyType
 
 from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, Trouble
+from wan_mcp.storage.names import find_name_change
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, SavedImage, Task, TaskStatus
 
@@ -42,7 +44,7 @@ def to_task(
         created_at=utc(order.created_at),
         request=order.request,
         images=tuple(
-            to_saved_image(image)
+            to_saved_image(image, order)
             for image in order.images
             if image.state is ImageState.SAVED and image.index not in gone
         ),
@@ -62,9 +64,27 @@ def to_task(
     )
 
 
-def to_saved_image(image: OrderImage) -> SavedImage:
-    """Give an image that is a file as the tools show it."""
-    return SavedImage(image.index, image.path or "", image.width or 0, image.height or 0, image.bytes or 0)
+def to_saved_image(image: OrderImage, order: Order) -> SavedImage:
+    """Give an image of an order that is a file as the tools show it."""
+    path = image.path or ""
+    return SavedImage(
+        image.index,
+        path,
+        image.width or 0,
+        image.height or 0,
+        image.bytes or 0,
+        name_change=find_name_change(
+            order.request.filename if order.request else None,
+            PurePath(path).name,
+            index=image.index,
+            count=count_images(order),
+        ),
+    )
+
+
+def count_images(order: Order) -> int:
+    """Count the images that an order has or is to have."""
+    return max(len(order.images), order.images_ordered)
 
 
 def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, object]:

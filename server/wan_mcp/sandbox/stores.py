@@ -276,7 +276,7 @@ class FileStore:
         if self._database is not None and self._file_id == _identify(self._path):
             return self._database
         self._close()
-        self._path.parent.mkdir(parents=True, exist_ok=True)
+        self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         if not self._path.exists():
             # Prompts are private: the file is the owner's alone.
             self._path.touch(mode=0o600)

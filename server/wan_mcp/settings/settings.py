@@ -39,12 +39,18 @@ class Settings:
     daily_image_limit: int = 100
     image_hosts: tuple[str, ...] = ()
     max_image_bytes: int = 67_108_864
+    file_mode: int = 0o600
     prefer_sync: bool = False
     extra_models: tuple[Mapping[str, object], ...] = field(default=())
     log_level: str = "WARNING"
     keeper: bool = False
     env_file: Path | None = None
     warnings: tuple[str, ...] = ()
+
+    @property
+    def ledger_path(self) -> Path:
+        """The file of the ledger."""
+        return self.state_dir / "ledger.sqlite3"
 
 
 def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -> Settings:
@@ -101,6 +107,7 @@ def check_values(values: Values, path: Path | None) -> Settings:
         daily_image_limit=values.whole("WAN_MCP_DAILY_IMAGE_LIMIT", 100, 0, _MOST_IMAGES, "images"),
         image_hosts=values.hosts("WAN_MCP_IMAGE_HOSTS"),
         max_image_bytes=values.whole("WAN_MCP_MAX_IMAGE_BYTES", 67_108_864, 1, _MOST_BYTES, "bytes"),
+        file_mode=values.mode("WAN_MCP_FILE_MODE", 0o600),
         prefer_sync=values.choice("WAN_MCP_PROTOCOL", "async", ("async", "sync")) == "sync",
         extra_models=_read_extra_models(values),
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),

@@ -79,6 +79,11 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
     ),
     SettingRow("WAN_MCP_MAX_IMAGE_BYTES", "67108864", "The size in bytes of the largest image accepted."),
     SettingRow(
+        "WAN_MCP_FILE_MODE",
+        "600",
+        "The rights of images and of the files beside them, in octal: 600 is for you alone, 644 lets everybody read.",
+    ),
+    SettingRow(
         "WAN_MCP_PROTOCOL",
         "async",
         "async, or sync to order through the synchronous protocol where the model has one.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from wan_mcp.settings.key_format import is_placeholder, is_sample, is_unfilled
 
+_MODE = re.compile(r"(?:0o?)?(?P<digits>[4-7][0-7]{2})", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -20,6 +21,7 @@ class ProblemCode(StrEnum):
     NUMBER = "InvalidNumber"
     CHOICE = "InvalidChoice"
     SWITCH = "InvalidSwitch"
+    MODE = "InvalidMode"
     PATH = "InvalidPath"
     HOST = "InvalidHost"
     JSON = "InvalidJson"
@@ -150,6 +152,18 @@ class Values:
             self.refuse(name, ProblemCode.SWITCH, f"is {text!r}", "Use 1 to switch it on or 0 to switch it off.")
         return words.get(text.lower(), False)
 
+    def mode(self, name: str, default: int) -> int:
+        """Give the rights of files, written in octal; the owner must be able to read."""
+        text = self.text(name)
+        if text is None:
+            return default
+        match = _MODE.fullmatch(text)
+        if match is None:
+            remedy = "Use three octal digits, such as 600 or 644; the first is 4, 5, 6 or 7."
+            self.refuse(name, ProblemCode.MODE, f"is {text!r}", remedy)
+            return default
+        return int(match["digits"], 8)
+
     def folder(self, name: str) -> Path | None:
         """Give a folder's full path; it need not exist."""
         text = self.text(name)
@@ -179,6 +193,13 @@ class Values:
         return any(source.get(name, "").strip() for source in self._sources)
 
     def _full_path(self, name: str, text: str) -> Path | None:
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            shown = text.encode(errors="backslashreplace").decode()
+            trouble = f"is '{shown}', whose bytes are not UTF-8"
+            self.refuse(name, ProblemCode.PATH, trouble, "Rename that folder, or name another one.")
+            return None
         try:
             path = Path(text).expanduser()
         except RuntimeError:

@@ -97,12 +97,10 @@ class Storage(Protocol):
     """
     Where images are kept: a default folder and the further ones that a call may name, and nothing outside them.
 
-    Any number of processes may use one storage at a time.
+    That holds for every path that it is given, be it a caller's or the ledger's: one that lies outside, by itself or
+    by a link, is refused with `FolderNotAllowedError` and not touched. A link that has come since the path was looked
+    at is a `StorageError`. Any number of processes may use one storage at a time.
     """
-
-    def with_folder(self, folder: Path) -> "Storage":
-        """Give the same storage with another default folder: that of an order, which was allowed when it came."""
-        ...
 
     async def folder(self, output_dir: str | None) -> Path:
         """
@@ -111,6 +109,19 @@ class Storage(Protocol):
         Raises:
             FolderNotAllowedError: it lies outside the allowed folders.
             RequestRefusedError: it names no folder here.
+            StorageError: it cannot be created or written, or has hardly any room.
+        """
+        ...
+
+    async def known_folder(self, folder: Path) -> Path:
+        """
+        Give a folder that the ledger names, ready to be written in.
+
+        It was allowed when it was written down, and has to be so now.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders by now.
+            RequestRefusedError: it is no path here.
             StorageError: it cannot be created or written, or has hardly any room.
         """
         ...
@@ -152,12 +163,38 @@ class Storage(Protocol):
         Whether the file exists and has exactly this content (`sha256` in hex).
 
         Raises:
+            FolderNotAllowedError: it lies outside the allowed folders.
             StorageError: it exists and cannot be read.
         """
         ...
 
     async def missing(self, paths: Sequence[Path]) -> list[Path]:
-        """Give those paths under which nothing lies any more; what cannot be looked at counts as there."""
+        """
+        Give those paths under which nothing lies any more; what cannot be looked at counts as there.
+
+        A link that leads outside the allowed folders has taken the place of what was there. Of a path that lies
+        outside by itself only the name is looked at.
+        """
+        ...
+
+    async def find_moved(self, path: Path, *, sha256: str, size: int | None) -> Path | None:
+        """
+        Find where a file lies now that was moved within the allowed folders, or together with them; None if nowhere.
+
+        It is known by its name, its size in bytes and its digest. The search has an end: it is no search of a disk.
+        """
+        ...
+
+    async def locate(self, path: Path) -> Path:
+        """
+        Give where an image lies that the ledger names: its links resolved.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders.
+            NotFoundError: there is no such file.
+            RequestRefusedError: it is no image.
+            StorageError: it cannot be read.
+        """
         ...
 
     async def facts(self, path: Path) -> ImageFacts:

@@ -8,6 +8,7 @@ import errno
 import os
 import re
 import shutil
+import stat
 import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable
@@ -19,12 +20,16 @@ from typing import TypeVar
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
-from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError, StorageError
+from wan_mcp.storage.directory import FOLDER, Directory, LinkFoundError, NotAFileError, open_directory
+from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError, StorageError
 
 Result = TypeVar("Result")
 
 LONGEST_PATH = 259 if os.name == "nt" else None
 """UTF-16 units, or None for no limit that matters. Source: the Windows rule in `names`."""
+
+PRIVATE = 0o600
+"""The rights of a file that is its owner's alone."""
 
 _BUSY_PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8)
 """Seconds between attempts while a virus scanner or an indexer has the file open on Windows."""
@@ -43,6 +48,10 @@ _NO_HARD_LINKS = frozenset(
 )
 """How file systems without hard links, or without the right to make them, refuse one."""
 
+WRITERS_REMEDY = (
+    "Whoever may write there can change which files are read and written: take that right away (chmod go-w), unless "
+    "it is meant."
+)
 _LONGEST_SHOWN = 300
 _ELSEWHERE = "or use another folder (output_dir of the call, or the setting WAN_MCP_OUTPUT_DIR)."
 _REMEDIES: tuple[tuple[frozenset[int], str, str], ...] = (
@@ -104,6 +113,12 @@ def translate_errors(doing: str, place: Path) -> Generator[None]:
 
 def make_storage_error(problem: OSError, doing: str, place: Path) -> StorageError:
     """Say what the disk refused, why, and what helps."""
+    if isinstance(problem, LinkFoundError):
+        return StorageError(
+            f"Could not {doing} {shorten(place)}: {shorten(Path(problem.filename))} has become a link.",
+            "Put the folder itself there again, or name where the link leads in WAN_MCP_OUTPUT_DIR or "
+            "WAN_MCP_ALLOWED_DIRS and start the server again.",
+        )
     for codes, reason, remedy in _REMEDIES:
         if problem.errno in codes:
             is_lasting = problem.errno == errno.ENAMETOOLONG
@@ -113,20 +128,24 @@ def make_storage_error(problem: OSError, doing: str, place: Path) -> StorageErro
 
 
 def shorten(path: Path) -> str:
-    """Give a path for a message; of a very long one its two ends."""
-    text = str(path)
+    """Give a path for a message: of a very long one its two ends, and what is no Unicode in it spelled out."""
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"
 
 
-def create_new(path: Path) -> int:
+def find_writers(paths: Iterable[Path]) -> list[tuple[Path, str]]:
     """
-    Create a file that did not exist, and open it for writing; links are not followed.
+    Find files and folders that others may write to, and say who: "everybody" or "its group".
 
-    Raises:
-        OSError: it exists, or the folder refuses.
+    What cannot be looked at tells nothing, and on Windows a mode does not tell.
     """
-    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NOFOLLOW", 0)
-    return os.open(path, flags, 0o666)
+    found: list[tuple[Path, str]] = []
+    for path in paths if os.name != "nt" else ():
+        with suppress(OSError):
+            mode = path.stat().st_mode
+            if mode & (stat.S_IWOTH | stat.S_IWGRP):
+                found.append((path, "everybody" if mode & stat.S_IWOTH else "its group"))
+    return found
 
 
 def write_all(descriptor: int, data: bytes | bytearray) -> None:
@@ -137,52 +156,64 @@ def write_all(descriptor: int, data: bytes | bytearray) -> None:
             written += os.write(descriptor, rest[written:])
 
 
-def publish(temp: Path, target: Path) -> bool:
+def set_mode(descriptor: int, mode: int) -> None:
+    """
+    Give a file these rights, whatever the umask is.
+
+    A refusal is no failure: the file has no more rights than these already, and a drive of another system knows none.
+    """
+    if hasattr(os, "fchmod"):
+        with suppress(OSError):
+            os.fchmod(descriptor, mode)
+
+
+def publish(directory: Directory, temp: str, target: str) -> bool:
     """
     Give a temporary file its name; False if the name is taken. An existing file is never overwritten.
 
     Raises:
         OSError: the disk refuses; then the name was not given.
     """
-    return publish_by_rename(temp, target) if os.name == "nt" else publish_by_link(temp, target)
+    by_rename = os.name == "nt"
+    return publish_by_rename(directory, temp, target) if by_rename else publish_by_link(directory, temp, target)
 
 
-def publish_by_link(temp: Path, target: Path) -> bool:
+def publish_by_link(directory: Directory, temp: str, target: str) -> bool:
     """Give the name as a second link, then drop the first: atomic, and refused if the name is taken."""
     try:
-        target.hardlink_to(temp)
+        directory.link(temp, target)
     except FileExistsError:
         # A network file system may have made the link and lost the answer.
-        if not _is_same_file(temp, target):
+        if not _is_same_file(directory, temp, target):
             return False
     except OSError as problem:
         if problem.errno not in _NO_HARD_LINKS:
             raise
-        return publish_by_placeholder(temp, target)
+        return publish_by_placeholder(directory, temp, target)
     with suppress(OSError):
         # The name is given; a second name that stays behind is removed later.
-        temp.unlink()
+        directory.remove(temp)
     return True
 
 
-def publish_by_placeholder(temp: Path, target: Path) -> bool:
+def publish_by_placeholder(directory: Directory, temp: str, target: str) -> bool:
     """Take the name with an empty file, then put the real one in its place: for disks without hard links."""
     try:
-        os.close(create_new(target))
+        os.close(directory.create(target, PRIVATE))
     except FileExistsError:
         return False
     try:
-        temp.replace(target)
+        directory.replace(temp, target)
     except BaseException:
-        target.unlink(missing_ok=True)
+        directory.remove(target)
         raise
     return True
 
 
-def publish_by_rename(temp: Path, target: Path) -> bool:
+def publish_by_rename(directory: Directory, temp: str, target: str) -> bool:
     """Rename, where a rename refuses a taken name: on Windows."""
     try:
-        temp.rename(target)
+        directory.rename(temp, target)
     except FileExistsError:
         return False
     return True
@@ -198,20 +229,14 @@ async def try_while_busy(attempt: Callable[[], Result], clock: Clock) -> Result:
     return await run_sync(attempt)
 
 
-def sync_folder(folder: Path) -> None:
+def sync_folder(directory: Directory) -> None:
     """
     Ask the disk to keep the folder's new name over a power cut, where the system has such a thing.
 
     A refusal is no failure: the bytes are safe already, and many network file systems cannot sync a folder.
     """
-    if os.name == "nt":
-        return
     with suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+        directory.sync()
 
 
 def count_free_bytes(folder: Path) -> int | None:
@@ -224,31 +249,53 @@ def count_free_bytes(folder: Path) -> int | None:
 class Disk:
     """The system's disk, as functions: so that a full or a strange one can stand in its place."""
 
-    create_new: Callable[[Path], int] = create_new
+    create_new: Callable[[Directory, str, int], int] = Directory.create
     sync: Callable[[int], None] = os.fsync
-    publish: Callable[[Path, Path], bool] = publish
-    sync_folder: Callable[[Path], None] = sync_folder
+    publish: Callable[[Directory, str, str], bool] = publish
+    sync_folder: Callable[[Directory], None] = sync_folder
     count_free_bytes: Callable[[Path], int | None] = count_free_bytes
+
+
+@contextmanager
+def open_file(path: Path) -> Generator[int]:
+    """
+    Open a file for reading by its path, whose links are resolved; a link that has come since is not followed.
+
+    Raises:
+        NotFoundError: there is no such file.
+        RequestRefusedError: it is a pipe, a socket or a device, which was not read.
+        StorageError: it cannot be read, or a link stands on the way now.
+    """
+    with translate_errors("read", path):
+        descriptor = _open_file(path)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
 
 
 def read_whole(path: Path, *, most_bytes: int) -> bytes:
     """
-    Read a file.
+    Read a file by its path, whose links are resolved.
 
     Raises:
         NotFoundError: there is no such file.
-        RequestRefusedError: it has more than `most_bytes`.
+        RequestRefusedError: it has more than `most_bytes`, or is no file.
         StorageError: it cannot be read.
     """
-    with translate_errors("read", path):
-        if not path.is_file():
-            raise NotFoundError(f"There is no file {path}.", "It may have been moved or deleted; check the path.")
-        size = path.stat().st_size
-        if size > most_bytes:
-            raise RequestRefusedError(
-                f"{path} has {size} bytes; at most {most_bytes} are read.", "Name a smaller picture."
-            )
-        return path.read_bytes()
+    with open_file(path) as descriptor:
+        # One byte more than it has: then the first piece is all of it, unless somebody writes to it.
+        step = min(os.fstat(descriptor).st_size, most_bytes) + 1
+        pieces: list[bytes] = []
+        size = 0
+        while size <= most_bytes and (piece := os.read(descriptor, step)):
+            pieces.append(piece)
+            size += len(piece)
+    if size > most_bytes:
+        raise RequestRefusedError(
+            f"{shorten(path)} has more than {most_bytes} bytes, and no more are read.", "Name a smaller picture."
+        )
+    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
 
 
 def find_network_drive(folder: Path) -> str | None:
@@ -318,8 +365,29 @@ def _ask_windows(folder: Path) -> str | None:
     return "network drive" if kind == _REMOTE_DRIVE else None
 
 
-def _is_same_file(one: Path, other: Path) -> bool:
+def _open_file(path: Path) -> int:
+    missing = NotFoundError(
+        f"There is no file {shorten(path)}.", "It may have been moved or deleted; give the path of a saved picture."
+    )
+    if not path.name:
+        raise missing
     try:
-        return one.samefile(other)
+        with open_directory(path.parent) as directory:
+            return directory.open(path.name)
+    except (FileNotFoundError, NotADirectoryError) as problem:
+        raise missing from problem
+    except NotAFileError as problem:
+        if problem.kind == FOLDER:
+            raise missing from problem
+        raise RequestRefusedError(
+            f"{shorten(path)} is {problem.kind} and no picture.",
+            "Give the path of a saved picture.",
+            code=ErrorCode.NOT_AN_IMAGE,
+        ) from problem
+
+
+def _is_same_file(directory: Directory, one: str, other: str) -> bool:
+    try:
+        return os.path.samestat(directory.status(one), directory.status(other))
     except OSError:
         return False

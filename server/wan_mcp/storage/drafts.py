@@ -10,7 +10,7 @@ import re
 import secrets
 import stat
 from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
@@ -22,9 +22,18 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
 from wan_mcp.storage.base import Draft, ImageFacts
-from wan_mcp.storage.disk import LONGEST_PATH, Disk, translate_errors, try_while_busy, write_all
+from wan_mcp.storage.directory import Directory, open_directory
+from wan_mcp.storage.disk import (
+    LONGEST_PATH,
+    PRIVATE,
+    Disk,
+    set_mode,
+    translate_errors,
+    try_while_busy,
+    write_all,
+)
 from wan_mcp.storage.image_format import EXTENSIONS, inspect_image
-from wan_mcp.storage.names import fit_stem
+from wan_mcp.storage.names import fit_stem, keep_writable
 from wan_mcp_tools.domain.errors import AppError, StorageError
 
 PROBE = "probe"
@@ -40,12 +49,18 @@ _PLAIN_OWNER = re.compile(r"\w{1,40}", re.ASCII)
 
 
 class LocalDraft(Draft):
-    """A temporary file in the folder of the image it becomes; `folder` is where that is."""
+    """
+    A temporary file in the folder of the image it becomes.
 
-    def __init__(self, temp: Path, descriptor: int, *, disk: Disk, clock: Clock) -> None:
-        self.folder = temp.parent
-        self._temp = temp
+    `folder` is where that is, with its links resolved. It is opened anew for each step, so that the image gets its
+    name in the folder that is there then, and a link that has taken its place is an error.
+    """
+
+    def __init__(self, folder: Path, name: str, descriptor: int, *, mode: int, disk: Disk, clock: Clock) -> None:
+        self.folder = folder
+        self._name = name
         self._descriptor: int | None = descriptor
+        self._mode = mode
         self._size = 0
         self._buffer = bytearray()
         self._facts: ImageFacts | None = None
@@ -104,7 +119,7 @@ class LocalDraft(Draft):
         if target.parent != self.folder or target.suffix != self._facts.extension:
             raise ValueError(f"{target} is no name for this picture")
         with translate_errors("write", target):
-            return await try_while_busy(partial(self._publish, target), self._clock)
+            return await try_while_busy(partial(self._publish, target.name), self._clock)
 
     async def close(self) -> None:
         """Remove the temporary file, if it is still there. A cancelled caller closes as well as any."""
@@ -128,14 +143,18 @@ class LocalDraft(Draft):
 
     def _sync(self) -> None:
         with translate_errors("write in", self.folder):
+            set_mode(self._opened(), self._mode)
             self._disk.sync(self._opened())
 
     def _inspect(self) -> None:
         with translate_errors("read", self.folder):
-            try:
-                data = self._temp.read_bytes()
-            except FileNotFoundError as problem:
-                raise self._removed() from problem
+            # From the file that was written, whatever has its name by now.
+            os.lseek(self._opened(), 0, os.SEEK_SET)
+            data = os.read(self._opened(), self._size + 1)
+            while piece := os.read(self._opened(), self._size + 1):
+                data += piece
+            with self._open_folder() as directory:
+                self._check_name(directory)
         if len(data) != self._size:
             raise StorageError(
                 f"The disk of {self.folder} kept {len(data)} of {self._size} bytes.",
@@ -143,15 +162,32 @@ class LocalDraft(Draft):
             )
         self._facts = inspect_image(data)
 
-    def _publish(self, target: Path) -> bool:
-        self._release()
+    def _publish(self, name: str) -> bool:
+        with self._open_folder() as directory:
+            self._check_name(directory)
+            self._release()
+            try:
+                is_ours = self._disk.publish(directory, self._name, name)
+            except FileNotFoundError as problem:
+                raise self._removed() from problem
+            if is_ours:
+                self._disk.sync_folder(directory)
+        return is_ours
+
+    def _open_folder(self) -> Directory:
         try:
-            is_ours = self._disk.publish(self._temp, target)
+            return open_directory(self.folder)
         except FileNotFoundError as problem:
             raise self._removed() from problem
-        if is_ours:
-            self._disk.sync_folder(self.folder)
-        return is_ours
+
+    def _check_name(self, directory: Directory) -> None:
+        """Make sure that the temporary name still stands for a file like ours, and for no link."""
+        try:
+            status = directory.status(self._name)
+        except FileNotFoundError as problem:
+            raise self._removed() from problem
+        if not stat.S_ISREG(status.st_mode) or status.st_size != self._size:
+            raise self._removed()
 
     def _release(self) -> None:
         """Close the file: Windows renames none that is open."""
@@ -163,8 +199,8 @@ class LocalDraft(Draft):
         # What cannot be removed now is removed later by its name and age.
         with suppress(OSError):
             self._release()
-        with suppress(OSError):
-            self._temp.unlink(missing_ok=True)
+        with suppress(OSError), open_directory(self.folder) as directory:
+            directory.remove(self._name)
 
     def _removed(self) -> StorageError:
         return StorageError(
@@ -174,21 +210,50 @@ class LocalDraft(Draft):
 
 
 @asynccontextmanager
-async def open_draft(temp: Path, *, disk: Disk, clock: Clock) -> AsyncGenerator[LocalDraft]:
+async def open_draft(folder: Path, name: str, *, mode: int, disk: Disk, clock: Clock) -> AsyncGenerator[LocalDraft]:
     """
-    Open a temporary file, and remove it at the end unless it was published.
+    Open a temporary file in a folder whose links are resolved; remove it at the end unless it was published.
+
+    The image gets the rights of `mode`, whatever the umask is; until then it has no more than these.
 
     Raises:
         StorageError: it cannot be created.
     """
-    draft = LocalDraft(temp, await run_sync(_create, temp, disk), disk=disk, clock=clock)
+    descriptor = await run_sync(_create, folder, name, mode, disk)
+    draft = LocalDraft(folder, name, descriptor, mode=mode, disk=disk, clock=clock)
     try:
         yield draft
     finally:
         await draft.close()
 
 
-def list_names(folder: Path, stem: str, extension: str) -> Iterator[Path]:
+def write_file(folder: Path, name: str, data: bytes, *, temp: str, mode: int, disk: Disk) -> None:
+    """
+    Write a file whole or not at all, as an image is written; one that exists is left as it is.
+
+    Raises:
+        OSError: the disk refuses, or a link stands on the way to the folder now.
+    """
+    with open_directory(folder) as directory:
+        if directory.has(name):
+            return
+        try:
+            descriptor = disk.create_new(directory, temp, mode & PRIVATE)
+            try:
+                write_all(descriptor, data)
+                set_mode(descriptor, mode)
+                disk.sync(descriptor)
+            finally:
+                os.close(descriptor)
+            if disk.publish(directory, temp, name):
+                disk.sync_folder(directory)
+        finally:
+            with suppress(OSError):
+                # What cannot be removed now is removed later by its name and age.
+                directory.remove(temp)
+
+
+def list_names(folder: Path, stem: str, extension: str) -> Iterator[str]:
     """
     Give the names an image may have, the plain one first, without end.
 
@@ -197,16 +262,17 @@ def list_names(folder: Path, stem: str, extension: str) -> Iterator[Path]:
     """
     if stem in ("", ".", "..") or Path(stem).name != stem:
         raise ValueError(f"{stem!r} is no file name")
-    fitting = fit_stem(stem, folder, extension, LONGEST_PATH)
+    fitting = fit_stem(keep_writable(stem), folder, extension, LONGEST_PATH)
     if fitting is None:
         raise StorageError(f"The path of {folder} is too long for an image in it.", "Use a shorter folder.")
     for number in count(1):
-        yield folder / (f"{fitting}{extension}" if number == 1 else f"{fitting}-{number}{extension}")
+        yield f"{fitting}{extension}" if number == 1 else f"{fitting}-{number}{extension}"
 
 
-def is_taken(path: Path) -> bool:
+def is_taken(directory: Directory, name: str) -> bool:
     """Whether an image of any kind, a sidecar or a link has this name."""
-    return any(os.path.lexists(path.with_suffix(extension)) for extension in (*EXTENSIONS, ".json"))
+    stem = Path(name).stem
+    return any(directory.has(f"{stem}{extension}") for extension in (*EXTENSIONS, ".json"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,10 +284,10 @@ class TempName:
     owner: str
 
 
-def make_temp_path(folder: Path, *, order_id: str, index: int, owner: str) -> Path:
+def make_temp_name(*, order_id: str, index: int, owner: str) -> str:
     """Name a new file. Ids come from the service or from a host name: anything but plain characters is replaced."""
     order, writer = _make_token(order_id, _PLAIN_ORDER), _make_token(owner, _PLAIN_OWNER)
-    return folder / f".wan-mcp-{order}-{index}-{writer}.{secrets.token_hex(4)}.part"
+    return f".wan-mcp-{order}-{index}-{writer}.{secrets.token_hex(4)}.part"
 
 
 def read_temp_name(name: str) -> TempName | None:
@@ -249,21 +315,24 @@ def remove_old_temp_files(folder: Path, *, older_than: float) -> int:
     Raises:
         StorageError: the folder cannot be read.
     """
-    return _remove(folder, lambda path, _: path.lstat().st_mtime < older_than)
+    return _remove(folder, lambda status, _: status.st_mtime < older_than)
 
 
-def _remove(folder: Path, is_stale: Callable[[Path, TempName], bool]) -> int:
+def _remove(folder: Path, is_stale: Callable[[os.stat_result, TempName], bool]) -> int:
     removed = 0
-    with translate_errors("look through", folder):
-        if not folder.is_dir():
+    with translate_errors("look through", folder), ExitStack() as stack:
+        try:
+            directory = stack.enter_context(open_directory(folder))
+        except (FileNotFoundError, NotADirectoryError):
             return 0
-        for path in folder.iterdir():
-            name = read_temp_name(path.name)
-            if name is None:
+        for name in directory.names():
+            found = read_temp_name(name)
+            if found is None:
                 continue
             try:
-                if stat.S_ISREG(path.lstat().st_mode) and is_stale(path, name):
-                    path.unlink()
+                status = directory.status(name)
+                if stat.S_ISREG(status.st_mode) and is_stale(status, found):
+                    directory.remove(name)
                     removed += 1
             except (FileNotFoundError, PermissionError):
                 # Another process removed it first, or still has it open on Windows: its own affair.
@@ -280,9 +349,10 @@ def _make_token(text: str, plain: re.Pattern[str]) -> str:
 
 
 def _find_free_name(folder: Path, stem: str, extension: str) -> Path:
-    return next(path for path in list_names(folder, stem, extension) if not is_taken(path))
+    with translate_errors("look at", folder), open_directory(folder) as directory:
+        return folder / next(name for name in list_names(folder, stem, extension) if not is_taken(directory, name))
 
 
-def _create(temp: Path, disk: Disk) -> int:
-    with translate_errors("create a file in", temp.parent):
-        return disk.create_new(temp)
+def _create(folder: Path, name: str, mode: int, disk: Disk) -> int:
+    with translate_errors("create a file in", folder), open_directory(folder) as directory:
+        return disk.create_new(directory, name, mode & PRIVATE)

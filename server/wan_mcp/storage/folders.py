@@ -4,21 +4,39 @@ Which folders images may lie in, and what a folder is good for.
 Every function here asks the disk: call it in a thread.
 """
 
+import errno
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePath
 from urllib.request import url2pathname
 
-from wan_mcp.storage.disk import Disk, find_network_drive, make_storage_error, shorten, translate_errors
-from wan_mcp.storage.drafts import PROBE, make_temp_path
+from wan_mcp.storage.directory import Directory, open_directory
+from wan_mcp.storage.disk import (
+    PRIVATE,
+    Disk,
+    find_network_drive,
+    make_storage_error,
+    shorten,
+    translate_errors,
+)
+from wan_mcp.storage.drafts import PROBE, make_temp_name
 from wan_mcp.storage.names import is_plain
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, RequestRefusedError, StorageError
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """The largest image that is accepted by default: with less, a paid one may find no room."""
+
+_MOST_KEPT_PARTS = 4
+"""Folders above a file, and the file, that may have been moved together."""
+_MOST_SEARCHED = 300
+"""Folders that are looked into for a file that was moved."""
+_SEARCHED_LEVELS = 3
+_MOST_ENTRIES = 20_000
+"""Of a folder that is looked through for others."""
 
 _ADDRESS = re.compile(r"(?P<scheme>[A-Za-z][A-Za-z0-9+.-]+)://|file:/", re.IGNORECASE)
 _FILE_ADDRESS = re.compile(r"file:(?://(?:localhost)?)?(?P<path>/[^?#]*)", re.IGNORECASE)
@@ -29,12 +47,18 @@ FindNetworkDrive = Callable[[Path], str | None]
 """Takes a folder that exists; gives the kind of its network drive, or None for a disk of this machine."""
 
 
-@dataclass(frozen=True, slots=True)
 class Folders:
-    """The default folder, and the further ones that a call may name."""
+    """
+    The default folder, and the further ones that a call may name.
 
-    default: Path
-    further: Sequence[Path] = ()
+    Each may be a link: it is the operator's choice where that leads. What it leads to is held to once it exists, so
+    that a folder which is replaced by a link while the server runs leads nowhere.
+    """
+
+    def __init__(self, default: Path, further: Sequence[Path] = ()) -> None:
+        self.default = default
+        self.further = tuple(further)
+        self._resolved: dict[Path, Path] = {}
 
     def find(self, text: str | None) -> Path:
         """
@@ -47,7 +71,7 @@ class Folders:
             RequestRefusedError: the text is no path on this system.
         """
         if text is None or not text.strip():
-            return self._resolve(self.default)
+            return self._resolve_root(self.default)
         return self.confine(self._read(text.strip()))
 
     def confine(self, path: Path) -> Path:
@@ -56,29 +80,66 @@ class Folders:
 
         Raises:
             FolderNotAllowedError: it lies outside.
+            RequestRefusedError: it is no path on this system.
         """
-        named = self._list_named()
-        roots = [self._resolve(root) for root in named]
-        if is_on_foreign_drive(path, [*named, *roots]):
-            # Refused before it is touched: to look at a network path is to sign in at that machine.
+        check_path(path)
+        if self.is_foreign(path):
             raise self._refuse(path)
-        resolved = self._resolve(path)
-        if not any(_contains(root, resolved) for root in roots):
+        resolved = _resolve(path)
+        check_path(resolved)
+        if not any(_contains(root, resolved) for root in self.roots()):
             raise self._refuse(path)
         return resolved
 
-    def prepare(self, folder: Path, disk: Disk) -> Path:
+    def is_foreign(self, path: Path) -> bool:
+        """
+        Say whether a path lies on a drive, or at a machine, that no allowed folder is on.
+
+        Such a path is not even touched: to look at a network path is to sign in at that machine.
+        """
+        return is_on_foreign_drive(path, [*self._list_named(), *self.roots()])
+
+    def roots(self) -> list[Path]:
+        """Give the folders themselves, links resolved, without those that cannot be looked at now."""
+        roots: list[Path] = []
+        for named in self._list_named():
+            with suppress(StorageError):
+                roots.append(self._resolve_root(named))
+        return list(dict.fromkeys(roots))
+
+    def is_inside_by_name(self, path: Path) -> bool:
+        """Say whether a path, as it is written, lies in an allowed folder, wherever its links lead."""
+        absolute = Path(os.path.abspath(path))  # noqa: PTH100 - resolve() would follow the links
+        return any(absolute.is_relative_to(folder) for folder in (*self._list_named(), *self.roots()))
+
+    def list_candidates(self, path: Path) -> Iterator[Path]:
+        """
+        Give the paths where a file may lie that was moved: its name, at first with the folders that it lay in.
+
+        Each is inside an allowed folder by its name; at most `_MOST_SEARCHED` folders are looked through.
+        """
+        parts = path.parts[1:]
+        for root in self.roots():
+            for count in range(1, min(len(parts), _MOST_KEPT_PARTS) + 1):
+                yield root.joinpath(*parts[-count:])
+        for folder in islice(_walk(self.roots()), _MOST_SEARCHED):
+            yield folder / path.name
+
+    def prepare(self, folder: Path, disk: Disk, *, mode: int) -> Path:
         """
         Make a confined folder ready: it exists, can be written, and has some room.
 
         Raises:
-            FolderNotAllowedError: a link that appeared meanwhile leads outside.
-            StorageError: the folder cannot be used.
+            StorageError: the folder cannot be used, or a link stands there now.
         """
-        with translate_errors("create the folder", folder):
-            folder.mkdir(parents=True, exist_ok=True)
-        folder = self.confine(folder)
-        try_writing(folder, disk)
+        with translate_errors("create the folder", folder), suppress(FileNotFoundError, NotADirectoryError):
+            # By handles, folders can be made that no path leads to; these names are there for the length alone.
+            (folder / ("x" * 110) / ("x" * 110)).lstat()
+        with (
+            translate_errors("create the folder", folder),
+            open_directory(folder, create_mode=mode) as directory,
+        ):
+            try_writing(directory, disk)
         with translate_errors("look at the folder", folder):
             free = disk.count_free_bytes(folder)
         if free is not None and free < LEAST_FREE_BYTES:
@@ -90,6 +151,26 @@ class Folders:
 
     def _list_named(self) -> list[Path]:
         return [self.default, *self.further]
+
+    def _resolve_root(self, folder: Path) -> Path:
+        """
+        Give where a folder of the settings leads, by the first look at it that found it there.
+
+        Raises:
+            StorageError: its links lead in a circle, it cannot be looked at, or its name is none.
+        """
+        known = self._resolved.get(folder)
+        if known is not None:
+            return known
+        try:
+            check_path(folder)
+            resolved = _resolve(folder.expanduser())
+            check_path(resolved)
+        except RequestRefusedError as problem:
+            raise StorageError(problem.message, "Name another folder in WAN_MCP_OUTPUT_DIR.") from problem
+        if resolved.is_dir():
+            self._resolved[folder] = resolved
+        return resolved
 
     def _read(self, text: str) -> Path:
         if not all(is_plain(character) for character in text):
@@ -114,23 +195,39 @@ class Folders:
                 problem
             )
 
-    def _resolve(self, path: Path) -> Path:
-        try:
-            return path.expanduser().resolve()
-        except RuntimeError as problem:
-            raise StorageError(
-                f"The links of {shorten(path)} lead in a circle.", "Use another folder.", retryable=False
-            ) from problem
-        except OSError as problem:
-            raise make_storage_error(problem, "look at", path) from problem
-
     def _refuse(self, path: Path) -> FolderNotAllowedError:
-        names = ", ".join(str(root) for root in self._list_named())
+        names = ", ".join(shorten(root) for root in self._list_named())
+        where = "leads, by a link, outside" if self.is_inside_by_name(path) else "lies outside"
         return FolderNotAllowedError(
-            f"{shorten(path)} lies outside the allowed folders.",
+            f"{shorten(path)} {where} the allowed folders.",
             f"Allowed, with everything inside: {names}. The operator can add the folder to the setting "
             "WAN_MCP_ALLOWED_DIRS.",
         )
+
+
+def check_path(path: Path) -> None:
+    """
+    Make sure that a path can be written down, and can be handed to this system.
+
+    Raises:
+        RequestRefusedError: it is not UTF-8, or has a letter that the system's encoding lacks, or a null character.
+    """
+    text = str(path)
+    try:
+        text.encode()
+        os.fsencode(text)
+    except UnicodeEncodeError as problem:
+        is_utf8 = "surrogates" not in problem.reason
+        why = (
+            f"a letter that this system's encoding, {problem.encoding}, lacks"
+            if is_utf8
+            else "bytes that are not UTF-8"
+        )
+        raise RequestRefusedError(
+            f"The path {shorten(path)} has {why}.", "Rename the folder or the file, or use another one."
+        ) from problem
+    if "\0" in text:
+        raise RequestRefusedError(f"The path {text[:80]!r} has a null character.", "Give a plain path.")
 
 
 def is_on_foreign_drive(path: PurePath, roots: Iterable[PurePath]) -> bool:
@@ -171,7 +268,8 @@ def inspect_folder(
         base = _find_base(folder)
         exists = base == folder
         if exists:
-            try_writing(folder, disk)
+            with open_directory(_resolve(folder)) as directory:
+                try_writing(directory, disk)
         elif not os.access(base, os.W_OK | os.X_OK):
             return FolderFacts(exists, base, f"{base}, where it would be made, cannot be written to.")
         return FolderFacts(exists, base, None, disk.count_free_bytes(base), find_network_drive(base))
@@ -181,19 +279,59 @@ def inspect_folder(
         return FolderFacts(exists, base, make_storage_error(error, "look at", base).message)
 
 
-def try_writing(folder: Path, disk: Disk) -> None:
+def try_writing(directory: Directory, disk: Disk) -> None:
     """
     Make an empty file in a folder and remove it.
 
     Raises:
         StorageError: the folder refuses.
     """
-    probe = make_temp_path(folder, order_id=PROBE, index=0, owner=PROBE)
-    with translate_errors("write in", folder):
-        os.close(disk.create_new(probe))
+    probe = make_temp_name(order_id=PROBE, index=0, owner=PROBE)
+    with translate_errors("write in", directory.path):
+        os.close(disk.create_new(directory, probe, PRIVATE))
     with suppress(OSError):
         # A virus scanner may hold it for a moment; then it is removed later by its name.
-        probe.unlink(missing_ok=True)
+        directory.remove(probe)
+
+
+def _resolve(path: Path) -> Path:
+    """
+    Resolve the links of a path; what does not exist, or cannot be looked at, stays as it is written.
+
+    Raises:
+        StorageError: the links lead in a circle.
+    """
+    try:
+        return Path(os.path.realpath(path, strict=True))
+    except OSError as problem:
+        if problem.errno == errno.ELOOP:
+            raise StorageError(
+                f"The links of {shorten(path)} lead in a circle.", "Use another folder.", retryable=False
+            ) from problem
+        return Path(os.path.realpath(path))
+
+
+def _walk(roots: Iterable[Path]) -> Iterator[Path]:
+    """Give the folders below others, the nearest first; no links, nothing hidden, and not for ever."""
+    level = list(roots)
+    for _ in range(_SEARCHED_LEVELS):
+        below: list[Path] = []
+        for folder in level:
+            for name in _list_folders(folder):
+                below.append(folder / name)
+                yield folder / name
+        level = below
+
+
+def _list_folders(folder: Path) -> list[str]:
+    try:
+        with os.scandir(folder) as entries:
+            found = islice(entries, _MOST_ENTRIES)
+            return [
+                each.name for each in found if not each.name.startswith(".") and each.is_dir(follow_symlinks=False)
+            ]
+    except OSError:
+        return []
 
 
 def _contains(root: Path, path: Path) -> bool:
@@ -205,7 +343,8 @@ def _contains(root: Path, path: Path) -> bool:
 
 def _is_same_folder(root: Path, other: Path) -> bool:
     try:
-        return root.samefile(other)
+        # Without following a link: a folder that was replaced by one is not where it leads.
+        return os.path.samestat(root.lstat(), other.lstat())
     except OSError:
         return False
 

@@ -1,10 +1,10 @@
 """
 What bytes are: which kind of image, how large, complete or not.
 
-Pillow reads them; it is imported when the first image is inspected, in the thread that inspects it. The limits come
-first, from the header: nothing is decoded, and no room made, for an image that claims too much. Pillow's own limit,
-`Image.MAX_IMAGE_PIXELS`, belongs to `Image.open` and is one value for the whole process, so the reader of each kind
-is used directly, and no limit but ours counts.
+Pillow reads JPEG and WebP; it is imported when the first such image is inspected, in the thread that inspects it. The
+limits come first, from the header: nothing is decoded, and no room made, for an image that claims too much. Pillow's
+own limit, `Image.MAX_IMAGE_PIXELS`, belongs to `Image.open` and is one value for the whole process, so the reader of
+each kind is used directly, and no limit but ours counts.
 
 Bytes after the end of an image are no fault: every viewer ignores them.
 
@@ -15,11 +15,12 @@ Sources:
     https://developers.google.com/speed/webp/docs/riff_container
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from threading import Semaphore
+from zlib import crc32
 
 from wan_mcp.storage.base import ImageFacts
 from wan_mcp_tools.domain.errors import NotAnImageError
@@ -38,7 +39,11 @@ Size = tuple[int, int]
 
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
-"""The last chunk, with its check sum, which Pillow does not look at."""
+_PNG_HEADER_BYTES = 25
+_MOST_PNG_CHUNKS = 100_000
+"""A file of 64 MiB whose pixels come in pieces of a kilobyte has fewer."""
+_PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
+"""What the look of a picture depends on; the fourth may say how the camera was held."""
 
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
@@ -111,17 +116,63 @@ def describe(data: bytes) -> str:
     return "plain text" if _is_text(data[:256]) else "unknown binary data"
 
 
-def _check_png(data: bytes) -> Size:
-    """Check the sum of every chunk up to the last; no pixel is decoded."""
-    from PIL.PngImagePlugin import PngImageFile  # noqa: PLC0415 - Pillow is not for the start of the program
+def leave_out_texts(data: bytes) -> bytes:
+    """
+    Give a whole PNG without what is no part of the picture: texts, colour profiles, dates; another image as it is.
 
+    Pillow unpacks these when it opens a file, and refuses all of it if one is large.
+    """
+    if not data.startswith(_PNG_START):
+        return data
+    kept = [_PNG_START]
+    kept += [data[start:end] for kind, start, end in _find_png_chunks(data) if kind in _PNG_PICTURE]
+    return b"".join(kept)
+
+
+def _check_png(data: bytes) -> Size:
+    """
+    Check the sum of every chunk up to the last; no pixel is decoded, and no text unpacked.
+
+    It is not Pillow that does this: that unpacks every text, and a picture is not damaged because one is large.
+    """
     if data.rfind(_PNG_END) < 0:
         raise _cut("PNG")
-    image = PngImageFile(BytesIO(data))
-    _check_limits("PNG", image.size, LONGEST_SIDE**2)
-    # Not load(): it is satisfied with the last pixel, and does not miss what should follow.
-    image.verify()
-    return image.size
+    size, has_pixels = (0, 0), False
+    view = memoryview(data)
+    for kind, start, end in _find_png_chunks(data):
+        if crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
+            raise ValueError(f"the sum of the chunk {kind!r} is wrong")
+        if start == len(_PNG_START):
+            if kind != b"IHDR" or end - start != _PNG_HEADER_BYTES:
+                raise ValueError("a PNG begins with its header")
+            size = int.from_bytes(data[start + 8 : start + 12]), int.from_bytes(data[start + 12 : start + 16])
+            if 0 in size:
+                raise ValueError("a picture has two sides")
+            _check_limits("PNG", size, LONGEST_SIDE**2)
+        has_pixels = has_pixels or kind == b"IDAT"
+    if not has_pixels:
+        raise ValueError("a picture has pixels")
+    return size
+
+
+def _find_png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """
+    Give the kind, the start and the end of every chunk up to the last.
+
+    Raises:
+        NotAnImageError: the end is missing.
+    """
+    start, kind = len(_PNG_START), b""
+    for _ in range(_MOST_PNG_CHUNKS):
+        if kind == b"IEND":
+            return
+        kind = data[start + 4 : start + 8]
+        end = start + 12 + int.from_bytes(data[start : start + 4])
+        if end > len(data):
+            raise _cut("PNG")
+        yield kind, start, end
+        start = end
+    raise ValueError("a picture is not cut into so many pieces")
 
 
 def _check_jpeg(data: bytes) -> Size:

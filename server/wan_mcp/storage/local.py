@@ -17,12 +17,27 @@ from anyio.to_thread import run_sync
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.storage import drafts, names
 from wan_mcp.storage.base import ImageFacts, Storage
-from wan_mcp.storage.disk import Disk, read_whole, translate_errors, try_while_busy, write_all
-from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_path, open_draft
+from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
+from wan_mcp.storage.disk import (
+    PRIVATE,
+    Disk,
+    open_file,
+    read_whole,
+    shorten,
+    translate_errors,
+    try_while_busy,
+)
+from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_name, open_draft, write_file
 from wan_mcp.storage.folders import Folders
 from wan_mcp.storage.image_format import inspect_image, looks_like_image
 from wan_mcp.storage.previews import draw_preview
-from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.errors import (
+    AppError,
+    ErrorCode,
+    FolderNotAllowedError,
+    RequestRefusedError,
+    StorageError,
+)
 from wan_mcp_tools.domain.service import Preview
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
@@ -34,7 +49,9 @@ class LocalStorage(Storage):
     """
     Writes images into the default folder or a further allowed one, and nowhere else; never over another file.
 
-    Paths that it gives are absolute, with links resolved.
+    Paths that it gives are absolute, with links resolved. Every path that it is given is confined to these folders
+    before it is touched, and reached without following a link that has come since. `file_mode` is what images and
+    the files beside them may be used for, and by whom.
     """
 
     def __init__(
@@ -42,21 +59,25 @@ class LocalStorage(Storage):
         output_dir: Path,
         allowed_dirs: Sequence[Path] = (),
         *,
+        file_mode: int = PRIVATE,
         disk: Disk | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._folders = Folders(output_dir, tuple(allowed_dirs))
+        self._file_mode = file_mode
+        # Whoever may not write to the files may not replace them either.
+        self._folder_mode = 0o755 | file_mode & 0o022
         self._disk = disk or Disk()
         self._clock = clock or SystemClock()
         self._drawing = anyio.CapacityLimiter(_PREVIEWS_AT_ONCE)
 
-    def with_folder(self, folder: Path) -> "LocalStorage":
-        """Let relative paths start in another folder, which takes the place of the default one among the allowed."""
-        return LocalStorage(folder, self._folders.further, disk=self._disk, clock=self._clock)
-
     async def folder(self, output_dir: str | None) -> Path:
         """Make the folder if it is missing, write an empty file in it, and count the room."""
         return await run_sync(self._find_ready_folder, output_dir, abandon_on_cancel=True)
+
+    async def known_folder(self, folder: Path) -> Path:
+        """Confine the folder, and make it ready as `folder` does."""
+        return await run_sync(self._make_known_folder_ready, folder, abandon_on_cancel=True)
 
     def check_filename(self, filename: str | None) -> str | None:
         """Take the image extension off a name that all three systems accept."""
@@ -74,36 +95,44 @@ class LocalStorage(Storage):
     async def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator[LocalDraft]:
         """Open a temporary file in the folder, so that its name can be given by a link."""
         confined = await run_sync(self._folders.confine, folder)
-        temp = make_temp_path(confined, order_id=order_id, index=index, owner=owner)
-        async with open_draft(temp, disk=self._disk, clock=self._clock) as draft:
+        temp = make_temp_name(order_id=order_id, index=index, owner=owner)
+        async with open_draft(confined, temp, mode=self._file_mode, disk=self._disk, clock=self._clock) as draft:
             yield draft
 
     async def matches(self, path: Path, sha256: str) -> bool:
         """Read the file through and compare its digest."""
-        return await run_sync(_matches, path, sha256, abandon_on_cancel=True)
+        return await run_sync(self._matches, path, sha256, abandon_on_cancel=True)
 
     async def missing(self, paths: Sequence[Path]) -> list[Path]:
-        """Look for each name; links are not followed."""
-        return await run_sync(lambda: [path for path in paths if _is_missing(path)], abandon_on_cancel=True)
+        """Look for each file where its links lead; outside the allowed folders, only for its name."""
+        return await run_sync(lambda: [path for path in paths if self._is_missing(path)], abandon_on_cancel=True)
+
+    async def find_moved(self, path: Path, *, sha256: str, size: int | None) -> Path | None:
+        """Look for the name in the allowed folders and in some hundred below them; compare size and digest."""
+        return await run_sync(self._find_moved, path, sha256, size, abandon_on_cancel=True)
+
+    async def locate(self, path: Path) -> Path:
+        """Confine the path, and look at the file's first bytes."""
+        return await run_sync(self._locate, path, abandon_on_cancel=True)
 
     async def facts(self, path: Path) -> ImageFacts:
         """Read the whole file and inspect it."""
-        _, facts = await run_sync(_read_image, path, abandon_on_cancel=True)
+        _, facts = await run_sync(self._read_image, path, abandon_on_cancel=True)
         return facts
 
     async def read(self, path: Path) -> tuple[bytes, ImageFacts]:
         """Read the whole file and inspect it."""
-        return await run_sync(_read_image, path, abandon_on_cancel=True)
+        return await run_sync(self._read_image, path, abandon_on_cancel=True)
 
     async def readable(self, path: str) -> Path:
         """Confine the path, and look at the file's first bytes."""
-        return await run_sync(self._find_readable, path, abandon_on_cancel=True)
+        return await run_sync(lambda: self._locate(self._folders.find(path)), abandon_on_cancel=True)
 
     async def copy(self, source: Path, folder: Path, filename: str | None) -> tuple[Path, ImageFacts]:
         """Write a draft with the bytes of the source, and publish it."""
         stem = names.check_filename(filename) or source.stem
         folder = await run_sync(self._folders.confine, folder)
-        data, facts = await run_sync(_read_image, source)
+        data, facts = await run_sync(self._read_image, source)
         found = await run_sync(_find_copy, folder, stem, facts)
         if found.exists:
             return found.path, facts
@@ -116,42 +145,91 @@ class LocalStorage(Storage):
 
     async def preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
         """Draw a JPEG, two at a time."""
-        draw = partial(_draw, path, max_side=max_side, max_bytes=max_bytes)
+        draw = partial(self._draw, path, max_side=max_side, max_bytes=max_bytes)
         return await run_sync(draw, abandon_on_cancel=True, limiter=self._drawing)
 
     async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
         """Write a temporary file, sync it, and give it the name, as an image gets its own."""
         folder = await run_sync(self._folders.confine, image.parent)
+        write = partial(
+            write_file,
+            folder,
+            f"{image.stem}.json",
+            _encode(facts),
+            temp=make_temp_name(order_id=order_id, index=0, owner="sidecar"),
+            mode=self._file_mode,
+            disk=self._disk,
+        )
         with translate_errors("write the sidecar of", image):
-            write = partial(_write_sidecar, folder / image.name, facts, self._disk, order_id=order_id)
             await try_while_busy(write, self._clock)
 
     async def remove_temp_files(self, folder: Path, *, order_id: str, keep_owner: str | None) -> int:
         """Remove those whose names tell the order and another owner, and the probes of anybody."""
-        remove = partial(drafts.remove_temp_files, folder, order_id=order_id, keep_owner=keep_owner)
+
+        def remove() -> int:
+            confined = self._folders.confine(folder)
+            return drafts.remove_temp_files(confined, order_id=order_id, keep_owner=keep_owner)
+
         return await run_sync(remove)
 
     async def remove_old_temp_files(self, folder: Path, *, older_than: float) -> int:
         """Remove those of any order by their age."""
-        return await run_sync(partial(drafts.remove_old_temp_files, folder, older_than=older_than))
+        return await run_sync(
+            lambda: drafts.remove_old_temp_files(self._folders.confine(folder), older_than=older_than)
+        )
 
     def _find_ready_folder(self, output_dir: str | None) -> Path:
-        return self._folders.prepare(self._folders.find(output_dir), self._disk)
+        return self._folders.prepare(self._folders.find(output_dir), self._disk, mode=self._folder_mode)
 
-    def _find_readable(self, text: str) -> Path:
-        path = self._folders.find(text)
-        with translate_errors("read", path):
-            if not path.is_file():
-                raise NotFoundError(f"There is no file {path}.", "Give the path of a saved picture.")
-            with path.open("rb") as file:
-                head = file.read(12)
+    def _make_known_folder_ready(self, folder: Path) -> Path:
+        return self._folders.prepare(self._folders.confine(folder), self._disk, mode=self._folder_mode)
+
+    def _locate(self, path: Path) -> Path:
+        path = self._folders.confine(path)
+        with open_file(path) as descriptor:
+            head = os.read(descriptor, 12)
         if not looks_like_image(head):
             raise RequestRefusedError(
-                f"{path} is no PNG, JPEG or WebP picture.",
+                f"{shorten(path)} is no PNG, JPEG or WebP picture.",
                 "Give the path of a saved picture.",
                 code=ErrorCode.NOT_AN_IMAGE,
             )
         return path
+
+    def _matches(self, path: Path, sha256: str) -> bool:
+        return _has_digest(self._folders.confine(path), sha256)
+
+    def _is_missing(self, path: Path) -> bool:
+        try:
+            found = self._folders.confine(path)
+        except FolderNotAllowedError:
+            if self._folders.is_foreign(path):
+                return False
+            # A link in the place of a file is not that file. What lies in a folder that is allowed no more is not
+            # read, but it is there if anything has its name.
+            return self._folders.is_inside_by_name(path) or _find_size(path) is None
+        except RequestRefusedError:
+            return True
+        except StorageError:
+            return False
+        return _find_size(found) is None
+
+    def _find_moved(self, path: Path, sha256: str, size: int | None) -> Path | None:
+        for candidate in self._folders.list_candidates(path):
+            with suppress(AppError):
+                found = self._folders.confine(candidate)
+                found_size = _find_size(found)
+                if found_size is not None and size in (None, found_size) and _has_digest(found, sha256):
+                    return found
+        return None
+
+    def _read_image(self, path: Path) -> tuple[bytes, ImageFacts]:
+        data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
+        return data, inspect_image(data)
+
+    def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
+        data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
+        return draw_preview(data, shorten(path), max_side=max_side, max_bytes=max_bytes)
 
 
 class _FoundName(NamedTuple):
@@ -161,68 +239,35 @@ class _FoundName(NamedTuple):
 
 def _find_copy(folder: Path, stem: str, facts: ImageFacts) -> _FoundName:
     """Find the first name that holds this very image already, or is free."""
-    for path in list_names(folder, stem, facts.extension):
-        if _matches(path, facts.sha256):
-            return _FoundName(path, exists=True)
-        if not is_taken(path):
-            return _FoundName(path, exists=False)
+    with translate_errors("look at", folder), open_directory(folder) as directory:
+        for name in list_names(folder, stem, facts.extension):
+            if _has_digest(folder / name, facts.sha256):
+                return _FoundName(folder / name, exists=True)
+            if not is_taken(directory, name):
+                return _FoundName(folder / name, exists=False)
     raise AssertionError("names never run out")
 
 
-def _matches(path: Path, sha256: str) -> bool:
+def _has_digest(path: Path, sha256: str) -> bool:
+    """Say whether a path, its links resolved, is a file with this content; a link or a pipe is none."""
     with translate_errors("read", path):
-        if not path.is_file():
+        try:
+            with open_directory(path.parent) as directory:
+                descriptor = directory.open(path.name)
+        except (FileNotFoundError, NotADirectoryError, NotAFileError, LinkFoundError):
             return False
-        with path.open("rb") as file:
+        with os.fdopen(descriptor, "rb") as file:
             return file_digest(file, "sha256").hexdigest() == sha256
 
 
-def _is_missing(path: Path) -> bool:
+def _find_size(path: Path) -> int | None:
+    """Give the size of what has this path, be it a link; None for nothing, -1 where it cannot be looked at."""
     try:
-        path.lstat()
+        return path.lstat().st_size
     except (FileNotFoundError, NotADirectoryError):
-        return True
+        return None
     except OSError:
-        return False
-    return False
-
-
-def _read_image(path: Path) -> tuple[bytes, ImageFacts]:
-    data = read_whole(path, most_bytes=_MOST_BYTES_READ)
-    return data, inspect_image(data)
-
-
-def _draw(path: Path, *, max_side: int, max_bytes: int) -> Preview:
-    data = read_whole(path, most_bytes=_MOST_BYTES_READ)
-    return draw_preview(data, str(path), max_side=max_side, max_bytes=max_bytes)
-
-
-def _write_sidecar(image: Path, facts: Mapping[str, object], disk: Disk, *, order_id: str) -> None:
-    """
-    Write `name.json` beside `name.png`, whole or not at all; leave one that exists as it is.
-
-    It is for people: the ledger is the truth.
-
-    Raises:
-        OSError: the disk refuses.
-    """
-    target = image.with_suffix(".json")
-    if os.path.lexists(target):
-        return
-    temp = make_temp_path(image.parent, order_id=order_id, index=0, owner="sidecar")
-    try:
-        descriptor = disk.create_new(temp)
-        try:
-            write_all(descriptor, _encode(facts))
-            disk.sync(descriptor)
-        finally:
-            os.close(descriptor)
-        if disk.publish(temp, target):
-            disk.sync_folder(target.parent)
-    finally:
-        with suppress(OSError):
-            # What cannot be removed now is removed later by its name and age.
-            temp.unlink(missing_ok=True)
+        return -1
 
 
 def _encode(facts: Mapping[str, object]) -> bytes:

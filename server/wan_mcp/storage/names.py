@@ -1,17 +1,21 @@
 """
-File names that Windows, macOS and Linux accept, from words in any script. Pure.
+File names that Windows, macOS and Linux accept, from words in any script.
 
 Source of the Windows rules: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 """
 
+import os
 import re
+import sys
 import unicodedata
 from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import PurePath
 
+from wan_mcp.storage.disk import LONGEST_PATH
 from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.tasks import NameChange, NameReason
 
 _SLUG_CHARACTERS = 40
 _SLUG_BYTES = 100
@@ -19,6 +23,9 @@ _FILENAME_BYTES = 200
 """File systems allow 255: the rest is for an index, a counter and an extension."""
 
 _SHORTEST_STEM = 8
+
+_PICTURE_ENDINGS = (*EXTENSIONS, ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg")
+"""Of these somebody who wants one thinks that it says what the file is."""
 
 _FORBIDDEN = frozenset('<>:"/\\|?*')
 _DEVICES = re.compile(r"(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³])", re.IGNORECASE)
@@ -67,6 +74,48 @@ def make_stem(
     return f"{created_at.astimezone(UTC):%Y%m%d}-{make_slug(prompt)}-{_shorten_id(order_id)}-{index}"
 
 
+def find_name_change(filename: str | None, given: str, *, index: int, count: int) -> NameChange | None:
+    """
+    Say why a file whose name was to be `filename` is called `given`; None if it has its name.
+
+    `index` and `count` are those of the image in its order. A name that was not made of the wanted one says nothing:
+    somebody has given it since.
+    """
+    try:
+        stem = check_filename(filename)
+    except RequestRefusedError:
+        return None
+    if filename is None or stem is None:
+        return None
+    wanted = stem if count == 1 else f"{stem}-{index}"
+    reasons = _explain_stem(PurePath(given).stem, wanted)
+    if reasons is None:
+        return None
+    ending = PurePath(filename.strip()).suffix.lower()
+    if ending in _PICTURE_ENDINGS and ending.replace("jpeg", "jpg") != PurePath(given).suffix.replace("jpeg", "jpg"):
+        reasons = (*reasons, NameReason.ENDING)
+    # Any other ending has become a part of the stem.
+    return NameChange(f"{wanted}{ending if ending in EXTENSIONS else ''}", reasons) if reasons else None
+
+
+def _explain_stem(given: str, wanted: str) -> tuple[NameReason, ...] | None:
+    """Say why a stem is not the wanted one: nothing if it is; None if it was not made of that."""
+    if given == wanted:
+        return ()
+    written = keep_writable(wanted)
+    bases: tuple[tuple[str, tuple[NameReason, ...]], ...] = (
+        (given, ()),
+        (re.sub(r"-[0-9]+$", "", given), (NameReason.TAKEN,)),
+    )
+    for base, reasons in bases:
+        if base == wanted:
+            return reasons
+        is_cut = LONGEST_PATH is not None and len(base) >= _SHORTEST_STEM and written.startswith(base)
+        if base == written or is_cut:
+            return (*reasons, NameReason.LETTERS)
+    return None
+
+
 def make_slug(text: str) -> str:
     """Join the first words of a text with hyphens: letters and digits of any script, at most 40 characters."""
     kept: list[str] = []
@@ -100,6 +149,16 @@ def fit_stem(stem: str, folder: PurePath, extension: str, longest_path: int | No
         stem = stem[:-1]
     stem = stem.rstrip(" .-")
     return stem if room >= _SHORTEST_STEM and stem and not _is_device(stem) else None
+
+
+def keep_writable(stem: str) -> str:
+    """Leave out the letters that this system cannot write in a file name: where its encoding is not Unicode, many."""
+    try:
+        os.fsencode(stem)
+    except UnicodeEncodeError:
+        encoding = sys.getfilesystemencoding()
+        return stem.encode(encoding, "ignore").decode(encoding).strip(" .-") or "image"
+    return stem
 
 
 def _count_units(text: str) -> int:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING
 
 from anyio.to_thread import run_sync
 
-from wan_mcp.storage.disk import translate_errors
-from wan_mcp.storage.image_format import MOST_PIXELS, inspect_image
+from wan_mcp.storage.directory import Directory, open_directory
+from wan_mcp.storage.disk import PRIVATE, translate_errors, write_all
+from wan_mcp.storage.image_format import MOST_PIXELS, inspect_image, leave_out_texts
 from wan_mcp_tools.domain.errors import ErrorCode, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview
 
@@ -24,6 +25,7 @@ _QUALITIES = (88, 78, 66, 52, 38)
 _SMALLEST_SIDE = 16
 
 _MIME_TYPE = "image/jpeg"
+_PRIVATE_FOLDER = 0o700
 _MOST_CACHED_BYTES = 128 * 1024 * 1024
 """Some 5000 thumbnails."""
 _CLEAN_UP_EVERY = 256
@@ -60,52 +62,76 @@ class ThumbnailCache:
 
     async def fetch(self, source: Path, side: int, draw: Callable[[], Awaitable[Preview]]) -> Preview:
         """
-        Give the thumbnail of a file at one size, drawn if it is not here.
+        Give the thumbnail of a file, whose path has its links resolved, at one size; it is drawn if it is not here.
 
         Raises:
             StorageError: the file cannot be looked at.
         """
-        path = await run_sync(self._find_path, source, side, abandon_on_cancel=True)
-        kept = await run_sync(_read, path, abandon_on_cancel=True)
+        name = await run_sync(_make_name, source, side, abandon_on_cancel=True)
+        kept = await run_sync(self._read, name, abandon_on_cancel=True)
         if kept is not None:
             return Preview(kept, _MIME_TYPE)
         drawn = await draw()
         if drawn.mime_type == _MIME_TYPE:
-            await run_sync(self._keep, path, drawn.data)
+            await run_sync(self._keep, name, drawn.data)
         return drawn
 
-    def _find_path(self, source: Path, side: int) -> Path:
-        with translate_errors("look at", source):
-            status = source.stat()
-        facts = f"{source}\0{status.st_mtime_ns}\0{status.st_size}\0{side}"
-        return self._folder / f"{sha256(os.fsencode(facts)).hexdigest()[:40]}.jpg"
-
-    def _keep(self, path: Path, data: bytes) -> None:
-        temp = path.with_suffix(f".{secrets.token_hex(4)}.part")
+    def _read(self, name: str) -> bytes | None:
         try:
-            self._folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            if self._kept % _CLEAN_UP_EVERY == 0:
-                self._clean_up()
-            temp.write_bytes(data)
-            temp.replace(path)
+            with self._open() as directory, os.fdopen(directory.open(name), "rb") as file:
+                return file.read()
+        except OSError:
+            return None
+
+    def _keep(self, name: str, data: bytes) -> None:
+        try:
+            with self._open(create_mode=_PRIVATE_FOLDER) as directory:
+                if self._kept % _CLEAN_UP_EVERY == 0:
+                    self._clean_up(directory)
+                _replace(directory, name, data)
         except OSError as problem:
             logging.getLogger(__name__).debug("A thumbnail is not kept: %s", problem)
-            with suppress(OSError):
-                temp.unlink(missing_ok=True)
         self._kept += 1
 
-    def _clean_up(self) -> None:
+    def _open(self, create_mode: int | None = None) -> Directory:
+        # The state folder is the operator's choice and may be a link; the folder in it is ours.
+        parent = Path(os.path.realpath(self._folder.parent))
+        return open_directory(parent / self._folder.name, create_mode=create_mode)
+
+    def _clean_up(self, directory: Directory) -> None:
         """Remove the oldest thumbnails until three quarters of the room are left in use."""
-        found = [(status.st_mtime_ns, status.st_size, path) for path, status in _list_files(self._folder)]
+        found = [(status.st_mtime_ns, status.st_size, name) for name, status in _list_files(directory)]
         total = sum(size for _, size, _ in found)
         if total <= self._most_bytes:
             return
-        for _, size, path in sorted(found):
+        for _, size, name in sorted(found):
             with suppress(OSError):
-                path.unlink(missing_ok=True)
+                directory.remove(name)
             total -= size
             if total <= self._most_bytes * 3 // 4:
                 return
+
+
+def _make_name(source: Path, side: int) -> str:
+    """Name the thumbnail of a file by all that tells it from another one, or from itself after a change."""
+    with translate_errors("look at", source), open_directory(source.parent) as directory:
+        status = directory.status(source.name)
+    facts = f"{source}\0{status.st_mtime_ns}\0{status.st_size}\0{side}"
+    return f"{sha256(os.fsencode(facts)).hexdigest()[:40]}.jpg"
+
+
+def _replace(directory: Directory, name: str, data: bytes) -> None:
+    temp = f"{name}.{secrets.token_hex(4)}.part"
+    try:
+        descriptor = directory.create(temp, PRIVATE)
+        try:
+            write_all(descriptor, data)
+        finally:
+            os.close(descriptor)
+        directory.replace(temp, name)
+    finally:
+        with suppress(OSError):
+            directory.remove(temp)
 
 
 def _check_size(data: bytes, name: str) -> None:
@@ -121,7 +147,7 @@ def _decode(data: bytes, name: str, max_side: int) -> "Image":
     import PIL.Image  # noqa: PLC0415 - costs start-up time that only a preview should pay
 
     try:
-        with PIL.Image.open(BytesIO(data), formats=("PNG", "JPEG", "WEBP")) as image:
+        with PIL.Image.open(BytesIO(leave_out_texts(data)), formats=("PNG", "JPEG", "WEBP")) as image:
             if image.width * image.height > MOST_PIXELS:
                 raise _refuse(name, f"It has {image.width} x {image.height} pixels, too many to be drawn safely.")
             # A JPEG can be decoded at a fraction of its size.
@@ -177,17 +203,10 @@ def _refuse(name: str, reason: str) -> RequestRefusedError:
     )
 
 
-def _read(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
-
-
-def _list_files(folder: Path) -> list[tuple[Path, os.stat_result]]:
-    files = list[tuple[Path, os.stat_result]]()
-    for path in folder.iterdir():
+def _list_files(directory: Directory) -> list[tuple[str, os.stat_result]]:
+    files = list[tuple[str, os.stat_result]]()
+    for name in directory.names():
         # Another process may be clearing the same folder.
         with suppress(OSError):
-            files.append((path, path.stat()))
+            files.append((name, directory.status(name)))
     return files

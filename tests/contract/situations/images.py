@@ -1,6 +1,8 @@
 """What goes wrong with images: some are not made, some cannot be fetched or saved, some cannot be shown."""
 
+import os
 import shutil
+from pathlib import Path
 
 from contract.situations.situation import Situation, Workspace
 from fakes.dashscope import FakeService
@@ -32,6 +34,40 @@ async def _not_written(workspace: Workspace):
             return await call("get_task", task_id=task["task_id"], wait_seconds=10)
 
 
+async def _behind_a_link(workspace: Workspace):
+    with FakeService(duration=0.4) as service:
+        async with workspace.server(service) as call:
+            task = await call.submit()
+            outside = workspace.folder / "outside"
+            outside.mkdir()
+            call.settings.output_dir.rename(workspace.folder / "moved")
+            call.settings.output_dir.symlink_to(outside)
+            return await call("get_task", task_id=task["task_id"], wait_seconds=10)
+
+
+async def _folder_not_allowed_now(workspace: Workspace):
+    album = workspace.folder / "album"
+    with FakeService(duration=0.6) as service:
+        async with workspace.server(service, WAN_MCP_ALLOWED_DIRS=str(album)) as call:
+            task = await call.submit(output_dir=str(album))
+        async with workspace.server(service) as call:
+            return await call("get_task", task_id=task["task_id"], wait_seconds=10)
+
+
+async def _other_ending(workspace: Workspace):
+    with FakeService(duration=0.05) as service:
+        async with workspace.server(service) as call:
+            return await call.make(filename="hero.jpg")
+
+
+async def _taken_name(workspace: Workspace):
+    with FakeService(duration=0.05) as service:
+        async with workspace.server(service) as call:
+            call.settings.output_dir.mkdir(parents=True)
+            (call.settings.output_dir / "hero.png").write_text("of somebody")
+            return await call.make(filename="hero.png")
+
+
 def _bad(title: str, *faults: object, **environ: str) -> Situation:
     async def bring_about(workspace: Workspace):
         with FakeService(duration=0.05) as service:
@@ -58,6 +94,10 @@ SAVING = (
     Situation("saving", "one of several images failed", "yes, for the missing one", "yes", _one_failed),
     Situation("saving", "fewer images came than were ordered", "yes, for the missing one", "yes", _one_missing),
     Situation("saving", "the picture cannot be written", _AGAIN, "yes", _not_written),
+    Situation("saving", "the image folder was replaced by a link", _AGAIN, "yes", _behind_a_link),
+    Situation("saving", "the folder is not an allowed one any more", "not needed", "yes", _folder_not_allowed_now),
+    Situation("saving", "the name has the ending of another format", "not needed", "yes", _other_ending),
+    Situation("saving", "the name is taken", "not needed", "yes", _taken_name),
     _bad("the image host has trouble", "error-500"),
     _bad("the transfer breaks off", {"kind": "cut", "part": 0.5}),
     _bad("the image host closes the connection", "drop"),
@@ -120,6 +160,14 @@ async def _missing_one(workspace: Workspace):
             return await call("download_image", task_id=made.structured_content["task_id"], index=1)
 
 
+async def _outside_now(workspace: Workspace):
+    album = workspace.folder / "album"
+    async with workspace.server(WAN_MCP_ALLOWED_DIRS=str(album)) as call:
+        made = await call.make(output_dir=str(album), filename="fox")
+    async with workspace.server() as call:
+        return await call("download_image", task_id=made.structured_content["task_id"], filename="shop")
+
+
 DOWNLOADS = (
     _fetch("the address leads to another host", "https://example.com/a.png"),
     _fetch("the address is none", "file:///etc/passwd"),
@@ -129,6 +177,9 @@ DOWNLOADS = (
     ),
     _fetch("the address holds the picture itself", "data:image/png;base64,iVBORw0KGgo="),
     Situation("download_image", "the folder is not an allowed one, after the order", "no", "no", _put_outside),
+    Situation(
+        "download_image", "the saved file lies in a folder that is not allowed any more", "no", "no", _outside_now
+    ),
     Situation("download_image", "the task has no images yet", "yes, later", "perhaps", _not_ready),
     Situation("download_image", "the task failed", "no", "no", _nothing_to_put),
     Situation("download_image", "the image was not made", "no", "yes", _missing_one),
@@ -162,13 +213,34 @@ async def _gone(workspace: Workspace):
         return await call("view_image", task_id=made.structured_content["task_id"])
 
 
+async def _pipe(workspace: Workspace):
+    async with workspace.server() as call:
+        call.settings.output_dir.mkdir(parents=True)
+        os.mkfifo(call.settings.output_dir / "pipe.png")
+        return await call("view_image", path="pipe.png")
+
+
+def _replace_by_link(path: Path, outside: Path) -> None:
+    path.rename(outside)
+    path.symlink_to(outside)
+
+
+async def _replaced(workspace: Workspace):
+    async with workspace.server() as call:
+        made = await call.make()
+        _replace_by_link(Path(made.structured_content["images"][0]["path"]), workspace.folder / "outside.png")
+        return await call("view_image", task_id=made.structured_content["task_id"])
+
+
 VIEWS = (
     _look("the path is outside the allowed folders", "/etc/hostname"),
     _look("there is no such file", "nothing.png"),
+    Situation("view_image", "the path is that of a pipe or a device", "no", "no", _pipe),
     _look("the file is no picture", "notes.png", b"these are only words"),
     _look("the picture is damaged", "half.png", b"\x89PNG\r\n\x1a\n" + bytes(40)),
     Situation("view_image", "the image is not saved", "yes, once it is", "yes", _unsaved),
     Situation("view_image", "the saved file is gone", "no", "no", _gone),
+    Situation("view_image", "a link to another place took the place of the saved file", "no", "no", _replaced),
 )
 
 

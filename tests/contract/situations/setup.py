@@ -1,5 +1,6 @@
 """What is wrong with the settings, the folders, the ledger, and the operator's limit."""
 
+import os
 import shutil
 import sqlite3
 from contextlib import closing
@@ -136,9 +137,18 @@ async def _circle(workspace: Workspace):
             return await call.make(output_dir="round")
 
 
+async def _no_utf8(workspace: Workspace):
+    with FakeService() as service:
+        async with workspace.server(service) as call:
+            call.settings.output_dir.mkdir(parents=True)
+            (call.settings.output_dir / "door").symlink_to(os.fsdecode(b"caf\xe9"))
+            return await call.make(output_dir="door")
+
+
 DISK = (
     Situation("disk", "the disk is full, before the order", "yes, once there is room", "no", _full),
     Situation("disk", "a file stands where the folder should be", "yes, once it is gone", "no", _in_the_way),
     Situation("disk", "the folder's path is too long", "no", "no", _long_path),
     Situation("disk", "the folder is a link that leads to itself", "no", "no", _circle),
+    Situation("disk", "the folder has a name that is not UTF-8", "no", "no", _no_utf8),
 )

@@ -183,6 +183,14 @@ async def _cancelled(workspace: Workspace):
             return await call("cancel_task", task_id=task["task_id"])
 
 
+async def _cancelled_twice(workspace: Workspace):
+    with FakeService(pending=60) as service:
+        async with workspace.server(service) as call:
+            task = await call.submit()
+            await call("cancel_task", task_id=task["task_id"])
+            return await call("cancel_task", task_id=task["task_id"])
+
+
 async def _cancelled_in_line(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
@@ -238,6 +246,7 @@ async def _lost_one(workspace: Workspace):
 
 CANCELS = (
     Situation("cancelling", "a task in the queue is cancelled", "not needed", "no", _cancelled),
+    Situation("cancelling", "the task is cancelled already", "not needed", "no", _cancelled_twice),
     Situation("cancelling", "an order that stood in line is cancelled", "not needed", "no", _cancelled_in_line),
     Situation("cancelling", "the task has begun", "no", "perhaps", _too_late),
     Situation("cancelling", "the task has ended", "no", "yes", _ended),

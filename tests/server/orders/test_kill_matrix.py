@@ -28,7 +28,7 @@ from campaigns.support import (
     until_killed,
 )
 from fakes.dashscope import FakeService
-from wan_mcp.storage.drafts import PROBE, make_temp_path
+from wan_mcp.storage.drafts import PROBE, make_temp_name
 
 SLOW = {"kind": "slow-after", "seconds": 30}
 
@@ -108,7 +108,7 @@ async def play(point, model, folder):
         service.faults.clear()
         for order_id in point.leaves:
             named = order_id or the_id(folder)
-            make_temp_path(folder / "pictures", order_id=named, index=0, owner="somebody").touch()
+            (folder / "pictures" / make_temp_name(order_id=named, index=0, owner="somebody")).touch()
         async with second_service(folder, service):
             await until(is_idle(folder))
         return Played(make_report(service, folder), read_order(folder), service.paid_images())

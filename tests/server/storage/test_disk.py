@@ -4,6 +4,7 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
+from wan_mcp.storage.directory import open_directory
 from wan_mcp.storage.disk import (
     choose_mount,
     find_network_drive,
@@ -32,21 +33,20 @@ devfs on /dev (devfs, local, nobrowse)
 
 
 def test_a_refused_hard_link_falls_back_and_a_failed_fall_back_leaves_no_empty_file(tmp_path):
-    folder = tmp_path / "a-folder-cannot-be-linked"
-    folder.mkdir()
+    (tmp_path / "a-folder-cannot-be-linked").mkdir()
 
-    with pytest.raises(OSError):
-        publish_by_link(folder, tmp_path / "shop.png")
+    with open_directory(tmp_path.resolve()) as directory, pytest.raises(OSError):
+        publish_by_link(directory, "a-folder-cannot-be-linked", "shop.png")
 
-    assert [path.name for path in tmp_path.iterdir()] == [folder.name]
+    assert [path.name for path in tmp_path.iterdir()] == ["a-folder-cannot-be-linked"]
 
 
 def test_a_link_whose_answer_was_lost_counts_as_given(tmp_path):
-    temp, target = tmp_path / "x.part", tmp_path / "shop.png"
-    temp.write_text("a picture")
-    target.hardlink_to(temp)
+    (tmp_path / "x.part").write_text("a picture")
+    (tmp_path / "shop.png").hardlink_to(tmp_path / "x.part")
 
-    assert publish_by_link(temp, target)
+    with open_directory(tmp_path.resolve()) as directory:
+        assert publish_by_link(directory, "x.part", "shop.png")
     assert [path.name for path in tmp_path.iterdir()] == ["shop.png"]
 
 

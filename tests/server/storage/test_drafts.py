@@ -3,6 +3,7 @@
 import errno
 import os
 import signal
+import stat
 import subprocess
 import sys
 from functools import partial
@@ -13,7 +14,7 @@ import pytest
 
 from wan_mcp.storage import LocalStorage
 from wan_mcp.storage.disk import Disk, publish, publish_by_placeholder
-from wan_mcp.storage.drafts import TempName, make_temp_path, read_temp_name
+from wan_mcp.storage.drafts import TempName, make_temp_name, read_temp_name
 from wan_mcp_tools.domain.errors import NotAnImageError, StorageError
 
 on_linux = pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
@@ -67,7 +68,7 @@ async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint,
     disk = Disk(
         sync=telling("sync", os.fsync),
         publish=telling("publish", publish),
-        sync_folder=telling("sync folder", lambda folder: None),
+        sync_folder=telling("sync folder", lambda directory: None),
     )
 
     await save(paint(), pictures, "shop", using=LocalStorage(pictures, disk=disk))
@@ -225,11 +226,11 @@ async def test_eight_publishers_of_one_name_get_eight_files(tmp_path, pictures, 
 async def test_a_busy_file_is_tried_again_after_growing_pauses(pictures, paint, save):
     attempts = []
 
-    def busy_twice(temp, target):
+    def busy_twice(directory, temp, target):
         attempts.append(target)
         if len(attempts) <= 2:
             raise PermissionError(errno.EACCES, "used by another process")
-        return publish(temp, target)
+        return publish(directory, temp, target)
 
     clock = RecordingClock()
 
@@ -240,7 +241,7 @@ async def test_a_busy_file_is_tried_again_after_growing_pauses(pictures, paint, 
 
 
 async def test_a_file_that_stays_busy_is_an_error_in_words(pictures, paint, save):
-    def busy(temp, target):
+    def busy(directory, temp, target):
         raise PermissionError(errno.EACCES, "used by another process")
 
     storage = LocalStorage(pictures, disk=Disk(publish=busy), clock=RecordingClock())
@@ -266,7 +267,7 @@ async def test_a_draft_that_another_process_removed_is_an_error_and_no_file(stor
 
 @on_linux
 async def test_a_full_disk_is_an_error_with_the_folder_and_the_remedy(pictures, paint, save):
-    storage = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
+    storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
 
     with pytest.raises(StorageError, match="disk is full") as refusal:
         await save(paint(), pictures, "shop", using=storage)
@@ -276,7 +277,7 @@ async def test_a_full_disk_is_an_error_with_the_folder_and_the_remedy(pictures, 
 
 @on_linux
 async def test_a_disk_that_fills_up_stops_the_download_early(pictures):
-    storage = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
+    storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
 
     async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
         with pytest.raises(StorageError, match="disk is full"):
@@ -291,15 +292,99 @@ async def test_a_draft_in_a_folder_that_is_gone_is_an_error_in_words(storage, pi
             pytest.fail("it opened")
 
 
+@pytest.fixture(params=[0o000, 0o022, 0o277])
+def umask(request):
+    """Run under a umask; give it."""
+    before = os.umask(request.param)
+    yield request.param
+    os.umask(before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
-async def test_a_published_image_has_the_rights_of_an_ordinary_file(pictures, paint, save):
-    ordinary = pictures / "ordinary"
-    ordinary.write_text("")
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o644, 0o400])
+async def test_a_published_image_has_the_rights_of_the_setting_whatever_the_umask(pictures, paint, save, mode, umask):
+    storage = LocalStorage(pictures, file_mode=mode)
 
-    saved = await save(paint(), pictures, "shop")
+    saved = await save(paint(), pictures, "shop", using=storage)
+    await storage.write_sidecar(saved, {"prompt": "x"})
 
-    assert saved.stat().st_mode == ordinary.stat().st_mode
+    assert stat.S_IMODE(saved.stat().st_mode) == mode
+    assert stat.S_IMODE(saved.with_suffix(".json").stat().st_mode) == mode
     assert saved.stat().st_nlink == 1
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+async def test_a_temporary_file_has_at_no_time_more_rights_than_the_image(pictures, paint):
+    storage = LocalStorage(pictures, file_mode=0o400)
+    modes = []
+
+    def note():
+        modes.extend(stat.S_IMODE(path.stat().st_mode) for path in pictures.iterdir())
+
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        note()
+        await draft.write(paint())
+        note()
+        facts = await draft.verify()
+        note()
+        await draft.publish(await draft.target("shop", facts.extension))
+    note()
+
+    assert all(mode & ~0o400 == 0 for mode in modes)
+    assert len(modes) == 4
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+async def test_a_temporary_name_that_stands_for_something_else_is_not_published(
+    storage, pictures, tmp_path, paint, link
+):
+    secret = tmp_path / "secret.png"
+    secret.write_bytes(paint())
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        await draft.write(paint())
+        facts = await draft.verify()
+        target = await draft.target("shop", facts.extension)
+        [temp] = pictures.iterdir()
+        temp.unlink()
+        link(temp, secret)
+        with pytest.raises(StorageError, match="removed before"):
+            await draft.publish(target)
+
+    assert names_in(pictures) == []
+    assert secret.read_bytes() == paint()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="an open folder cannot be moved there")
+@pytest.mark.parametrize("step", ["create", "verify", "publish"])
+async def test_a_folder_that_becomes_a_link_gets_nothing_and_neither_does_what_is_behind_it(  # noqa: PLR0917 - fixtures
+    storage, pictures, tmp_path, paint, link, step
+):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    folder = pictures / "album"
+    folder.mkdir()
+
+    def replace():
+        folder.rename(pictures / "moved")
+        link(folder, outside)
+
+    async def save():
+        async with storage.draft(folder, order_id="order", index=1, owner="me") as draft:
+            await draft.write(paint())
+            if step == "create":
+                replace()
+            facts = await draft.verify()
+            if step == "verify":
+                replace()
+            target = await draft.target("shop", facts.extension)
+            if step == "publish":
+                replace()
+            await draft.publish(target)
+
+    with pytest.raises(StorageError, match="album has become a link"):
+        await save()
+    assert names_in(outside) == []
+    assert all(name.endswith(".part") for name in names_in(pictures / "moved"))
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs the signal that nobody survives")
@@ -339,7 +424,7 @@ anyio.run(main)
 
 
 def leave_file(folder, order_id="order", index=1, owner="dead"):
-    path = make_temp_path(folder, order_id=order_id, index=index, owner=owner)
+    path = folder / make_temp_name(order_id=order_id, index=index, owner=owner)
     path.write_bytes(b"half")
     return path
 
@@ -356,20 +441,20 @@ def leave_file(folder, order_id="order", index=1, owner="dead"):
     ],
 )
 def test_any_id_and_owner_make_a_plain_name_that_can_be_read_back(tmp_path, order_id, owner):
-    path = make_temp_path(tmp_path, order_id=order_id, index=3, owner=owner)
+    name = make_temp_name(order_id=order_id, index=3, owner=owner)
 
-    assert path.parent == tmp_path
-    assert path.name.isascii()
-    assert len(path.name) <= 140
-    assert read_temp_name(path.name).index == 3
-    path.write_bytes(b"")
+    assert (tmp_path / name).parent == tmp_path
+    assert name.isascii()
+    assert len(name) <= 140
+    assert read_temp_name(name).index == 3
+    (tmp_path / name).write_bytes(b"")
 
 
 def test_the_name_of_a_temporary_file_says_whose_it_is(tmp_path):
-    path = make_temp_path(tmp_path, order_id="order-1-2", index=3, owner="me")
+    name = make_temp_name(order_id="order-1-2", index=3, owner="me")
 
-    assert path.name.startswith(".wan-mcp-order-1-2-3-me.")
-    assert read_temp_name(path.name) == TempName("order-1-2", 3, "me")
+    assert name.startswith(".wan-mcp-order-1-2-3-me.")
+    assert read_temp_name(name) == TempName("order-1-2", 3, "me")
 
 
 async def test_the_temporary_files_of_an_order_by_other_owners_are_removed(storage, pictures):
@@ -410,18 +495,18 @@ async def test_only_temporary_files_older_than_asked_are_removed(storage, pictur
 async def test_a_folder_or_a_link_with_the_name_of_a_temporary_file_is_left_alone(storage, pictures, link):
     victim = pictures / "victim"
     victim.write_text("of somebody")
-    folder = make_temp_path(pictures, order_id="order", index=1, owner="dead")
+    folder = pictures / make_temp_name(order_id="order", index=1, owner="dead")
     folder.mkdir()
-    alias = make_temp_path(pictures, order_id="order", index=1, owner="dead")
+    alias = pictures / make_temp_name(order_id="order", index=1, owner="dead")
     link(alias, victim)
 
     assert await storage.remove_temp_files(pictures, order_id="order", keep_owner=None) == 0
     assert {folder, alias, victim} == set(pictures.iterdir())
 
 
-async def test_a_folder_that_is_not_there_has_nothing_to_remove(storage, tmp_path):
-    assert await storage.remove_temp_files(tmp_path / "nothing", order_id="order", keep_owner=None) == 0
-    assert await storage.remove_old_temp_files(tmp_path / "nothing" / "below", older_than=1e12) == 0
+async def test_a_folder_that_is_not_there_has_nothing_to_remove(storage, pictures):
+    assert await storage.remove_temp_files(pictures / "nothing", order_id="order", keep_owner=None) == 0
+    assert await storage.remove_old_temp_files(pictures / "nothing" / "below", older_than=1e12) == 0
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs a folder that refuses")

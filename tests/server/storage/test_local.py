@@ -188,7 +188,7 @@ async def test_a_sidecar_outside_is_refused(storage, pictures, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs the device that is always full")
 async def test_a_full_disk_leaves_no_half_sidecar(pictures):
-    storage = LocalStorage(pictures, disk=Disk(create_new=lambda path: os.open("/dev/full", os.O_WRONLY)))
+    storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
 
     with pytest.raises(StorageError, match="disk is full"):
         await storage.write_sidecar(pictures / "shop.png", {"prompt": "x"})

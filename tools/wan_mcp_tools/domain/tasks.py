@@ -1,5 +1,7 @@
 """What a task is: its state, its images, and what is known of its order."""
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -7,6 +9,7 @@ from enum import StrEnum
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.text import one_line
 
 
 class TaskStatus(StrEnum):
@@ -37,15 +40,54 @@ class TaskStatus(StrEnum):
 _FINAL = frozenset({TaskStatus.SUCCEEDED, TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED})
 
 
+class NameReason(StrEnum):
+    """Why a file has another name than was asked for."""
+
+    TAKEN = "taken"
+    """Another file had it; a number was put behind it."""
+    ENDING = "ending"
+    """The ending follows the picture's format."""
+    LETTERS = "letters"
+    """The system takes no such name: it is too long there, or has letters that cannot be written."""
+
+
+_NAME_REASONS = {
+    NameReason.TAKEN: "that name was taken",
+    NameReason.ENDING: "the ending follows the picture's format",
+    NameReason.LETTERS: "the system does not take that name as it is",
+}
+_NAME_CHARACTERS, _FOLDER_CHARACTERS = 80, 200
+
+
+@dataclass(frozen=True, slots=True)
+class NameChange:
+    """The name that was asked for, and why the file has another one."""
+
+    wanted: str
+    reasons: tuple[NameReason, ...]
+
+
 @dataclass(frozen=True, slots=True)
 class SavedImage:
-    """An image that is a verified file: `path` absolute, sizes in pixels and bytes, `index` from 1."""
+    """
+    An image that is a verified file: `path` absolute, sizes in pixels and bytes, `index` from 1.
+
+    `name_change` is set where it has another name than was asked for. `wanted_folder` is the folder that it belongs
+    in, where that is not allowed any more and it lies in another one.
+    """
 
     index: int
     path: str
     width: int
     height: int
     bytes: int
+    name_change: NameChange | None = None
+    wanted_folder: str | None = None
+
+    @property
+    def name(self) -> str:
+        """The file's name without its folder, on whatever system it lies."""
+        return re.split(r"[\\/]", self.path)[-1]
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,3 +206,24 @@ class Task:
                 return NextAction.LIST_TASKS
             case _:
                 return None
+
+
+def describe_places(images: Sequence[SavedImage]) -> tuple[str, ...]:
+    """Say of images that lie under another name, or in another folder, than was asked for why that is, each once."""
+    sentences: list[str] = []
+    renamed = [(image, image.name_change) for image in images if image.name_change is not None]
+    if renamed:
+        image, change = renamed[0]
+        wanted, given = (one_line(name, _NAME_CHARACTERS) for name in (change.wanted, image.name))
+        more = ", and so on" if len(renamed) > 1 else ""
+        reasons = dict.fromkeys(reason for _, change in renamed for reason in change.reasons)
+        why = ", and ".join(_NAME_REASONS[reason] for reason in reasons)
+        sentences.append(f"{wanted} is saved as {given}{more}: {why}.")
+    folders = dict.fromkeys(image.wanted_folder for image in images if image.wanted_folder)
+    return (*sentences, *map(tell_other_folder, folders))
+
+
+def tell_other_folder(folder: str) -> str:
+    """Say that a folder may not be written in any more, so that images were saved in another one."""
+    shown = one_line(folder, _FOLDER_CHARACTERS)
+    return f"The folder {shown} is not an allowed one now, so what belongs there is saved in the image folder."

@@ -2,9 +2,11 @@
 
 import json
 import logging
+import os
 import sqlite3
+import stat
 from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -198,10 +200,9 @@ class SqliteDatabase:
         return connection
 
     def _make_file(self) -> None:
-        # Prompts are private: the folder and the file are the owner's alone.
-        self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        if not self.path.exists():
-            self.path.touch(mode=0o600)
+        # Prompts are private, and the ledger says where files are read and written.
+        _make_private_folder(self.path.parent)
+        _make_private_file(self.path)
         # Read before the database is opened: if the file is replaced in between, it is merely opened once more.
         self._file = _identify(self.path)
 
@@ -226,6 +227,31 @@ class SqliteDatabase:
 def read_version(connection: sqlite3.Connection) -> int:
     """Give the number of the last migration that was applied."""
     return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def _make_private_folder(path: Path) -> None:
+    """Make a folder that is its owner's alone, whatever the umask is; one that exists is the operator's affair."""
+    try:
+        path.mkdir(parents=True, mode=0o700)
+    except FileExistsError:
+        if not path.is_dir():
+            raise
+    else:
+        path.chmod(0o700)
+
+
+def _make_private_file(path: Path) -> None:
+    """Make a file that is its owner's alone, or take the rights of others away from it and from its journal."""
+    with suppress(FileExistsError):
+        # SQLite gives the journal the rights of the file.
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+        path.chmod(0o600)
+    for each in (path, path.with_name(f"{path.name}-journal")):
+        # One that belongs to somebody else, or lies on a drive without rights, is used as it is.
+        with suppress(OSError):
+            mode = each.stat().st_mode
+            if stat.S_ISREG(mode) and mode & 0o077:
+                each.chmod(stat.S_IMODE(mode) & 0o700)
 
 
 def _identify(path: Path) -> tuple[int, int]:

@@ -2,8 +2,9 @@
 
 import logging
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -14,12 +15,12 @@ from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
-from wan_mcp.orders.view import describe_image
+from wan_mcp.orders.view import count_images, describe_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage
-from wan_mcp_tools.domain.errors import AppError, DownloadError, StorageError
-from wan_mcp_tools.domain.tasks import Problem
+from wan_mcp_tools.domain.errors import AppError, DownloadError, RequestRefusedError, StorageError
+from wan_mcp_tools.domain.tasks import Problem, tell_other_folder
 
 _log = logging.getLogger(__name__)
 
@@ -158,7 +159,7 @@ class Downloader:
         path = Path(image.path or "")
         try:
             facts = describe_image(order, image, self._clock.now())
-            await self._storage.with_folder(path.parent).write_sidecar(path, facts, order_id=order.local_id)
+            await self._storage.write_sidecar(path, facts, order_id=order.local_id)
         except AppError as error:
             # The picture is what was paid for; the facts about it are not worth a second try.
             _log.warning("no facts could be written beside %s: %s", path, error)
@@ -193,19 +194,17 @@ class Downloader:
             await self._clock.sleep(backoff(count, self._timings.save_step, _LONGEST_PAUSE))
 
     async def _save_once(self, attempt: "_Attempt", image: OrderImage, target: SaveTarget) -> OrderImage:
-        order = attempt.order
-        # The folder was confined when the order or the caller came; what was allowed then is allowed for it now.
-        wanted = target.folder or (Path(order.folder) if order.folder else None)
-        storage = self._storage.with_folder(wanted) if wanted else self._storage
-        folder = await storage.folder(None)
+        order, storage = attempt.order, self._storage
+        folder = await self._find_folder(attempt, target)
         if order.version:
             # Only an order that was taken over can have left temporary files behind. They go before the look for the
             # file: whoever wrote them may only be slow, and without its own it can give the file no name any more.
             for place in {folder, Path(image.path).parent if image.path else folder}:
-                await storage.remove_temp_files(place, order_id=order.local_id, keep_owner=self._file_owner)
+                with suppress(RequestRefusedError):
+                    await storage.remove_temp_files(place, order_id=order.local_id, keep_owner=self._file_owner)
         if image.state is ImageState.PUBLISHING and image.path and image.sha256:
             path = Path(image.path)
-            if await storage.matches(path, image.sha256):
+            if await self._is_published(path, image.sha256):
                 facts = await storage.facts(path)
                 return lifecycle.image_saved(image, width=facts.width, height=facts.height, size=facts.bytes)
         async with storage.draft(folder, order_id=order.local_id, index=image.index, owner=self._file_owner) as draft:
@@ -219,16 +218,50 @@ class Downloader:
                 if await draft.publish(path):
                     return lifecycle.image_saved(publishing, width=facts.width, height=facts.height, size=facts.bytes)
 
+    async def _find_folder(self, attempt: "_Attempt", target: SaveTarget) -> Path:
+        """
+        Give the folder that an image is to be saved in: the caller's, or that of the order if it is still allowed.
+
+        The ledger is only a file, and settings change: what it says must hold now. The picture is paid for, so that
+        the default folder takes the place of one that is not allowed.
+        """
+        if target.folder is not None:
+            return await self._storage.known_folder(target.folder)
+        wanted = attempt.order.folder
+        if not wanted:
+            return await self._storage.folder(None)
+        try:
+            return await self._storage.known_folder(Path(wanted))
+        except RequestRefusedError:
+            attempt.note(tell_other_folder(wanted))
+        except StorageError as error:
+            if error.retryable:
+                raise
+            attempt.note(tell_other_folder(wanted))
+        return await self._storage.folder(None)
+
+    async def _is_published(self, path: Path, sha256: str) -> bool:
+        try:
+            return await self._storage.matches(path, sha256)
+        except RequestRefusedError:
+            # A folder that is allowed no more is not looked into: the image is saved in another one.
+            return False
+
     def _make_stem(self, order: Order, image: OrderImage) -> str:
         request = order.request
-        return self._storage.stem(
+        make_stem = partial(
+            self._storage.stem,
             prompt=(request.prompt if request else None) or order.actual_prompt or "image",
             created_at=utc(order.created_at),
             order_id=order.best_id,
             index=image.index,
-            count=max(len(order.images), order.images_ordered),
-            filename=request.filename if request else None,
+            count=count_images(order),
         )
+        try:
+            return make_stem(filename=request.filename if request else None)
+        except RequestRefusedError:
+            # It was legal when the order came; a paid picture is not lost for a name.
+            return make_stem(filename=None)
 
     async def _renew_links(self, order: Order, images: list[OrderImage]) -> list[OrderImage]:
         """Ask the task once more where a link is over: the answer brings a new one, or the image is gone."""
@@ -254,6 +287,11 @@ class _Attempt:
     def __init__(self, order: Order, writer: OrderWriter) -> None:
         self.order = order
         self._writer = writer
+        self._notes: dict[str, None] = {}
+
+    def note(self, note: str) -> None:
+        """Have something said of the order from the next write on."""
+        self._notes[note] = None
 
     async def write(self, image: OrderImage) -> None:
         """
@@ -262,7 +300,7 @@ class _Attempt:
         Raises:
             LeaseLostError: the order is ours no more.
         """
-        before, self.order = self.order, lifecycle.with_image(self.order, image)
+        before, self.order = self.order, lifecycle.with_notes(lifecycle.with_image(self.order, image), self._notes)
         await self._writer.save(before, self.order)
 
 

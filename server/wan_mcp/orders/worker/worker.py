@@ -21,7 +21,7 @@ from wan_mcp.orders.worker.recover import Recovery
 from wan_mcp.orders.worker.submit import Submitter
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.domain.errors import LedgerError, StorageError
+from wan_mcp_tools.domain.errors import AppError, LedgerError
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -223,7 +223,7 @@ class OrderWorker:
         for folder in self._folders:
             try:
                 await self._context.storage.remove_old_temp_files(folder, older_than=self._context.clock.now() - DAY)
-            except StorageError as error:
+            except AppError as error:
                 _log.info("old temporary files in %s could not be removed: %s", folder, error)
 
     # --- working ----------------------------------------------------------------------------------------------------
