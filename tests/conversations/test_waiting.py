@@ -23,7 +23,7 @@ from fakes.wire_record import WireRecord
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp.orders.wait import Progress, Usual, describe_state, describe_timing
+from wan_mcp.orders.wait import ProgressReporter, UsualDuration, describe_state, describe_timing
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 from wan_mcp_tools.results import describe_progress
@@ -105,7 +105,9 @@ async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path
         told.append(progress)
 
     ledger = build_context(make_settings(tmp_path), clock=clock).ledger
-    progress = Progress(ledger, clock, live=LiveOrders(), report=report, first="Looking for the task", interval=4.0)
+    progress = ProgressReporter(
+        ledger, clock, live=LiveOrders(), report=report, first="Looking for the task", interval=4.0
+    )
 
     async def work() -> str:
         for _ in range(200):
@@ -114,7 +116,7 @@ async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path
                 await anyio.lowlevel.checkpoint()
         return "done"
 
-    assert await progress.beside(work) == "done"
+    assert await progress.report_during(work) == "done"
     moments = [progress.seconds for progress in told]
     assert moments[0] <= 1.0
     assert all(0 < later - earlier <= 5.0 for earlier, later in pairwise([*moments, clock.monotonic()]))
@@ -191,7 +193,7 @@ async def test_the_progress_says_what_happens(tmp_path, sentence):
     ledger = open_sqlite_ledger(tmp_path / "ledger.sqlite3", FakeClock())
     order = replace(await accepted(ledger, "t-1"), **STATES[sentence])
     await ledger.close()
-    timing = describe_timing(order, 7.0, Usual(20.0, is_known=True))
+    timing = describe_timing(order, 7.0, UsualDuration(20.0, is_known=True))
     report = ProgressReport(7.0, 20.0, describe_state(order), timing)
     held_up = replace(report, trouble=Problem("Slow", "The service is slow."))
 
@@ -205,8 +207,8 @@ async def test_what_takes_longer_than_usual_is_said_to(tmp_path):
     order = replace(await accepted(ledger, "t-1"), status=TaskStatus.RUNNING)
     await ledger.close()
 
-    assert describe_timing(order, 63.0, Usual(20.0, is_known=True)).endswith(", longer than the usual 20 s")
-    assert describe_timing(order, 63.0, Usual(60.0, is_known=False)) == "63 s since the order"
+    assert describe_timing(order, 63.0, UsualDuration(20.0, is_known=True)).endswith(", longer than the usual 20 s")
+    assert describe_timing(order, 63.0, UsualDuration(60.0, is_known=False)) == "63 s since the order"
 
 
 @pytest.mark.parametrize("era", ERAS)

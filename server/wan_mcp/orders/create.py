@@ -49,13 +49,14 @@ async def create(
     begin: Callable[[Order], Order],
     awaited_seconds: float,
     deduplicate: bool,
-    patience: float,
+    lock_seconds: float,
 ) -> Placement:
     """
-    Write a request down as an order, or with `deduplicate` find its unreceived twin, wherever that is to be saved.
+    Write a request down as an order, or with `deduplicate` find an identical one that nobody has received.
 
-    `begin` gives an order as it is when its creating request leaves. A call waits for it during `awaited_seconds`. A
-    ledger that is locked is waited for during `patience` seconds.
+    Identical orders may want their files in different places. `begin` gives an order as it is when its creating
+    request leaves. A call waits for it during `awaited_seconds`, and for a ledger that is locked during
+    `lock_seconds`.
 
     Raises:
         AppError: nothing was ordered.
@@ -93,7 +94,7 @@ async def create(
         daily_limit=daily_limit,
         recent=recent_images.list(),
         deduplicate=deduplicate,
-        patience=patience,
+        lock_seconds=lock_seconds,
     )
     if not placement.deduplicated and order.region != SANDBOX.name:
         recent_images.add(order)
@@ -198,7 +199,7 @@ async def _place(
     daily_limit: int,
     recent: Mapping[str, int],
     deduplicate: bool,
-    patience: float,
+    lock_seconds: float,
 ) -> Placement:
     started = clock.monotonic()
     while True:
@@ -214,7 +215,7 @@ async def _place(
             )
         except LedgerError as error:
             waited = clock.monotonic() - started
-            if error.code != ErrorCode.LEDGER_LOCKED or waited > min(patience, _LONGEST_LOCK):
+            if error.code != ErrorCode.LEDGER_LOCKED or waited > min(lock_seconds, _LONGEST_LOCK):
                 raise _tell_nothing_ordered(error) from error
             await clock.sleep(_LOCK_STEP)
 

@@ -22,7 +22,7 @@ from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
 from wan_mcp.orders.view import to_task
-from wan_mcp.orders.wait import Progress, estimate_seconds_left, wait
+from wan_mcp.orders.wait import ProgressReporter, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.orders.worker.queries import Queries
@@ -157,14 +157,20 @@ class OrderService:
     ) -> Task:
         """Write the order down, send it, and wait."""
         progress = self._make_progress(report, "Writing the order down")
-        return await progress.beside(
+        return await progress.report_during(
             lambda: self._order(
                 request, progress, seconds=wait_seconds, until_accepted=until_accepted, deduplicate=not fresh
             )
         )
 
     async def _order(
-        self, request: ImageRequest, progress: Progress, *, seconds: float, until_accepted: bool, deduplicate: bool
+        self,
+        request: ImageRequest,
+        progress: ProgressReporter,
+        *,
+        seconds: float,
+        until_accepted: bool,
+        deduplicate: bool,
     ) -> Task:
         ends = self._clock.monotonic() + seconds
         placement = await create(
@@ -179,7 +185,7 @@ class OrderService:
             begin=self._worker.submitter.begin,
             awaited_seconds=0.0 if until_accepted else seconds,
             deduplicate=deduplicate,
-            patience=seconds,
+            lock_seconds=seconds,
         )
         # A write to the ledger is never abandoned, and no cancellation can come between it and the next line.
         order = placement.order
@@ -214,14 +220,14 @@ class OrderService:
         async def work() -> Task:
             started = self._clock.monotonic()
             order = await self._find(task_id, seconds=wait_seconds + REFRESH_SECONDS)
-            progress.show(order)
+            progress.update(order)
             gone = self._clock.monotonic() - started
             order = await self._refresh.refresh(order, seconds=wait_seconds, within=REFRESH_SECONDS - gone)
             left = wait_seconds - (self._clock.monotonic() - started)
             order = await self._wait(order, is_settled, left, progress)
             return await self._hand_over(order)
 
-        return await progress.beside(work)
+        return await progress.report_during(work)
 
     async def peek(self, task_id: str) -> Task | None:
         """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
@@ -360,8 +366,8 @@ class OrderService:
         for path, writers in await run_sync(find_writers, paths, abandon_on_cancel=True):
             _log.warning("%s can be written to by %s. %s", path, writers, WRITERS_REMEDY)
 
-    def _make_progress(self, report: ReportProgress | None, first: str) -> Progress:
-        return Progress(
+    def _make_progress(self, report: ReportProgress | None, first: str) -> ProgressReporter:
+        return ProgressReporter(
             self._ledger,
             self._clock,
             live=self._live,
@@ -371,7 +377,7 @@ class OrderService:
         )
 
     async def _wait(
-        self, order: Order, until: Callable[[Order], bool], seconds: float, progress: Progress | None
+        self, order: Order, until: Callable[[Order], bool], seconds: float, progress: ProgressReporter | None
     ) -> Order:
         return await wait(
             order,
@@ -429,7 +435,7 @@ class OrderService:
     def _find_trouble(self, order: Order) -> Trouble | None:
         trouble = self._live.trouble_of(order.local_id)
         if trouble is None and self._live.latest(order.local_id) is None and is_gone(order.worker_id):
-            return self._eligibility.find_obstacle(order)
+            return self._eligibility.find_missing_key(order)
         return trouble
 
     async def _answer_in_time(self, work: Callable[[], Awaitable[T]], check: NextAction) -> T:

@@ -1,4 +1,4 @@
-"""Waiting for an order: bounded, whoever works on it, and told beside the work itself."""
+"""Waiting for an order: bounded, whoever works on it, with its progress reported meanwhile."""
 
 import logging
 import statistics
@@ -22,7 +22,7 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_FIRST = 0.5
+_FIRST_REPORT_SECONDS = 0.5
 """Seconds from the call to the first report."""
 _GUESS, _SANDBOX_GUESS = 60.0, 3.0
 """
@@ -32,7 +32,7 @@ Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference, 
 """
 
 
-class Progress:
+class ProgressReporter:
     """
     The progress of one call, told as `ProgressReport`s.
 
@@ -61,18 +61,18 @@ class Progress:
         self._shown = anyio.Event()
         self._changed = anyio.Event()
         self._started = clock.monotonic()
-        self._told_at = 0.0
-        self._usual: Usual | None = None
+        self._reported_at = 0.0
+        self._usual: UsualDuration | None = None
 
-    async def beside(self, work: Callable[[], Awaitable[T]]) -> T:
-        """Do the work and tell of it meanwhile."""
+    async def report_during(self, work: Callable[[], Awaitable[T]]) -> T:
+        """Do the work and report its progress meanwhile."""
         if self._report is None:
             return await work()
         outcomes: list[T] = []
         errors: list[Exception] = []
         async with anyio.create_task_group() as group:
             group.start_soon(self._learn)
-            group.start_soon(self._tell, self._report)
+            group.start_soon(self._report_changes, self._report)
             try:
                 outcomes.append(await work())
             except Exception as error:  # noqa: BLE001 - raised again below, without the group around it
@@ -82,35 +82,35 @@ class Progress:
             raise errors[0]
         return outcomes[0]
 
-    def show(self, order: Order) -> None:
+    def update(self, order: Order) -> None:
         """Take the newest state of the order that the call is about."""
         self._order = order
         self._shown.set()
         self._changed.set()
 
-    async def _tell(self, report: ReportProgress) -> None:
+    async def _report_changes(self, report: ReportProgress) -> None:
         """Report until cancelled. A caller who cannot be told anything is no reason to end the work."""
-        due, told = _FIRST, ""
+        due, told = _FIRST_REPORT_SECONDS, ""
         try:
             while True:
-                await wait_first(self._clock, self._changed.wait, due - self._gone())
+                await wait_first(self._clock, self._changed.wait, due - self._elapsed())
                 self._changed = anyio.Event()
                 state = self._state()
                 # Before the first report there is nothing that a change could make wrong.
-                if self._gone() < due and (not told or state == told):
+                if self._elapsed() < due and (not told or state == told):
                     continue
                 await self._send(report)
-                due, told = self._gone() + self._interval, state
+                due, told = self._elapsed() + self._interval, state
         except Exception:  # noqa: BLE001 - whatever a transport raises when its client has gone
             _log.info("a caller could not be told of the progress", exc_info=True)
 
     async def _send(self, report: ReportProgress) -> None:
-        order, gone = self._order, self._gone()
-        if gone <= self._told_at:
+        order, since_call = self._order, self._elapsed()
+        if since_call <= self._reported_at:
             return
-        self._told_at = gone
+        self._reported_at = since_call
         if order is None:
-            await report(ProgressReport(gone, None, self._first))
+            await report(ProgressReport(since_call, None, self._first))
             return
         usual = self._usual or _guess(order)
         elapsed = max(0.0, self._clock.now() - (order.accepted_at or order.created_at))
@@ -119,15 +119,15 @@ class Progress:
         left = max(usual.seconds - elapsed, self._interval)
         await report(
             ProgressReport(
-                seconds=gone,
-                expected=gone + left,
+                seconds=since_call,
+                expected=since_call + left,
                 state=describe_state(order),
                 timing=describe_timing(order, elapsed, usual),
                 trouble=trouble.to_problem() if trouble else None,
             )
         )
 
-    def _gone(self) -> float:
+    def _elapsed(self) -> float:
         return self._clock.monotonic() - self._started
 
     def _state(self) -> str:
@@ -148,11 +148,11 @@ class Progress:
         except LedgerError:
             return
         if found:
-            self._usual = Usual(statistics.median(found), is_known=True)
+            self._usual = UsualDuration(statistics.median(found), is_known=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Usual:
+class UsualDuration:
     """How many seconds a task of the kind takes; `is_known` if that was seen here and is no guess."""
 
     seconds: float
@@ -180,7 +180,7 @@ def describe_state(order: Order) -> str:
             return "The task has ended"
 
 
-def describe_timing(order: Order, elapsed: float, usual: Usual) -> str:
+def describe_timing(order: Order, elapsed: float, usual: UsualDuration) -> str:
     """Say how long that has lasted, `elapsed` seconds after the order was placed or accepted, and usually does."""
     if order.status not in (TaskStatus.PENDING, TaskStatus.RUNNING, TaskStatus.SUBMIT_UNKNOWN):
         return ""
@@ -193,8 +193,8 @@ def describe_timing(order: Order, elapsed: float, usual: Usual) -> str:
     return f"{timing}, longer than the usual {usual.seconds:.0f} s" if usual.is_known else timing
 
 
-def _guess(order: Order) -> Usual:
-    return Usual(_SANDBOX_GUESS if order.region == SANDBOX.name else _GUESS, is_known=False)
+def _guess(order: Order) -> UsualDuration:
+    return UsualDuration(_SANDBOX_GUESS if order.region == SANDBOX.name else _GUESS, is_known=False)
 
 
 async def estimate_seconds_left(ledger: Ledger, clock: Clock, live: LiveOrders, local_id: str) -> float | None:
@@ -209,11 +209,11 @@ async def estimate_seconds_left(ledger: Ledger, clock: Clock, live: LiveOrders, 
         return None
     if not durations:
         return None
-    gone = clock.now() - order.accepted_at if order.accepted_at else 0.0
-    return statistics.median(durations) - max(gone, 0.0)
+    running = clock.now() - order.accepted_at if order.accepted_at else 0.0
+    return statistics.median(durations) - max(running, 0.0)
 
 
-_FOREIGN_STEP = 0.5
+_LEDGER_INTERVAL = 0.5
 """Seconds between looks at an order that another process works on."""
 
 
@@ -225,7 +225,7 @@ async def wait(
     ledger: Ledger,
     live: LiveOrders,
     clock: Clock,
-    progress: Progress | None = None,
+    progress: ProgressReporter | None = None,
 ) -> Order:
     """Give the order when `until` holds for it, or as it is after `seconds`."""
     ends = clock.monotonic() + seconds
@@ -240,8 +240,8 @@ async def wait(
             if until(order) or left <= 0:
                 return order
             if progress is not None:
-                progress.show(order)
-            await wait_first(clock, changed.wait, left if entry.order is not None else min(left, _FOREIGN_STEP))
+                progress.update(order)
+            await wait_first(clock, changed.wait, left if entry.order is not None else min(left, _LEDGER_INTERVAL))
 
 
 async def read_newest(order: Order, *, ledger: Ledger, live: LiveOrders, seconds: float) -> Order:

@@ -148,7 +148,7 @@ class Collector:
         others = await self._ledger.leases.list_others(self._worker_id)
         left += len({order.local_id for order in others} - seen.keys())
         obstacles = {
-            order.best_id: self._eligibility.find_obstacle(order) for order in others if is_gone(order.worker_id)
+            order.best_id: self._eligibility.find_missing_key(order) for order in others if is_gone(order.worker_id)
         }
         problems.extend(f"{best_id}: {obstacle}" for best_id, obstacle in obstacles.items() if obstacle is not None)
         return CollectSummary(finished, saved, left, tuple(problems))

@@ -62,8 +62,8 @@ class OrderEligibility:
             del self._excluded_until[local_id]
         return bool(over)
 
-    def find_obstacle(self, order: Order) -> Trouble | None:
-        """Say what this process lacks for an order, if anything."""
+    def find_missing_key(self, order: Order) -> Trouble | None:
+        """Say which key this process lacks for an order, if any."""
         if order.stage is Stage.CLOSED or self.covers(order):
             return None
         access = self._regions.get(order.region)

@@ -117,28 +117,28 @@ _NO_IMAGES = Trouble(lifecycle.NO_IMAGES.code, lifecycle.NO_IMAGES.message, is_r
 
 
 @dataclass(slots=True)
-class _Watch:
+class _PollState:
     """
     What was seen of a task so far.
 
-    `born` is its acceptance by a clock that nobody sets, so that a corrected wall clock makes it neither wait nor
+    `accepted_at` is by a clock that nobody sets, so that a corrected wall clock makes it neither wait nor
     learn nonsense.
     """
 
     clock: Clock
-    born: float
+    accepted_at: float
     answers: int = 0
     unknowns: int = 0
 
     @classmethod
-    def begin(cls, clock: Clock, accepted_at: float) -> "_Watch":
-        """Begin to watch a task that was accepted at a time of the wall clock."""
-        return cls(clock, clock.monotonic() - max(0.0, clock.now() - accepted_at))
+    def begin(cls, clock: Clock, wall_time: float) -> "_PollState":
+        """Begin to ask for a task that was accepted at a time of the wall clock."""
+        return cls(clock, clock.monotonic() - max(0.0, clock.now() - wall_time))
 
     @property
     def age(self) -> float:
         """Seconds since it was accepted."""
-        return self.clock.monotonic() - self.born
+        return self.clock.monotonic() - self.accepted_at
 
 
 class Poller:
@@ -172,14 +172,14 @@ class Poller:
         """
         live = self._live.get(order.local_id)
         plan = await self._make_plan(order)
-        watch = _Watch.begin(self._clock, order.accepted_at or order.created_at)
+        state = _PollState.begin(self._clock, order.accepted_at or order.created_at)
         # A task that was found somewhere may have ended long ago.
         first = plan.first() if order.origin is Origin.ORDERED else 0.0
-        pause, failures = max(0.0, first - watch.age), 0
+        pause, failures = max(0.0, first - state.age), 0
         while True:
             if pause:
                 await live.pause(self._clock, pause)
-            asked_after = watch.age
+            asked_after = state.age
             try:
                 answer = await self._queries.get_task(order.region, order.task_id or "", images=order.images_ordered)
             except AppError as error:
@@ -196,14 +196,14 @@ class Poller:
             failures = 0
             if answer.status is not TaskStatus.SUCCEEDED:
                 live.set_trouble(None)
-            watch.unknowns = watch.unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
-            watch.answers += 1
-            order = await self._record(order, answer, watch)
+            state.unknowns = state.unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
+            state.answers += 1
+            order = await self._record(order, answer, state)
             live.tell_asked()
             if order.stage is Stage.CLOSED or order.images:
                 return order
-            if watch.unknowns >= self._timings.unknown_answers:
-                pause = backoff(watch.unknowns, 5.0, 600.0)
+            if state.unknowns >= self._timings.unknown_answers:
+                pause = backoff(state.unknowns, 5.0, 600.0)
             else:
                 pause = plan.next(asked_after, pause)
 
@@ -218,18 +218,18 @@ class Poller:
             return PollPlan(guess=guess)
         return PollPlan.learn(durations, guess)
 
-    async def _record(self, order: Order, answer: TaskAnswer, watch: _Watch) -> Order:
+    async def _record(self, order: Order, answer: TaskAnswer, state: _PollState) -> Order:
         """Write down what an answer says; only changes are written."""
         now = self._clock.now()
         match answer.status:
-            case TaskStatus.UNKNOWN if watch.unknowns < self._timings.unknown_answers:
+            case TaskStatus.UNKNOWN if state.unknowns < self._timings.unknown_answers:
                 return order
             case TaskStatus.UNKNOWN | TaskStatus.SUCCEEDED if lifecycle.is_over(order, now) and not answer.images:
                 return await self._writer.save(order, lifecycle.expired(order))
             case TaskStatus.UNKNOWN if self._eligibility.is_foreign(order):
                 raise NotEligibleError
             case TaskStatus.SUCCEEDED:
-                return await self._record_images(order, answer, watch)
+                return await self._record_images(order, answer, state)
             case TaskStatus.FAILED:
                 return await self._writer.save(order, lifecycle.failed(order, answer, now=now))
             case TaskStatus.CANCELED:
@@ -239,7 +239,7 @@ class Poller:
                     return order
                 return await self._writer.save(order, lifecycle.running(order, status))
 
-    async def _record_images(self, order: Order, answer: TaskAnswer, watch: _Watch) -> Order:
+    async def _record_images(self, order: Order, answer: TaskAnswer, state: _PollState) -> Order:
         images = lifecycle.make_images(answer.images, ordered=order.images_ordered)
         if not images:
             # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
@@ -251,7 +251,7 @@ class Poller:
             order,
             answer,
             images,
-            duration=running_time(answer.duration, watch.age, is_first_look=watch.answers == 1),
+            duration=running_time(answer.duration, state.age, is_first_look=state.answers == 1),
             expires_at=_find_link_end(images, latest=now + DAY),
             now=now,
         )
