@@ -4,6 +4,7 @@ A look at the ledger from outside, which changes nothing: not its version, not a
 Call it in a thread.
 """
 
+import os
 import sqlite3
 from contextlib import closing, suppress
 from dataclasses import dataclass
@@ -101,8 +102,8 @@ def _address(path: Path) -> str:
 
     Source: https://sqlite.org/uri.html
     """
-    name = path.absolute().as_posix()
-    return f"file://{'' if name.startswith('/') else '/'}{quote(name, safe='/:')}?mode=ro"
+    name = os.fsencode(path.absolute().as_posix())
+    return f"file://{'' if name.startswith(b'/') else '/'}{quote(name, safe='/:')}?mode=ro"
 
 
 def _look(database: sqlite3.Connection, now: float, *, is_checked: bool) -> LedgerFacts:
