@@ -9,7 +9,7 @@ Sources: https://www.rfc-editor.org/rfc/rfc9110#section-8.4 and https://www.rfc-
 """
 
 import zlib
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import aclosing
 
 import anyio.lowlevel
@@ -56,13 +56,23 @@ class Body:
             yield piece
 
 
-async def read_body(response: httpx.Response, most: int) -> bytes | None:
-    """Read the whole body of an answer; None if it has more than `most` bytes, on the wire or unpacked."""
+async def read_body(
+    response: httpx.Response, most: int, *, extend: Callable[[bytearray], int] | None = None
+) -> bytes | None:
+    """
+    Read the whole body of an answer; None if it has more than `most` bytes, on the wire or unpacked.
+
+    `extend` is asked once, when there are more: it looks at what has come and gives another bound.
+    """
     content = bytearray()
     body = Body(response)
     async with aclosing(body.pieces()) as pieces:
         async for piece in pieces:
             content += piece
+            if max(len(content), body.received) <= most:
+                continue
+            if extend is not None:
+                most, extend = extend(content), None
             if max(len(content), body.received) > most:
                 return None
     return bytes(content)

@@ -14,7 +14,7 @@ from wan_mcp.dashscope.connections import ConnectionPool
 from wan_mcp.dashscope.errors import CallContext, CallKind
 from wan_mcp.dashscope.image_addresses import parse_hosts
 from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy, hide_password, resolve_name
-from wan_mcp.dashscope.payload import LARGEST_ANSWER, LARGEST_WITH_IMAGES, KnownKeys
+from wan_mcp.dashscope.payload import KnownKeys
 from wan_mcp.dashscope.requests import (
     PROBE_TASK_ID,
     build_headers,
@@ -119,7 +119,6 @@ class DashScope:
             body=encode_body(order),
             protocol=order.protocol,
             answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
-            largest_answer=LARGEST_WITH_IMAGES,
         )
         return await _read(response, partial(read_created_task, response, context, most=order.n))
 
@@ -135,7 +134,7 @@ class DashScope:
         endpoint = find_endpoint(self._access, region)
         context = CallContext(endpoint, CallKind.QUESTION)
         url = build_task_url(endpoint, task_id)
-        response = await self._call(context, "GET", url, largest_answer=LARGEST_WITH_IMAGES)
+        response = await self._call(context, "GET", url)
         return await _read(response, partial(read_task, response, context, task_id, most=most))
 
     async def cancel(self, region: str, task_id: str) -> None:
@@ -234,7 +233,6 @@ class DashScope:
         body: bytes | None = None,
         protocol: WireProtocol | None = None,
         answer_seconds: float | None = None,
-        largest_answer: int = LARGEST_ANSWER,
     ) -> JsonResponse:
         clients = await self._connections.open(in_process=context.endpoint.in_process)
         from wan_mcp.dashscope.exchange import Call, send  # noqa: PLC0415 - brings httpx, after start-up
@@ -246,7 +244,6 @@ class DashScope:
             headers=build_headers(context.endpoint, protocol),
             answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
-            largest_answer=largest_answer,
         )
         response = await send(client, call, context, keys=self._keys, timeouts=self._timeouts, now=self._clock.now())
         if not response.is_foreign_refusal:

@@ -16,7 +16,7 @@ import httpx
 
 from wan_mcp.dashscope.body import read_body
 from wan_mcp.dashscope.errors import CallContext, make_lost_error
-from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, parse_object
+from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, find_bound, parse_object
 from wan_mcp.dashscope.responses import JsonResponse
 from wan_mcp.dashscope.types import Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
@@ -37,18 +37,13 @@ _NEVER_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """
-    One HTTP call to a region.
-
-    `answer_seconds` is how long its answer may take, `largest_answer` how many bytes of it are read.
-    """
+    """One HTTP call to a region; `answer_seconds` is how long its answer may take."""
 
     method: str
     url: str
     headers: Mapping[str, str]
     answer_seconds: float
     body: bytes | None = None
-    largest_answer: int = LARGEST_ANSWER
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +110,7 @@ async def _request(
     async with client.stream(call.method, call.url, headers=headers, content=call.body, timeout=phases) as response:
         served_at = read_date(response.headers.get("date"))
         retry_after = read_retry_after(response.headers, now=served_at or now)
-        content = await read_body(response, call.largest_answer)
+        content = await read_body(response, LARGEST_ANSWER, extend=find_bound)
         return _RawResponse(response.status_code, content, served_at, retry_after)
 
 

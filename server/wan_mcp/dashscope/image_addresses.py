@@ -50,9 +50,9 @@ Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference
 _LONGEST_RIDDLE = 1000
 """Characters of what can be no address."""
 _DATA = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
-_AROUND = " \t\r\n\f\v\0\xa0\u200b\ufeff\"'<>`"
+_AROUND = " \t\r\n\f\v\0\xa0\u200b\ufeff\ufffd\"'<>`"
 """What may stand around an address and is no part of it."""
-_INSIDE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060\ufeff]+")
+_INSIDE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]+")
 _SCHEME = re.compile(r"(https?):[\\/]*", re.IGNORECASE)
 _ESCAPED_SLASHES = re.compile(r"(?:https?:)?\\/\\/", re.IGNORECASE)
 _TWO_SLASHES = re.compile(r"[\\/]{2,}")

@@ -32,6 +32,7 @@ _NOT_YET = " \t\r\n\ufeff\u200b\0"
 """What may stand before the first brace."""
 _IMAGE_DATA = re.compile(r"\s*(?:(?i:data):[^,]{0,200},|iVBORw0KGgo|/9j/|UklGR)")
 """How an image in the place of its address begins: with `data:`, or as a PNG, a JPEG or a WebP in base64."""
+_IMAGE_IN_JSON = re.compile(rb'"\s*(?:(?i:data):[^,"]{0,200},|iVBORw0KGgo|/9j/|UklGR)')
 _UNSEEN = (
     r"[\s\x00-\x1f\x7f-\xa0\xad\u034f\u061c\u115f\u1160\u180b-\u180f\u200b-\u200f\u2028-\u202f\u2060-\u206f"
     r"\ufe00-\ufe0f\ufeff]*"
@@ -78,6 +79,11 @@ def parse_object(content: bytes | None, keys: KnownKeys) -> Mapping[str, object]
     except (ValueError, RecursionError):
         return None
     return cast("Mapping[str, object]", value) if isinstance(value, dict) else None
+
+
+def find_bound(content: bytes | bytearray) -> int:
+    """Say how many bytes an answer may have in all that has begun like this: more only if an image stands in it."""
+    return LARGEST_WITH_IMAGES if _IMAGE_IN_JSON.search(content) else LARGEST_ANSWER
 
 
 def is_image_data(text: str) -> bool:

@@ -189,7 +189,7 @@ def _make_answer(
 ) -> TaskAnswer:
     output = response.output
     status = _read_status(output.get("task_status")) or default
-    if slots.has_images and status in _ENDED_WITHOUT_IMAGES:
+    if slots.has_images and (status in _ENDED_WITHOUT_IMAGES or _has_ended_in_other_words(output, slots)):
         # Whatever the service calls it: an image that it gives is one that it made.
         status = TaskStatus.SUCCEEDED
     problem = _read_failure(response, context) if status is TaskStatus.FAILED else None
@@ -215,6 +215,14 @@ def _make_answer(
     )
 
 
+def _has_ended_in_other_words(output: Mapping[str, object], slots: "_Slots") -> bool:
+    """Tell whether a task is over though its state is a word that nobody has documented."""
+    word = as_text(output.get("task_status"))
+    if word is None or word.strip().upper() in _STATUSES:
+        return False
+    return slots.is_full or output.get("finished") is True or as_text(output.get("end_time")) is not None
+
+
 def _read_failure(response: JsonResponse, context: CallContext) -> Problem:
     """Read why a task failed: its own code, that of its first failed image, or one at the top."""
     failures = islice(iterate_objects(response.output.get("results")), _MOST_FAILURES_READ)
@@ -232,6 +240,8 @@ class _Slots(NamedTuple):
 
     images: tuple[RemoteImage, ...]
     surplus: int
+    is_full: bool
+    """Whether there are as many as were wanted."""
 
     @property
     def has_images(self) -> bool:
@@ -258,7 +268,7 @@ def _read_slots(output: Mapping[str, object], context: CallContext, most: int) -
         failed = (number for number, slot in enumerate(found) if not slot.address)
         chosen = [found[number] for number in sorted([*made[:most], *islice(failed, max(0, most - len(made)))])]
     images = [_read_image(index, slot, context) for index, slot in enumerate(chosen, 1)]
-    return _Slots(tuple(images), len(found) - len(chosen))
+    return _Slots(tuple(images), len(found) - len(chosen), is_full=len(found) >= most)
 
 
 def _read_image(index: int, slot: _Slot, context: CallContext) -> RemoteImage:

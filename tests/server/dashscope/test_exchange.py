@@ -89,11 +89,30 @@ async def test_an_address_that_is_none_is_a_matter_of_settings(kit):
 
 
 async def test_an_answer_larger_than_any_of_the_services_is_not_kept(kit):
-    error = await kit.error_of(lambda request: httpx.Response(200, content=b" " * (65 * 1024 * 1024)))
+    large = 9 * 1024 * 1024
+    error = await kit.error_of(lambda request: httpx.Response(200, content=b" " * large))
     assert not error.nothing_created
-    client, _ = kit.client(lambda request: httpx.Response(200, content=b'{"data": []}' + b" " * (9 * 1024 * 1024)))
+    body = b'{"output": {"task_id": "t-1", "task_status": "RUNNING", "x": "' + b"x" * large + b'"}}'
+    client, _ = kit.client(lambda request: httpx.Response(200, content=body))
     with pytest.raises(ServiceDownError):
-        await client.list_tasks("singapore")
+        await client.query("singapore", "t-1")
+    client, _ = kit.client(
+        lambda request: httpx.Response(200, content=body.replace(b'"xx', b'"data:image/png;base64,'))
+    )
+    assert (await client.query("singapore", "t-1")).task_id == "t-1"
+    client, _ = kit.client(
+        lambda request: httpx.Response(
+            200, content=body.replace(b'"xx', b'"data:image/png;base64,' + b"x" * 6 * large)
+        )
+    )
+    assert (await client.query("singapore", "t-1")).task_id == "t-1"
+    client, _ = kit.client(
+        lambda request: httpx.Response(
+            200, content=body.replace(b'"xx', b'"data:image/png;base64,' + b"x" * 8 * large)
+        )
+    )
+    with pytest.raises(ServiceDownError):
+        await client.query("singapore", "t-1")
 
 
 def nest(content, layers):
@@ -123,7 +142,7 @@ async def test_no_few_bytes_of_an_answer_become_many(kit, layers, status):
             client, _ = kit.client(answer)
             with pytest.raises(AppError):
                 await call(client)
-        assert tracemalloc.get_traced_memory()[1] < 200_000_000
+        assert tracemalloc.get_traced_memory()[1] < 40_000_000
     finally:
         tracemalloc.stop()
 

@@ -135,6 +135,7 @@ def test_an_entry_that_is_no_host_is_a_matter_of_settings(clock, kit, entry):
         f"{URL}\t",
         f"{URL}\r\n",
         f"\u200b{URL}\ufeff\0",
+        f"{URL}\ufffd",
         f'"{URL}"',
         f"<{URL}>",
         URL.replace("20260818", "2026\n0818"),

@@ -211,6 +211,22 @@ async def test_an_image_that_is_given_was_made_whatever_else_is_said(kit, word, 
     assert [image.url for image in answer.images] == ["https://h/1.png"]
 
 
+@pytest.mark.parametrize(
+    ("word", "more", "status"),
+    [
+        ("SUCCESS", {"finished": True}, TaskStatus.SUCCEEDED),
+        ("Completed", {"end_time": "2026-11-27 10:00:00.000"}, TaskStatus.SUCCEEDED),
+        ("DONE", {"results": [{"url": "https://h/1.png"}, {"url": "https://h/2.png"}]}, TaskStatus.SUCCEEDED),
+        ("PROCESSING", {}, TaskStatus.RUNNING),
+        ("RUNNING", {"finished": True}, TaskStatus.RUNNING),
+    ],
+)
+async def test_a_task_that_has_ended_in_other_words_has_ended(kit, word, more, status):
+    output = {"task_status": word, "results": [{"url": "https://h/1.png"}], **more}
+    client, _ = kit.client(kit.json({"output": output}))
+    assert (await client.query("singapore", TASK_ID, most=2)).status is status
+
+
 async def test_a_task_that_runs_has_not_ended_though_it_shows_images(kit):
     answer = await ask(kit, {"task_status": "RUNNING", "results": [{"url": "https://h/1.png"}]})
     assert answer.status is TaskStatus.RUNNING
