@@ -34,9 +34,9 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from fakes import tiny_png
-from fakes.bench import QUICK, make_settings, order, running_service
 from fakes.dashscope import FakeService
 from fakes.faults import Answer, Fault
+from fakes.order_service import QUICK, get, make_settings, order, running_service
 from wan_mcp.dashscope.body import read_body
 from wan_mcp.dashscope.errors import CallContext, CallKind
 from wan_mcp.dashscope.image_addresses import check_image_url, decode_image, read_address, read_link_end
@@ -49,7 +49,7 @@ from wan_mcp_tools.domain.tasks import Task
 KEY = "sk-campaign-0123456789abcdef"
 _AT_ONCE = 12
 _LONGEST_WAIT = 20.0
-_MOST_SECONDS_A_CASE = 45.0
+_MOST_SECONDS_A_CASE = 90.0
 _CASE = re.compile(r"case (\d+)\.")
 _TASK_ID = re.compile(r"(?<=[/\"])[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _IMAGE = re.compile(r"/([0-9a-f]{8}-[0-9a-f-]{27})-(\d+)\.png")
@@ -328,6 +328,7 @@ class Report:
     gates: int = 0
     seconds: float = 0.0
     longest: float = 0.0
+    held: float = 0.0
     crashes: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
     secrets: list[str] = field(default_factory=list)
@@ -348,6 +349,7 @@ class Report:
             ("random inputs to the gates", self.gates),
             ("seconds", f"{self.seconds:.0f}"),
             ("longest order, seconds", f"{self.longest:.1f}"),
+            ("event loop held at most, seconds", f"{self.held:.2f}"),
             ("crashes", len(self.crashes)),
             ("lost pictures", len(self.lost)),
             ("places with a secret", len(self.secrets)),
@@ -404,9 +406,19 @@ class Campaign:
                     await self._run_case(at_once if case.protocol == "sync" else by_task, case)
                     self._try_gates(case)
 
-            async with anyio.create_task_group() as group:
-                for _ in range(_AT_ONCE):
-                    group.start_soon(work)
+            async with anyio.create_task_group() as watching:
+                watching.start_soon(self._watch_loop)
+                async with anyio.create_task_group() as group:
+                    for _ in range(_AT_ONCE):
+                        group.start_soon(work)
+                watching.cancel_scope.cancel()
+
+    async def _watch_loop(self) -> None:
+        """Measure for how long the event loop is held at a time: in its own seconds, so that a busy machine is none."""
+        while True:
+            began = time.thread_time()
+            await anyio.sleep(0.01)
+            self.report.held = max(self.report.held, time.thread_time() - began)
 
     def _open(self, protocol: str) -> Any:
         """Open a server of its own that orders by a protocol."""
@@ -427,6 +439,8 @@ class Campaign:
         try:
             with anyio.fail_after(_MOST_SECONDS_A_CASE):
                 task = await order(service, case.prompt, wait=_LONGEST_WAIT, model=case.model, n=case.count)
+                while not task.settled:
+                    task = await get(service, task.task_id, wait=_LONGEST_WAIT)
         except AppError as error:
             report.ends[type(error).__name__] += 1
             if case.kind != "order":

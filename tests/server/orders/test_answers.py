@@ -8,9 +8,9 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.bench import get, make_settings, order, running_service, saved_files
 from fakes.dashscope import FakeService
 from fakes.faults import Answer, Fault
+from fakes.order_service import get, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
