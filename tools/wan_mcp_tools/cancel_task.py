@@ -32,8 +32,8 @@ def cancel_task(service: ImageService) -> Tool:
         arguments=CancelTaskArguments,
         run=run,
         result=TaskResult,
-        reads_only=False,
-        destroys=True,
-        repeats_safely=True,
-        reaches_out=True,
+        read_only=False,
+        destructive=True,
+        idempotent=True,
+        open_world=True,
     )

@@ -52,10 +52,10 @@ def download_image(service: ImageService) -> Tool:
         arguments=DownloadImageArguments,
         run=run,
         result=TaskResult,
-        reads_only=False,
-        destroys=False,
-        repeats_safely=True,
-        reaches_out=True,
+        read_only=False,
+        destructive=False,
+        idempotent=True,
+        open_world=True,
     )
 
 

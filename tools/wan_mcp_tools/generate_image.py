@@ -39,8 +39,8 @@ def generate_image(service: ImageService) -> Tool:
         arguments=GenerateImageArguments,
         run=run,
         result=TaskResult,
-        reads_only=False,
-        destroys=False,
-        repeats_safely=False,
-        reaches_out=True,
+        read_only=False,
+        destructive=False,
+        idempotent=False,
+        open_world=True,
     )

@@ -33,8 +33,8 @@ def get_task(service: ImageService) -> Tool:
         arguments=GetTaskArguments,
         run=run,
         result=TaskResult,
-        reads_only=True,
-        destroys=False,
-        repeats_safely=True,
-        reaches_out=True,
+        read_only=True,
+        destructive=False,
+        idempotent=True,
+        open_world=True,
     )

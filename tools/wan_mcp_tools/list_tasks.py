@@ -67,10 +67,10 @@ def list_tasks(service: ImageService) -> Tool:
         arguments=ListTasksArguments,
         run=run,
         result=TaskListResult,
-        reads_only=True,
-        destroys=False,
-        repeats_safely=True,
-        reaches_out=True,
+        read_only=True,
+        destructive=False,
+        idempotent=True,
+        open_world=True,
     )
 
 

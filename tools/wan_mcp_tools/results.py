@@ -19,15 +19,15 @@ _ERROR_BYTES, _MESSAGE_BYTES, _FAILURE_BYTES = 1_600, 900, 400
 
 _ADDRESS = re.compile(r"https?://[A-Za-z0-9._~:/?#@!$&'()*+,;=%\[\]-]{1,1500}")
 """What the address of an image looks like; anything else that stands in its place is not passed on."""
-_NEVER_LIVED = (TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED)
+_WITHOUT_RESULTS = (TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.EXPIRED)
 """Ends after which nothing is left that could expire."""
 
-_JOINED = (
+_DEDUPLICATED = (
     "An identical order was placed before and its result was never received, so this is that order and nothing more "
     "is charged."
 )
 _ORDER_ANOTHER = "Pass fresh=true to order another."
-_ELSEWHERE = "Its files are saved where that order wanted them"
+_SAVED_ELSEWHERE = "Its files are saved where that order wanted them"
 _COPY_THEM = "once they are, download_image puts them into another folder or under another name, free of charge."
 
 _GET = "Call get_task with task_id={task_id}"
@@ -109,7 +109,7 @@ class TaskResult(Result):
 def task_result(task: Task) -> TaskResult:
     """Give a task as the answer of a tool."""
     images = tuple(ImageResult(path=i.path, width=i.width, height=i.height, bytes=i.bytes) for i in task.images)
-    expires_at = None if task.status in _NEVER_LIVED else task.expires_at
+    expires_at = None if task.status in _WITHOUT_RESULTS else task.expires_at
     return TaskResult(
         task_id=task.task_id,
         status=task.status,
@@ -204,9 +204,9 @@ def _message(task: Task, *, for_models: bool) -> str | None:
     """Say what is to be known of a task; to models also which tool helps."""
     parts: list[str] = []
     if task.deduplicated:
-        parts.append(f"{_JOINED} {_ORDER_ANOTHER}" if for_models else _JOINED)
+        parts.append(f"{_DEDUPLICATED} {_ORDER_ANOTHER}" if for_models else _DEDUPLICATED)
     if task.saved_elsewhere:
-        parts.append(f"{_ELSEWHERE}; {_COPY_THEM}" if for_models else f"{_ELSEWHERE}.")
+        parts.append(f"{_SAVED_ELSEWHERE}; {_COPY_THEM}" if for_models else f"{_SAVED_ELSEWHERE}.")
     else:
         parts.extend(describe_places(task.images))
     parts.extend(task.notes)

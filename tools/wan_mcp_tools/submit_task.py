@@ -32,8 +32,8 @@ def submit_task(service: ImageService) -> Tool:
         arguments=OrderArguments,
         run=run,
         result=TaskResult,
-        reads_only=False,
-        destroys=False,
-        repeats_safely=False,
-        reaches_out=True,
+        read_only=False,
+        destructive=False,
+        idempotent=False,
+        open_world=True,
     )

@@ -63,7 +63,8 @@ class Tool:
     `run` takes validated arguments and a reporter of progress (None where nobody listens). It answers with
     facts (`Answer`) or with pixels (`Preview`), never with both, because hosts show the model only the facts
     when both are there. It raises `AppError` for what the caller can act on. `search_hint` has the words that people
-    use for what it does, for hosts that hide tools until somebody searches for them.
+    use for what it does, for hosts that hide tools until somebody searches for them. The last four are the hints of
+    MCP: https://modelcontextprotocol.io/specification/2025-11-25/schema#toolannotations
     """
 
     name: str
@@ -73,7 +74,7 @@ class Tool:
     arguments: type[Arguments]
     run: Callable[[Any, ReportProgress | None], Awaitable[Answer | Preview]]
     result: type[Result] | None
-    reads_only: bool
-    destroys: bool
-    repeats_safely: bool
-    reaches_out: bool
+    read_only: bool
+    destructive: bool
+    idempotent: bool
+    open_world: bool

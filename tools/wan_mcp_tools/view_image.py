@@ -41,8 +41,8 @@ def view_image(service: ImageService) -> Tool:
         arguments=ViewImageArguments,
         run=run,
         result=None,
-        reads_only=True,
-        destroys=False,
-        repeats_safely=True,
-        reaches_out=False,
+        read_only=True,
+        destructive=False,
+        idempotent=True,
+        open_world=False,
     )

@@ -7,9 +7,9 @@ from wan_mcp.dashscope.responses import MOST_IMAGES
 from wan_mcp.dashscope.types import (
     CreateOrder,
     ListedTask,
-    RemoteImage,
     Sink,
     TaskAnswer,
+    TaskImage,
     TaskListing,
     Timeouts,
 )
@@ -19,9 +19,9 @@ __all__ = [
     "CreateOrder",
     "DashScope",
     "ListedTask",
-    "RemoteImage",
     "Sink",
     "TaskAnswer",
+    "TaskImage",
     "TaskListing",
     "Timeouts",
     "is_task_id",

@@ -26,7 +26,7 @@ from wan_mcp.dashscope.errors import (
 from wan_mcp.dashscope.image_addresses import is_readable, read_address
 from wan_mcp.dashscope.payload import as_integer, as_object, as_text, iterate_objects
 from wan_mcp.dashscope.requests import is_task_id
-from wan_mcp.dashscope.types import ListedTask, RemoteImage, TaskAnswer, TaskListing
+from wan_mcp.dashscope.types import ListedTask, TaskAnswer, TaskImage, TaskListing
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, ServiceError
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
@@ -238,7 +238,7 @@ def _read_failure(response: JsonResponse, context: CallContext) -> Problem:
 class _Slots(NamedTuple):
     """The images of an answer, and how many more it has than were wanted."""
 
-    images: tuple[RemoteImage, ...]
+    images: tuple[TaskImage, ...]
     surplus: int
     is_full: bool
     """Whether there are as many as were wanted."""
@@ -271,19 +271,19 @@ def _read_slots(output: Mapping[str, object], context: CallContext, most: int) -
     return _Slots(tuple(images), len(found) - len(chosen), is_full=len(found) >= most)
 
 
-def _read_image(index: int, slot: _Slot, context: CallContext) -> RemoteImage:
+def _read_image(index: int, slot: _Slot, context: CallContext) -> TaskImage:
     text = slot.address
     address = read_address(text) if text else None
     if address and (is_readable(address) or slot.code is None):
         # One that cannot be read is kept: the image was made, and a person may make something of it.
-        return RemoteImage(index, url=address)
+        return TaskImage(index, url=address)
     if text and slot.code is None:
         said = f"The region {context.region} made the image and gave an address of {len(text)} characters for it"
-        return RemoteImage(
+        return TaskImage(
             index, code=ErrorCode.UNREADABLE_ADDRESS, message=f"{said}, which is longer than any. It may be charged."
         )
     problem = describe_task_failure(context, slot.code, slot.message)
-    return RemoteImage(index, code=problem.code, message=problem.message)
+    return TaskImage(index, code=problem.code, message=problem.message)
 
 
 def _list_slots(output: Mapping[str, object]) -> Iterator[_Slot]:

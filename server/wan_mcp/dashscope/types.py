@@ -48,7 +48,7 @@ class CreateOrder:
 
 
 @dataclass(frozen=True, slots=True)
-class RemoteImage:
+class TaskImage:
     """
     One image of a task, `index` from 1.
 
@@ -76,7 +76,7 @@ class TaskAnswer:
 
     task_id: str | None
     status: TaskStatus
-    images: tuple[RemoteImage, ...] = ()
+    images: tuple[TaskImage, ...] = ()
     surplus: int = 0
     problem: Problem | None = None
     actual_prompt: str | None = None

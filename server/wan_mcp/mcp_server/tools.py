@@ -66,10 +66,10 @@ def bind_tool(tool: Tool) -> BoundTool:
         meta=_tool_meta(tool),
         annotations=ToolAnnotations(
             title=tool.title,
-            read_only_hint=tool.reads_only,
-            destructive_hint=tool.destroys,
-            idempotent_hint=tool.repeats_safely,
-            open_world_hint=tool.reaches_out,
+            read_only_hint=tool.read_only,
+            destructive_hint=tool.destructive,
+            idempotent_hint=tool.idempotent,
+            open_world_hint=tool.open_world,
         ),
     )
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from wan_mcp.dashscope import RemoteImage, TaskAnswer
+from wan_mcp.dashscope import TaskAnswer, TaskImage
 from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Origin, Stage
 from wan_mcp_tools.domain.errors import ErrorCode, LinkExpiredError
 from wan_mcp_tools.domain.requests import ImageRequest
@@ -353,7 +353,7 @@ def is_settled(order: Order) -> bool:
 # --- one image -----------------------------------------------------------------------------------------------
 
 
-def make_images(images: Sequence[RemoteImage], *, ordered: int = 0) -> tuple[OrderImage, ...]:
+def make_images(images: Sequence[TaskImage], *, ordered: int = 0) -> tuple[OrderImage, ...]:
     """Give the images of an answer as the ledger keeps them; those ordered and not given are failures."""
     made = [
         OrderImage(

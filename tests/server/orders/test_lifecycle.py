@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from fakes.orders import make_order
-from wan_mcp.dashscope import RemoteImage, TaskAnswer
+from wan_mcp.dashscope import TaskAnswer, TaskImage
 from wan_mcp.ledger import DAY, ImageState, OrderImage, Origin, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
@@ -13,7 +13,7 @@ from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 NOW = 1_000_000.0
 URL = "https://images/1.png"
 TASK = TaskAnswer("task-1", TaskStatus.PENDING, request_id="request-1")
-PICTURE = TaskAnswer(None, TaskStatus.SUCCEEDED, images=(RemoteImage(1, URL),), request_id="request-1")
+PICTURE = TaskAnswer(None, TaskStatus.SUCCEEDED, images=(TaskImage(1, URL),), request_id="request-1")
 BROKEN = TaskAnswer("task-1", TaskStatus.FAILED, problem=Problem("InternalError", "No."), request_id="request-2")
 WAITING = OrderImage(1, ImageState.WAITING, url=URL)
 SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/1.png")
@@ -311,7 +311,7 @@ def test_a_candidate_of_a_lost_order_is_an_order_of_its_own_that_was_not_ordered
 
 
 def test_images_that_the_service_did_not_give_are_failures_and_none_at_all_is_no_answer():
-    made = lifecycle.make_images((RemoteImage(1, URL), RemoteImage(2, None, "Refused", "No.")), ordered=3)
+    made = lifecycle.make_images((TaskImage(1, URL), TaskImage(2, None, "Refused", "No.")), ordered=3)
 
     assert [(image.state, image.code) for image in made] == [
         (ImageState.WAITING, None),
