@@ -170,3 +170,13 @@ def test_the_page_of_the_architecture_names_every_package_and_no_file_that_is_no
             is_named_there = (path / "__init__.py").exists() or (root.endswith("wan_mcp") and path.suffix == ".py")
             if is_named_there and path.name != "__init__.py":
                 assert path.name in text, f"{root}/{path.name} is not named"
+
+
+def test_every_promise_names_tests_that_exist():
+    text = (ROOT / "docs" / "campaigns.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\| (\d+)\. ", text, re.MULTILINE) == [str(number) for number in range(1, 10)]
+    for row in text[text.index("| promise |") :].splitlines()[2:]:
+        found = re.search(r"`([\w/]+\.py)::(test_\w+)` \|$", row)
+        assert found, row
+        tests = (ROOT / "tests" / found[1]).read_text(encoding="utf-8")
+        assert re.search(rf"^(async )?def {found[2]}\(", tests, re.MULTILINE), row

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import IO, Any
 
 import anyio
 import pytest
@@ -132,12 +133,12 @@ async def test_without_a_key_the_tools_list_and_a_call_explains(tmp_path):
         assert "DASHSCOPE_API_KEY" in words(await client.call_tool("generate_image", {"prompt": "x"}))
 
 
-def _start(variables: dict[str, str]) -> subprocess.Popen[bytes]:
+def _start(variables: dict[str, str], stderr: int | IO[bytes] = subprocess.DEVNULL) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [sys.executable, "-m", "wan_mcp"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
+        stderr=stderr,
         env=variables,
     )
 
@@ -157,6 +158,16 @@ def _greet(process: subprocess.Popen[bytes]) -> None:
     _say(process, "notifications/initialized", None)
 
 
+def _call(process: subprocess.Popen[bytes], name: str, **arguments: object) -> dict[str, Any]:
+    """Call a tool; every line up to its answer must be a message."""
+    _say(process, "tools/call", 2, name=name, arguments=arguments)
+    while True:
+        message = json.loads(process.stdout.readline())
+        assert message["jsonrpc"] == "2.0"
+        if message.get("id") == 2:
+            return message["result"]
+
+
 def _wait_for(condition, seconds: float = 10.0) -> None:
     clock = threading.Event()
     for _ in range(int(seconds / 0.05)):
@@ -164,6 +175,35 @@ def _wait_for(condition, seconds: float = 10.0) -> None:
             return
         clock.wait(0.05)
     raise AssertionError("it did not happen in time")
+
+
+def test_stdout_holds_messages_only_and_the_key_stands_nowhere(tmp_path):
+    key = "token0OfAnotherForm1"
+    log = tmp_path / "log"
+    with FakeService(duration=0.2, keys=key) as service, log.open("wb") as stderr:
+        service.script("query", "error-500", "drop")
+        variables = environment(tmp_path, service, DASHSCOPE_API_KEY=key, WAN_MCP_LOG_LEVEL="DEBUG")
+        with _start(variables, stderr) as process:
+            _greet(process)
+            made = _call(process, "generate_image", prompt="x")
+            answers = [
+                made,
+                _call(process, "get_task", task_id=made["structuredContent"]["task_id"]),
+                _call(process, "get_task", task_id="00000000-1111-2222-3333-444444444444"),
+                _call(process, "list_tasks", remote=True),
+                _call(process, "view_image", task_id=made["structuredContent"]["task_id"]),
+                _call(process, "generate_image", prompt="x", output_dir="/etc"),
+            ]
+            process.stdin.close()
+            assert process.stdout.read() == b""
+            process.wait(5.0)
+
+    assert f"Bearer {key}" in {record.headers["authorization"] for record in service.creates}
+    written = [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert {".png", ".json", ".sqlite3", ""} <= {path.suffix for path in written}
+    assert [path.name for path in written if key.encode() in path.read_bytes()] == []
+    assert "POST in the region singapore" in log.read_text(encoding="utf-8")
+    assert key not in str(answers)
 
 
 def test_the_server_ends_soon_after_stdin_closes_and_the_next_one_collects(tmp_path):

@@ -2,6 +2,7 @@
 
 import httpx
 import pytest
+from pydantic import SecretStr
 
 from wan_mcp_tools.domain.errors import (
     AccessDeniedError,
@@ -310,6 +311,15 @@ async def test_an_unknown_code_is_quoted_short_and_clean(kit):
     assert 'The service says: "{region} … See … word word' in said
     assert not [each for each in ("http", "\x1b", kit.key) if each in said]
     assert len(said) < 500
+
+
+@pytest.mark.parametrize("key", ["sk-test-0123456789abcdef", "token0OfAnotherForm1"])
+async def test_a_key_of_any_form_is_left_out_of_what_the_service_is_quoted_with(kit, key):
+    access = kit.access(api_key=SecretStr(key))
+    quoted = kit.json({"code": "BrandNew", "message": f"The key {key} is odd."}, status=400)
+    assert 'The service says: "The key … is odd."' in str(await kit.error_of(quoted, access=access))
+    named = await kit.error_of(kit.json({"code": key, "request_id": key}, status=400), access=access)
+    assert key not in f"{named} {vars(named)}"
 
 
 @pytest.mark.parametrize("code", ["<script>", "a" * 200, "sk-test-0123456789abcdef", "\x1b[31m"])

@@ -65,6 +65,13 @@ async def real_ledger(path):
     await ledger.close()
 
 
+async def test_a_write_about_orders_is_on_the_disk_when_it_returns(databases):
+    # 2 is FULL: https://sqlite.org/pragma.html#pragma_synchronous
+    rows = await databases[0].write(lambda tx: tx.execute("PRAGMA synchronous"))
+    await databases[0].close()
+    assert [row["synchronous"] for row in rows] == [2]
+
+
 async def test_a_write_waits_for_as_long_as_it_may_for_a_lock(path):
     ledger = open_sqlite_ledger(path, SystemClock(), busy_seconds=10)
     order = await sent(ledger)

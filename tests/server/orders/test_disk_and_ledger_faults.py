@@ -123,6 +123,28 @@ async def test_an_id_that_comes_while_the_ledger_is_locked_is_recorded_afterward
     assert len(dashscope.creates) == len(saved_files(settings)) == 1
 
 
+async def test_an_id_is_told_to_nobody_before_it_is_written_down(tmp_path):
+    with FakeService(duration=5.0) as dashscope:
+        dashscope.script("create", {"kind": "slow-after", "seconds": 1.0})
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service, anyio.create_task_group() as group:
+            told = []
+
+            @group.start_soon
+            async def place():
+                told.append(await submit(service, wait=2))
+
+            await until(lambda: dashscope.creates)
+            with locked(settings):
+                await until(lambda: told)
+                [task] = told
+                seen = await get(service, task.local_id, wait=0)
+                assert task.task_id == seen.task_id == task.local_id
+            named = await submit(service)
+
+    assert [named.task_id] == [task["id"] for task in dashscope.tasks] == [row[0] for row in rows_of(settings)]
+
+
 async def test_a_wait_ends_in_time_while_the_ledger_is_locked_and_says_why(tmp_path):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", {"kind": "slow-after", "seconds": 0.3})

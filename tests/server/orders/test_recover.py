@@ -46,6 +46,18 @@ async def test_an_order_that_never_arrived_says_so_and_is_not_sent_again(tmp_pat
     assert len(dashscope.creates) == 2
 
 
+async def test_an_order_is_not_sent_while_another_of_its_kind_is_unanswered(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", {"kind": "slow-after", "seconds": 1.5})
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service, anyio.create_task_group() as group:
+            for prompt in ("the first", "the second"):
+                group.start_soon(order, service, prompt)
+
+    first, second = dashscope.creates
+    assert second.time - first.time > 1.4
+
+
 async def test_a_task_of_another_program_with_other_parameters_is_not_taken_for_ours(tmp_path):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "drop-before")
