@@ -33,7 +33,7 @@ class Stage(StrEnum):
     LOST = "LOST"
     """Sent, its answer lost; the service's list is searched for it."""
     OPEN = "OPEN"
-    """The task is known and not all of its images are settled."""
+    """The task is known, and it runs or not all of its images are final."""
     CLOSED = "CLOSED"
     """Nothing is left to do."""
 
@@ -64,7 +64,7 @@ class ImageState(StrEnum):
     """The service did not make it, or its link died before it was saved."""
 
     @property
-    def is_settled(self) -> bool:
+    def is_final(self) -> bool:
         """Whether nothing more will be tried."""
         return self in (ImageState.SAVED, ImageState.FAILED)
 

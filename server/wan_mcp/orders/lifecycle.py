@@ -299,14 +299,14 @@ def with_notes(order: Order, notes: Iterable[str]) -> Order:
     return replace(order, notes=tuple(dict.fromkeys((*order.notes, *notes))))
 
 
-def settled(order: Order, images: Sequence[OrderImage], *, is_received: bool, now: float) -> Order:
+def images_tried(order: Order, images: Sequence[OrderImage], *, is_delivered: bool, now: float) -> Order:
     """
     Give an order after every image was tried: it ends when none is left to try.
 
-    `is_received` says that a call waits for the images and has them with this.
+    `is_delivered` says that a call waits for the images and gets them with this.
     """
     order = replace(order, images=tuple(images))
-    if not all(image.state.is_settled for image in images):
+    if not all(image.state.is_final for image in images):
         return order
     if all(image.state is ImageState.FAILED for image in images):
         gone = next((image for image in images if image.code == EXPIRED.code), None)
@@ -314,7 +314,7 @@ def settled(order: Order, images: Sequence[OrderImage], *, is_received: bool, no
         problem = Problem(first.code or ErrorCode.FAILED, first.message or "No image could be made.")
         return closed(order, problem, TaskStatus.EXPIRED if gone else TaskStatus.FAILED)
     order = _move(order, Stage.CLOSED)
-    return replace(order, delivered_at=now) if is_received else order
+    return replace(order, delivered_at=now) if is_delivered else order
 
 
 # --- the end, and who works on it ----------------------------------------------------------------------------
@@ -347,7 +347,7 @@ def is_settled(order: Order) -> bool:
     if order.stage is not Stage.OPEN or order.status is not TaskStatus.SUCCEEDED or not order.images:
         # A task that was found is asked for once, even if it is said to have ended.
         return False
-    return all(image.state.is_settled or image.state is ImageState.UNSAVED for image in order.images)
+    return all(image.state.is_final or image.state is ImageState.UNSAVED for image in order.images)
 
 
 # --- one image -----------------------------------------------------------------------------------------------

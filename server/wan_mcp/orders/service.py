@@ -206,11 +206,11 @@ class OrderService:
             raise
         if not until_accepted and not order.images:
             await self._stop_waiting(order)
-        return await self._hand_over(
+        return await self._deliver(
             order,
             deduplicated=placement.deduplicated,
             saved_elsewhere=placement.saved_elsewhere,
-            is_fresh=not placement.deduplicated,
+            is_just_saved=not placement.deduplicated,
         )
 
     async def get(self, task_id: str, *, wait_seconds: float, report: ReportProgress | None) -> Task:
@@ -225,7 +225,7 @@ class OrderService:
             order = await self._refresh.refresh(order, seconds=wait_seconds, within=REFRESH_SECONDS - gone)
             left = wait_seconds - (self._clock.monotonic() - started)
             order = await self._wait(order, is_settled, left, progress)
-            return await self._hand_over(order)
+            return await self._deliver(order)
 
         return await progress.report_during(work)
 
@@ -328,7 +328,7 @@ class OrderService:
             order = await self._lookup.find_known(order.local_id) or order
             image = await self._images.download(order, index, output_dir, filename)
             order = await self._lookup.find_known(order.local_id) or order
-            return image, await self._hand_over(order, is_fresh=True)
+            return image, await self._deliver(order, is_just_saved=True)
 
         return await self._answer_in_time(work, NextAction.CHECK_DOWNLOAD)
 
@@ -401,12 +401,12 @@ class OrderService:
         await wait_first(self._clock, changed.wait, min(REFRESH_SECONDS, ends - self._clock.monotonic()))
         return live.order or order
 
-    async def _hand_over(
-        self, order: Order, *, deduplicated: bool = False, saved_elsewhere: bool = False, is_fresh: bool = False
+    async def _deliver(
+        self, order: Order, *, deduplicated: bool = False, saved_elsewhere: bool = False, is_just_saved: bool = False
     ) -> Task:
-        """Give an order to a caller and note that it was received; files not saved just now are looked for."""
+        """Give an order to a caller and note that it was delivered; files not saved just now are looked for."""
         gone: dict[int, FailedImage] = {}
-        if not is_fresh:
+        if not is_just_saved:
             order, gone = await self._images.find_files(order)
         task = to_task(
             order,

@@ -228,22 +228,22 @@ CHANGES = {
     ),
     "is saved and received": (
         OPEN,
-        lambda order: lifecycle.settled(order, [SAVED], is_received=True, now=NOW),
+        lambda order: lifecycle.images_tried(order, [SAVED], is_delivered=True, now=NOW),
         {"stage": Stage.CLOSED, "images": (SAVED,), "delivered_at": NOW},
     ),
     "is saved and not received": (
         OPEN,
-        lambda order: lifecycle.settled(order, [SAVED], is_received=False, now=NOW),
+        lambda order: lifecycle.images_tried(order, [SAVED], is_delivered=False, now=NOW),
         {"stage": Stage.CLOSED, "images": (SAVED,)},
     ),
     "has an image that is tried again": (
         OPEN,
-        lambda order: lifecycle.settled(order, [UNSAVED], is_received=True, now=NOW),
+        lambda order: lifecycle.images_tried(order, [UNSAVED], is_delivered=True, now=NOW),
         {"images": (UNSAVED,)},
     ),
     "has images that all failed": (
         OPEN,
-        lambda order: lifecycle.settled(order, [REFUSED], is_received=True, now=NOW),
+        lambda order: lifecycle.images_tried(order, [REFUSED], is_delivered=True, now=NOW),
         {
             "stage": Stage.CLOSED,
             "status": TaskStatus.FAILED,
@@ -254,7 +254,7 @@ CHANGES = {
     ),
     "has images whose links are over": (
         OPEN,
-        lambda order: lifecycle.settled(order, [GONE], is_received=True, now=NOW),
+        lambda order: lifecycle.images_tried(order, [GONE], is_delivered=True, now=NOW),
         {
             "stage": Stage.CLOSED,
             "status": TaskStatus.EXPIRED,

@@ -110,7 +110,7 @@ class Downloader:
             images = await self._renew_links(order, images)
             # A link that is over was given up above; that our clock alone says so is believed a day later.
             if lifecycle.is_over(order, self._clock.now() - DAY):
-                images = [image if image.state.is_settled else lifecycle.image_given_up(image) for image in images]
+                images = [image if image.state.is_final else lifecycle.image_given_up(image) for image in images]
             order = await self._settle(order, images)
             if order.stage is Stage.OPEN and not (rounds == 1 and _has_new_link(order)):
                 pause = backoff(rounds, timings.save_again, timings.save_again_most)
@@ -118,10 +118,10 @@ class Downloader:
         return order
 
     async def _try_images(self, order: Order, *, attempts: int) -> tuple[Order, list[OrderImage]]:
-        """Try every image that is not settled, side by side; give the order as written, and the images as tried."""
+        """Try every image that is not final, side by side; give the order as written, and the images as tried."""
         attempt = _Attempt(order, self._writer)
         images = {image.index: image for image in order.images}
-        open_images = [image for image in order.images if not image.state.is_settled]
+        open_images = [image for image in order.images if not image.state.is_final]
         busy = {image.index for image in open_images}
 
         async def work(image: OrderImage) -> None:
@@ -145,7 +145,7 @@ class Downloader:
 
     async def _settle(self, order: Order, images: Sequence[OrderImage]) -> Order:
         is_awaited = self._live.get(order.local_id).is_awaited
-        after = lifecycle.settled(order, images, is_received=is_awaited, now=self._clock.now())
+        after = lifecycle.images_tried(order, images, is_delivered=is_awaited, now=self._clock.now())
         if after.delivered_at != order.delivered_at:
             # Somebody waits for these files, and they are there: ledger and sidecars need not be waited for.
             self._writer.announce(after)
