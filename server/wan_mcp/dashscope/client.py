@@ -1,8 +1,6 @@
 """The service's client: one method for each thing that the service can do."""
 
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, TypeVar
@@ -34,7 +32,6 @@ from wan_mcp.dashscope.responses import (
 )
 from wan_mcp.dashscope.types import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
 from wan_mcp_tools.catalogue.model import WireProtocol
-from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 if TYPE_CHECKING:
@@ -244,18 +241,22 @@ class DashScope:
             headers=build_headers(context.endpoint, protocol),
             answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
+            proxy=await self._find_proxy(context, url),
         )
-        response = await send(client, call, context, keys=self._keys, timeouts=self._timeouts, now=self._clock.now())
-        if not response.is_foreign_refusal:
-            return response
-        parts = urlsplit(url)
-        proxy = None
-        with suppress(SettingsError):
-            # A proxy that cannot be used has kept no call from being sent: then it was not in use.
-            proxy = await self._proxies.find(
-                parts.scheme, parts.hostname or "", parts.port or USUAL_PORTS.get(parts.scheme, 0)
-            )
-        return replace(response, proxy=None if proxy is None else hide_password(proxy))
+        return await send(client, call, context, keys=self._keys, timeouts=self._timeouts, now=self._clock.now())
+
+    async def _find_proxy(self, context: CallContext, url: str) -> str | None:
+        """Give the proxy that leads to an address, as it may be shown."""
+        if context.endpoint.in_process:
+            return None
+        try:
+            parts = urlsplit(url)
+            port = parts.port or USUAL_PORTS.get(parts.scheme, 0)
+        except ValueError:
+            # That the address is none is said when it is called.
+            return None
+        proxy = await self._proxies.find(parts.scheme, parts.hostname or "", port)
+        return None if proxy is None else hide_password(proxy)
 
 
 async def _read(response: JsonResponse, read: Callable[[], T]) -> T:

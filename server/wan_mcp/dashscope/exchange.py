@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import cast
 
@@ -24,6 +24,8 @@ from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsErr
 _LOG = logging.getLogger(__name__)
 _OLDEST, _NEWEST = 946_684_800.0, 4_102_444_800.0
 """Seconds since 1970 of the years 2000 and 2100: what lies outside is no time of a clock."""
+_STATUS = re.compile(r"\b([1-5][0-9]{2})\b")
+_SIGN_IN = 407
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,9})?")
 # Nothing has been sent when one of these is raised; after any other the service may have the call.
 _NEVER_SENT = (
@@ -37,13 +39,18 @@ _NEVER_SENT = (
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One HTTP call to a region; `answer_seconds` is how long its answer may take."""
+    """
+    One HTTP call to a region.
+
+    `answer_seconds` is how long its answer may take. `proxy` is the one that it goes through, as it may be shown.
+    """
 
     method: str
     url: str
     headers: Mapping[str, str]
     answer_seconds: float
     body: bytes | None = None
+    proxy: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +86,7 @@ async def send(
         with anyio.fail_after(whole):
             raw = await _request(client, call, context, phases, now)
         _LOG.debug("%s in the region %s: HTTP %d", call.method, context.region, raw.status)
-        return await _read(raw, keys)
+        return replace(await _read(raw, keys), proxy=call.proxy)
     except TimeoutError:
         trouble = make_lost_error(context, f"it did not end within {whole:.0f} seconds")
     except _NEVER_SENT as error:
@@ -126,15 +133,15 @@ async def _read(raw: _RawResponse, keys: KnownKeys) -> JsonResponse:
 def _make_not_connected_error(
     error: httpx.HTTPError, call: Call, context: CallContext, timeouts: Timeouts
 ) -> NotConnectedError:
-    reason, advice = explain_no_connection(error, timeouts)
+    reason, advice = explain_no_connection(error, timeouts, proxy=call.proxy)
     host = httpx.URL(call.url).host
     return NotConnectedError(
         f"No connection to the region {context.region} ({host}): {reason}. Nothing was sent.", advice
     )
 
 
-def explain_no_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[str, str]:
-    """Say why no connection was opened, and what to do about it."""
+def explain_no_connection(error: httpx.HTTPError, timeouts: Timeouts, *, proxy: str | None = None) -> tuple[str, str]:
+    """Say why no connection was opened, and what to do about it; `proxy` is the one in use, as it may be shown."""
     causes = list_causes(error)
     if any(isinstance(cause, ssl.SSLCertVerificationError) for cause in causes):
         return (
@@ -144,7 +151,7 @@ def explain_no_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[s
     if any(isinstance(cause, socket.gaierror) for cause in causes):
         return "its name cannot be resolved", "Check the network, and HTTPS_PROXY if a proxy is needed."
     if isinstance(error, httpx.ProxyError):
-        return "the proxy refused it", "Check HTTPS_PROXY and NO_PROXY."
+        return _explain_proxy(error, f"the proxy {proxy}" if proxy else "the proxy")
     if isinstance(error, httpx.PoolTimeout):
         return "too many calls are under way", "Try again in a moment."
     if isinstance(error, httpx.UnsupportedProtocol):
@@ -152,6 +159,20 @@ def explain_no_connection(error: httpx.HTTPError, timeouts: Timeouts) -> tuple[s
     if isinstance(error, httpx.ConnectTimeout):
         return f"nothing answered within {timeouts.connect:.0f} seconds", "Check the network, and HTTPS_PROXY."
     return "it could not be opened", "Check the network, and HTTPS_PROXY if a proxy is needed."
+
+
+def _explain_proxy(error: httpx.ProxyError, proxy: str) -> tuple[str, str]:
+    status = _STATUS.search(str(error))
+    if status is not None and int(status[1]) == _SIGN_IN:
+        return (
+            f"{proxy} wants a user name and a password (HTTP {_SIGN_IN})",
+            "Write them into the address of the proxy (HTTPS_PROXY): http://USER:PASSWORD@HOST:PORT.",
+        )
+    answer = f" (HTTP {status[1]})" if status else ""
+    return (
+        f"{proxy} refused it{answer}",
+        "Let the proxy pass the host, correct HTTPS_PROXY, or list the host in NO_PROXY if it can be reached directly.",
+    )
 
 
 def list_causes(error: BaseException) -> list[BaseException]:

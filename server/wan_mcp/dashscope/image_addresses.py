@@ -55,6 +55,7 @@ _AROUND = " \t\r\n\f\v\0\xa0\u200b\ufeff\ufffd\"'<>`"
 _INSIDE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]+")
 _SCHEME = re.compile(r"(https?):[\\/]*", re.IGNORECASE)
 _ESCAPED_SLASHES = re.compile(r"(?:https?:)?\\/\\/", re.IGNORECASE)
+_ESCAPED_SIGN = re.compile(r"\\u00([2-7][0-9a-f])", re.IGNORECASE)
 _TWO_SLASHES = re.compile(r"[\\/]{2,}")
 _BARE_HOST = re.compile(r"(?:[a-z0-9-]+\.)+[a-z]{2,}(?::[0-9]{1,5})?/", re.IGNORECASE)
 _DOT_AFTER_HOST = re.compile(r"(https?://[^/?#:@]*[^/?#:@.])\.(?=[:/?#]|$)")
@@ -104,6 +105,7 @@ def read_address(text: str) -> str | None:
         return None
     if _ESCAPED_SLASHES.match(text):
         text = text.replace("\\/", "/")
+    text = _ESCAPED_SIGN.sub(lambda found: chr(int(found[1], 16)), text)
     place, mark, query = text.partition("?")
     place = place.replace("\\", "/")
     if scheme := _SCHEME.match(place):

@@ -56,8 +56,7 @@ class JsonResponse:
     An HTTP answer: `payload` is its JSON object, None where it has none.
 
     `served_at` is the service's clock in seconds since 1970, `retry_after` what it asked to wait, in seconds.
-    `is_long` says that reading it takes a while. `proxy` is the proxy that it came through, as it may be shown, where
-    that was asked for.
+    `is_long` says that reading it takes a while. `proxy` is the proxy that it came through, as it may be shown.
     """
 
     status: int

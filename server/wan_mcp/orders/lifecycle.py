@@ -432,7 +432,8 @@ def _note_surplus(order: Order, answer: TaskAnswer) -> tuple[str, ...]:
     if not answer.surplus:
         return order.notes
     read = len(answer.images)
-    ordered = f"{order.images_ordered} were ordered" if order.images_ordered else f"no order has more than {read}"
+    count = order.images_ordered
+    ordered = f"{count} {'was' if count == 1 else 'were'} ordered" if count else f"no order has more than {read}"
     note = f"The answer of the service names {read + answer.surplus} images, and {ordered}: {read} of them are kept."
     return (*order.notes, note)
 

@@ -392,7 +392,22 @@ async def test_a_proxy_that_refuses_was_sent_nothing_of_the_order(kit, clock):
             assert asked == [("https", "dashscope-intl.aliyuncs.com", 443)]
             assert proxy.seen[0].startswith(b"CONNECT dashscope-intl.aliyuncs.com:443 ")
             assert kit.key.encode() not in proxy.seen[0]
+            assert f"the proxy http://127.0.0.1:{proxy.port} refused it (HTTP 403)" in caught.value.message
+            assert "NO_PROXY" in caught.value.advice
             assert "pass-word" not in everything_said(caught.value)
+
+
+async def test_a_proxy_that_wants_a_password_is_named_with_where_to_write_it(kit, clock):
+    with anyio.fail_after(10):
+        async with Loopback(kit, clock, answer_with("407 Proxy Authentication Required", b"")) as proxy:
+            address = f"http://127.0.0.1:{proxy.port}"
+            async with DashScope(
+                kit.access(), clock=clock, max_image_bytes=1000, find_proxy=lambda scheme, host, port: address
+            ) as client:
+                with pytest.raises(NotConnectedError, match="wants a user name and a password") as caught:
+                    await client.query("singapore", "t-1")
+    assert address in caught.value.message
+    assert "USER:PASSWORD" in caught.value.advice
 
 
 @pytest.mark.parametrize("proxy", ["ftp://127.0.0.1", "http://user:pass-word@host:port", "socks4://127.0.0.1:1"])

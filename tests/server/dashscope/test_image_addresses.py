@@ -149,6 +149,7 @@ def test_an_entry_that_is_no_host_is_a_matter_of_settings(clock, kit, entry):
         URL.replace("https://", "https:\\\\"),
         URL.replace("/", "\\/"),
         URL.replace("&", "&amp;"),
+        URL.replace("&", r"\u0026").replace("=", r"\u003D"),
         URL.replace(".com/", ".com./"),
     ],
 )

@@ -199,7 +199,7 @@ async def test_more_images_than_were_ordered_are_left_and_told(tmp_path, model):
             task = await order(bench, model=model)
             again = await get(bench, task.task_id)
         assert len(task.images) == len(saved_files(settings)) == len(service.images_served) == 1
-        assert [note for note in again.notes if "names 50 images, and 1 were ordered" in note] == list(again.notes)
+        assert [note for note in again.notes if "names 50 images, and 1 was ordered" in note] == list(again.notes)
         assert again.notes
 
 
