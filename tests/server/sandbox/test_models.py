@@ -47,8 +47,9 @@ def test_the_default_sizes_are_the_documented_ones():
     defaults = {name: model.sizes.measure(None) for name, model in MODELS.items()}
     assert defaults.pop("wan2.7-image") == defaults.pop("wan2.7-image-pro") == (2048, 2048)
     assert defaults.pop("wan2.6-t2i") == defaults.pop("wan2.5-t2i-preview") == (1280, 1280)
-    assert set(defaults.values()) == {(1024, 1024)}
-    assert len(defaults) == 8
+    assert {size for name, size in defaults.items() if name.startswith(("wan2.2", "wan2.1", "wanx"))} == {
+        (1024, 1024)
+    }
 
 
 def test_an_operators_row_is_a_model_beside_the_documented_ones():

@@ -33,7 +33,7 @@ def test_the_list_answers_which_model_is_cheapest_in_each_region():
     assert set(ranked) == {"singapore", "beijing", "virginia"}
 
 
-def test_the_list_names_every_model_its_regions_and_its_price_there_in_three_kilobytes():
+def test_the_list_names_every_model_its_regions_and_its_price_there_in_a_few_lines():
     facts = list_models(make_catalogue())
 
     assert [model["id"] for model in facts["models"]] == [model.id for model in MODELS]
@@ -42,7 +42,7 @@ def test_the_list_names_every_model_its_regions_and_its_price_there_in_three_kil
     assert usual["regions"]["frankfurt"] == "price not known"
     assert usual["regions"]["sandbox"] == "free"
     assert "2026-05" in facts["prices"]
-    assert len(json.dumps(facts).encode()) < 3_000
+    assert len(json.dumps(facts).encode()) < 300 * len(MODELS)
 
 
 def test_the_list_says_what_is_usual_here_and_which_regions_have_a_key():
