@@ -158,7 +158,7 @@ async def collect(service: OrderService) -> None:
     """Finish everything that is open."""
     async with service.running(watch=False):
         tell({"ready": os.getpid()})
-        tell(asdict(await service.collect(None, until_idle=True)))
+        tell(asdict(await service.collect(None, wait=True)))
 
 
 def main() -> None:

@@ -139,8 +139,8 @@ class MemoryService:
         self.cost_days.append(days)
         return make_report(self.counts, self.catalogue, since=today - timedelta(days=days - 1), until=today)
 
-    async def collect(self, report, *, until_idle=False, keeper=None) -> Summary:
-        await report(f"Looking after {len(self.tasks)} tasks{' to the end' if until_idle else ''}")
+    async def collect(self, report, *, wait=False, keeper=None) -> Summary:
+        await report(f"Looking after {len(self.tasks)} tasks{' to the end' if wait else ''}")
         return self.summary
 
     def _look(self, name: str) -> Task:

@@ -97,21 +97,22 @@ def cancel(context: CommandContext, *, task_id: str, as_json: bool) -> ExitCode:
 
 
 @click.command()
-@click.option("--until-idle", is_flag=True, help="Stay until no order is open any more.")
+@click.option("--wait", is_flag=True, help="Stay until no order is open any more.")
+@click.option("--until-idle", is_flag=True, hidden=True, help="The older name of --wait.")
 @click.option("--keeper", hidden=True, help="The name under which this process is the keeper.")
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @env_file_option
 @pass_context
-def collect(context: CommandContext, *, until_idle: bool, keeper: str | None, as_json: bool) -> ExitCode:
+def collect(context: CommandContext, *, wait: bool, until_idle: bool, keeper: str | None, as_json: bool) -> ExitCode:
     """
-    Finish what can be finished of the open orders.
+    Look after every open order once, save what is ready, and exit: fit for cron.
 
-    Looks after each unfinished order once, saves what is ready and exits: fit for cron.
+    The exit code is 0 if nothing is open any more, 3 if orders go on, and 1 if something stands in the way of one.
     """
     settings = context.read_settings()
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
-        return await run_collect(service, console, until_idle=until_idle, keeper=keeper, as_json=as_json)
+        return await run_collect(service, console, wait=wait or until_idle, keeper=keeper, as_json=as_json)
 
     return context.run(settings, work, follow=False)
 
@@ -164,7 +165,7 @@ async def run_cancel(service: ImageService, task_id: str, console: Console, *, a
 
 
 async def run_collect(
-    service: "OrderService", console: Console, *, until_idle: bool, as_json: bool, keeper: str | None = None
+    service: "OrderService", console: Console, *, wait: bool, as_json: bool, keeper: str | None = None
 ) -> ExitCode:
     """
     Collect, and tell what it came to.
@@ -176,7 +177,7 @@ async def run_collect(
     async def report(sentence: str) -> None:
         console.note(sentence)
 
-    summary = await service.collect(report, until_idle=until_idle, keeper=keeper)
+    summary = await service.collect(report, wait=wait, keeper=keeper)
     for problem in summary.problems:
         console.note(f"wan-mcp: {with_options(problem)}")
     if as_json:

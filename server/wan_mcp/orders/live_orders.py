@@ -50,7 +50,8 @@ class LiveOrder:
     One order that is worked on here, or that a call here waits for.
 
     `order` is its newest record, None where another process works on it; `trouble` what holds it up. `was_asked`
-    says that the service has been asked about it since it is followed here.
+    says that the service has been asked about it since it is followed here, `was_tried` that everything was done for
+    it since then that could be done at the time. `is_paused` says that whoever works on it waits before the next try.
     """
 
     def __init__(self, local_id: str) -> None:
@@ -59,6 +60,8 @@ class LiveOrder:
         self.trouble: Trouble | None = None
         self.is_followed = False
         self.was_asked = False
+        self.was_tried = False
+        self.is_paused = False
         self.waiters = 0
         self.changed = anyio.Event()
         """Set when there is something new to know; then another event takes its place."""
@@ -95,8 +98,12 @@ class LiveOrder:
 
     async def pause(self, clock: Clock, seconds: float) -> None:
         """Wait, or less if somebody wakes."""
-        if await wait_first(clock, self._wake.wait, seconds):
-            self._wake = anyio.Event()
+        self.is_paused = True
+        try:
+            if await wait_first(clock, self._wake.wait, seconds):
+                self._wake = anyio.Event()
+        finally:
+            self.is_paused = False
 
     def begin(self) -> None:
         """Begin to work on the order here."""
@@ -112,7 +119,7 @@ class LiveOrder:
         self._wake = anyio.Event()
         self._tell_change()
         self.tell_asked()
-        self.was_asked = False
+        self.was_asked = self.was_tried = False
 
     def _tell_change(self) -> None:
         self.changed.set()

@@ -294,17 +294,17 @@ class OrderService:
         self,
         report: Callable[[str], Awaitable[None]] | None,
         *,
-        until_idle: bool = False,
+        wait: bool = False,
         keeper: str | None = None,
     ) -> CollectSummary:
         """
-        Work on every unfinished order until nothing more can be done now.
+        Try every open order once, and save what is ready.
 
-        With `until_idle` this goes on until no order is open, here or elsewhere. `keeper` is the token under which
-        this process collects in the background; it then ends at once if there is another.
+        With `wait` this goes on until no order is open, here or elsewhere. `keeper` is the token under which this
+        process collects in the background; it then ends at once if there is another.
         """
         if keeper is None:
-            return await self._collector.collect(report, until_idle=until_idle)
+            return await self._collector.collect(report, wait=wait)
         await self._collector.collect_in_background(keeper)
         return CollectSummary()
 

@@ -264,10 +264,25 @@ def test_collect_tells_what_it_came_to(summary: Summary, code: int) -> None:
     assert ("wan-mcp: The disk is full." in done.stderr) is bool(summary.problems)
 
 
-def test_collect_as_json_gives_the_counts() -> None:
-    done = run(MemoryService(summary=Summary(finished=1, saved=2)), "collect", "--json", "--until-idle")
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (None, "Looking after 0 tasks\n"),
+        ("--wait", "Looking after 0 tasks to the end\n"),
+        ("--until-idle", "Looking after 0 tasks to the end\n"),
+    ],
+)
+def test_collect_as_json_gives_the_counts_and_stays_only_if_it_is_told_to(option: str | None, told: str) -> None:
+    words = ["collect", "--json", *([option] if option else [])]
+    done = run(MemoryService(summary=Summary(finished=1, saved=2)), *words)
     assert json.loads(done.stdout) == {"finished": 1, "saved": 2, "open": 0, "problems": []}
-    assert done.stderr == "Looking after 0 tasks to the end\n"
+    assert done.stderr == told
+
+
+def test_the_older_name_of_an_option_of_collect_is_not_shown() -> None:
+    shown = run(MemoryService(), "collect", "--help").stdout
+    assert "--wait" in shown
+    assert "--until-idle" not in shown
 
 
 @pytest.fixture

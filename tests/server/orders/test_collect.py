@@ -4,9 +4,13 @@ import contextlib
 import json
 import os
 import signal
+import socket
+import sqlite3
 import subprocess
 import sys
 import threading
+import time
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +21,7 @@ from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.stdio_client import environment
 from wan_mcp.clock import SystemClock
+from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 
@@ -57,17 +62,102 @@ async def test_a_caller_in_one_process_sees_a_task_that_another_follows_end(tmp_
     assert dashscope.count_served().total() == 1
 
 
-async def test_collecting_finishes_what_is_open_and_says_so(tmp_path):
+async def test_collecting_to_the_end_finishes_what_is_open_and_says_so(tmp_path):
     with FakeService(duration=0.4) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             for number in range(3):
                 await submit(service, f"picture {number}")
         async with running_service(settings, watch=False) as service:
-            summary = await service.collect(None)
+            summary = await service.collect(None, wait=True)
 
     assert (summary.finished, summary.saved, summary.open, summary.problems) == (3, 3, 0, ())
     assert len(saved_files(settings)) == 3
+
+
+async def test_collecting_asks_once_for_each_open_task_saves_what_is_ready_and_leaves_the_rest(tmp_path):
+    # By the learned pace, the first question would come an hour after the order.
+    with FakeService(duration=0.2) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings, first_look=3600) as service:
+            ready = [await submit(service, f"picture {number}", n=2) for number in range(3)]
+            await anyio.sleep(0.4)
+            dashscope.configure(duration=3600)
+            running = [await submit(service, f"another {number}") for number in range(2)]
+        before = dashscope.count_queries()
+        async with running_service(settings, watch=False, first_look=3600) as service:
+            with anyio.fail_after(10):
+                summary = await service.collect(None)
+
+    asked = dashscope.count_queries() - before
+    assert asked == {task.task_id: 1 for task in (*ready, *running)}
+    assert (summary.finished, summary.saved, summary.open, summary.problems) == (3, 6, 2, ())
+    assert len(saved_files(settings)) == 6
+
+
+async def test_collecting_does_not_stay_for_a_service_that_is_not_reached(tmp_path):
+    with FakeService(duration=0.0) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings, first_look=3600) as service:
+            task = await submit(service)
+    async with running_service(settings, watch=False, trouble_step=600.0, trouble_most=600.0) as service:
+        with anyio.fail_after(10):
+            summary = await service.collect(None)
+
+    assert (summary.finished, summary.saved, summary.open) == (0, 0, 1)
+    [problem] = summary.problems
+    assert task.task_id in problem
+
+
+async def test_collecting_searches_once_for_an_order_whose_answer_was_lost(tmp_path):
+    with FakeService(duration=0.0) as dashscope:
+        dashscope.script("create", "drop-after")
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings, search_step=600.0, settle=600.0) as service:
+            lost = await submit(service, wait=3)
+        assert lost.status is TaskStatus.SUBMIT_UNKNOWN
+        async with running_service(settings, watch=False, search_step=600.0, settle=600.0) as service:
+            with anyio.fail_after(10):
+                too_early = await service.collect(None)
+        async with running_service(settings, watch=False, search_step=600.0, settle=0.0) as service:
+            with anyio.fail_after(10):
+                found = await service.collect(None)
+
+    assert (too_early.finished, too_early.open) == (0, 1)
+    assert (found.finished, found.saved, found.open) == (1, 1, 0)
+    assert len(saved_files(settings)) == 1
+
+
+async def test_collecting_waits_for_the_orders_of_a_process_that_was_killed(tmp_path):
+    with FakeService(duration=0.0) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings, first_look=3600) as service:
+            await submit(service)
+        with subprocess.Popen([sys.executable, "-c", ""]) as process:
+            pass
+        with closing(sqlite3.connect(settings.state_dir / "ledger.sqlite3")) as file, file:
+            owner = f"{socket.gethostname()}/{process.pid}/gone"
+            file.execute("UPDATE orders SET owner = ?, lease_until = ?", (owner, time.time() + 1))
+        told = []
+
+        async def note(sentence: str) -> None:
+            told.append(sentence)
+
+        async with running_service(settings, watch=False) as service:
+            summary = await service.collect(note)
+
+    assert (summary.finished, summary.saved, summary.open) == (1, 1, 0)
+    assert told[0].startswith("Waiting for 1 order of a process that has ended")
+
+
+async def test_collecting_to_the_end_ends_where_the_ledger_cannot_be_read(tmp_path):
+    settings = make_settings(tmp_path)
+    settings.state_dir.mkdir()
+    (settings.state_dir / "ledger.sqlite3").write_bytes(b"This is no database." * 1000)
+    async with running_service(settings, watch=False) as service:
+        with anyio.fail_after(10), pytest.raises(LedgerError) as raised:
+            await service.collect(None, wait=True)
+    assert raised.value.code == "LedgerDamaged"
 
 
 async def test_collecting_tries_again_what_could_not_be_saved_before(tmp_path):

@@ -68,7 +68,7 @@ async def test_collecting_without_the_key_ends_at_once_and_says_what_is_missing(
         async with running_service(make_settings(tmp_path, dashscope, **WITHOUT), watch=False) as service:
             with anyio.fail_after(5):
                 summary = await service.collect(None)
-                await service.collect(None, until_idle=True)
+                await service.collect(None, wait=True)
     assert (summary.finished, summary.saved, summary.open) == (0, 0, 1)
     [problem] = summary.problems
     assert task.task_id in problem

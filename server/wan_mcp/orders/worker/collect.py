@@ -24,12 +24,14 @@ from wan_mcp_tools.domain.tasks import TaskStatus
 
 _log = logging.getLogger(__name__)
 
-_STEP = 0.2
+_STEP = 0.1
+_AT_ONCE = 10_000
+"""Orders that are tried side by side: each is tried once, and what is still open keeps its place to the end."""
 _UNHAPPY = (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.SUBMIT_UNKNOWN)
 _PATIENCE = 15.0
-"""Seconds after which an order that is held up by trouble is left to the next collection."""
+"""Seconds after which an order that trouble holds up, such as a locked ledger, is left to the next collection."""
 _LONGEST = 600.0
-"""Seconds that one collection takes at most."""
+"""Seconds that a collection without a wait takes at most: large images over a slow line may need them."""
 _SLOT = Slot("keeper", 30.0)
 """Held by the one process that collects in the background."""
 
@@ -48,7 +50,7 @@ class CollectSummary:
 
 
 class Collector:
-    """Takes over every free order and works on it until it ends or nothing more can be done now."""
+    """Takes over every free order and tries it once, or works on it until it ends."""
 
     def __init__(
         self,
@@ -69,33 +71,60 @@ class Collector:
         self._timings = timings
         self._worker_id = worker_id
 
-    async def collect(self, report: Report | None, *, until_idle: bool) -> CollectSummary:
-        """Finish what can be finished now; with `until_idle` go on until no order is open, here or elsewhere."""
+    async def collect(self, report: Report | None, *, wait: bool) -> CollectSummary:
+        """
+        Try every open order once: its task is asked for or searched, and images that are ready are saved.
+
+        With `wait` go on until no order is open, here or elsewhere.
+
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
         if not await self._ledger.exists():
             return CollectSummary()
-        started = self._clock.monotonic()
         seen: dict[str, str] = {}
-        first: dict[str, Order] = {}
+        if wait:
+            await self._work_until_idle(seen, report)
+        else:
+            await self._try_once(seen, report)
+        return await self._summarize(seen)
+
+    async def _work_until_idle(self, seen: dict[str, str], report: Report | None) -> None:
         while True:
             await self._worker.take_over()
             orders = self._worker.orders()
             await _report_changes(orders, seen, report)
+            try:
+                if await self._worker.find_next_lease_end() is None and not orders:
+                    return
+            except LedgerError as error:
+                if not orders and not error.retryable:
+                    raise
+            await self._clock.sleep(self._timings.ledger_interval)
+
+    async def _try_once(self, seen: dict[str, str], report: Report | None) -> None:
+        started = self._clock.monotonic()
+        awaited = 0
+        while True:
+            await self._worker.take_over(at_once=_AT_ONCE)
+            orders = self._worker.orders()
+            await _report_changes(orders, seen, report)
             waited = self._clock.monotonic() - started
-            if until_idle:
-                if not orders and await self._worker.is_idle():
-                    break
-                await self._clock.sleep(self._timings.ledger_interval)
-                continue
             others = await self._ledger.leases.list_others(self._worker_id)
             # A process that is gone still holds its orders until their lease ends; it is worth waiting for.
             orphans = [order for order in others if is_gone(order.worker_id) and self._eligibility.covers(order)]
-            # An order that was left with a failure counts as stuck only after it was tried here.
-            untried = [order for order in orders if first.setdefault(order.local_id, order) is order]
-            stuck = all(self._is_stuck(order, waited) for order in orders)
-            if waited > _LONGEST or (stuck and not orphans and not untried):
-                break
+            if report is not None and len(orphans) > awaited:
+                await report(_tell_orphans(len(orphans), self._timings.lease))
+            awaited = max(awaited, len(orphans))
+            for order in orders:
+                # A task that has just been taken over would be asked for when such tasks usually end.
+                live = self._live.get(order.local_id)
+                if live.is_paused and not live.was_tried:
+                    live.wake()
+            is_done = not orphans and all(self._is_tried(order, waited) for order in orders)
+            if is_done or waited > _LONGEST:
+                return
             await self._clock.sleep(_STEP)
-        return await self._summarize(seen)
 
     async def collect_in_background(self, token: str) -> None:
         """
@@ -108,10 +137,10 @@ class Collector:
         while await leases.take_slot(_SLOT, token):
             async with anyio.create_task_group() as group:
                 group.start_soon(self._keep_slot, token)
-                await self.collect(None, until_idle=True)
+                await self.collect(None, wait=True)
                 group.cancel_scope.cancel()
             await leases.leave_slot(_SLOT, token)
-            if await self._worker.is_idle():
+            if await self._worker.find_next_lease_end() is None:
                 return
 
     async def _keep_slot(self, token: str) -> None:
@@ -123,8 +152,9 @@ class Collector:
                 # At worst a second process comes, and the two share the work.
                 _log.warning("the slot of the background collector could not be kept: %s", error)
 
-    def _is_stuck(self, order: Order, waited: float) -> bool:
-        return is_settled(order) or (waited > _PATIENCE and self._live.trouble_of(order.local_id) is not None)
+    def _is_tried(self, order: Order, waited: float) -> bool:
+        live = self._live.get(order.local_id)
+        return live.was_tried or (waited > _PATIENCE and live.trouble is not None)
 
     async def _summarize(self, seen: dict[str, str]) -> CollectSummary:
         finished = saved = left = 0
@@ -158,7 +188,7 @@ class BackgroundCollector:
     """
     Starts a process that collects in the background when there is none.
 
-    Hosts end their servers whenever they like. The process is `wan-mcp collect --until-idle`, detached from the
+    Hosts end their servers whenever they like. The process is `wan-mcp collect --wait`, detached from the
     server's process group; it goes when nothing is open any more.
     """
 
@@ -181,7 +211,7 @@ class BackgroundCollector:
     def _start(self, token: str) -> None:
         # Children that have ended are reaped here, so that none stays behind as a zombie.
         self._children = [child for child in self._children if child.poll() is None]
-        command = [sys.executable, "-m", "wan_mcp", "collect", "--until-idle", "--keeper", token]
+        command = [sys.executable, "-m", "wan_mcp", "collect", "--wait", "--keeper", token]
         if self._env_file is not None:
             command += ["--env-file", str(self._env_file)]
         child = subprocess.Popen(  # noqa: S603 - our own program with our own arguments
@@ -201,3 +231,8 @@ async def _report_changes(orders: list[Order], seen: dict[str, str], report: Rep
             seen[order.local_id] = order.status
             if report is not None:
                 await report(f"{order.best_id}: {order.status}")
+
+
+def _tell_orphans(count: int, lease: float) -> str:
+    orders = "1 order" if count == 1 else f"{count} orders"
+    return f"Waiting for {orders} of a process that has ended without letting go: at most {lease:.0f} s"

@@ -113,8 +113,9 @@ class Downloader:
                 images = [image if image.state.is_final else lifecycle.image_given_up(image) for image in images]
             order = await self._settle(order, images)
             if order.stage is Stage.OPEN and not (rounds == 1 and _has_new_link(order)):
-                pause = backoff(rounds, timings.save_again, timings.save_again_most)
-                await self._live.get(order.local_id).pause(self._clock, pause)
+                live = self._live.get(order.local_id)
+                live.was_tried = True
+                await live.pause(self._clock, backoff(rounds, timings.save_again, timings.save_again_most))
         return order
 
     async def _try_images(self, order: Order, *, attempts: int) -> tuple[Order, list[OrderImage]]:

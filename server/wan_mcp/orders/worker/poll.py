@@ -185,6 +185,7 @@ class Poller:
             except AppError as error:
                 failures += 1
                 live.set_trouble(Trouble.of(error))
+                live.was_tried = True
                 live.tell_asked()
                 if isinstance(error, KeyRefusedError | SettingsError) and self._eligibility.is_foreign(order):
                     raise NotEligibleError from error
@@ -199,6 +200,7 @@ class Poller:
             state.unknowns = state.unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
             state.answers += 1
             order = await self._record(order, answer, state)
+            live.was_tried = not order.images
             live.tell_asked()
             if order.stage is Stage.CLOSED or order.images:
                 return order

@@ -60,6 +60,7 @@ class Recovery:
                 live.set_trouble(Trouble.of(error))
             if order.stage is Stage.LOST and self._clock.now() > (order.lost_at or 0.0) + DAY:
                 return await self._give_up(order)
+            live.was_tried = order.stage is Stage.LOST
         return order
 
     def _is_hopeless(self, order: Order, error: AppError) -> bool:

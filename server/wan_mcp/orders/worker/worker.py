@@ -161,33 +161,35 @@ class OrderWorker:
 
     # --- taking over ------------------------------------------------------------------------------------------------
 
-    async def take_over(self) -> float | None:
-        """Claim what is free; give the time at which to look again, or None if there is nothing to wait for."""
+    async def take_over(self, *, at_once: int = _AT_ONCE) -> float | None:
+        """
+        Claim what is free, for `at_once` orders in all.
+
+        Gives the time at which to look again, or None if there is nothing to wait for.
+        """
         timings, leases = self._timings, self._context.ledger.leases
         try:
             claimed = await leases.claim(
                 self._worker_id,
                 lease=timings.lease,
-                limit=_AT_ONCE - len(self._working),
+                limit=at_once - len(self._working),
                 longest_lease=timings.longest_lease,
                 eligibility=self._eligibility.describe(),
             )
             for order in claimed:
                 self._start(order, inherited=True)
-            return await self._find_next_lease_end()
+            return await self.find_next_lease_end()
         except LedgerError as error:
             _log.warning("the ledger cannot be read now: %s", error)
             return self._context.clock.now() + timings.trouble_most
 
-    async def is_idle(self) -> bool:
-        """Say whether no order is open that this process could finish; an unreadable ledger does not say so."""
-        try:
-            return await self._find_next_lease_end() is None
-        except LedgerError:
-            return False
+    async def find_next_lease_end(self) -> float | None:
+        """
+        Give the time at which an order that this process could finish becomes free, or None if there is none.
 
-    async def _find_next_lease_end(self) -> float | None:
-        """Give the time at which an order that this process could finish becomes free, or None if there is none."""
+        Raises:
+            LedgerError: the ledger cannot be read.
+        """
         return await self._context.ledger.leases.find_next_end(self._worker_id, self._eligibility.describe())
 
     async def _watch(self) -> None:
@@ -258,6 +260,7 @@ class OrderWorker:
                 except Exception:  # noqa: BLE001 - a fault of ours must not lose a paid picture: it is tried again
                     _log.exception("working on order %s failed", order.local_id)
                     attempt += 1
+                    self._live.get(order.local_id).was_tried = True
                     await self._context.clock.sleep(backoff(attempt, 1.0, 60.0))
                     order = self._live.latest(order.local_id) or order
                 inherited = inherited or order.stage is Stage.SENDING
