@@ -65,7 +65,7 @@ _SLOW_CREATES = (
         *({"kind": "slow-before", "seconds": 0.15} for _ in range(18)),
     ),
 )
-_FOREIGN = ({"n": 3}, {"n": 4, "size": "1104*1472"}, {"size": "1300*1300"}, {"n": 2, "size": "1408*1408"})
+_FOREIGN = ({"n": 3}, {"n": 4, "size": "1104*1472"}, {"size": "1440*1440"}, {"n": 2, "size": "1408*1408"})
 
 
 @dataclass(frozen=True)
@@ -216,7 +216,6 @@ class Campaign:
         return RandomInterruptions(self._pool, self._reader, actions, plan.orders, self._dice)
 
     def _interrupt(self, interruption: Interruption, now: float) -> None:
-        sending = self._reader.sending()
         worker = interruption.worker
         if interruption.action == "stop":
             self._pool.stop(worker)
@@ -226,6 +225,8 @@ class Campaign:
         self._pool.kill(worker)
         self._starts.append(now + self._dice.uniform(0.0, 0.5))
         self._report.kills += 1
+        # Its lease lasts: what was being sent still says so.
+        sending = self._reader.sending()
         self._report.kills_in_a_submit += any(self._pool.is_worker(row["owner"], worker) for row in sending)
 
     def _start_and_resume(self, now: float) -> None:

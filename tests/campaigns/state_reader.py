@@ -44,7 +44,7 @@ class StateReader:
         """
         if not self._ledger.exists():
             return []
-        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=5)) as database:
+        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=45)) as database:
             database.row_factory = sqlite3.Row
             return [dict(row) for row in database.execute(sql, values)]
 

@@ -13,6 +13,7 @@ from campaigns.report import Report, count
 from campaigns.state_reader import StateReader
 from campaigns.worker import make_settings
 from campaigns.worker_pool import Worker, WorkerPool
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, running_service
 
@@ -36,13 +37,6 @@ def second_service(folder: Path, dashscope: FakeService, **changes: float):
     """Run a service of this very process on the folder; `changes` are other times."""
     settings = make_settings(folder, dashscope.base_url, dashscope.image_host)
     return running_service(settings, timings=replace(TIMINGS, **changes))
-
-
-async def until(condition: Callable[[], Any], seconds: float = 15.0) -> None:
-    """Wait for a condition of another process."""
-    with anyio.fail_after(seconds):
-        while not condition():
-            await anyio.sleep(0.01)
 
 
 async def until_killed(pool: WorkerPool, worker: Worker) -> None:
@@ -74,7 +68,7 @@ def read_order(folder: Path) -> dict[str, Any]:
 
 def make_line(model: str, n: int = 2, **more: Any) -> dict[str, Any]:
     """Give a line for a worker."""
-    return {"id": "the order", "prompt": "a flower shop", "model": model, "n": n, "wait": 20, **more}
+    return {"id": "the order", "prompt": "a flower shop", "model": model, "n": n, "wait": 45, **more}
 
 
 def make_report(dashscope: FakeService, folder: Path) -> Report:

@@ -4,7 +4,6 @@ import json
 import signal
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import IO, Any
 
@@ -12,10 +11,9 @@ import anyio
 import pytest
 from PIL import Image
 
+from fakes.clock import LONGEST, wait_until
 from fakes.dashscope import FakeService
 from fakes.stdio_client import ERAS, environment, facts, open_client, words
-
-pytestmark = pytest.mark.timeout(90)
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -81,7 +79,7 @@ async def test_a_server_that_has_just_started_tells_how_the_order_of_an_earlier_
     # The sandbox draws on, as the service does.
     await anyio.sleep(2.0)
     async with open_client(environment(tmp_path), "legacy") as client:
-        told = facts(await client.call_tool("get_task", {"task_id": ordered[0]}))
+        told = facts(await client.call_tool("get_task", {"task_id": ordered[0], "wait_seconds": 45}))
     async with open_client(environment(tmp_path), "legacy") as client:
         listed = facts(await client.call_tool("list_tasks", {}))["tasks"]
 
@@ -168,15 +166,6 @@ def _call(process: subprocess.Popen[bytes], name: str, **arguments: object) -> d
             return message["result"]
 
 
-def _wait_for(condition, seconds: float = 10.0) -> None:
-    clock = threading.Event()
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        clock.wait(0.05)
-    raise AssertionError("it did not happen in time")
-
-
 def test_stdout_holds_messages_only_and_the_key_stands_nowhere(tmp_path):
     key = "token0OfAnotherForm1"
     log = tmp_path / "log"
@@ -196,7 +185,7 @@ def test_stdout_holds_messages_only_and_the_key_stands_nowhere(tmp_path):
             ]
             process.stdin.close()
             assert process.stdout.read() == b""
-            process.wait(5.0)
+            process.wait(LONGEST)
 
     assert f"Bearer {key}" in {record.headers["authorization"] for record in service.creates}
     written = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -207,21 +196,23 @@ def test_stdout_holds_messages_only_and_the_key_stands_nowhere(tmp_path):
 
 
 def test_the_server_ends_soon_after_stdin_closes_and_the_next_one_collects(tmp_path):
-    with FakeService(duration=3.0) as service:
+    with FakeService(duration=600) as service:
         variables = environment(tmp_path, service)
         with _start(variables) as process:
             _greet(process)
             _say(process, "tools/call", 2, name="generate_image", arguments={"prompt": "left behind"})
-            _wait_for(lambda: service.creates)
+            wait_until(lambda: service.creates)
             process.stdin.close()
-            assert process.wait(2.0) == 0
+            # Long before the picture is there.
+            assert process.wait(LONGEST) == 0
             process.stdout.close()
+        service.advance(1200)
         with _start(variables) as process:
             _greet(process)
             pictures = tmp_path / "pictures"
-            _wait_for(lambda: list(pictures.glob("*left-behind*.png")), 15)
+            wait_until(lambda: list(pictures.glob("*left-behind*.png")))
             process.stdin.close()
-            process.wait(3.0)
+            process.wait(LONGEST)
             process.stdout.close()
 
     assert len(service.creates) == 1
@@ -229,16 +220,17 @@ def test_the_server_ends_soon_after_stdin_closes_and_the_next_one_collects(tmp_p
 
 @pytest.mark.parametrize("name", ["SIGINT", "SIGTERM"])
 def test_a_signal_ends_the_server_at_once_and_loses_nothing(tmp_path, name):
-    with FakeService(duration=0.5) as service:
+    with FakeService(duration=600) as service:
         variables = environment(tmp_path, service)
         with _start(variables) as process:
             _greet(process)
             _say(process, "tools/call", 2, name="generate_image", arguments={"prompt": "interrupted"})
-            _wait_for(lambda: service.creates)
+            wait_until(lambda: service.creates)
             process.send_signal(getattr(signal, name))
-            assert process.wait(2.0) != 0
+            assert process.wait(LONGEST) != 0
             process.stdin.close()
             process.stdout.close()
+        service.advance(1200)
         done = subprocess.run(
             [sys.executable, "-m", "wan_mcp", "collect"], env=variables, capture_output=True, timeout=60, check=False
         )

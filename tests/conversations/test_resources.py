@@ -10,8 +10,6 @@ from mcp.types import PromptReference, ResourceTemplateReference
 
 from fakes.stdio_client import ERAS, environment, facts, open_client
 
-pytestmark = pytest.mark.timeout(60)
-
 
 @pytest.mark.parametrize("era", ERAS)
 async def test_a_host_reads_completes_and_prompts_beside_the_tools(tmp_path, era):

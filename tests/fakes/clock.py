@@ -1,9 +1,31 @@
-"""A clock that a test moves by hand."""
+"""Clocks that a test moves by hand, and waits for what no clock can be moved for."""
+
+import threading
+import time
+from collections.abc import Callable
 
 import anyio
 import anyio.lowlevel
 
 from wan_mcp.clock import SystemClock
+
+LONGEST = 45.0
+"""Seconds that end a broken test: what works takes less, however busy the machine is."""
+
+
+async def until(happens: Callable[[], object]) -> None:
+    """Wait for something that must come by itself."""
+    with anyio.fail_after(LONGEST):
+        while not happens():
+            await anyio.sleep(0.02)
+
+
+def wait_until(happens: Callable[[], object]) -> None:
+    """Wait, outside an event loop, for something that must come by itself."""
+    ends, pause = time.monotonic() + LONGEST, threading.Event()
+    while not happens():
+        assert time.monotonic() < ends, "it did not happen in time"
+        pause.wait(0.02)
 
 
 class FakeClock:
@@ -39,6 +61,23 @@ class FakeClock:
 
     def set_back(self, seconds: float) -> None:
         self._wall -= seconds
+
+
+class SlowedClock:
+    """The machine's clock, but that waits last ten times as long: what is in time by it can be held up a little."""
+
+    def __init__(self, times: float = 10.0) -> None:
+        self._times = times
+        self._machine = SystemClock()
+
+    def now(self) -> float:
+        return self._machine.now()
+
+    def monotonic(self) -> float:
+        return self._machine.monotonic() / self._times
+
+    async def sleep(self, seconds: float) -> None:
+        await self._machine.sleep(seconds * self._times)
 
 
 class ShiftedClock:

@@ -69,7 +69,7 @@ class FakeService:
         }
         self._endings: deque[Outcome] = deque()
         self._dice = random.Random(f"{seed}:durations")
-        self._clock = ShiftedClock()
+        self._clock = _ServiceClock()
         self._records: dict[str, TaskRecord] = {}
         self._foreign: set[str] = set()
         self._apps: dict[str, Any] = {}
@@ -137,6 +137,10 @@ class FakeService:
     def script(self, place: str, *faults: str | Mapping[str, Any] | Fault) -> None:
         """Let the next requests of "create", "query", "list", "cancel" or "image" go wrong, one fault each."""
         self.faults.add(place, *faults)
+
+    def release(self) -> None:
+        """Let what a fault holds go on."""
+        self.faults.release()
 
     def set_chance(self, place: str, probability: float, *faults: str | Mapping[str, Any] | Fault) -> None:
         """Let requests without a queued fault go wrong with this probability; 0 ends it."""
@@ -315,6 +319,15 @@ def read_ending(spec: str | Mapping[str, Any]) -> Outcome:
             return Outcome(failure=ServiceError(**(INTERNAL_ERROR._asdict() | given)))
         case word:
             raise ValueError(f"no such ending: {word!r}")
+
+
+class _ServiceClock(ShiftedClock):
+    """A clock that the service also sleeps by: what is moved forward ends its waits."""
+
+    async def sleep(self, seconds: float) -> None:
+        ends = self.now() + seconds
+        while (left := ends - self.now()) > 0:
+            await super().sleep(min(left, 0.02))
 
 
 class _RecordingStore(MemoryStore):

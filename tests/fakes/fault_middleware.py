@@ -77,15 +77,15 @@ class FaultMiddleware:
     """
 
     def __init__(self, app: ASGIApp, faults: FaultQueue, now: Callable[[], float], hosts: Mapping[int, str]) -> None:
-        self._app, self._faults, self._now, self._hosts = app, faults, now, hosts
+        self.app, self.faults, self.now, self._hosts = app, faults, now, hosts
         self.requests: list[RequestRecord] = []
         self.errors: list[str] = []
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request."""
         record = self._note(scope, await _read_body(receive))
-        exchange = _Exchange(self._app, (scope, receive, send), record, self._now)
-        fault = self._faults.take(record.place) if record.place else None
+        exchange = _Exchange(self, (scope, receive, send), record)
+        fault = self.faults.take(record.place) if record.place else None
         record.fault = fault and fault.kind
         try:
             await exchange.answer(fault)
@@ -99,7 +99,7 @@ class FaultMiddleware:
     def _note(self, scope: Scope, body: bytes) -> RequestRecord:
         path, query = scope["path"], scope["query_string"].decode()
         record = RequestRecord(
-            time=self._now(),
+            time=self.now(),
             host=self._hosts[scope["server"][1]],
             method=scope["method"],
             path=f"{path}?{query}" if query else path,
@@ -119,9 +119,9 @@ class _Exchange:
     """One request on its connection, with every way to answer it."""
 
     def __init__(
-        self, app: ASGIApp, call: tuple[Scope, Receive, Send], record: RequestRecord, now: Callable[[], float]
+        self, middleware: "FaultMiddleware", call: tuple[Scope, Receive, Send], record: RequestRecord
     ) -> None:
-        self._app, self._record, self._now = app, record, now
+        self._app, self._faults, self._now, self._record = middleware.app, middleware.faults, middleware.now, record
         scope, self._receive, self._send = call
         self._scope = scope
         self._transport: asyncio.Transport = scope["state"]["transport"]
@@ -129,12 +129,15 @@ class _Exchange:
     async def answer(self, fault: Fault | None) -> None:
         """Let the service work, and give its answer or what the fault makes of it."""
         if fault is not None and fault.before:
-            if fault.action != "slow":
+            await self._hold(fault)
+            if fault.action not in {"slow", "held"}:
                 await self._break(fault, None)
                 return
-            await asyncio.sleep(fault.seconds)
+            await asyncio.sleep(fault.seconds if fault.action == "slow" else 0)
             fault = None
         answer = await self._ask()
+        if fault is not None and not (fault.action == "held" and self._record.place == "image"):
+            await self._hold(fault)
         if fault is None:
             await self._give(answer, whole=answer.status == HTTPStatus.OK)
         else:
@@ -162,13 +165,15 @@ class _Exchange:
                 await self._give(self._wrong_answer(fault))
             case "endless":
                 await self._give_for_ever(answer)
-            case "slow" if self._record.place == "image":
-                await self._give(answer, seconds=fault.seconds, whole=answer.status == HTTPStatus.OK)
+            case "slow" | "held" if self._record.place == "image":
+                await self._give(answer, fault=fault, whole=answer.status == HTTPStatus.OK)
+            case "held":
+                await self._give(answer)
             case "slow":
                 await asyncio.sleep(fault.seconds)
                 await self._give(answer)
             case "cut" | "cut-body":
-                await self._give(answer, part=fault.part)
+                await self._give(answer, fault=fault, part=fault.part)
             case _:
                 await self._give(_change(answer, fault))
 
@@ -195,11 +200,21 @@ class _Exchange:
             self._record.task_id = json.loads(answer.body)["output"].get("task_id")
         return answer
 
-    async def _give(self, answer: Answer, *, part: float = 1.0, seconds: float = 0.0, whole: bool = False) -> None:
-        """Send an answer, spread over some seconds; `part` below 1 breaks it off after that share."""
+    async def _hold(self, fault: Fault) -> None:
+        """Wait for the release of what is held."""
+        before = self._faults.releases
+        while fault.held and self._faults.releases == before:
+            await asyncio.sleep(0.01)
+
+    async def _give(
+        self, answer: Answer, *, fault: Fault | None = None, part: float = 1.0, whole: bool = False
+    ) -> None:
+        """Send an answer in pieces, slowly or held in the middle by `fault`; `part` below 1 breaks it off there."""
+        seconds = fault.seconds if fault and fault.action == "slow" else 0.0
+        held = fault is not None and fault.action == "held"
         body, end = answer.body, max(1, int(len(answer.body) * part))
         await self._begin(answer, {"content-length": str(len(body))})
-        step = max(1, end // 10) if seconds else _PIECE
+        step = max(1, end // 10) if seconds else max(1, end // 2 + 1) if held else _PIECE
         for start in range(0, end, step):
             piece = body[start : min(start + step, end)]
             # Written down before it is sent: a test must never see bytes that are not in the record yet.
@@ -208,9 +223,11 @@ class _Exchange:
             more = start + step < end or part < 1
             await self._send({"type": "http.response.body", "body": piece, "more_body": more})
             if self._transport.is_closing():
+                await self._hang()
                 return
-            if seconds:
-                await asyncio.sleep(seconds / 10)
+            if held and start == 0:
+                await self._hold(fault)
+            await asyncio.sleep(seconds / 10)
         if part < 1:
             await self.drop()
 
@@ -223,6 +240,7 @@ class _Exchange:
             await self._send({"type": "http.response.body", "body": piece, "more_body": True})
             piece = bytes(_PIECE)
             await asyncio.sleep(0)
+        await self._hang()
 
     async def _begin(self, answer: Answer, length: Mapping[str, str]) -> None:
         self._record.status = answer.status

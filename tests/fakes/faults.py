@@ -5,7 +5,8 @@ A fault is written as a word or as a mapping with the word under `kind`:
 
     "drop-after"   {"kind": "429", "retry_after": 2}   {"kind": "slow-after", "seconds": 3}   "ok" (let one pass)
 
-The endings `-before` and `-after` say whether the service does its work before the answer goes wrong.
+The endings `-before` and `-after` say whether the service does its work before the answer goes wrong. What is `held`
+goes on when the test says `release`.
 """
 
 import random
@@ -18,7 +19,8 @@ PLACES = ("create", "query", "list", "cancel", "image")
 """The calls of the service, and the downloads from its image host."""
 
 _ANYWHERE = frozenset(
-    {"ok", "drop", "reset", "hang", "garbage", "slow", "error", "html", "redirect", "half-json", "cut-body", "change"}
+    {"ok", "drop", "reset", "hang", "held", "garbage", "slow", "error", "html", "redirect", "half-json", "cut-body"}
+    | {"change"}
 )
 ACTIONS: Mapping[str, frozenset[str]] = {
     "create": _ANYWHERE,
@@ -46,13 +48,14 @@ class Fault:
     """
     One thing that goes wrong.
 
-    `action` and `before` are read from `kind`. `status` is the HTTP status, `part` the share of the bytes before a cut,
+    `action` and `before` are read from `kind`. `held` lets what happens wait for the release. `status` is the HTTP status, `part` the share of the bytes before a cut,
     `word` the status that a task shows, `change` what makes another answer of the true one.
     """
 
     kind: str
     action: str = ""
     before: bool = True
+    held: bool = False
     seconds: float = 1.0
     status: int = 0
     code: str = ""
@@ -82,7 +85,8 @@ def read_fault(place: str, spec: str | Mapping[str, Any] | Fault) -> Fault:
         raise ValueError(f"no such fault of {place}: {fault.kind!r}; there are {sorted(ACTIONS[place])}")
     if before is None:
         before = action in _WITHOUT_THE_ANSWER
-    return replace(fault, action=action, before=before, status=fault.status or status)
+    held = fault.held or action == "held"
+    return replace(fault, action=action, before=before, held=held, status=fault.status or status)
 
 
 def _split_status(word: str) -> tuple[str, int]:
@@ -104,6 +108,7 @@ class FaultQueue:
         self._dice = random.Random(f"{self.seed}:faults")
         self._next: dict[str, deque[Fault]] = {place: deque() for place in PLACES}
         self._chances: dict[str, tuple[float, tuple[Fault, ...]]] = {}
+        self.releases = 0
 
     def add(self, place: str, *specs: str | Mapping[str, Any] | Fault) -> None:
         """Queue faults for the next requests of this place, one each."""
@@ -116,6 +121,10 @@ class FaultQueue:
         if probability and not faults:
             raise ValueError(f"a chance for {place} needs at least one fault")
         self._chances[place] = (probability, faults)
+
+    def release(self) -> None:
+        """Let what is held now go on."""
+        self.releases += 1
 
     def clear(self) -> None:
         """Forget every fault that has not happened."""

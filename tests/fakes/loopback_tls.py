@@ -102,7 +102,7 @@ def serving_tls(certificate: Path, answer: Answer):
     finally:
         server.shutdown()
         server.server_close()
-        thread.join(5)
+        thread.join(45)
 
 
 @contextmanager
@@ -171,7 +171,7 @@ def _join(client: socket.socket, server: socket.socket) -> None:
     back = threading.Thread(target=_pump, args=(server, client), daemon=True)
     back.start()
     _pump(client, server)
-    back.join(5)
+    back.join(45)
 
 
 def _pump(source: socket.socket, sink: socket.socket) -> None:

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fakes.clock import LONGEST
 from fakes.dashscope import FakeService
 from wan_mcp.app import build_context, build_service
 from wan_mcp.clock import Clock
@@ -64,7 +65,7 @@ async def running_service(
 
 
 async def order(
-    service: OrderService, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
+    service: OrderService, prompt: str = "a flower shop", *, wait: float = LONGEST, fresh: bool = False, **words
 ):
     """Order as the tool does."""
     request = service.catalogue.request(prompt=prompt, **words)
@@ -72,14 +73,14 @@ async def order(
 
 
 async def submit(
-    service: OrderService, prompt: str = "a flower shop", *, wait: float = 8, fresh: bool = False, **words
+    service: OrderService, prompt: str = "a flower shop", *, wait: float = LONGEST, fresh: bool = False, **words
 ):
     """Order as the tool does that waits only for the id."""
     request = service.catalogue.request(prompt=prompt, **words)
     return await service.order(request, wait_seconds=wait, until_accepted=True, fresh=fresh, report=None)
 
 
-async def get(service: OrderService, task_id: str, *, wait: float = 8):
+async def get(service: OrderService, task_id: str, *, wait: float = LONGEST):
     """Ask as the tool does."""
     return await service.get(task_id, wait_seconds=wait, report=None)
 

@@ -8,6 +8,8 @@ from mcp import Client, types
 from mcp.client.extension import ClaimContext, ClientExtension, ResultClaim
 from pydantic import TypeAdapter
 
+from fakes.clock import LONGEST
+
 IDENTIFIER = "io.modelcontextprotocol/tasks"
 _ENDS = ("completed", "failed", "cancelled")
 _ANYTHING = TypeAdapter(dict[str, Any])
@@ -66,9 +68,9 @@ async def listen(client: Client, *task_ids: str) -> dict[str, Any]:
     return await client.session.send_request(request, _ANYTHING)
 
 
-async def end_of(client: Client, task_id: str, *, seconds: float = 10.0) -> dict[str, Any]:
+async def end_of(client: Client, task_id: str) -> dict[str, Any]:
     """Ask until the task has ended."""
-    with anyio.fail_after(seconds):
+    with anyio.fail_after(LONGEST):
         while (told := await ask(client, "tasks/get", task_id))["status"] not in _ENDS:
             await anyio.sleep(0.05)
     return told

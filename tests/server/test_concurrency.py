@@ -30,7 +30,7 @@ anyio.run(main)
         [sys.executable, "-c", program],
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=45,
         env={"PYTHONPATH": ":".join(sys.path)},
         check=False,
     )

@@ -38,11 +38,11 @@ class Serving:
 
     async def get(self, path="/"):
         async with httpx.AsyncClient(trust_env=False) as client:
-            return await client.get(self.url + path, timeout=10)
+            return await client.get(self.url + path, timeout=45)
 
 
 async def test_it_answers_at_the_address_that_it_reports_until_it_is_cancelled():
-    with anyio.fail_after(10):
+    with anyio.fail_after(45):
         async with anyio.create_task_group() as tasks:
             serving = Serving(tasks, lively)
             await serving.is_ready.wait()
@@ -56,7 +56,7 @@ async def test_it_answers_at_the_address_that_it_reports_until_it_is_cancelled()
 
 
 async def test_an_application_may_date_its_answers_itself():
-    with anyio.fail_after(10):
+    with anyio.fail_after(45):
         async with anyio.create_task_group() as tasks:
             serving = Serving(tasks, lively, date_header=False)
             await serving.is_ready.wait()
@@ -76,7 +76,7 @@ async def test_a_cancelled_server_ends_a_call_that_gets_no_answer(caplog):
     async def ask():
         answers.append(await serving.get())
 
-    with anyio.fail_after(10):
+    with anyio.fail_after(45):
         async with anyio.create_task_group() as outer, anyio.create_task_group() as tasks:
             serving = Serving(tasks, never, answer_seconds=0)
             await serving.is_ready.wait()

@@ -47,7 +47,7 @@ def answer_of(*arguments: str, env: dict[str, str], options: tuple[str, ...] = (
         process.stdin.write(json.dumps(HELLO) + "\n")
         process.stdin.flush()
         line = process.stdout.readline()
-        rest, errors = process.communicate(timeout=20)
+        rest, errors = process.communicate(timeout=45)
         assert rest == ""
         return line, errors, process.returncode
 
@@ -85,7 +85,7 @@ def test_an_http_address_that_is_taken_is_told_and_is_wrong_usage(tmp_path: Path
             [sys.executable, "-m", "wan_mcp", "serve", "--transport", "http", "--port", port],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=45,
             check=False,
             env=environment(tmp_path),
         )
@@ -112,7 +112,7 @@ def test_on_a_terminal_the_server_says_what_it_is_waiting_for(tmp_path: Path) ->
                 assert "waiting for an MCP client" in process.stderr.readline()
             finally:
                 process.kill()
-                out, _ = process.communicate(timeout=20)
+                out, _ = process.communicate(timeout=45)
         assert out == ""
     finally:
         os.close(master)

@@ -171,7 +171,7 @@ TASKS = (
 
 
 async def _until(happens) -> None:
-    with anyio.fail_after(5):
+    with anyio.fail_after(45):
         while not happens():
             await anyio.sleep(0.02)
 

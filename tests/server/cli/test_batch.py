@@ -252,7 +252,7 @@ def interrupt(waiting: int, *arguments: str, lines: str = "") -> tuple[str, str]
             if line == "waiting\n":
                 break
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=15)
+        out, err = process.communicate(timeout=45)
     assert process.returncode == 130, "".join(seen) + err
     assert "Traceback" not in err
     return out, err

@@ -39,7 +39,7 @@ def showing(folder: Path, *options: str, **environ: str) -> Generator[tuple[subp
 
 def fetch(url: str) -> tuple[int, str]:
     try:
-        with _opener.open(url, timeout=20) as answer:
+        with _opener.open(url, timeout=45) as answer:
             return answer.status, answer.read().decode()
     except HTTPError as error:
         return error.code, error.read().decode()
@@ -68,7 +68,7 @@ def test_a_signal_ends_it_and_nothing_secret_was_logged(tmp_path, sign):
         assert fetch(url)[0] == fetch(f"{url}open")[0] == 200
         assert fetch(f"{url}nothing")[0] == 404
         process.send_signal(sign)
-        out, err = process.communicate(timeout=20)
+        out, err = process.communicate(timeout=45)
 
     assert out == ""
     assert token not in err
@@ -84,7 +84,7 @@ def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path):
             env=environment(tmp_path),
             capture_output=True,
             text=True,
-            timeout=30,
+            timeout=45,
             check=False,
         )
 

@@ -384,7 +384,7 @@ def test_the_server_that_was_configured_starts_and_answers(tmp_path: Path) -> No
     environment = {name: text for name, text in os.environ.items() if not name.startswith(("WAN_", "DASHSCOPE_"))}
     environment |= {"HOME": str(tmp_path), "USERPROFILE": str(tmp_path), "PYTHONPATH": os.pathsep.join(sys.path)}
     words = [sys.executable, "-m", "wan_mcp", "install", "cursor", "--region", "sandbox", "--yes"]
-    subprocess.run(words, env={**environment, "WAN_MCP_STATE_DIR": str(tmp_path / "s")}, check=True, timeout=30)
+    subprocess.run(words, env={**environment, "WAN_MCP_STATE_DIR": str(tmp_path / "s")}, check=True, timeout=45)
     entry = json.loads((tmp_path / ".cursor" / "mcp.json").read_text(encoding="utf-8"))["mcpServers"]["wan"]
     hello = {
         "jsonrpc": "2.0",
@@ -403,6 +403,6 @@ def test_the_server_that_was_configured_starts_and_answers(tmp_path: Path) -> No
         capture_output=True,
         text=True,
         check=False,
-        timeout=30,
+        timeout=45,
     )
     assert re.search(r'"serverInfo":\s*\{.*"name":\s*"wan"', done.stdout), done.stderr

@@ -38,10 +38,10 @@ def test_the_sandbox_serves_and_its_first_line_is_the_base_url(tmp_path: Path) -
         try:
             url = process.stdout.readline().strip()
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/v1", url), url or process.stderr.read()
-            with httpx.Client(trust_env=False, timeout=10) as client:
+            with httpx.Client(trust_env=False, timeout=45) as client:
                 wrong = client.get(f"{url}/tasks/x", headers={"Authorization": "Bearer sk-wrong"})
                 right = client.get(f"{url}/tasks/x", headers={"Authorization": "Bearer sk-right"})
             assert (wrong.status_code, right.status_code) == (401, 200)
         finally:
             process.terminate()
-            process.communicate(timeout=15)
+            process.communicate(timeout=45)

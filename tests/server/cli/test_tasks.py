@@ -83,7 +83,7 @@ def test_a_reader_that_goes_away_ends_a_listing_without_a_traceback() -> None:
             stdout=writable,
             stderr=subprocess.PIPE,
             text=True,
-            timeout=20,
+            timeout=45,
             check=False,
             env={**os.environ, "PYTHONPATH": os.pathsep.join([*sys.path, str(Path(__file__).parents[2])])},
         )

@@ -164,7 +164,7 @@ def test_a_kill_leaves_the_old_file_or_the_new_one(tmp_path: Path, when: str, le
     path.write_text("old", encoding="utf-8")
     path.chmod(0o600)
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
-    done = subprocess.run([sys.executable, "-c", KILLED, str(path), when], env=environment, check=False, timeout=30)
+    done = subprocess.run([sys.executable, "-c", KILLED, str(path), when], env=environment, check=False, timeout=45)
     assert done.returncode == -signal.SIGKILL
     assert path.read_text(encoding="utf-8") == left
     assert all(mode_of(each) == 0o600 for each in tmp_path.iterdir() if each.suffix == ".tmp")

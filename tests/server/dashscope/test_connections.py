@@ -24,7 +24,7 @@ def test_httpx_is_not_loaded_before_the_first_call():
     )
     environ = {"PYTHONPATH": ":".join(sys.path), "PATH": "/usr/bin:/bin"}
     done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=30, env=environ
+        [sys.executable, "-c", program], capture_output=True, text=True, check=True, timeout=45, env=environ
     )
     assert done.stdout.strip() == "[]"
 

@@ -173,7 +173,7 @@ async def test_a_server_without_tls_is_told(doctor):
         thread = threading.Thread(target=speak, daemon=True)
         thread.start()
         report = await run(doctor, **local(f"https://127.0.0.1:{listener.getsockname()[1]}/api/v1"))
-        thread.join(5)
+        thread.join(45)
 
     assert "does not speak TLS as it should" in report.problem_of("network").found
 

@@ -83,7 +83,7 @@ database.execute("CREATE TABLE rubbish (text)")
 database.executemany("INSERT INTO rubbish VALUES (?)", [("x" * 3000,)] * 500)
 os.kill(os.getpid(), signal.SIGKILL)
 """
-    done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=30, check=False)
+    done = subprocess.run([sys.executable, "-c", program, str(path)], timeout=45, check=False)
     assert done.returncode == -signal.SIGKILL
     before = {file.name: file.read_bytes() for file in path.parent.iterdir()}
 

@@ -53,7 +53,7 @@ def ask(url: str, method: str, modern: bool = True, headers: dict[str, str] | No
         sent |= {"MCP-Protocol-Version": MODERN, "Mcp-Method": method}
         sent |= {"Mcp-Name": params["name"]} if "name" in params else {}
     body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
-    return _opener.open(Request(url, json.dumps(body).encode(), sent | (headers or {})), timeout=20)
+    return _opener.open(Request(url, json.dumps(body).encode(), sent | (headers or {})), timeout=45)
 
 
 def status(url: str, **headers: str) -> int:
@@ -150,7 +150,7 @@ def test_a_taken_port_is_told_before_anything_is_promised(tmp_path):
             [sys.executable, "-m", "wan_mcp", "serve", "--transport", "http", "--port", str(port)],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=45,
             check=False,
             env=environment(tmp_path),
         )
@@ -185,7 +185,7 @@ def test_a_signal_ends_the_server_though_a_call_waits_and_the_order_is_kept(tmp_
             process.send_signal(getattr(signal, name))
             assert process.wait(8) == code
             assert time.monotonic() - started < 4
-            reader.join(5)
+            reader.join(45)
         errors = process.stderr.read()
 
     assert first
@@ -195,7 +195,7 @@ def test_a_signal_ends_the_server_though_a_call_waits_and_the_order_is_kept(tmp_
     told = subprocess.run(
         [sys.executable, "-m", "wan_mcp", "tasks", "--json"],
         capture_output=True,
-        timeout=20,
+        timeout=45,
         check=True,
         env=environment(tmp_path),
     )

@@ -14,9 +14,9 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-import anyio
 import pytest
 
+from fakes.clock import LONGEST, until, wait_until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.stdio_client import environment
@@ -25,25 +25,15 @@ from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 
-def _wait_for(condition, seconds: float = 20.0) -> None:
-    pause = threading.Event()
-    for _ in range(int(seconds / 0.05)):
-        if condition():
-            return
-        pause.wait(0.05)
-    raise AssertionError("it did not happen in time")
-
-
 async def test_what_an_earlier_run_left_is_saved_at_the_next_start_without_being_asked(tmp_path):
-    with FakeService(duration=0.6) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             await submit(service, n=2)
         assert not saved_files(settings)
+        dashscope.advance(120)
         async with running_service(settings):
-            with anyio.fail_after(8):
-                while len(saved_files(settings)) < 2:
-                    await anyio.sleep(0.05)
+            await until(lambda: len(saved_files(settings)) == 2)
 
     assert len(dashscope.creates) == 1
 
@@ -51,7 +41,7 @@ async def test_what_an_earlier_run_left_is_saved_at_the_next_start_without_being
 async def test_a_caller_in_one_process_sees_a_task_that_another_follows_end(tmp_path):
     with FakeService(duration=0.8) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as one, running_service(settings) as other:
+        async with running_service(settings, lease=60.0) as one, running_service(settings, lease=60.0) as other:
             task = await submit(one)
             seen = await get(other, task.task_id)
 
@@ -241,26 +231,26 @@ async def test_pages_of_the_list_follow_one_another_without_gap_or_repeat(tmp_pa
     assert seen == made[::-1]
 
 
-@pytest.mark.timeout(90)
 def test_the_keeper_outlives_its_server_and_goes_when_nothing_is_open(tmp_path):
-    with FakeService(duration=4.0) as dashscope:
+    with FakeService(duration=600) as dashscope:
         variables = environment(tmp_path, dashscope, WAN_MCP_KEEPER="1")
         script = (
             "import anyio, os, sys; from wan_mcp.app import open_service; from wan_mcp.settings import read_settings\n"
             "async def main():\n"
             "    async with open_service(read_settings(os.environ)) as service:\n"
             "        request = service.catalogue.request(prompt='kept')\n"
-            "        await service.order(request, wait_seconds=10, until_accepted=True, fresh=False, report=None)\n"
+            "        await service.order(request, wait_seconds=45, until_accepted=True, fresh=False, report=None)\n"
             "anyio.run(main)\n"
         )
         with subprocess.Popen([sys.executable, "-c", script], env=variables, start_new_session=True) as process:
-            assert process.wait(20) == 0
+            assert process.wait(LONGEST) == 0
             with contextlib.suppress(ProcessLookupError):
                 # As hosts do to what is left of a server.
                 os.killpg(process.pid, signal.SIGKILL)
         assert _keepers(tmp_path)
-        _wait_for(lambda: list((tmp_path / "pictures").glob("*kept*.png")), 20)
-        _wait_for(lambda: not _keepers(tmp_path), 15)
+        dashscope.advance(1200)
+        wait_until(lambda: list((tmp_path / "pictures").glob("*kept*.png")))
+        wait_until(lambda: not _keepers(tmp_path))
 
     assert len(dashscope.creates) == 1
 
@@ -295,12 +285,15 @@ def test_an_idle_server_uses_no_processor_and_does_not_touch_the_disk(tmp_path):
         process.stdin.flush()
         process.stdout.readline()
         pause = threading.Event()
-        pause.wait(2.0)
-        before, files = _cost(process.pid), _files(tmp_path)
+        before, earlier = _cost(process.pid), None
+        while earlier is None or before["ticks"] != earlier["ticks"]:
+            pause.wait(1.0)
+            before, earlier = _cost(process.pid), before
+        files = _files(tmp_path)
         pause.wait(4.0)
         after, files_after = _cost(process.pid), _files(tmp_path)
         process.stdin.close()
-        process.wait(5)
+        process.wait(LONGEST)
 
     assert after["ticks"] - before["ticks"] <= 2
     assert files_after == files

@@ -6,6 +6,7 @@ from contextlib import closing
 import anyio
 import pytest
 
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -19,20 +20,17 @@ def row_of(settings):
         return dict(database.execute("SELECT * FROM orders").fetchone())
 
 
-async def until(happens, seconds=8):
-    with anyio.fail_after(seconds):
-        while not happens():
-            await anyio.sleep(0.02)
-
-
 async def left_behind(settings, dashscope, prompt="a flower shop", **words):
-    """Order, and end before the task does."""
+    """Order, and end before the task does, which ends then."""
+    dashscope.duration = 60.0
     async with running_service(settings) as service:
-        return await submit(service, prompt, **words)
+        task = await submit(service, prompt, **words)
+    dashscope.advance(120)
+    return task
 
 
 async def test_an_order_of_a_region_without_a_key_here_is_left_alone_and_the_reason_told(tmp_path):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService() as dashscope:
         settings = make_settings(tmp_path, dashscope)
         task = await left_behind(settings, dashscope)
         before = row_of(settings)
@@ -51,7 +49,7 @@ async def test_an_order_of_a_region_without_a_key_here_is_left_alone_and_the_rea
 
 
 async def test_a_process_with_the_key_finishes_while_one_without_it_runs(tmp_path):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService() as dashscope:
         settings = make_settings(tmp_path, dashscope)
         await left_behind(settings, dashscope)
         async with running_service(make_settings(tmp_path, dashscope, **WITHOUT)):
@@ -62,11 +60,11 @@ async def test_a_process_with_the_key_finishes_while_one_without_it_runs(tmp_pat
 
 
 async def test_collecting_without_the_key_ends_at_once_and_says_what_is_missing(tmp_path):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService() as dashscope:
         settings = make_settings(tmp_path, dashscope)
         task = await left_behind(settings, dashscope)
         async with running_service(make_settings(tmp_path, dashscope, **WITHOUT), watch=False) as service:
-            with anyio.fail_after(5):
+            with anyio.fail_after(45):
                 summary = await service.collect(None)
                 await service.collect(None, wait=True)
     assert (summary.finished, summary.saved, summary.open) == (0, 0, 1)
@@ -89,7 +87,7 @@ async def test_images_that_need_no_key_any_more_are_saved_without_one(tmp_path):
 
 
 async def test_a_task_that_the_service_does_not_know_under_another_key_is_given_back_and_not_given_up(tmp_path):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService() as dashscope:
         settings = make_settings(tmp_path, dashscope)
         task = await left_behind(settings, dashscope)
         other = make_settings(tmp_path, dashscope, DASHSCOPE_API_KEY="sk-test-of-another-account")
@@ -111,7 +109,7 @@ async def test_a_task_that_the_service_does_not_know_under_another_key_is_given_
 
 
 async def test_a_new_key_of_the_same_account_finishes_what_the_old_one_began(tmp_path):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService() as dashscope:
         settings = make_settings(tmp_path, dashscope)
         await left_behind(settings, dashscope)
         async with running_service(make_settings(tmp_path, dashscope, DASHSCOPE_API_KEY="sk-test-the-new-one")):
@@ -130,7 +128,8 @@ async def test_an_order_whose_answer_was_lost_is_not_looked_for_in_the_list_of_a
             database.commit()
         dashscope.create_foreign(model="wan2.6-t2i", n=1)
         async with running_service(make_settings(tmp_path, dashscope, DASHSCOPE_API_KEY="sk-test-of-another")):
-            await anyio.sleep(1.5)
+            await until(lambda: (row_of(settings)["stage"], row_of(settings)["owner"]) == ("LOST", None))
+            await anyio.sleep(0.5)
         row = row_of(settings)
         assert (row["stage"], row["task_id"], row["owner"]) == ("LOST", None, None)
         assert not [each for each in dashscope.requests if each.path.endswith("/tasks/")]

@@ -8,16 +8,11 @@ from pathlib import Path
 import anyio
 import pytest
 
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.errors import AppError, NotFoundError
 from wan_mcp_tools.domain.tasks import TaskStatus
-
-
-async def until(happens, seconds=8):
-    with anyio.fail_after(seconds):
-        while not happens():
-            await anyio.sleep(0.02)
 
 
 async def place(service, task, index=1, output_dir=None, filename=None):
@@ -183,16 +178,18 @@ async def test_an_unsaved_image_that_another_process_follows_is_saved_once_where
 async def test_the_images_that_are_saved_already_are_told_while_another_one_is_slow(tmp_path):
     with FakeService(duration=0.1, image_padding=300_000) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        dashscope.script("image", {"kind": "slow", "seconds": 4})
+        dashscope.script("image", "held")
         async with running_service(settings) as service:
-            task = await order(service, n=3, wait=2)
+            task = await order(service, n=3, wait=0.5)
+            while len(task.images) < 2:
+                task = await get(service, task.local_id, wait=0.5)
             assert task.status is TaskStatus.SUCCEEDED
-            assert len(task.images) == 2
             assert not task.settled
             for image in task.images:
                 note = json.loads(Path(image.path).with_suffix(".json").read_text())
                 assert note["index"] == image.index
-            done = await get(service, task.task_id, wait=8)
+            dashscope.release()
+            done = await get(service, task.task_id)
             assert len(done.images) == 3
     assert len(saved_files(settings)) == 3
     assert set(dashscope.count_served().values()) == {1}

@@ -6,7 +6,7 @@ from contextlib import closing
 import anyio
 import pytest
 
-from fakes.clock import ShiftedClock
+from fakes.clock import LONGEST, ShiftedClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from wan_mcp.app import build_service
@@ -23,19 +23,14 @@ def rows_of(settings):
         return [dict(row) for row in database.execute("SELECT * FROM orders ORDER BY created_at")]
 
 
-async def until(happens, seconds=8):
-    with anyio.fail_after(seconds):
-        while not happens():
-            await anyio.sleep(0.02)
-
-
 async def test_a_task_that_is_taken_over_after_the_clock_was_set_back_is_asked_for_at_once(tmp_path):
     clock = ShiftedClock()
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings, clock=clock) as service:
             await submit(service)
         clock.shift = -3600
+        dashscope.advance(120)
         async with running_service(settings, clock=clock):
             await until(lambda: saved_files(settings))
     [row] = rows_of(settings)
@@ -51,7 +46,7 @@ async def test_trouble_under_a_clock_that_runs_a_day_ahead_gives_no_paid_picture
             task = await submit(service)
             dashscope.set_chance(place, 1.0, "error-500")
             clock.shift = DAY + 3600
-            assert (await get(service, task.task_id, wait=9.0 if place == "image" else 1.0)).open
+            assert (await get(service, task.task_id, wait=45.0 if place == "image" else 1.0)).open
             clock.shift = 0.0
             dashscope.faults.clear()
             assert (await get(service, task.task_id)).images
@@ -70,27 +65,47 @@ async def test_trouble_that_lasts_a_day_past_the_end_of_a_task_ends_it(tmp_path)
 
 
 async def test_a_cancelled_task_is_told_as_cancelled_even_if_its_follower_hears_it_first(tmp_path):
-    with FakeService(pending=5.0, duration=5.0) as dashscope:
+    with FakeService(pending=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_poll=0.01) as service:
+        async with running_service(settings, first_poll=0.01) as service, anyio.create_task_group() as group:
             task = await submit(service)
+            dashscope.script("cancel", "held")
+            cancelled = []
+
+            @group.start_soon
+            async def cancel():
+                cancelled.append(await service.cancel(task.task_id))
+
             # The answer to the cancelling comes late: by then the task was asked for again.
-            dashscope.script("cancel", {"kind": "slow-after", "seconds": 1.0})
-            cancelled = await service.cancel(task.task_id)
-            assert cancelled.status is TaskStatus.CANCELED
+            await until(lambda: dashscope.tasks[0]["status"] == "CANCELED")
+            asked = dashscope.count_queries().total()
+            await until(lambda: dashscope.count_queries().total() >= asked + 1)
+            await anyio.sleep(0.2)
+            dashscope.release()
+            await until(lambda: cancelled)
+            assert cancelled[0].status is TaskStatus.CANCELED
             assert (await get(service, task.task_id)).status is TaskStatus.CANCELED
     assert [row["status"] for row in rows_of(settings)] == ["CANCELED"]
 
 
 async def test_an_order_that_is_just_being_sent_is_cancelled_as_soon_as_the_service_has_it(tmp_path):
-    with FakeService(pending=30.0) as dashscope:
-        dashscope.script("create", {"kind": "slow-after", "seconds": 1.0})
+    with FakeService(pending=60) as dashscope:
+        dashscope.script("create", "held")
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as service:
+        async with running_service(settings) as service, anyio.create_task_group() as group:
             task = await submit(service, wait=0.1)
-            await until(lambda: dashscope.creates)
-            cancelled = await service.cancel(task.task_id)
-            assert cancelled.status is TaskStatus.CANCELED
+            await until(lambda: dashscope.tasks)
+            cancelled = []
+
+            @group.start_soon
+            async def cancel():
+                cancelled.append(await service.cancel(task.task_id))
+
+            await anyio.sleep(0.2)
+            assert not cancelled
+            dashscope.release()
+            await until(lambda: cancelled)
+            assert cancelled[0].status is TaskStatus.CANCELED
             assert (await get(service, task.task_id)).status is TaskStatus.CANCELED
     assert task.task_id == task.local_id
     assert (len(dashscope.creates), dashscope.paid_images()) == (1, 0)
@@ -109,19 +124,20 @@ async def test_an_order_that_turns_out_to_be_throttled_is_cancelled_in_line(tmp_
 
 
 async def test_an_order_by_the_synchronous_protocol_that_is_under_way_is_not_waited_for_and_not_cancelled(tmp_path):
-    with FakeService(pending=0.0, duration=3.0) as dashscope:
+    with FakeService(duration=600) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_PROTOCOL="sync")
         async with running_service(settings) as service:
             task = await submit(service, wait=0.1)
             await until(lambda: dashscope.creates)
-            with anyio.fail_after(1), pytest.raises(NotCancelableError, match="knows no cancelling") as raised:
+            with anyio.fail_after(LONGEST), pytest.raises(NotCancelableError, match="knows no cancelling") as raised:
                 await service.cancel(task.task_id)
             assert not raised.value.retryable
+            dashscope.advance(1200)
             assert (await get(service, task.task_id)).images
 
 
 async def test_a_task_that_is_cancelled_elsewhere_is_told_with_the_time_of_its_end(tmp_path):
-    with FakeService(pending=30.0) as dashscope:
+    with FakeService(pending=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         other = make_settings(tmp_path / "other", dashscope)
         async with running_service(settings) as service, running_service(other) as stranger:
@@ -198,8 +214,7 @@ async def test_two_hundred_open_orders_at_a_start_are_all_saved_and_a_new_one_is
                 dashscope.create_foreign(model="wan2.6-t2i", n=1)
             await service.list_tasks(status=None, limit=100, cursor=None, remote=True)
         async with running_service(settings) as service:
-            with anyio.fail_after(25):
-                assert (await order(service, "a new one", wait=20)).images
-                await until(lambda: len(saved_files(settings)) == 101, 25)
+            assert (await order(service, "a new one")).images
+            await until(lambda: len(saved_files(settings)) == 101)
     assert not leftovers(settings)
     assert set(dashscope.count_served().values()) == {1}

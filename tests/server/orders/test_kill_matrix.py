@@ -24,13 +24,11 @@ from campaigns.support import (
     open_pool,
     read_order,
     second_service,
-    until,
     until_killed,
 )
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from wan_mcp.storage.drafts import PROBE, make_temp_name
-
-SLOW = {"kind": "slow-after", "seconds": 30}
 
 
 @dataclass(frozen=True)
@@ -62,14 +60,14 @@ POINTS = {
     "when it is written down as being sent at once": Point(
         "place/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
     ),
-    "during the request": Point(when=lambda service: bool(service.tasks), faults={"create": SLOW}, is_lost=True),
+    "during the request": Point(when=lambda service: bool(service.tasks), faults={"create": "held"}, is_lost=True),
     "between the answer and its record": Point("accept", is_lost=True),
     "after the record of the answer": Point("accept/after"),
     "while trying whether the folder can be written": Point("accept/after", leaves=(PROBE,)),
     "while asking for the task": Point(when=lambda service: bool(service.count_queries()), duration=0.8),
     "in mid-download": Point(
         when=lambda service: any(each.sent for each in service.images_served),
-        faults={"image": {"kind": "slow", "seconds": 5}},
+        faults={"image": "held"},
     ),
     "before the name of the file is written down": Point("save/PUBLISHING"),
     "between the name in the ledger and the file": Point("save/PUBLISHING/after"),
@@ -132,7 +130,7 @@ def plays(request, tmp_path_factory):
 @pytest.mark.parametrize("model", [NEW, LEGACY])
 @pytest.mark.parametrize("point", POINTS)
 def test_a_process_killed(plays, point, model):
-    played, expected = plays[point, model].result(timeout=50), POINTS[point]
+    played, expected = plays[point, model].result(timeout=100), POINTS[point]
 
     assert not played.report.broken, str(played.report)
     assert played.report.creates == played.report.tasks == expected.tasks

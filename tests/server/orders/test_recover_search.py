@@ -15,9 +15,9 @@ from campaigns.support import (
     make_report,
     open_pool,
     second_service,
-    until,
     until_killed,
 )
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, order, running_service, submit
 from wan_mcp.app import build_context, build_service
@@ -81,7 +81,7 @@ async def test_a_lost_order_is_found_on_a_busy_account_whatever_the_zone_of_the_
             dashscope.create_foreign(model=NEW, n=1, age=200.0 + number)
         dashscope.script("create", "drop-after")
         async with running_service(make_settings(tmp_path, dashscope)) as service:
-            task = await order(service, model=NEW, wait=15)
+            task = await order(service, model=NEW)
 
     assert task.status is TaskStatus.SUCCEEDED
     assert task.task_id == dashscope.creates[0].task_id
@@ -98,15 +98,18 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
             looks.append(dashscope.now())
             is_ripe = looks[-1] > looks[0] + TIMINGS.list_lag + 1.2
             if is_ripe and len(dashscope.creates) == 1:
-                dashscope.script("create", {"kind": "slow-after", "seconds": 0.6})
+                dashscope.script("create", "held")
                 group.start_soon(lambda: submit(service, "another", model=NEW))
                 await until(lambda: dashscope.tasks)
+            elif len(dashscope.creates) == 2:
+                # What was read before is judged by now.
+                dashscope.release()
             return found
 
         dashscope.script("create", "drop-before")
-        service = a_service(make_settings(tmp_path, dashscope), call, send_another, search_grace=2.2)
+        service = a_service(make_settings(tmp_path, dashscope), call, send_another, search_grace=6.0)
         async with service.running(), anyio.create_task_group() as group:
-            task = await order(service, "a lost one", model=NEW, wait=12)
+            task = await order(service, "a lost one", model=NEW)
             await until(is_idle(tmp_path))
 
         report = make_report(dashscope, tmp_path)
@@ -133,13 +136,18 @@ async def test_a_lost_order_with_a_failed_image_is_not_given_up_with_the_good_on
 async def test_a_lost_order_waits_for_another_that_may_have_the_same_task(tmp_path):
     """The first task is made after the second order was sent, so by time alone it could be the second's."""
     with FakeService(duration=1.8) as dashscope, open_pool(tmp_path, dashscope) as pool:
-        dashscope.script("create", {"kind": "slow-before", "seconds": 1.0}, "drop-after")
+        dashscope.script("create", "held-before", "drop-after")
         worker = pool.start()
         pool.send(worker, make_line(NEW, n=1))
         await until(lambda: dashscope.creates)
         pool.kill(worker)
-        async with second_service(tmp_path, dashscope) as service:
-            await submit(service, "the second", model=NEW, n=2)
+        async with (
+            second_service(tmp_path, dashscope, create_window=10.0) as service,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(lambda: submit(service, "the second", model=NEW, n=2))
+            await until(lambda: len(dashscope.creates) == 2)
+            dashscope.release()
             await until(is_idle(tmp_path))
 
         report = make_report(dashscope, tmp_path)
@@ -193,7 +201,7 @@ async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
             anyio.create_task_group() as group,
         ):
             for _ in range(3):
-                group.start_soon(lambda: order(service, model=LEGACY, fresh=True, wait=10))
+                group.start_soon(lambda: order(service, model=LEGACY, fresh=True))
         assert not pool.workers
         report = make_report(dashscope, tmp_path)
 
@@ -207,11 +215,12 @@ async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
 @pytest.mark.parametrize("point", ["save_candidates", "save_candidates/after"])
 async def test_a_process_killed_while_it_offers_all_that_fit_leaves_nothing_to_guess(tmp_path, point):
     with FakeService(duration=0.1) as dashscope, open_pool(tmp_path, dashscope) as pool:
-        dashscope.script("create", "drop-after")
+        dashscope.script("create", {"kind": "drop-after", "held": True})
         worker = pool.start("--die", point)
         pool.send(worker, make_line(NEW))
-        await until(lambda: dashscope.creates)
+        await until(lambda: dashscope.tasks)
         foreign = dashscope.create_foreign(model=NEW, n=2, size="1280*1280")
+        dashscope.release()
         await until_killed(pool, worker)
         async with second_service(tmp_path, dashscope):
             await until(is_idle(tmp_path))

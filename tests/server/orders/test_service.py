@@ -35,22 +35,24 @@ async def test_the_synchronous_protocol_gives_a_file_under_a_local_id(tmp_path):
 
 
 async def test_submitting_answers_with_the_services_id_before_the_picture_is_done(tmp_path):
-    with FakeService(duration=1.0) as dashscope:
+    with FakeService(duration=60) as dashscope:
         async with running_service(make_settings(tmp_path, dashscope)) as service:
             task = await submit(service)
 
             assert not task.task_id.startswith("local-")
             assert not task.settled
+            dashscope.advance(120)
             assert (await get(service, task.task_id)).status is TaskStatus.SUCCEEDED
 
 
 async def test_an_expired_wait_answers_with_the_id_and_the_file_comes_all_the_same(tmp_path):
-    with FakeService(duration=1.0) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             task = await order(service, wait=0.3)
             assert task.status in (TaskStatus.PENDING, TaskStatus.RUNNING)
 
+            dashscope.advance(120)
             done = await get(service, task.local_id)
     assert done.status is TaskStatus.SUCCEEDED
     assert len(saved_files(settings)) == 1
@@ -92,7 +94,7 @@ async def test_trouble_that_is_over_is_not_told_with_the_picture(tmp_path):
     with FakeService(duration=0.3) as dashscope:
         dashscope.script("query", *["error-429"] * 3)
         async with running_service(make_settings(tmp_path, dashscope)) as service:
-            task = await order(service, wait=20)
+            task = await order(service)
             again = await get(service, task.task_id)
 
     assert (task.status, task.problem) == (TaskStatus.SUCCEEDED, None)

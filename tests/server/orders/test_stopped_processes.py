@@ -17,8 +17,8 @@ from campaigns.support import (
     read_order,
     second_service,
     stop_unlocked,
-    until,
 )
+from fakes.clock import until
 from fakes.dashscope import FakeService
 
 MODELS = pytest.mark.parametrize("model", [NEW, LEGACY])
@@ -27,11 +27,12 @@ MODELS = pytest.mark.parametrize("model", [NEW, LEGACY])
 @MODELS
 async def test_an_id_that_comes_after_the_task_was_found_changes_nothing(tmp_path, model):
     with FakeService(duration=0.1) as service, open_pool(tmp_path, service) as pool:
-        service.script("create", {"kind": "slow-after", "seconds": 0.3})
+        service.script("create", "held")
         worker = pool.start()
         pool.send(worker, make_line(model))
         await until(lambda: service.tasks)
         await stop_unlocked(pool, worker, tmp_path)
+        service.release()
         async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
         pool.resume(worker)
@@ -45,11 +46,12 @@ async def test_an_id_that_comes_after_the_task_was_found_changes_nothing(tmp_pat
 
 async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp_path):
     with FakeService(duration=0.1, list_lag=1000) as service, open_pool(tmp_path, service) as pool:
-        service.script("create", {"kind": "slow-after", "seconds": 0.3})
+        service.script("create", "held")
         worker = pool.start()
         pool.send(worker, make_line(NEW))
         await until(lambda: service.tasks)
         await stop_unlocked(pool, worker, tmp_path)
+        service.release()
         async with second_service(tmp_path, service, search_grace=3.0):
             await until(lambda: read_order(tmp_path)["stage"] == "LOST")
             pool.resume(worker)
@@ -64,11 +66,12 @@ async def test_an_id_that_comes_while_the_task_is_looked_for_ends_the_search(tmp
 
 async def test_an_id_that_comes_after_the_search_was_given_up_is_still_good_news(tmp_path):
     with FakeService(duration=0.1, list_lag=1000) as service, open_pool(tmp_path, service) as pool:
-        service.script("create", {"kind": "slow-after", "seconds": 0.3})
+        service.script("create", "held")
         worker = pool.start()
         pool.send(worker, make_line(LEGACY))
         await until(lambda: service.tasks)
         await stop_unlocked(pool, worker, tmp_path)
+        service.release()
         async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
             assert read_order(tmp_path)["status"] == "SUBMIT_UNKNOWN"
@@ -84,11 +87,12 @@ async def test_an_id_that_comes_after_the_search_was_given_up_is_still_good_news
 
 async def test_an_id_that_comes_late_is_followed_when_nobody_else_is_there_any_more(tmp_path):
     with FakeService(duration=0.1, list_lag=1000) as service, open_pool(tmp_path, service) as pool:
-        service.script("create", {"kind": "slow-after", "seconds": 0.3})
+        service.script("create", "held")
         worker = pool.start()
         pool.send(worker, make_line(NEW))
         await until(lambda: service.tasks)
         await stop_unlocked(pool, worker, tmp_path)
+        service.release()
         async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
         pool.resume(worker)
@@ -102,14 +106,14 @@ async def test_an_id_that_comes_late_is_followed_when_nobody_else_is_there_any_m
 
 async def test_a_download_that_goes_on_late_leaves_one_file(tmp_path):
     with FakeService(duration=0.1, image_padding=600_000) as service, open_pool(tmp_path, service) as pool:
-        slow = {"kind": "slow", "seconds": 1.0}
-        service.script("image", slow, slow)
+        service.script("image", "held", "held")
         worker = pool.start()
         pool.send(worker, make_line(NEW))
         await until(lambda: sum(each.sent > 0 for each in service.images_served) == 2)
         await stop_unlocked(pool, worker, tmp_path)
         async with second_service(tmp_path, service):
             await until(is_idle(tmp_path))
+            service.release()
             pool.resume(worker)
             await until(lambda: (event := pool.next_event(0)) and "id" in (event[1] or {}))
 

@@ -44,7 +44,7 @@ def address():
         yield found[0]
     finally:
         stop.set()
-        thread.join(10)
+        thread.join(45)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +55,7 @@ def pointed_at_the_sandbox(address, monkeypatch):
 
 
 async def call(function, *args, **kwargs):
-    with anyio.fail_after(12):
+    with anyio.fail_after(45):
         return await anyio.to_thread.run_sync(lambda: function(*args, **kwargs))
 
 

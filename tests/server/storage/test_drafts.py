@@ -115,7 +115,7 @@ async def test_a_cancelled_caller_leaves_nothing(storage, pictures, paint):
             opened.set()
             await anyio.sleep_forever()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(45):
         async with anyio.create_task_group() as group:
             group.start_soon(hold)
             await opened.wait()
@@ -214,7 +214,7 @@ async def test_eight_publishers_of_one_name_get_eight_files(tmp_path, pictures, 
     storage = LocalStorage(pictures, disk=Disk(publish=publishing))
     images = [paint(size=(40 + number, 30), noisy=True) for number in range(8)]
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(45):
         async with anyio.create_task_group() as group:
             for number, data in enumerate(images):
                 group.start_soon(partial(save, data, pictures, "shop", using=storage, order_id=f"order-{number}"))
@@ -415,7 +415,7 @@ anyio.run(main)
             process.kill()
             return said, process.wait()
 
-    with anyio.fail_after(30):
+    with anyio.fail_after(45):
         assert await anyio.to_thread.run_sync(run_and_kill) == (b"verified\n", -signal.SIGKILL)
 
     assert [path.suffix for path in pictures.iterdir()] == [".part"]

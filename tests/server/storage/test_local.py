@@ -107,7 +107,7 @@ async def test_eight_equal_copies_at_once_are_one_file(storage, source, album):
     async def copy():
         paths.append((await storage.copy(source, album, "logo"))[0])
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(45):
         async with anyio.create_task_group() as group:
             for _ in range(8):
                 group.start_soon(copy)

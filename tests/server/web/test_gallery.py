@@ -29,7 +29,7 @@ async def read_all(gallery, **parameters):
 
 async def ended(gallery):
     """Wait for orders that have ended: a caller hears of the files before the ledger does."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(45):
         while not (orders := (await read(gallery, "orders"))["orders"]):
             await anyio.sleep(0.02)
     return orders
