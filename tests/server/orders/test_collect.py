@@ -14,6 +14,7 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import pytest
 
 from fakes.clock import LONGEST, until, wait_until
@@ -69,14 +70,14 @@ async def test_collecting_asks_once_for_each_open_task_saves_what_is_ready_and_l
     # By the learned pace, the first question would come an hour after the order.
     with FakeService(duration=0.2) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=3600) as service:
+        async with running_service(settings, first_poll=3600) as service:
             ready = [await submit(service, f"picture {number}", n=2) for number in range(3)]
-            await anyio.sleep(0.4)
-            dashscope.configure(duration=3600)
+            dashscope.advance(60)
+            dashscope.duration = 3600
             running = [await submit(service, f"another {number}") for number in range(2)]
         before = dashscope.count_queries()
-        async with running_service(settings, watch=False, first_look=3600) as service:
-            with anyio.fail_after(10):
+        async with running_service(settings, watch=False, first_poll=3600) as service:
+            with anyio.fail_after(45):
                 summary = await service.collect(None)
 
     asked = dashscope.count_queries() - before
@@ -88,10 +89,10 @@ async def test_collecting_asks_once_for_each_open_task_saves_what_is_ready_and_l
 async def test_collecting_does_not_stay_for_a_service_that_is_not_reached(tmp_path):
     with FakeService(duration=0.0) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=3600) as service:
+        async with running_service(settings, first_poll=3600) as service:
             task = await submit(service)
     async with running_service(settings, watch=False, trouble_step=600.0, trouble_most=600.0) as service:
-        with anyio.fail_after(10):
+        with anyio.fail_after(45):
             summary = await service.collect(None)
 
     assert (summary.finished, summary.saved, summary.open) == (0, 0, 1)
@@ -103,14 +104,14 @@ async def test_collecting_searches_once_for_an_order_whose_answer_was_lost(tmp_p
     with FakeService(duration=0.0) as dashscope:
         dashscope.script("create", "drop-after")
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, search_step=600.0, settle=600.0) as service:
+        async with running_service(settings, search_step=600.0, list_lag=600.0) as service:
             lost = await submit(service, wait=3)
         assert lost.status is TaskStatus.SUBMIT_UNKNOWN
-        async with running_service(settings, watch=False, search_step=600.0, settle=600.0) as service:
-            with anyio.fail_after(10):
+        async with running_service(settings, watch=False, search_step=600.0, list_lag=600.0) as service:
+            with anyio.fail_after(45):
                 too_early = await service.collect(None)
-        async with running_service(settings, watch=False, search_step=600.0, settle=0.0) as service:
-            with anyio.fail_after(10):
+        async with running_service(settings, watch=False, search_step=600.0, list_lag=0.0) as service:
+            with anyio.fail_after(45):
                 found = await service.collect(None)
 
     assert (too_early.finished, too_early.open) == (0, 1)
@@ -121,7 +122,7 @@ async def test_collecting_searches_once_for_an_order_whose_answer_was_lost(tmp_p
 async def test_collecting_waits_for_the_orders_of_a_process_that_was_killed(tmp_path):
     with FakeService(duration=0.0) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, first_look=3600) as service:
+        async with running_service(settings, first_poll=3600) as service:
             await submit(service)
         with subprocess.Popen([sys.executable, "-c", ""]) as process:
             pass
@@ -145,7 +146,7 @@ async def test_collecting_to_the_end_ends_where_the_ledger_cannot_be_read(tmp_pa
     settings.state_dir.mkdir()
     (settings.state_dir / "ledger.sqlite3").write_bytes(b"This is no database." * 1000)
     async with running_service(settings, watch=False) as service:
-        with anyio.fail_after(10), pytest.raises(LedgerError) as raised:
+        with anyio.fail_after(45), pytest.raises(LedgerError) as raised:
             await service.collect(None, wait=True)
     assert raised.value.code == "LedgerDamaged"
 
