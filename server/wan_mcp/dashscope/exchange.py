@@ -171,7 +171,7 @@ def _explain_proxy(error: httpx.ProxyError, proxy: str) -> tuple[str, str]:
     answer = f" (HTTP {status[1]})" if status else ""
     return (
         f"{proxy} refused it{answer}",
-        "Let the proxy pass the host, correct HTTPS_PROXY, or list the host in NO_PROXY if that can do without it.",
+        "Let the proxy pass the host, correct HTTPS_PROXY, or list the host in NO_PROXY if it is reached directly.",
     )
 
 
