@@ -16,7 +16,7 @@ from wan_mcp.settings import SETTING_ROWS, expand_name, read_settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md")))
 SETTINGS = {name for row in SETTING_ROWS for name in expand_name(row.name)}
-ELSEWHERE = {"claude", "codex", "gemini", "code", "uvx", "uv", "pipx", "docker", "python3"}
+ELSEWHERE = {"claude", "codex", "gemini", "qwen", "code", "uvx", "uv", "pipx", "docker", "python3"}
 """Programs of others; what stands behind a wan-mcp in their lines is checked all the same."""
 
 
@@ -180,3 +180,33 @@ def test_every_promise_names_tests_that_exist():
         assert found, row
         tests = (ROOT / "tests" / found[1]).read_text(encoding="utf-8")
         assert re.search(rf"^(async )?def {found[2]}\(", tests, re.MULTILINE), row
+
+
+def test_every_client_that_can_be_configured_has_its_row_on_the_page_of_hosts():
+    from wan_mcp.clients import CLIENTS
+
+    page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| `([a-z-]+)` \|", page, re.MULTILINE)
+    assert {name: title for title, name in rows if title != "host"} == {
+        client.id: {"codex": "Codex CLI"}.get(client.id, client.title) for client in CLIENTS
+    }
+
+
+def test_every_option_of_a_client_is_explained_on_the_page_of_hosts():
+    from wan_mcp.clients import CLIENTS
+
+    page = (ROOT / "docs" / "hosts.md").read_text(encoding="utf-8")
+    for client in CLIENTS:
+        for option, choice in client.options.items():
+            (member,) = choice.members
+            assert re.search(rf"^\| `--{option}` \| `{member} = ", page, re.MULTILINE), option
+
+
+def test_the_words_that_make_the_sandbox_misbehave_are_those_of_its_page():
+    from wan_mcp.sandbox.tasks import Outcome, read_outcome
+
+    page = (ROOT / "docs" / "sandbox.md").read_text(encoding="utf-8")
+    listed = re.findall(r"^\| `(sandbox:[a-z]+)` \|", page, re.MULTILINE)
+    source = (ROOT / "server" / "wan_mcp" / "sandbox" / "tasks.py").read_text(encoding="utf-8")
+    assert set(listed) == set(re.findall(r"sandbox:[a-z]+", source))
+    assert all(read_outcome(f"A fox, {word.upper()}") != Outcome() for word in listed)
