@@ -127,8 +127,7 @@ class OrderService:
 
         async with self._context.dashscope, anyio.create_task_group() as group:
             group.start_soon(work)
-            if watch:
-                group.start_soon(self._warn_of_writers)
+            group.start_soon(self._look_at_folders, watch)
             # The worker must stand before the first order is handed to it.
             await anyio.lowlevel.checkpoint()
             try:
@@ -359,8 +358,11 @@ class OrderService:
 
     # --- shared -----------------------------------------------------------------------------------------------------
 
-    async def _warn_of_writers(self) -> None:
-        """Say in the log who else may write where only this user should."""
+    async def _look_at_folders(self, warn: bool) -> None:
+        """Hold to where the folders lead; with `warn`, say in the log who else may write to them."""
+        await self._context.storage.hold()
+        if not warn:
+            return
         settings = self._settings
         paths = (settings.output_dir, settings.state_dir, settings.ledger_path)
         for path, writers in await run_sync(find_writers, paths, abandon_on_cancel=True):

@@ -113,6 +113,14 @@ class Storage(Protocol):
         """
         ...
 
+    async def hold(self) -> None:
+        """
+        Find out where the folders of the settings lead, and hold to it from now on.
+
+        A folder that is replaced by a link later leads nowhere; one that does not exist yet is held once it does.
+        """
+        ...
+
     async def known_folder(self, folder: Path) -> Path:
         """
         Give a folder that the ledger names, ready to be written in.

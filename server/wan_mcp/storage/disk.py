@@ -14,7 +14,7 @@ import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
 from anyio.to_thread import run_sync
@@ -127,7 +127,7 @@ def make_storage_error(problem: OSError, doing: str, place: Path) -> StorageErro
     return StorageError(f"Could not {doing} {shorten(place)}: {words}.", f"Check the disk, {_ELSEWHERE}")
 
 
-def shorten(path: Path) -> str:
+def shorten(path: PurePath) -> str:
     """Give a path for a message: of a very long one its two ends, and what is no Unicode in it spelled out."""
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
     return text if len(text) <= _LONGEST_SHOWN else f"{text[: _LONGEST_SHOWN // 2]}…{text[-_LONGEST_SHOWN // 2 :]}"

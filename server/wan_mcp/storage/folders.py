@@ -91,6 +91,10 @@ class Folders:
             raise self._refuse(path)
         return resolved
 
+    def hold(self) -> None:
+        """Find out where the folders lead, and hold to it from now on."""
+        self.roots()
+
     def is_foreign(self, path: Path) -> bool:
         """
         Say whether a path lies on a drive, or at a machine, that no allowed folder is on.
@@ -140,6 +144,7 @@ class Folders:
             open_directory(folder, create_mode=mode) as directory,
         ):
             try_writing(directory, disk)
+        self.hold()
         with translate_errors("look at the folder", folder):
             free = disk.count_free_bytes(folder)
         if free is not None and free < LEAST_FREE_BYTES:
@@ -173,6 +178,7 @@ class Folders:
         return resolved
 
     def _read(self, text: str) -> Path:
+        check_path(PurePath(text))
         if not all(is_plain(character) for character in text):
             raise RequestRefusedError(
                 f"The path {text[:80]!r} has a control character or an invisible one.", "Give a plain path."
@@ -205,7 +211,7 @@ class Folders:
         )
 
 
-def check_path(path: Path) -> None:
+def check_path(path: PurePath) -> None:
     """
     Make sure that a path can be written down, and can be handed to this system.
 
@@ -261,6 +267,7 @@ def inspect_folder(
     disk = disk or Disk()
     exists, base = False, folder
     try:
+        check_path(folder)
         obstacle = find_obstacle(folder)
         if obstacle is not None:
             problem = f"{obstacle} is {_name_kind(obstacle)}, and a folder is needed there."
@@ -273,7 +280,7 @@ def inspect_folder(
         elif not os.access(base, os.W_OK | os.X_OK):
             return FolderFacts(exists, base, f"{base}, where it would be made, cannot be written to.")
         return FolderFacts(exists, base, None, disk.count_free_bytes(base), find_network_drive(base))
-    except StorageError as error:
+    except (StorageError, RequestRefusedError) as error:
         return FolderFacts(exists, base, error.message)
     except OSError as error:
         return FolderFacts(exists, base, make_storage_error(error, "look at", base).message)

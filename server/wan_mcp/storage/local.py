@@ -3,6 +3,7 @@
 import json
 import os
 import secrets
+import stat
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
@@ -70,6 +71,10 @@ class LocalStorage(Storage):
         self._disk = disk or Disk()
         self._clock = clock or SystemClock()
         self._drawing = anyio.CapacityLimiter(_PREVIEWS_AT_ONCE)
+
+    async def hold(self) -> None:
+        """Resolve the links in the paths of the default folder and of the further ones."""
+        await run_sync(self._folders.hold, abandon_on_cancel=True)
 
     async def folder(self, output_dir: str | None) -> Path:
         """Make the folder if it is missing, write an empty file in it, and count the room."""
@@ -206,7 +211,7 @@ class LocalStorage(Storage):
             if self._folders.is_foreign(path):
                 return False
             # A link in the place of a file is not that file. What lies in a folder that is allowed no more is not
-            # read, but it is there if anything has its name.
+            # read, but it is there if a file has its name.
             return self._folders.is_inside_by_name(path) or _find_size(path) is None
         except RequestRefusedError:
             return True
@@ -261,13 +266,14 @@ def _has_digest(path: Path, sha256: str) -> bool:
 
 
 def _find_size(path: Path) -> int | None:
-    """Give the size of what has this path, be it a link; None for nothing, -1 where it cannot be looked at."""
+    """Give the size of a file; None for nothing, a link or anything else, -1 where it cannot be looked at."""
     try:
-        return path.lstat().st_size
+        status = path.lstat()
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError:
         return -1
+    return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
 def _encode(facts: Mapping[str, object]) -> bytes:

@@ -180,6 +180,8 @@ def _find_fault(name: str) -> str | None:
         return "has nothing before its extension"
     if any(character in _FORBIDDEN for character in name):
         return 'has one of the characters / \\ < > : " | ? *'
+    if any("\ud800" <= character <= "\udfff" for character in name):
+        return "has bytes that are not UTF-8"
     if any(not is_plain(character) for character in name):
         return "has a control character or an invisible one"
     if name.startswith(".") or name.endswith("."):

@@ -460,3 +460,32 @@ async def test_the_words_are_those_of_the_terminal(doctor, tmp_path, spoil, envi
     assert report.problems
     for finding in report.findings:
         assert not _OF_THE_TOOLS.search(f"{finding.found} {finding.remedy}"), finding
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+@pytest.mark.parametrize(("mode", "who"), [(0o777, "everybody"), (0o770, "its group"), (0o1777, "everybody")])
+async def test_a_folder_or_a_ledger_that_others_may_write_to_is_worth_a_note(doctor, tmp_path, mode, who):
+    for name in ("pictures", "state", "more"):
+        (tmp_path / name).mkdir()
+    ledger = open_sqlite_ledger(tmp_path / "state" / "ledger.sqlite3", doctor.clock)
+    await place(ledger)
+    await ledger.close()
+    for name in ("pictures", "state", "more", "state/ledger.sqlite3"):
+        (tmp_path / name).chmod(mode)
+
+    report = await run(doctor, WAN_MCP_ALLOWED_DIRS=str(tmp_path / "more"))
+
+    found = [each for each in report.notes if each.found == f"can be written to by {who}"]
+    assert [each.looked_at.rpartition("/")[2] for each in found] == ["pictures", "state", "ledger.sqlite3"]
+    assert all("chmod go-w" in each.remedy for each in found)
+
+
+async def test_folders_and_a_ledger_that_nobody_else_may_write_to_are_no_note(doctor, tmp_path):
+    (tmp_path / "pictures").mkdir(mode=0o755)
+    ledger = open_sqlite_ledger(tmp_path / "state" / "ledger.sqlite3", doctor.clock)
+    await place(ledger)
+    await ledger.close()
+
+    report = await run(doctor)
+
+    assert "can be written to by" not in report.text

@@ -3,6 +3,7 @@
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -401,3 +402,39 @@ async def test_one_row_that_sqlite_refuses_is_an_error_and_the_next_call_works(l
     assert await ledger.orders.get(order.local_id) == order
     assert await ledger.limits.reserve(RateLimit("query", 1.0)) == 0
     assert await claim(ledger) == []
+
+
+@posix
+@pytest.mark.parametrize("umask", [0, 0o022, 0o277])
+async def test_the_ledger_and_its_folder_are_their_owners_alone_whatever_the_umask(tmp_path, umask):
+    path = tmp_path / "state" / "ledger.sqlite3"
+    before = os.umask(umask)
+    try:
+        ledger = open_sqlite_ledger(path, SystemClock())
+        await sent(ledger)
+        await ledger.close()
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in path.parent.iterdir()}
+    assert set(modes.values()) == {0o600}
+    assert "ledger.sqlite3" in modes
+
+
+@posix
+async def test_a_ledger_that_others_may_read_or_write_is_taken_from_them_and_its_folder_is_left_alone(tmp_path):
+    path = tmp_path / "ledger.sqlite3"
+    ledger = open_sqlite_ledger(path, SystemClock())
+    await placed(ledger)
+    await ledger.close()
+    tmp_path.chmod(0o755)
+    for each in tmp_path.iterdir():
+        each.chmod(0o666)
+
+    ledger = open_sqlite_ledger(path, SystemClock())
+    await placed(ledger)
+    await ledger.close()
+
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
+    assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob("ledger*")} == {0o600}

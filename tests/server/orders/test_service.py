@@ -1,5 +1,8 @@
 """Ordering, following, collecting: on the fake service over real HTTP."""
 
+import os
+
+import anyio
 import pytest
 
 from fakes.dashscope import FakeService
@@ -112,3 +115,34 @@ async def test_the_limit_holds_although_the_ledger_is_deleted_under_the_running_
 
     assert len(dashscope.creates) == 1
     assert any("deleted, moved away or replaced" in record.message for record in caplog.records)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="modes of POSIX")
+async def test_a_server_says_at_its_start_who_else_may_write_where_only_its_user_should(tmp_path, caplog):
+    settings = make_settings(tmp_path)
+    for folder in (settings.output_dir, settings.state_dir):
+        folder.mkdir()
+        folder.chmod(0o777)
+    settings.ledger_path.touch()
+    settings.ledger_path.chmod(0o660)
+    async with running_service(settings):
+        with anyio.fail_after(5):
+            while len(caplog.records) < 3:
+                await anyio.sleep(0.02)
+
+    said = [record.getMessage().partition(". ")[0] for record in caplog.records]
+    assert said == [
+        f"{settings.output_dir} can be written to by everybody",
+        f"{settings.state_dir} can be written to by everybody",
+        f"{settings.ledger_path} can be written to by its group",
+    ]
+
+
+async def test_a_server_says_nothing_of_folders_that_are_its_users_alone(tmp_path, caplog):
+    settings = make_settings(tmp_path)
+    async with running_service(settings) as service:
+        await order(service)
+    async with running_service(settings):
+        await anyio.sleep(0.2)
+
+    assert caplog.records == []

@@ -26,6 +26,9 @@ WORDS = {
         "WAN_MCP_EXTRA_MODELS",
         "{}",
     ): "is JSON of another shape. Use a list of objects, each with an id and a protocol.",
+    ("WAN_MCP_FILE_MODE", "844"): "is '844'. Use three octal digits, such as 600 or 644; the first is 4, 5, 6 or 7.",
+    ("WAN_MCP_OUTPUT_DIR", "/caf\udce9"): r"is '/caf\udce9', whose bytes are not UTF-8. Rename that folder, or name"
+    " another one.",
     ("WAN_MCP_KEEPER", "maybe"): "is 'maybe'. Use 1 to switch it on or 0 to switch it off.",
 }
 """What is said of each kind of mistake, word by word."""
@@ -56,6 +59,13 @@ def test_a_mistake_is_told_in_these_words(name: str, text: str) -> None:
         ("WAN_MCP_PROTOCOL", "http", ProblemCode.CHOICE),
         ("WAN_MCP_LOG_LEVEL", "loud", ProblemCode.CHOICE),
         ("WAN_MCP_KEEPER", "maybe", ProblemCode.SWITCH),
+        *(
+            ("WAN_MCP_FILE_MODE", text, ProblemCode.MODE)
+            for text in ("rw", "0", "66", "999", "1777", "044", "-600", "6e2")
+        ),
+        ("WAN_MCP_OUTPUT_DIR", "/caf\udce9", ProblemCode.PATH),
+        ("WAN_MCP_STATE_DIR", "/caf\udce9", ProblemCode.PATH),
+        ("WAN_MCP_ALLOWED_DIRS", "/caf\udce9", ProblemCode.PATH),
         ("WAN_MCP_IMAGE_HOSTS", "https://a.example/", ProblemCode.HOST),
         ("WAN_MCP_IMAGE_HOSTS", "*.example.com", ProblemCode.HOST),
         ("WAN_MCP_EXTRA_MODELS", "wan9", ProblemCode.JSON),

@@ -53,6 +53,14 @@ def test_each_choice_of_the_operator_arrives(tmp_path: Path) -> None:
     assert settings.extra_models == ({"id": "wan9", "protocol": "async"},)
 
 
+@pytest.mark.parametrize(
+    ("text", "mode"),
+    [("", 0o600), ("600", 0o600), ("0640", 0o640), ("0o644", 0o644), (" 400 ", 0o400), ("770", 0o770)],
+)
+def test_the_rights_of_files_are_written_in_octal(text: str, mode: int) -> None:
+    assert read_settings({"WAN_MCP_FILE_MODE": text}).file_mode == mode
+
+
 def test_a_folder_may_begin_in_the_home_folder() -> None:
     assert read_settings({"WAN_MCP_OUTPUT_DIR": "~/art"}).output_dir == Path("~/art").expanduser()
 

@@ -1,13 +1,14 @@
 """Nothing outside the allowed folders, and what a folder is good for."""
 
 import os
+import stat
 from errno import EIO, EROFS
 from pathlib import Path, PureWindowsPath
 
 import pytest
 
 from wan_mcp.storage import LocalStorage
-from wan_mcp.storage.disk import Disk
+from wan_mcp.storage.disk import Disk, find_writers
 from wan_mcp.storage.folders import Folders, inspect_folder, is_on_foreign_drive
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 
@@ -268,3 +269,148 @@ def test_what_stands_in_the_place_of_a_folder_is_told_as_what_it_is(tmp_path, ma
 
     assert (facts.exists, facts.obstacle) == (False, tmp_path / "thing")
     assert facts.problem == f"{tmp_path / 'thing'} is {kind}, and a folder is needed there."
+
+
+@posix
+@pytest.mark.parametrize("which", ["default", "further"])
+async def test_a_folder_of_the_settings_that_becomes_a_link_leads_nowhere_from_then_on(tmp_path, link, paint, which):
+    default, more, outside = tmp_path / "pictures", tmp_path / "more", tmp_path / "outside"
+    for folder in (default, more, outside):
+        folder.mkdir()
+    (outside / "secret.png").write_bytes(paint())
+    storage = LocalStorage(default, [more])
+    await storage.hold()
+    replaced = default if which == "default" else more
+    replaced.rename(tmp_path / "moved")
+    link(replaced, outside)
+
+    if which == "default":
+        with pytest.raises(StorageError, match="pictures has become a link") as refusal:
+            await storage.folder(None)
+        assert "WAN_MCP_OUTPUT_DIR" in refusal.value.advice
+        assert refusal.value.retryable
+    for path in (replaced, replaced / "new", outside):
+        with pytest.raises(FolderNotAllowedError):
+            await storage.folder(str(path))
+        with pytest.raises(FolderNotAllowedError):
+            await storage.known_folder(path)
+    with pytest.raises(FolderNotAllowedError, match="leads, by a link, outside"):
+        await storage.readable(str(replaced / "secret.png"))
+    with pytest.raises(FolderNotAllowedError):
+        await storage.write_sidecar(replaced / "secret.png", {})
+    for remove in (
+        storage.remove_temp_files(replaced, order_id="order", keep_owner=None),
+        storage.remove_old_temp_files(replaced, older_than=1e12),
+    ):
+        with pytest.raises(FolderNotAllowedError):
+            await remove
+    assert [path.name for path in outside.iterdir()] == ["secret.png"]
+
+
+@posix
+async def test_a_folder_of_the_settings_is_held_once_it_exists(tmp_path, link):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    storage = LocalStorage(tmp_path / "pictures")
+    await storage.hold()
+    assert await storage.folder(None) == tmp_path.resolve() / "pictures"
+
+    (tmp_path / "pictures").rename(tmp_path / "moved")
+    assert await storage.folder(None) == tmp_path.resolve() / "pictures"
+    (tmp_path / "pictures").rmdir()
+    link(tmp_path / "pictures", outside)
+    with pytest.raises(StorageError, match="become a link"):
+        await storage.folder(None)
+
+
+@posix
+async def test_a_folder_above_that_becomes_a_link_is_found_as_well(tmp_path, link):
+    (tmp_path / "a" / "pictures").mkdir(parents=True)
+    (tmp_path / "b" / "pictures").mkdir(parents=True)
+    storage = LocalStorage(tmp_path / "a" / "pictures")
+    await storage.hold()
+    (tmp_path / "a").rename(tmp_path / "moved")
+    link(tmp_path / "a", tmp_path / "b")
+
+    with pytest.raises(StorageError, match="become a link"):
+        await storage.folder(None)
+    assert list((tmp_path / "b" / "pictures").iterdir()) == []
+
+
+async def test_one_folder_of_the_settings_that_cannot_be_used_does_not_stop_the_others(tmp_path, link):
+    link(tmp_path / "round", tmp_path / "round")
+    storage = LocalStorage(tmp_path / "pictures", [tmp_path / "round", tmp_path / "more"])
+
+    assert await storage.folder(str(tmp_path / "more" / "x")) == tmp_path.resolve() / "more" / "x"
+    with pytest.raises(RequestRefusedError):
+        await storage.folder(str(tmp_path / "other"))
+
+
+@posix
+@pytest.mark.parametrize("bad", [b"caf\xe9", b"\xff\xfe", b"ok/\xc3"])
+async def test_a_name_that_is_no_utf8_is_refused_in_words_wherever_it_comes_in(tmp_path, pictures, bad):
+    name = os.fsdecode(bad)
+    (pictures / "door").symlink_to(pictures / name)
+    storage = LocalStorage(pictures, [tmp_path / name])
+
+    for attempt in (
+        storage.folder(name),
+        storage.folder("door"),
+        storage.folder(f"door/{name}"),
+        storage.readable(name),
+        storage.known_folder(pictures / name),
+        storage.facts(pictures / name / "x.png"),
+        LocalStorage(tmp_path / name).known_folder(tmp_path / name),
+    ):
+        with pytest.raises(RequestRefusedError, match="not UTF-8") as refusal:
+            await attempt
+        str(refusal.value).encode()
+    with pytest.raises(StorageError, match="not UTF-8"):
+        await LocalStorage(tmp_path / name).folder(None)
+    assert await storage.missing([pictures / name]) == [pictures / name]
+    assert "not UTF-8" in inspect_folder(tmp_path / name).problem
+    assert await storage.folder("fine") == pictures / "fine"
+
+
+@posix
+async def test_a_null_character_in_a_path_of_the_ledger_is_refused_in_words(storage, pictures):
+    path = pictures / "a\0b.png"
+
+    with pytest.raises(RequestRefusedError, match="null character"):
+        await storage.facts(path)
+    assert await storage.missing([path]) == [path]
+
+
+@posix
+@pytest.mark.parametrize(("mode", "umask", "expected"), [(0o600, 0o022, 0o755), (0o600, 0, 0o755), (0o660, 0, 0o775)])
+async def test_a_folder_that_is_made_can_be_written_to_by_nobody_who_may_not_write_to_the_files(
+    tmp_path, mode, umask, expected
+):
+    before = os.umask(umask)
+    try:
+        await LocalStorage(tmp_path / "pictures", file_mode=mode).folder("a/b")
+    finally:
+        os.umask(before)
+
+    for folder in ("pictures", "pictures/a", "pictures/a/b"):
+        assert stat.S_IMODE((tmp_path / folder).stat().st_mode) == expected
+
+
+@posix
+async def test_a_path_that_no_program_could_follow_is_not_made(storage, pictures):
+    with pytest.raises(StorageError, match="too long") as refusal:
+        await storage.folder("/".join(["x" * 200] * 30))
+
+    assert not refusal.value.retryable
+    assert list(pictures.iterdir()) == []
+
+
+@posix
+def test_who_else_may_write_is_found(tmp_path):
+    for name, mode in (("mine", 0o755), ("ours", 0o775), ("everybodys", 0o777), ("file", 0o666)):
+        path = tmp_path / name
+        path.touch() if name == "file" else path.mkdir()
+        path.chmod(mode)
+    paths = [tmp_path / name for name in ("mine", "ours", "everybodys", "file", "nothing")]
+
+    assert find_writers(paths) == [(paths[1], "its group"), (paths[2], "everybody"), (paths[3], "everybody")]

@@ -2,6 +2,7 @@
 
 import struct
 import warnings
+import zlib
 from hashlib import sha256
 
 import pytest
@@ -177,6 +178,44 @@ def test_what_describes_a_picture_may_be_damaged(paint):
 
     with warnings.catch_warnings(action="ignore"):
         assert inspect_image(data[:place] + b"\xff" * 12 + data[place + 12 :]).width == 40
+
+
+LARGE = b"x" * (3 << 20)
+DECORATIONS = {
+    "a large text": (b"tEXt", b"Comment\0" + LARGE),
+    "a compressed text": (b"zTXt", b"Comment\0\0" + zlib.compress(LARGE)),
+    "a compressed text in Unicode": (b"iTXt", b"XML:com.adobe.xmp\0\1\0\0\0" + zlib.compress(LARGE)),
+    "a text whose compression is none": (b"zTXt", b"Comment\0\7" + LARGE),
+    "a text of nothing": (b"zTXt", b""),
+    "a large colour profile": (b"iCCP", b"p3\0\0" + zlib.compress(LARGE)),
+    "a colour profile of an unknown kind": (b"iCCP", b"p3\0\7abc"),
+    "a density that is cut off": (b"pHYs", b"\0"),
+    "a moving picture that does not move": (b"acTL", b"\0\0\0\0\0\0\0\0"),
+    "a chunk of somebody's own": (b"prVt", LARGE),
+}
+
+
+@pytest.mark.parametrize("decoration", DECORATIONS)
+@pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
+async def test_what_is_no_part_of_a_png_costs_it_neither_its_name_nor_its_preview(  # noqa: PLR0917 - fixtures
+    storage, pictures, paint, png_chunk, decoration, place
+):
+    data = paint("PNG", (61, 47), noisy=True)
+    at = data.rindex(place) - 4 if place == b"IEND" else data.index(place) - 4
+    data = data[:at] + png_chunk(*DECORATIONS[decoration]) + data[at:]
+    path = pictures / "shop.png"
+    path.write_bytes(data)
+
+    assert inspect_image(data).width == 61
+    assert (await storage.preview(path)).mime_type == "image/jpeg"
+
+
+def test_a_png_in_a_hundred_thousand_pieces_is_refused_in_a_moment(paint, png_chunk):
+    data = paint()
+    at = data.index(b"IDAT") - 4
+
+    with pytest.raises(NotAnImageError, match="damaged PNG"):
+        inspect_image(data[:at] + png_chunk(b"prVt", b"") * 100_000 + data[at:])
 
 
 def test_a_png_without_pixels_is_refused(png_chunk):

@@ -1,6 +1,9 @@
 """Names that three systems accept, from any prompt."""
 
+import os
 import re
+import subprocess
+import sys
 import unicodedata
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import PurePosixPath, PureWindowsPath
@@ -9,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.storage.names import check_filename, fit_stem, make_slug, make_stem
+from wan_mcp.storage.names import check_filename, find_name_change, fit_stem, make_slug, make_stem
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.tasks import NameReason
 
 ORDER = "0385dc79-5ff8-4d82-bcb6-bcb5e11e1d2b"
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -176,3 +180,72 @@ def test_a_name_is_cut_where_windows_bounds_the_whole_path():
 
 def test_a_folder_that_leaves_no_room_for_a_name_gives_none():
     assert fit_stem("x" * 60, PureWindowsPath("C:/" + "y" * 244), ".png", 259) is None
+
+
+TAKEN, ENDING = NameReason.TAKEN, NameReason.ENDING
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given", "count", "change"),
+    [
+        ("hero.jpg", "hero.png", 1, ("hero.jpg", ENDING)),
+        ("hero.png", "hero-2.png", 1, ("hero.png", TAKEN)),
+        ("hero", "hero-17.png", 1, ("hero", TAKEN)),
+        ("hero.JPEG", "hero-2.png", 1, ("hero.jpeg", TAKEN, ENDING)),
+        ("hero.webp", "hero-3.png", 4, ("hero-3.webp", ENDING)),
+        ("hero.png", "hero-3-2.png", 4, ("hero-3.png", TAKEN)),
+        ("hero.gif", "hero.gif.png", 1, ("hero.gif", ENDING)),
+        (" hero.jpg ", "hero.png", 1, ("hero.jpg", ENDING)),
+        ("v1.2", "v1.2-2.png", 1, ("v1.2", TAKEN)),
+    ],
+)
+def test_a_name_that_became_another_tells_the_wanted_one_and_why(wanted, given, count, change):
+    found = find_name_change(wanted, given, index=3 if count > 1 else 1, count=count)
+
+    assert (found.wanted, *found.reasons) == change
+
+
+@pytest.mark.parametrize(
+    ("wanted", "given"),
+    [
+        (None, "20261122-fox-0385dc79-1.png"),
+        ("", "hero.png"),
+        ("hero", "hero.png"),
+        ("hero.png", "hero.png"),
+        ("hero.jpeg", "hero.jpg"),
+        ("hero.jpg.jpg", "hero.jpg"),
+        ("hero-2", "hero-2.png"),
+        ("v1.2", "v1.2.png"),
+        ("hero.jpg", "moved-by-somebody.png"),
+        ("a/b", "a.png"),
+        ("cafe\u0301", "caf\u00e9.png"),
+    ],
+)
+def test_a_name_as_it_was_wanted_and_one_that_somebody_else_gave_say_nothing(wanted, given):
+    assert find_name_change(wanted, given, index=1, count=1) is None
+
+
+def test_a_name_that_is_no_utf8_is_refused_as_such():
+    with pytest.raises(RequestRefusedError, match="bytes that are not UTF-8"):
+        check_filename("caf\udce9")
+
+
+def test_letters_that_the_system_cannot_write_are_left_out():
+    program = (
+        "from wan_mcp.storage.names import find_name_change, keep_writable\n"
+        "print(keep_writable('\\u82b1'), keep_writable('\\u82b1 fox-\\u82b1'),"
+        " find_name_change('\\u82b1 fox', 'fox.png', index=1, count=1))"
+    )
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "utf-8"}
+    done = subprocess.run(
+        [sys.executable, "-c", program],
+        check=False,
+        env=os.environ | plain,
+        capture_output=True,
+        encoding="utf-8",
+        timeout=30,
+    )
+
+    assert done.stderr == ""
+    if os.name != "nt" and sys.platform != "darwin":
+        assert done.stdout.startswith("image fox NameChange(wanted='花 fox', reasons=(<NameReason.LETTERS")
