@@ -13,7 +13,7 @@ from wan_mcp.cli.console import Console
 from wan_mcp.cli.generate import run_generate, split_prompts
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.output import ExitCode
-from wan_mcp_tools.domain.tasks import FailedImage, Problem, TaskStatus
+from wan_mcp_tools.domain.tasks import FailedImage, NameChange, NameReason, Problem, SavedImage, TaskStatus
 
 
 def run(
@@ -74,6 +74,15 @@ def test_a_person_may_save_in_any_folder_that_they_name(tmp_path: Path, monkeypa
     assert settings.allowed_dirs == (tmp_path / "art",)
     assert service.orders[0][0].output_dir == str(tmp_path / "art")
     assert follow is True
+
+
+def test_a_name_that_became_another_is_said_beside_the_path() -> None:
+    change = NameChange("fox.jpg", (NameReason.ENDING,))
+    image = SavedImage(1, "/pictures/fox.png", 1280, 1280, 2345, name_change=change)
+    service = MemoryService(outcome={"images": (image,)})
+    done = run(service, "a red fox", "--filename", "fox.jpg")
+    assert (done.exit_code, done.stdout) == (0, "/pictures/fox.png\n")
+    assert "fox.jpg is saved as fox.png: the ending follows the picture's format." in done.stderr
 
 
 def test_json_is_the_result_of_the_tool() -> None:

@@ -88,6 +88,24 @@ async def test_a_cancelled_task_is_told_as_cancelled_even_if_its_follower_hears_
     assert [row["status"] for row in rows_of(settings)] == ["CANCELED"]
 
 
+async def test_cancelling_what_is_cancelled_is_no_error_whoever_cancelled_it(tmp_path):
+    with FakeService(pending=30.0) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        other = make_settings(tmp_path / "other", dashscope)
+        async with running_service(settings) as service, running_service(other) as stranger:
+            task, stopped = await submit(service), await submit(service, "another")
+            told = [await service.cancel(task.task_id) for _ in range(3)]
+            await get(stranger, stopped.task_id, wait=0)
+            await stranger.cancel(stopped.task_id)
+            told.append(await service.cancel(stopped.task_id))
+        async with running_service(settings) as service:
+            told.append(await service.cancel(task.task_id))
+
+    assert [each.status for each in told] == [TaskStatus.CANCELED] * 5
+    assert len({each.problem for each in told}) == 1
+    assert dashscope.paid_images() == 0
+
+
 async def test_an_order_that_is_just_being_sent_is_cancelled_as_soon_as_the_service_has_it(tmp_path):
     with FakeService(pending=60) as dashscope:
         dashscope.script("create", "held")

@@ -6,7 +6,16 @@ import pytest
 
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.tasks import FailedImage, Problem, Task, TaskStatus
+from wan_mcp_tools.domain.tasks import (
+    FailedImage,
+    NameChange,
+    NameReason,
+    Problem,
+    SavedImage,
+    Task,
+    TaskStatus,
+    describe_places,
+)
 
 UNSAVED = FailedImage(1, ErrorCode.STORAGE, "The disk is full.", "https://example.com/1.png")
 REFUSED = FailedImage(1, "DataInspectionFailed", "It was refused.")
@@ -71,3 +80,56 @@ def test_an_image_can_be_fetched_again_where_its_next_step_says_so():
     step = NextStep(NextAction.FETCH_AGAIN, task_id="t", index=1, until=datetime(2026, 11, 28, tzinfo=UTC))
     assert FailedImage(1, ErrorCode.FILE_GONE, "It is gone.", next_step=step).can_fetch_again
     assert not UNSAVED.can_fetch_again
+
+
+def saved(name, change=None, *, index=1, folder=None):
+    return SavedImage(index, f"/pictures/{name}", 1280, 1280, 2345, name_change=change, wanted_folder=folder)
+
+
+def changed(wanted, *reasons):
+    return NameChange(wanted, reasons)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        ((saved("hero.png"),), ()),
+        (
+            (saved("hero.png", changed("hero.jpg", NameReason.ENDING)),),
+            ("hero.jpg is saved as hero.png: the ending follows the picture's format.",),
+        ),
+        (
+            (saved("hero-2.png", changed("hero.jpg", NameReason.TAKEN, NameReason.ENDING)),),
+            ("hero.jpg is saved as hero-2.png: that name was taken, and the ending follows the picture's format.",),
+        ),
+        (
+            (
+                saved("a-1.png", changed("a-1.jpg", NameReason.ENDING)),
+                saved("a-2-2.png", changed("a-2.jpg", NameReason.TAKEN, NameReason.ENDING), index=2),
+            ),
+            (
+                "a-1.jpg is saved as a-1.png, and so on: the ending follows the picture's format, and that name was taken.",
+            ),
+        ),
+        (
+            (saved("a.png", folder="/site"), saved("b.png", folder="/site", index=2)),
+            ("The folder /site is not an allowed one now, so what belongs there is saved in the image folder.",),
+        ),
+    ],
+)
+def test_another_name_and_another_folder_than_were_asked_for_are_told_once_with_the_reason(images, words):
+    assert describe_places(images) == words
+
+
+def test_what_is_told_of_a_name_or_a_folder_is_one_short_line():
+    image = saved("x" * 190 + ".png", changed("x" * 190 + "\n.jpg", NameReason.ENDING), folder="/a\nb" * 900)
+
+    words = describe_places([image])
+
+    assert len(" ".join(words)) < 600
+    assert "\n" not in " ".join(words)
+
+
+def test_the_name_of_a_file_is_told_whatever_system_it_lies_on():
+    assert saved("hero.png").name == "hero.png"
+    assert SavedImage(1, r"C:\pictures\hero.png", 1, 1, 1).name == "hero.png"
