@@ -5,10 +5,14 @@ import os
 import sys
 
 from wan_mcp import stdout
+from wan_mcp.cli.streams import guard_stderr, guard_stdout
 
 
 def main() -> None:
     """Run the command line; without arguments, serve over stdio by the shortest way."""
+    _use_utf8()
+    stdout.open_missing()
+    guard_stderr()
     # Before anything is imported: a library that prints while it loads must not write into the protocol.
     stdout.divert()
     gc.disable()
@@ -36,11 +40,28 @@ def _serve() -> None:
 
 def _run_command() -> None:
     from wan_mcp.cli.main import cli  # noqa: PLC0415 - the same
+    from wan_mcp.cli.output import write_error  # noqa: PLC0415 - the same
 
     # The commands write their results to stdout; `serve` diverts it again.
     gc.enable()
     stdout.restore()
-    cli.main(prog_name="wan-mcp")
+    results = guard_stdout()
+    try:
+        cli.main(prog_name="wan-mcp")
+    except SystemExit as end:
+        if results.failure is None or end.code:
+            raise
+        sys.exit(write_error(results.failure))
+
+
+def _use_utf8() -> None:
+    """
+    Begin anew in UTF-8 mode where file names have another encoding: a Chinese prompt names a file.
+
+    Source: https://peps.python.org/pep-0540/
+    """
+    if os.name == "posix" and sys.getfilesystemencoding().lower() != "utf-8" and sys.executable:
+        os.execv(sys.executable, [sys.executable, "-X", "utf8", *sys.orig_argv[1:]])  # noqa: S606 - this program itself
 
 
 if __name__ == "__main__":

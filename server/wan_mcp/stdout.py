@@ -1,5 +1,5 @@
 """
-Standard output, kept free for the protocol.
+The standard streams: all three there, and standard output kept free for the protocol.
 
 A client reads every line of it as a message. Until the transport takes over, whatever libraries print while they
 are imported, and whatever their C code writes, goes to stderr. Imports nothing that is not loaded already.
@@ -9,15 +9,38 @@ import os
 import sys
 from contextlib import suppress
 
-_STDOUT, _STDERR = 1, 2
+_STDIN, _STDOUT, _STDERR = 0, 1, 2
 _kept: list[int] = []
+_missing: set[int] = set()
+
+
+def open_missing() -> None:
+    """
+    Open the null device in the place of each stream that the process was started without.
+
+    Else the next file that is opened would have its number, and what is meant for the stream would go into it.
+    """
+    for number, name, mode in ((_STDIN, "stdin", "r"), (_STDOUT, "stdout", "w"), (_STDERR, "stderr", "w")):
+        try:
+            os.fstat(number)
+        except OSError:
+            _missing.add(number)
+            # It gets the lowest free number, which is this one.
+            os.open(os.devnull, os.O_RDWR)
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115 - lives as the process does
+
+
+def can_serve() -> bool:
+    """Say whether the process was started with the two streams of a conversation."""
+    return _missing.isdisjoint({_STDIN, _STDOUT})
 
 
 def divert() -> None:
     """
     Point descriptor 1 at stderr and keep the real one aside.
 
-    Does nothing where it is done already, and where the process was started without these descriptors.
+    Does nothing where it is done already, or where one of these descriptors is missing.
     """
     if _kept:
         return

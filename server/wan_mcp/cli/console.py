@@ -54,10 +54,6 @@ class Console:
 
 def standard_console(clock: Clock | None = None) -> Console:
     """Give the console of this process."""
-    reconfigure = getattr(sys.stdout, "reconfigure", None)
-    if reconfigure is not None and getattr(sys.stdout, "errors", "") == "strict":
-        # A prompt in Chinese must not end a listing on a terminal that has no such letters.
-        reconfigure(errors="backslashreplace")
     return Console(sys.stdout, sys.stderr, clock or SystemClock())
 
 

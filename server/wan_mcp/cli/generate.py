@@ -217,8 +217,6 @@ def _read_list(source: str) -> list[str]:
 
 
 def _read_stdin() -> bytes:
-    if sys.stdin is None:  # pyright: ignore[reportUnnecessaryComparison] - None where it was closed
-        return b""
     if sys.stdin.isatty():
         end = "Ctrl-Z and Enter" if sys.platform == "win32" else "Ctrl-D"
         click.echo(f"Write one prompt a line; {end} ends the list.", err=True)

@@ -4,6 +4,7 @@ What every command writes, and how it ends: exit codes, errors and next steps, t
 The plain server ends through this module too, so it imports no library of the command line.
 """
 
+import errno
 import json
 import sys
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 _SEVERAL = 2
+_STREAM_ERRORS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT})
 
 _GET = "wan-mcp get {task_id}"
 _WAIT = f"Run: {_GET} --wait-seconds 45"
@@ -100,7 +102,16 @@ def exit_code_of_task(task: Task) -> ExitCode:
 
 
 def write_error(error: BaseException) -> ExitCode | None:
-    """Write an error of ours to stderr and give its exit code; None, and nothing written, for any other error."""
+    """
+    Write an error of ours to stderr and give its exit code; None, and nothing written, for any other error.
+
+    That a standard stream cannot be written to counts as one of ours; that nobody reads it any more is not told.
+    """
+    stream_error = _find_stream_error(error)
+    if stream_error is not None:
+        if stream_error.errno != errno.EPIPE:
+            sys.stderr.write(f"wan-mcp: Standard output cannot be written to: {stream_error.strerror}.\n")
+        return ExitCode.FAILED
     found = _find_app_error(error)
     if found is None:
         return None
@@ -171,6 +182,14 @@ def _find_app_error(error: BaseException) -> AppError | None:
         return error
     found = [_find_app_error(each) for each in _members_of(error)]
     return found[0] if found and all(each is not None for each in found) else None
+
+
+def _find_stream_error(error: BaseException) -> OSError | None:
+    """Find the error of a stream: unlike those of files, it has no name of a file."""
+    single = unwrap(error)
+    if not isinstance(single, OSError) or single.filename is not None or single.errno not in _STREAM_ERRORS:
+        return None
+    return single
 
 
 def _members_of(error: BaseException) -> tuple[BaseException, ...]:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from wan_mcp import log, stdout
 from wan_mcp.settings import Settings, read_settings
+from wan_mcp_tools.domain.errors import SettingsError
 
 _WAITING = """\
 wan-mcp is waiting for an MCP client to write to its standard input; clients start it themselves.
@@ -22,8 +23,13 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     stdout is diverted until the transport takes over.
 
     Raises:
-        SettingsError: a setting is wrong.
+        SettingsError: a setting is wrong, or there is no stdin or stdout.
     """
+    if not stdout.can_serve():
+        raise SettingsError(
+            "There is no client to talk to: standard input or standard output is closed.",
+            "Let an MCP client start wan-mcp, or serve over HTTP with wan-mcp serve --transport http.",
+        )
     stdout.divert()
     # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
     gc.disable()
@@ -32,7 +38,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     from wan_mcp.mcp_server.stdio import serve_stdio  # noqa: PLC0415 - the same
 
     load_protocol()
-    if sys.stdin is not None and sys.stdin.isatty():  # pyright: ignore[reportUnnecessaryComparison]
+    if sys.stdin.isatty():
         sys.stderr.write(_WAITING)
     freeze_imports()
     service = build_service(settings)

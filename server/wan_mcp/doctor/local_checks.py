@@ -33,6 +33,10 @@ _NEAR = 4 * 3600.0
 _MOST_SHOWN = 3
 _SELDOM_LEFT = 0.8
 _MOMENTARY = frozenset({ErrorCode.LEDGER_LOCKED, ErrorCode.LEDGER_UNFINISHED_WRITE})
+_UPDATE_OR_REPLACE = (
+    "If a newer wan-mcp uses this folder too, update this one. Else something has changed the file: move it away "
+    "(keep it), and wan-mcp tasks --remote finds the tasks of the last 24 hours."
+)
 _REPLACE = "Move the file away (keep it); then wan-mcp tasks --remote finds the tasks of the last 24 hours."
 
 
@@ -155,6 +159,7 @@ async def check_ledger(environment: Environment, settings: Settings) -> list[Fin
     return [
         _describe_ledger(facts, looked_at),
         *await _check_writers("ledger", looked_at, path),
+        *_tell_unreadable(facts, looked_at),
         *check_unfinished(facts.open, now),
         *check_limit(facts.images_today, settings.daily_image_limit),
     ]
@@ -278,6 +283,16 @@ def _describe_ledger(facts: LedgerFacts, looked_at: str) -> Finding:
         age += f" of {facts.newest} (the next command brings it up to date)"
     state = "sound" if facts.is_checked else "too large to be looked through while it is in use"
     return Finding("ledger", looked_at, f"{age}, {state}, {_count(facts.orders, 'order')}")
+
+
+def _tell_unreadable(facts: LedgerFacts, looked_at: str) -> list[Finding]:
+    """Name the rows that lists leave out and nobody works on."""
+    if not facts.unreadable:
+        return []
+    shown = " ".join(facts.unreadable[:_MOST_SHOWN])
+    more = f" And {len(facts.unreadable) - _MOST_SHOWN} more." if len(facts.unreadable) > _MOST_SHOWN else ""
+    found = f"{_count(len(facts.unreadable), 'order')} left out of every list. {shown}{more}".rstrip(".")
+    return [Finding("ledger", looked_at, found, Verdict.PROBLEM, _UPDATE_OR_REPLACE)]
 
 
 def _count(number: int, noun: str) -> str:

@@ -14,6 +14,7 @@ from wan_mcp.ledger.rows import (
     lock_order,
     number_parameters,
     read_existing_order,
+    read_moment,
     read_orders,
 )
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -174,7 +175,7 @@ def seconds_until_free(tx: Transaction, slot: Slot | None, holder: str) -> float
     rows = tx.execute("SELECT owner, until FROM slots WHERE name = $1 {for_update}", slot.name)
     if not rows or rows[0]["owner"] == holder:
         return 0.0
-    left = float(rows[0]["until"]) - tx.now
+    left = read_moment(rows[0]["until"]) - tx.now
     # Nobody may hold a slot for longer than its time: such an entry was written before the clock was set back.
     return left if 0 < left <= slot.seconds else 0.0
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from wan_mcp.clock import utc
 from wan_mcp.ledger.database import Database, Repository, Transaction, writes
 from wan_mcp.ledger.records import DAY, Origin, RateLimit
-from wan_mcp.ledger.rows import chunks, number_parameters
+from wan_mcp.ledger.rows import IS_COUNTABLE, chunks, number_parameters, read_moment
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -85,7 +85,7 @@ def _read_limit(tx: Transaction, limit: RateLimit) -> tuple[float, float]:
     rows = tx.execute("SELECT next_at, not_before FROM limits WHERE name = $1 {for_update}", limit.name)
     if not rows:
         return tx.now, 0.0
-    next_at, not_before = float(rows[0]["next_at"]), float(rows[0]["not_before"])
+    next_at, not_before = read_moment(rows[0]["next_at"]), read_moment(rows[0]["not_before"])
     latest = tx.now + _LONGEST_QUEUE
     return next_at if next_at <= latest else tx.now, not_before if not_before <= latest else 0.0
 
@@ -94,7 +94,7 @@ def _read_limit(tx: Transaction, limit: RateLimit) -> tuple[float, float]:
 
 _COUNTED = (
     "created_at > $1 AND origin = $2 AND NOT (status = $3 AND task_id IS NULL) AND status <> $4 "
-    f"AND region <> '{SANDBOX.name}'"
+    f"AND region <> '{SANDBOX.name}' AND {IS_COUNTABLE}"
 )
 """Orders that were, or may have been, accepted, and that cost something."""
 
@@ -157,7 +157,7 @@ def _count_missing(tx: Transaction, recent: Mapping[str, int], moment: float) ->
     counted_or_free = {
         row["local_id"]
         for row in rows
-        if row["created_at"] > moment
+        if read_moment(row["created_at"]) > moment
         or row["status"] == TaskStatus.CANCELED
         or (row["status"] == TaskStatus.FAILED and row["task_id"] is None)
     }

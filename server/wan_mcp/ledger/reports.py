@@ -6,8 +6,8 @@ from typing import cast
 
 from wan_mcp.ledger.database import Repository, Transaction, reads
 from wan_mcp.ledger.limits import count_images_since
-from wan_mcp.ledger.records import ImageState, Order, Origin, Stage
-from wan_mcp.ledger.rows import NEWEST_FIRST, read_orders
+from wan_mcp.ledger.records import DAY, ImageState, Order, Origin, Stage
+from wan_mcp.ledger.rows import IS_COUNTABLE, NEWEST_FIRST, is_name, read_orders
 from wan_mcp_tools.catalogue.prices import ImageCount
 from wan_mcp_tools.domain.service import OrderQuery, OrderState, OrderTotals
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -45,7 +45,7 @@ _COUNTED = f"""
         (SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id) AS told,
         (SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id
             AND (state <> '{ImageState.FAILED}' OR code = 'Expired')) AS made
-    FROM orders WHERE created_at >= $1 AND created_at < $2
+    FROM orders WHERE created_at >= $1 AND created_at < $2 AND {IS_COUNTABLE}
 """  # noqa: S608 - put together of constants
 _IS_LOST = (
     f"(status = '{TaskStatus.SUBMIT_UNKNOWN}' "
@@ -105,10 +105,11 @@ class Reports(Repository):
         """Give the running times in seconds of the last tasks of this kind, newest first."""
         rows = tx.execute(
             "SELECT duration FROM orders WHERE region = $1 AND model = $2 AND images_ordered = $3 "
-            "AND duration IS NOT NULL ORDER BY created_at DESC LIMIT $4",
+            "AND duration BETWEEN 0 AND $4 ORDER BY created_at DESC LIMIT $5",
             region,
             model,
             images,
+            DAY,
             _DURATIONS,
         )
         return [float(row["duration"]) for row in rows]
@@ -125,6 +126,8 @@ class Reports(Repository):
 
         `days` have their date, their first moment, and the first moment that is too late.
         """
+        # A calendar of ten years asks thousands of times, and before the first order there is nothing to count.
+        first = tx.execute(f"SELECT MIN(created_at) AS first FROM orders WHERE {IS_COUNTABLE}")[0]["first"]  # noqa: S608 - ours
         counts = [
             ImageCount(
                 day,
@@ -136,7 +139,9 @@ class Reports(Repository):
                 found=row["found"],
             )
             for day, start, end in days
+            if first is not None and end > first
             for row in tx.execute(_SUMMED, start, end)
+            if is_name(row["region"]) and (row["model"] is None or is_name(row["model"]))
         ]
         return [count for count in counts if count.charged + count.open + count.unclear + count.found]
 
@@ -185,4 +190,4 @@ def _list_names(tx: Transaction, column: str) -> tuple[str, ...]:
     rows = tx.execute(
         f"SELECT DISTINCT {column} AS name FROM orders WHERE {column} IS NOT NULL ORDER BY name"  # noqa: S608 - ours
     )
-    return tuple(cast("str", row["name"]) for row in rows)
+    return tuple(cast("str", row["name"]) for row in rows if is_name(row["name"]))

@@ -3,15 +3,18 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from enum import StrEnum
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.records import ImageState, Order, OrderImage, Origin, Stage
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.text import well_formed
+
+W = TypeVar("W", bound=StrEnum)
 
 # An older release may have the file open beside this one, so that a column keeps the name it was born with.
 _RENAMED = {"worker_id": "owner", "awaited_until": "wanted_until", "awaited_by": "wanted_by"}
@@ -22,6 +25,22 @@ _TYPES: Mapping[str, Any] = {
 }
 """What a column must hold: SQLite takes a text for a number."""
 _IMAGE_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(OrderImage)}
+_REQUEST_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(ImageRequest)}
+_REQUIRED = tuple(field.name for field in fields(ImageRequest) if field.default is MISSING)
+_LATEST = 32_503_680_000.0
+"""The year 3000, in seconds: a calendar has no place for what is far from it, nor a sum."""
+_LARGEST = 2**53
+_LONGEST_NAME = 400
+"""Characters of an id, a model, a region or a code; the other columns hold sentences, paths and addresses."""
+_PATHS = frozenset({"folder", "path", "output_dir", "filename"})
+_SENTENCES = frozenset({"error_message", "message"})
+_LONG = _PATHS | _SENTENCES | {"url", "actual_prompt", "prompt", "negative_prompt"}
+_LONGEST_SENTENCE = 1_000
+"""Characters of a sentence that are read: it stands in answers."""
+IS_COUNTABLE = f"(images_ordered BETWEEN 0 AND 10000 AND created_at <= {_LATEST:.0f})"
+"""What selects the rows whose numbers can be summed; to SQLite a text is larger than any number."""
+_SHOWN = 40
+"""Characters of an odd value that are told."""
 _SELECTED = ", ".join(
     (
         *(f"o.{column} AS {name}" for name, column in _COLUMNS.items()),
@@ -79,6 +98,23 @@ def read_orders(
             break
         seen += missing
     return orders
+
+
+def find_unreadable(tx: Transaction, limit: int) -> dict[str, str]:
+    """
+    Look through the newest orders, and through all that are not closed, for rows that cannot be read.
+
+    Gives what is said of each by its best id.
+    """
+    newest = "local_id IN (SELECT local_id FROM orders ORDER BY created_at DESC LIMIT $1)"
+    found: dict[str, str] = {}
+    for rows in _select(tx, f"stage <> $2 OR local_id IS NULL OR {newest}", (limit, Stage.CLOSED.value)):
+        try:
+            _load_order(rows)
+        except LedgerError as error:
+            best_id = rows[0]["task_id"] or rows[0]["local_id"]
+            found[best_id if isinstance(best_id, str) else _show(best_id)] = error.message
+    return found
 
 
 def read_held_order(tx: Transaction, order: Order) -> Order | None:
@@ -160,6 +196,16 @@ def write_images(tx: Transaction, local_id: str, images: Iterable[OrderImage]) -
         )
 
 
+def read_moment(value: object) -> float:
+    """Give a time of a row, 0 for what is none: it is over, and the next write puts it right."""
+    return float(value) if isinstance(value, int | float) and 0 <= value <= _LATEST else 0.0
+
+
+def is_name(value: object) -> bool:
+    """Say whether a value can be the name of a model or a region."""
+    return isinstance(value, str) and len(value) <= _LONGEST_NAME
+
+
 def chunks(values: Sequence[str]) -> list[Sequence[str]]:
     """Cut a list of values into lists that one statement can take."""
     return [values[start : start + MOST_VALUES] for start in range(0, len(values), MOST_VALUES)]
@@ -192,46 +238,120 @@ def _load_readable(groups: Iterable[Sequence[Row]]) -> list[Order]:
     return orders
 
 
+class _OddValueError(Exception):
+    """Raised with what is odd, in words that go on from "The order … cannot be read:"."""
+
+
 def _load_order(rows: Sequence[Row]) -> Order:
-    """Make an order of its row, joined with each of its images."""
+    """
+    Make an order of its row, joined with each of its images.
+
+    Raises:
+        LedgerError: a column holds what this release does not write.
+    """
     row = rows[0]
-    # A later release may have added columns: only those known here are read.
-    values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
     try:
-        values["origin"] = Origin(row["origin"])
-        values["stage"] = Stage(row["stage"])
-        values["status"] = TaskStatus(row["status"])
+        # A later release may have added columns: only those known here are read.
+        values: dict[str, Any] = {name: row[name] for name in _COLUMNS}
+        values["origin"] = _load_word(Origin, "its origin", row["origin"])
+        values["stage"] = _load_word(Stage, "its stage", row["stage"])
+        values["status"] = _load_word(TaskStatus, "its status", row["status"])
         values["notes"] = _load_notes(row["notes"])
-        values["request"] = ImageRequest.from_dict(json.loads(row["request"])) if row["request"] else None
+        values["request"] = None if row["request"] is None else _load_request(row["request"])
         values["images"] = tuple(_load_image(each) for each in rows if each["image_index"] is not None)
-        _check_types(values, _TYPES)
-        return Order(**values)
-    except (TypeError, ValueError, AttributeError) as error:
+        _check_values(values, _TYPES, "its")
+        return Order(**_shorten(values))
+    except _OddValueError as odd:
+        name = _show(row["local_id"]).strip("'")
         raise LedgerError(
-            f"The order {row['local_id']} cannot be read: {error}.",
-            "A newer release of wan-mcp wrote it: update this one.",
+            f"The order {name} cannot be read: {odd}.",
+            "If a newer release of wan-mcp wrote it, update this one.",
             code=ErrorCode.LEDGER_TOO_NEW,
-        ) from error
+            retryable=False,
+        ) from None
 
 
 def _load_image(row: Row) -> OrderImage:
     values: dict[str, Any] = {name: row[f"image_{name}"] for name in _IMAGE_COLUMNS}
-    values["state"] = ImageState(values["state"])
-    _check_types(values, _IMAGE_TYPES)
-    return OrderImage(**values)
+    values["state"] = _load_word(ImageState, "an image's state", values["state"])
+    _check_values(values, _IMAGE_TYPES, "an image's")
+    if not values["index"]:
+        raise _OddValueError("an image's index is 0")
+    return OrderImage(**_shorten(values))
 
 
-def _check_types(values: Mapping[str, object], types: Mapping[str, Any]) -> None:
-    for name, kind in types.items():
-        if not isinstance(values[name], kind):
-            raise TypeError(f"its {name} is {values[name]!r}")
+def _load_word(words: type[W], what: str, value: object) -> W:
+    try:
+        return words(value)
+    except ValueError:
+        raise _OddValueError(f"{what} is {_show(value)}") from None
 
 
-def _load_notes(text: str) -> tuple[str, ...]:
-    notes = json.loads(text)
+def _load_request(text: object) -> ImageRequest:
+    values = _parse_json(text)
+    if not isinstance(values, dict):
+        raise _OddValueError(f"its request is {_show(text)}")
+    members = cast("dict[str, Any]", values)
+    missing = [name for name in _REQUIRED if name not in members]
+    if missing:
+        raise _OddValueError(f"its request has no {missing[0]}")
+    texts = {name: well_formed(value) for name, value in members.items() if isinstance(value, str)}
+    request = ImageRequest.from_dict(members | texts)
+    _check_values({name: getattr(request, name) for name in _REQUEST_TYPES}, _REQUEST_TYPES, "its request's")
+    return request
+
+
+def _load_notes(text: object) -> tuple[str, ...]:
+    notes = _parse_json(text)
     if not isinstance(notes, list):
-        raise TypeError("its notes are no list")
-    return tuple(str(note) for note in cast("list[object]", notes))
+        raise _OddValueError(f"its notes are {_show(text)}")
+    return tuple(well_formed(str(note))[:_LONGEST_SENTENCE] for note in cast("list[object]", notes))
+
+
+def _parse_json(text: object) -> object:
+    """Give what a text holds as JSON, None if it holds none."""
+    if not isinstance(text, str):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _check_values(values: Mapping[str, object], types: Mapping[str, Any], whose: str) -> None:
+    for name, kind in types.items():
+        value = values[name]
+        if not isinstance(value, kind) or not _is_sensible(name, value):
+            raise _OddValueError(f"{whose} {name} is {_show(value)}")
+
+
+def _shorten(values: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: value[:_LONGEST_SENTENCE] if name in _SENTENCES and value else value for name, value in values.items()
+    }
+
+
+def _is_sensible(name: str, value: object) -> bool:
+    match value:
+        case float():
+            return -_LATEST <= value <= _LATEST
+        case bool():
+            return True
+        case int():
+            return 0 <= value <= _LARGEST
+        case str():
+            # A path with a zero in it is an error to every system.
+            return (len(value) <= _LONGEST_NAME or name in _LONG) and not (name in _PATHS and "\0" in value)
+        case _:
+            return True
+
+
+def _show(value: object) -> str:
+    """Tell a value in a few signs that a terminal and a model can read."""
+    if isinstance(value, bytes):
+        return f"{len(value)} bytes that are no text"
+    shown = repr(value[: _SHOWN + 1] if isinstance(value, str) else value)
+    return shown if len(shown) <= _SHOWN else f"{shown[:_SHOWN]}…"
 
 
 def _store(value: object) -> object:

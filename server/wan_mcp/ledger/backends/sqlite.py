@@ -20,6 +20,7 @@ from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.migrations import MIGRATIONS, VOLATILE_MIGRATIONS
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.text import well_formed
 
 T = TypeVar("T")
 
@@ -57,11 +58,28 @@ class SqliteTransaction:
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
+        try:
+            return self._execute(statement, values)
+        except UnicodeEncodeError:
+            # Half a character must not keep an image from being recorded.
+            return self._execute(statement, [well_formed(each) if isinstance(each, str) else each for each in values])
+        except sqlite3.OperationalError as error:
+            # An error of Python's own: the bytes of a text are no text. A statement that gives rows changes none.
+            if _name(error) or self._connection.text_factory is _decode:
+                raise
+            self._connection.text_factory = _decode
+            return self._execute(statement, values)
+
+    def _execute(self, statement: str, values: Sequence[object]) -> Sequence[Row]:
         bound = {str(number): value for number, value in enumerate(values, start=1)}
         cursor = self._connection.execute(_fill_placeholders(statement), bound)
         # `sqlite3.Row` looks through all of its names for each value, and an order with its images has over forty.
         names = [column[0] for column in cursor.description or ()]
         return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _decode(data: bytes) -> str:
+    return data.decode(errors="replace")
 
 
 @lru_cache(maxsize=512)
@@ -140,7 +158,7 @@ class SqliteDatabase:
             except LedgerError as error:
                 if self._is_durable or error.code != ErrorCode.LEDGER_DAMAGED:
                     raise
-                _remove(self.path)
+                self._remove()
                 return self._execute(begin, work, lock_seconds)
 
         return await self._run_in_thread(run)
@@ -164,11 +182,36 @@ class SqliteDatabase:
             raise explain(error, self.path) from error
         except OSError as error:
             raise explain_unreachable(error, self.path) from error
+        except (
+            ArithmeticError,
+            AttributeError,
+            LookupError,
+            MemoryError,
+            RecursionError,
+            TypeError,
+            ValueError,
+        ) as error:
+            # No column is believed to hold what it should; where one was, the caller is told so and nothing ends.
+            _log.exception("the ledger %s holds what cannot be read", self.path)
+            raise LedgerError(
+                f"The ledger {self.path} holds what cannot be read.",
+                code=ErrorCode.LEDGER_DAMAGED,
+                next_step=NextStep(NextAction.REPLACE_LEDGER),
+                retryable=False,
+            ) from error
 
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
             self._connection = None
+
+    def _remove(self) -> None:
+        self._close()
+        try:
+            for each in (self.path, self.path.with_name(f"{self.path.name}-journal")):
+                each.unlink(missing_ok=True)
+        except OSError as error:
+            raise explain_unreachable(error, self.path) from error
 
     def _open(self, lock_seconds: float) -> sqlite3.Connection:
         if self._connection is not None and self._is_the_file():
@@ -185,13 +228,14 @@ class SqliteDatabase:
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)
         try:
             _wait_for_locks(connection, lock_seconds)
+            check_identity(connection, self.path)
             self._check_release(connection)
             # Of the rollback journals that are safe with full sync, this one takes the least of each transaction:
             # a tenth less than TRUNCATE, which gives blocks back and asks for them again every time, and a quarter
             # less than DELETE, which is durable only with EXTRA and then syncs the folder once more.
             connection.execute("PRAGMA journal_mode = PERSIST")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._is_durable else 'OFF'}")
-            _migrate(connection, self._migrations)
+            migrate(connection, self._migrations)
         except BaseException:
             connection.close()
             raise
@@ -203,6 +247,7 @@ class SqliteDatabase:
         # Prompts are private, and the ledger says where files are read and written.
         _make_private_folder(self.path.parent)
         _make_private_file(self.path)
+        check_is_file(self.path)
         # Read before the database is opened: if the file is replaced in between, it is merely opened once more.
         self._file = _identify(self.path)
 
@@ -254,6 +299,46 @@ def _make_private_file(path: Path) -> None:
                 each.chmod(stat.S_IMODE(mode) & 0o700)
 
 
+def check_identity(connection: sqlite3.Connection, path: Path) -> None:
+    """
+    Make sure that a database is a ledger, or empty.
+
+    Tables without a version are another program's. A trigger may undo what was written without an error, and then an
+    order would be sent that is not written down.
+
+    Raises:
+        LedgerError: it is not.
+    """
+    # In this order: another process may be making the tables at this moment, together with their version.
+    kinds = {kind for (kind,) in connection.execute("SELECT type FROM sqlite_master")}
+    version = read_version(connection)
+    if (version > 0 and kinds.isdisjoint({"trigger", "view"})) or (version == 0 and not kinds):
+        return
+    raise LedgerError(
+        f"The file {path} is not as wan-mcp made it: another program's, or changed by one.",
+        code=ErrorCode.LEDGER_DAMAGED,
+        next_step=NextStep(NextAction.REPLACE_LEDGER),
+        retryable=False,
+    )
+
+
+def check_is_file(path: Path) -> None:
+    """
+    Make sure that a path leads to a file: a pipe would be waited for without end.
+
+    Raises:
+        LedgerError: it leads to something else.
+        OSError: it leads nowhere.
+    """
+    if not stat.S_ISREG(path.stat().st_mode):
+        raise LedgerError(
+            f"The ledger {path} is no file.",
+            "Move it away, or name another folder in WAN_MCP_STATE_DIR.",
+            code=ErrorCode.LEDGER_UNAVAILABLE,
+            retryable=False,
+        )
+
+
 def _identify(path: Path) -> tuple[int, int]:
     status = path.stat()
     return (status.st_dev, status.st_ino)
@@ -267,11 +352,6 @@ def _may_be_there(path: Path) -> bool:
         return not next(parent for parent in path.parents if parent.exists()).is_dir()
     except OSError:
         return True
-
-
-def _remove(path: Path) -> None:
-    for each in (path, path.with_name(f"{path.name}-journal")):
-        each.unlink(missing_ok=True)
 
 
 def _wait_for_locks(connection: sqlite3.Connection, seconds: float) -> None:
@@ -290,7 +370,8 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
         raise
 
 
-def _migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[str]]) -> None:
+def migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[str]]) -> None:
+    """Apply the migrations that a database lacks, all or none."""
     newest = max(migrations)
     if read_version(connection) >= newest:
         return

@@ -19,7 +19,7 @@ from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.orders.worker.worker import OrderWorker
-from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 _log = logging.getLogger(__name__)
@@ -32,6 +32,8 @@ _PATIENCE = 15.0
 """Seconds after which an order that trouble holds up, such as a locked ledger, is left to the next collection."""
 _LONGEST = 600.0
 """Seconds that a collection without a wait takes at most: large images over a slow line may need them."""
+_LASTING = frozenset({ErrorCode.LEDGER_DAMAGED, ErrorCode.LEDGER_TOO_NEW})
+"""Troubles that end only if somebody does something."""
 _SLOT = Slot("keeper", 30.0)
 """Held by the one process that collects in the background."""
 
@@ -110,9 +112,7 @@ class Collector:
             orders = self._worker.orders()
             await _report_changes(orders, seen, report)
             waited = self._clock.monotonic() - started
-            others = await self._ledger.leases.list_others(self._worker_id)
-            # A process that is gone still holds its orders until their lease ends; it is worth waiting for.
-            orphans = [order for order in others if is_gone(order.worker_id) and self._eligibility.covers(order)]
+            orphans = await self._find_orphans() if waited < self._timings.longest_lease else []
             if report is not None and len(orphans) > awaited:
                 await report(_tell_orphans(len(orphans), self._timings.lease))
             awaited = max(awaited, len(orphans))
@@ -152,9 +152,17 @@ class Collector:
                 # At worst a second process comes, and the two share the work.
                 _log.warning("the slot of the background collector could not be kept: %s", error)
 
+    async def _find_orphans(self) -> list[Order]:
+        """Find what a process that is gone still holds: its leases end soon, and that is worth waiting for."""
+        now = self._clock.now()
+        others = await self._ledger.leases.list_others(self._worker_id)
+        held = [order for order in others if now < order.lease_until <= now + self._timings.longest_lease]
+        return [order for order in held if is_gone(order.worker_id) and self._eligibility.covers(order)]
+
     def _is_tried(self, order: Order, waited: float) -> bool:
         live = self._live.get(order.local_id)
-        return live.was_tried or (waited > _PATIENCE and live.trouble is not None)
+        trouble = live.trouble
+        return live.was_tried or (trouble is not None and (waited > _PATIENCE or trouble.code in _LASTING))
 
     async def _summarize(self, seen: dict[str, str]) -> CollectSummary:
         finished = saved = left = 0
