@@ -34,8 +34,8 @@ from click.testing import CliRunner
 from mcp import Client
 
 from campaigns.damage import DAMAGES
-from fakes.bench import QUICK, make_settings
-from fakes.full_album import fill
+from fakes.filled_ledger import fill
+from fakes.order_service import QUICK, make_settings
 from fakes.orders import make_order, make_request
 from wan_mcp.app import build_server, build_service
 from wan_mcp.cli.command import CommandContext
