@@ -55,7 +55,9 @@ def serve_http(
     name = f"[{host}]" if ":" in host else host
     own_names = _allow_own_names(name)
     # Without sessions on the server, a client of either protocol era may come back to any process.
-    app = server.streamable_http_app(stateless_http=True, transport_security=own_names, host=host)
+    app = server.streamable_http_app(
+        stateless_http=True, transport_security=own_names, host=host, max_request_body_size=MOST_BYTES
+    )
     gate = MessageGate(app, own_names)
     url = f"{http_server.base_url(listeners[0], host)}{_PATH}"
     anyio.run(partial(http_server.serve, gate, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))

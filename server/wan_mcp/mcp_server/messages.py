@@ -26,8 +26,8 @@ from mcp.types import (
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-MOST_BYTES = 4 * 1024 * 1024
-"""Of one message; the SDK takes no more over HTTP."""
+MOST_BYTES = 16 * 1024 * 1024
+"""Of one message. What is too large of its arguments is told in better words, so far more is read than is taken."""
 HEAD_BYTES, TAIL_BYTES = 64 * 1024, 1024
 """What is kept of the beginning and of the end of a longer one, to find its id."""
 

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -147,3 +148,17 @@ def test_a_server_that_is_started_without_a_stdin_ends(tmp_path):
     )
 
     assert b"Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("era", ERAS)
+def test_an_argument_of_ten_megabytes_is_told_by_its_name_and_at_once(tmp_path, era):
+    with server(tmp_path, era) as line:
+        for number, name in enumerate(("region", "filename", "prompt", "wish"), start=1):
+            arguments = {"prompt": "x", name: "x" * 10_000_000}
+            started = time.monotonic()
+            told = line.ask(line.request(number, "tools/call", name="generate_image", arguments=arguments))
+            assert time.monotonic() - started < 5
+            assert told["id"] == number
+            assert told["result"]["isError"]
+            assert f"{name!r}" in told["result"]["content"][0]["text"]
+            assert len(json.dumps(told)) < 2_000
