@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from wan_mcp.settings import SETTING_ROWS, expand_name, read_settings
-from wan_mcp.settings.dotenv import parse_env
+from wan_mcp.settings.files import parse_env
 from wan_mcp_tools.catalogue.regions import REGIONS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from wan_mcp.settings.plain_files import read_plain_file
+from wan_mcp.settings.files import read_plain_file
 from wan_mcp_tools.domain.errors import StorageError
 
 _BOM = "\ufeff"

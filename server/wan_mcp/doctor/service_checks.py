@@ -8,9 +8,13 @@ from wan_mcp.dashscope.reachability import Reachability
 from wan_mcp.doctor.region_probe import KeyAttempt, RegionProbe, host_of
 from wan_mcp.doctor.types import Finding, Verdict
 from wan_mcp.settings import RegionAccess, Settings
-from wan_mcp.settings.certificates import find_certificate_problem, read_certificate_variables
 from wan_mcp.settings.key_format import describe_key
-from wan_mcp.settings.proxies import find_proxy_variable, find_remarks
+from wan_mcp.settings.network import (
+    find_certificate_problem,
+    find_proxy_variable,
+    find_remarks,
+    read_certificate_variables,
+)
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import (
     AnswerLostError,

@@ -12,8 +12,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
+from wan_mcp.settings.files import read_plain_file
 from wan_mcp.settings.key_format import PLAN_KEY, find_fault, is_placeholder
-from wan_mcp.settings.plain_files import read_plain_file
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
 

@@ -88,7 +88,7 @@ def read_values(environ: Mapping[str, str], path: Path | None) -> Values:
     """
     if path is None:
         return Values(environ, {})
-    from wan_mcp.settings.dotenv import read_env_file  # noqa: PLC0415 - most starts name no file
+    from wan_mcp.settings.files import read_env_file  # noqa: PLC0415 - most starts name no file
 
     return Values(environ, read_env_file(path))
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.settings.dotenv import parse_env, read_env_file
+from wan_mcp.settings.files import parse_env, read_env_file
 from wan_mcp_tools.domain.errors import SettingsError
 
 

@@ -6,7 +6,7 @@ import socket
 import pytest
 
 from wan_mcp.settings import read_settings
-from wan_mcp.settings.plain_files import read_plain_file
+from wan_mcp.settings.files import read_plain_file
 from wan_mcp_tools.domain.errors import SettingsError
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="these kinds of files are POSIX's")

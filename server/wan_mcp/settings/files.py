@@ -1,17 +1,67 @@
 r"""
-The settings file: a small part of what `.env` files are elsewhere.
+Files that a person or another program wrote: the gate before each, and the settings file.
 
-One `NAME=value` a line, with or without `export` before it. Empty lines and lines that begin with `#` say
-nothing. A value without quotes ends at the end of the line or before ` #`. In single quotes everything stands
-for itself; in double quotes `\"` is a quote and `\\` a backslash. Nothing is expanded and no value goes
-over several lines.
+What is no plain file is refused before it is opened: a named pipe would wait for ever, a device may never end.
+
+The settings file is a small part of what `.env` files are elsewhere: one `NAME=value` a line, with or without
+`export` before it. Empty lines and lines that begin with `#` say nothing. A value without quotes ends at the end of
+the line or before ` #`. In single quotes everything stands for itself; in double quotes `\"` is a quote and `\\` a
+backslash. Nothing is expanded and no value goes over several lines.
 """
 
+import errno
+import os
 import re
+import stat
 from pathlib import Path
 
-from wan_mcp.settings.plain_files import read_plain_file
 from wan_mcp_tools.domain.errors import SettingsError
+
+_KINDS = (
+    (stat.S_ISDIR, "it is a folder"),
+    (stat.S_ISFIFO, "it is a pipe, not a file"),
+    (stat.S_ISSOCK, "it is a socket, not a file"),
+    (stat.S_ISCHR, "it is a device, not a file"),
+    (stat.S_ISBLK, "it is a device, not a file"),
+)
+# Between the look and the opening a pipe may take the place of the file: then this does not wait for a writer.
+_FLAGS = (
+    os.O_RDONLY
+    | getattr(os, "O_NONBLOCK", 0)
+    | getattr(os, "O_NOCTTY", 0)
+    | getattr(os, "O_CLOEXEC", 0)
+    | getattr(os, "O_BINARY", 0)
+)
+_MIB = 1 << 20
+
+
+def read_plain_file(path: Path, most: int) -> bytes:
+    """
+    Read a plain file of at most `most` bytes; symbolic links are followed.
+
+    Raises:
+        FileNotFoundError: there is none.
+        OSError: it cannot be read, is no plain file, or is larger; `strerror` says it without a full stop.
+    """
+    try:
+        _check_kind(path.stat())
+        descriptor = os.open(path, _FLAGS)
+    except ValueError as error:
+        raise OSError(errno.EINVAL, "its name holds a null character") from error
+    with os.fdopen(descriptor, "rb") as file:
+        _check_kind(os.fstat(descriptor))
+        data = file.read(most + 1)
+    if len(data) > most:
+        size = f"{most // _MIB} MiB" if most >= _MIB else f"{most} bytes"
+        raise OSError(errno.EFBIG, f"it is larger than {size}")
+    return data
+
+
+def _check_kind(found: os.stat_result) -> None:
+    for is_kind, reason in _KINDS:
+        if is_kind(found.st_mode):
+            raise OSError(errno.EINVAL, reason)
+
 
 _MOST_BYTES = 1 << 20
 _NAME = re.compile(r"(?:export\s+)?([A-Za-z_][A-Za-z0-9_]*)\s*=\s*(.*)")
