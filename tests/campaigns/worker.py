@@ -131,7 +131,7 @@ async def answer(service: OrderService, line: Mapping[str, Any]) -> None:
         if "prompt" in line:
             words = {name: line[name] for name in ("prompt", "model", "n", "size") if name in line}
             task = await service.order(
-                service.catalogue.request(**words),
+                service.catalogue.make_request(**words),
                 wait_seconds=wait,
                 until_accepted=bool(line.get("submit")),
                 fresh=bool(line.get("fresh")),

@@ -135,7 +135,7 @@ async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_pat
     with FakeService(duration=0.8) as dashscope:
         service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
         async with service.running():
-            request = service.catalogue.request(prompt="a red fox")
+            request = service.catalogue.make_request(prompt="a red fox")
             task = await service.order(request, wait_seconds=45, until_accepted=False, fresh=False, report=fail)
     assert task.images
 
@@ -147,7 +147,7 @@ async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
     with FakeService(pending=60) as dashscope:
         service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
         async with service.running():
-            request = service.catalogue.request(prompt="a red fox")
+            request = service.catalogue.make_request(prompt="a red fox")
             with anyio.fail_after(45):
                 task = await service.order(request, wait_seconds=1, until_accepted=False, fresh=False, report=hang)
     assert not task.settled
@@ -159,7 +159,7 @@ async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path)
         service = build_service(settings, timings=QUICK)
         async with service.running():
             await service.list_tasks(status=None, limit=1, cursor=None, remote=True)
-            request = service.catalogue.request(prompt="a red fox")
+            request = service.catalogue.make_request(prompt="a red fox")
             with locked_now_and_then(settings.state_dir / "ledger.sqlite3", [(0.0, 4.0)]):
                 await anyio.sleep(0.1)
                 started = time.monotonic()

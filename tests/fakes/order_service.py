@@ -68,7 +68,7 @@ async def order(
     service: OrderService, prompt: str = "a flower shop", *, wait: float = LONGEST, fresh: bool = False, **words
 ):
     """Order as the tool does."""
-    request = service.catalogue.request(prompt=prompt, **words)
+    request = service.catalogue.make_request(prompt=prompt, **words)
     return await service.order(request, wait_seconds=wait, until_accepted=False, fresh=fresh, report=None)
 
 
@@ -76,7 +76,7 @@ async def submit(
     service: OrderService, prompt: str = "a flower shop", *, wait: float = LONGEST, fresh: bool = False, **words
 ):
     """Order as the tool does that waits only for the id."""
-    request = service.catalogue.request(prompt=prompt, **words)
+    request = service.catalogue.make_request(prompt=prompt, **words)
     return await service.order(request, wait_seconds=wait, until_accepted=True, fresh=fresh, report=None)
 
 

@@ -160,14 +160,14 @@ class OrderArguments(Arguments):
     filename: Filename = None
     fresh: Fresh = False
 
-    def request(self, catalogue: Catalogue) -> ImageRequest:
+    def make_request(self, catalogue: Catalogue) -> ImageRequest:
         """
         Check the order against what is offered.
 
         Raises:
             RequestRefusedError: an argument is not one that the model or the region takes.
         """
-        return catalogue.request(
+        return catalogue.make_request(
             prompt=self.prompt,
             negative_prompt=self.negative_prompt,
             model=self.model,

@@ -25,7 +25,7 @@ def generate_image(service: ImageService) -> Tool:
 
     async def run(arguments: GenerateImageArguments, report: ReportProgress | None) -> Answer:
         seconds = check_wait(arguments.wait_seconds, service.default_wait_seconds)
-        request = arguments.request(service.catalogue)
+        request = arguments.make_request(service.catalogue)
         task = await service.order(
             request, wait_seconds=seconds, until_accepted=False, fresh=arguments.fresh, report=report
         )

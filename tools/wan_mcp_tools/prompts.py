@@ -238,7 +238,7 @@ def _check_choices(catalogue: Catalogue, choices: Mapping[str, object]) -> tuple
     """Check a model, size and region as an order would be checked: give the order, or why there can be none."""
     model, size, region = (str(choices.get(name, "")) for name in ("model", "size", "region"))
     try:
-        return catalogue.request(prompt="A picture", model=model, size=size, region=region), None
+        return catalogue.make_request(prompt="A picture", model=model, size=size, region=region), None
     except AppError as error:
         return None, str(error)
 

@@ -16,7 +16,7 @@ def submit_task(service: ImageService) -> Tool:
 
     async def run(arguments: OrderArguments, report: ReportProgress | None) -> Answer:
         task = await service.order(
-            arguments.request(service.catalogue),
+            arguments.make_request(service.catalogue),
             wait_seconds=service.default_wait_seconds,
             until_accepted=True,
             fresh=arguments.fresh,

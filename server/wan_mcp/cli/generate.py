@@ -79,7 +79,7 @@ def generate(
         settings, arguments["output_dir"] = allow_folder(settings, arguments["output_dir"])
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
-        request = partial(service.catalogue.request, **arguments)
+        request = partial(service.catalogue.make_request, **arguments)
         if prompts is None:
             requests = [request(prompt=prompt)]
         else:

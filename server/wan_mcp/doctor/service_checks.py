@@ -107,7 +107,7 @@ def check_model(settings: Settings, probes: Sequence[RegionProbe]) -> list[Findi
     looked_at = f"the default model {settings.model}"
     try:
         catalogue = build_service(settings).catalogue
-        region = catalogue.request(prompt="A picture").region
+        region = catalogue.make_request(prompt="A picture").region
     except (RequestRefusedError, SettingsError) as error:
         return [Finding("model", looked_at, error.message.rstrip("."), Verdict.PROBLEM, error.advice)]
     title, model = find_region(region).title, catalogue.find(settings.model)

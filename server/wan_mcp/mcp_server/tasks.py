@@ -131,7 +131,7 @@ class OrderTaskStore:
         # A task waits for nobody, but what the tool refuses is refused here too.
         check_wait(arguments.wait_seconds, self._service.default_wait_seconds)
         return await self._service.order(
-            arguments.request(self._service.catalogue),
+            arguments.make_request(self._service.catalogue),
             wait_seconds=_ACCEPTANCE_SECONDS,
             until_accepted=True,
             fresh=arguments.fresh,

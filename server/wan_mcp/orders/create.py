@@ -77,7 +77,7 @@ async def create(
         local_id=new_local_id(),
         account=account,
         wire_model=catalogue.find(request.model).wire_id(request.region),
-        protocol=catalogue.protocol(request),
+        protocol=catalogue.choose_protocol(request),
         fingerprint=_fingerprint(request, account),
         folder=str(folder),
         worker_id=worker_id,

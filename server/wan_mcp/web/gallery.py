@@ -167,7 +167,7 @@ class GalleryApi:
             raise RequestRefusedError("What was ordered is not known: this task was found at the service.")
         if key in self._used_keys:
             return JSONResponse({"message": "This was ordered already."}, status_code=409)
-        same = self._service.catalogue.request(**task.request.to_dict())
+        same = self._service.catalogue.make_request(**task.request.to_dict())
         self._used_keys[key] = None
         if len(self._used_keys) > _MOST_KEYS:
             del self._used_keys[next(iter(self._used_keys))]

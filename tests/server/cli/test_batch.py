@@ -96,8 +96,8 @@ def test_a_file_name_gets_the_number_of_its_prompt(count: int, names: list[str])
 async def test_two_lines_that_say_the_same_are_two_pictures(tmp_path: Path) -> None:
     with FakeService() as dashscope:
         async with running_service(make_settings(tmp_path, dashscope)) as service:
-            request = service.catalogue.request(prompt="a red fox", size="1280*1280")
-            other = service.catalogue.request(prompt="an owl", size="1280*1280")
+            request = service.catalogue.make_request(prompt="a red fox", size="1280*1280")
+            other = service.catalogue.make_request(prompt="an owl", size="1280*1280")
             out = io.StringIO()
             code = await run_generate(
                 service, [request, other, request], Console(out, io.StringIO()), wait_seconds=30, is_list=True

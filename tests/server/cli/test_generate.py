@@ -45,7 +45,7 @@ def test_the_options_are_the_arguments_of_the_tool() -> None:
     assert done.exit_code == 0
     ((request, fresh),) = service.orders
     assert fresh is True
-    assert request == service.catalogue.request(
+    assert request == service.catalogue.make_request(
         prompt="a red fox",
         negative_prompt="text",
         model="wan2.6-t2i",
@@ -273,7 +273,7 @@ async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: py
     monkeypatch.setenv("TERM", "xterm")
     out, err = io.StringIO(), Terminal()
     service = MemoryService(duration=30)
-    request = service.catalogue.request(prompt="a red fox")
+    request = service.catalogue.make_request(prompt="a red fox")
     code = await run_generate(service, [request], Console(out, err, service.clock))
     assert (code, out.getvalue()) == (ExitCode.DONE, "/pictures/task-1-1.png\n")
     assert "RUNNING" in err.getvalue()
@@ -284,7 +284,7 @@ async def test_progress_moves_on_a_terminal_and_stays_off_stdout(monkeypatch: py
 async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
     out, err = io.StringIO(), io.StringIO()
     service = MemoryService(duration=60)
-    request = service.catalogue.request(prompt="a red fox")
+    request = service.catalogue.make_request(prompt="a red fox")
     await run_generate(service, [request], Console(out, err, service.clock))
     assert err.getvalue().splitlines() == [
         "Ordering 1 image with wan2.6-t2i in sandbox: free.",

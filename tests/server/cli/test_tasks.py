@@ -37,7 +37,7 @@ def service_with(*prompts: str, **options) -> MemoryService:
 
     async def fill() -> None:
         for prompt in prompts:
-            request = service.catalogue.request(prompt=prompt)
+            request = service.catalogue.make_request(prompt=prompt)
             await service.order(request, wait_seconds=0, until_accepted=True, fresh=True, report=silence)
 
     anyio.run(fill)
@@ -66,7 +66,7 @@ async def silence(*_):
     pass
 
 async def fill():
-    request = service.catalogue.request(prompt="a red fox")
+    request = service.catalogue.make_request(prompt="a red fox")
     await service.order(request, wait_seconds=0, until_accepted=True, fresh=True, report=silence)
 
 anyio.run(fill)

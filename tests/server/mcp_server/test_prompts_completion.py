@@ -76,7 +76,7 @@ async def test_every_size_that_is_offered_can_be_ordered(tmp_path):
     async with Client(build_server(service)) as client:
         for model in MODELS:
             for size in await _values(client, PICTURE, "size", model=model.id):
-                service.catalogue.request(prompt="x", model=model.id, size=size, region="sandbox")
+                service.catalogue.make_request(prompt="x", model=model.id, size=size, region="sandbox")
 
 
 async def test_regions_are_those_of_the_chosen_model_the_usable_ones_first(tmp_path):
@@ -122,14 +122,14 @@ async def test_ids_in_addresses_are_completed_the_newest_first(tmp_path, era):
 async def test_no_more_than_a_hundred_values_are_sent_and_more_is_said():
     service = MemoryService(duration=0.0)
     for number in range(80):
-        request = service.catalogue.request(prompt=str(number))
+        request = service.catalogue.make_request(prompt=str(number))
         await service.order(request, wait_seconds=1, until_accepted=True, fresh=True, report=_ignore)
     service.outcome = {}
     prompts = [make(service) for make in PROMPTS]
     images, tasks = (ResourceTemplateReference(uri=uri) for uri in ("wan://images/{id}", "wan://tasks/{task_id}"))
     few = await complete(service, prompts, images, CompletionArgument(name="id", value=""), None)
     for number in range(80, 130):
-        request = service.catalogue.request(prompt=str(number))
+        request = service.catalogue.make_request(prompt=str(number))
         await service.order(request, wait_seconds=1, until_accepted=True, fresh=True, report=_ignore)
     many = await complete(service, prompts, tasks, CompletionArgument(name="task_id", value=""), None)
 

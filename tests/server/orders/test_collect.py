@@ -239,7 +239,7 @@ def test_the_keeper_outlives_its_server_and_goes_when_nothing_is_open(tmp_path):
             "import anyio, os, sys; from wan_mcp.app import open_service; from wan_mcp.settings import read_settings\n"
             "async def main():\n"
             "    async with open_service(read_settings(os.environ)) as service:\n"
-            "        request = service.catalogue.request(prompt='kept')\n"
+            "        request = service.catalogue.make_request(prompt='kept')\n"
             "        await service.order(request, wait_seconds=45, until_accepted=True, fresh=False, report=None)\n"
             "anyio.run(main)\n"
         )

@@ -20,7 +20,7 @@ def make_catalogue(default_region="singapore", keys=("singapore",), default_mode
 
 def refusal(catalogue=None, **arguments):
     with pytest.raises(RequestRefusedError) as caught:
-        (catalogue or make_catalogue()).request(**{"prompt": "a cat", **arguments})
+        (catalogue or make_catalogue()).make_request(**{"prompt": "a cat", **arguments})
     return str(caught.value)
 
 
@@ -46,7 +46,7 @@ def test_a_region_that_lacks_the_model_is_refused():
 
 
 def test_an_order_with_nothing_but_a_prompt_is_completed_with_every_default():
-    assert make_catalogue().request(prompt="a cat") == ImageRequest(
+    assert make_catalogue().make_request(prompt="a cat") == ImageRequest(
         model="wan2.6-t2i",
         region="singapore",
         prompt="a cat",
@@ -72,18 +72,20 @@ def test_everything_the_caller_says_is_in_the_order():
         "output_dir": "../anywhere",
         "filename": "a/b?.png",
     }
-    request = make_catalogue().request(size="720x1280", **said)
+    request = make_catalogue().make_request(size="720x1280", **said)
     assert request.to_dict() == {**said, "model": "wan2.1-t2i-turbo", "region": "beijing", "size": "720*1280"}
 
 
 @pytest.mark.parametrize("blank", [None, "", "  "])
 def test_blank_choices_mean_the_defaults(blank):
-    request = make_catalogue().request(prompt="x", model=blank, size=blank, region=blank, negative_prompt=blank)
-    assert request == make_catalogue().request(prompt="x")
+    request = make_catalogue().make_request(prompt="x", model=blank, size=blank, region=blank, negative_prompt=blank)
+    assert request == make_catalogue().make_request(prompt="x")
 
 
 def test_null_switches_and_counts_mean_the_defaults():
-    assert make_catalogue().request(prompt="x", n=None, watermark=None) == make_catalogue().request(prompt="x")
+    assert make_catalogue().make_request(prompt="x", n=None, watermark=None) == make_catalogue().make_request(
+        prompt="x"
+    )
 
 
 @pytest.mark.parametrize("prompt", ["", "   ", "\n\t", "\u200b", "\u3000"])
@@ -95,14 +97,14 @@ def test_an_empty_prompt_is_refused(prompt):
 def test_a_prompt_of_the_limit_passes_and_one_character_more_is_refused_with_both_numbers(model):
     limit = CATALOGUE.find(model).prompt_limit
     catalogue = make_catalogue("sandbox")
-    assert catalogue.request(prompt="猫" * limit, model=model).prompt == "猫" * limit
+    assert catalogue.make_request(prompt="猫" * limit, model=model).prompt == "猫" * limit
     said = refusal(catalogue, prompt="🐈" * (limit + 1), model=model)
     assert f"{limit + 1}" in said
     assert f"{limit}" in said
 
 
 def test_a_negative_prompt_over_the_limit_is_refused_with_both_numbers():
-    assert make_catalogue().request(prompt="x", negative_prompt="y" * 500).negative_prompt == "y" * 500
+    assert make_catalogue().make_request(prompt="x", negative_prompt="y" * 500).negative_prompt == "y" * 500
     said = refusal(negative_prompt="y" * 501)
     assert "501" in said
     assert "500" in said
@@ -124,7 +126,7 @@ def test_a_parameter_that_the_model_lacks_is_refused_naming_the_models_that_have
 
 
 def test_an_order_of_a_model_without_rewriting_does_not_carry_the_parameter():
-    request = make_catalogue().request(prompt="x", model="wan2.7-image-pro", size="4k", negative_prompt="")
+    request = make_catalogue().make_request(prompt="x", model="wan2.7-image-pro", size="4k", negative_prompt="")
     assert request.to_dict() == {
         "model": "wan2.7-image-pro",
         "region": "singapore",
@@ -151,7 +153,7 @@ def test_a_seed_out_of_range_is_refused(seed):
 
 def test_both_ends_of_the_seeds_pass():
     for seed in (0, 2_147_483_647):
-        assert make_catalogue().request(prompt="x", seed=seed).seed == seed
+        assert make_catalogue().make_request(prompt="x", seed=seed).seed == seed
 
 
 @pytest.mark.parametrize("name", ["watermark", "prompt_extend"])
@@ -190,7 +192,7 @@ def test_a_grade_that_another_model_draws_is_refused_with_that_model_and_its_pri
     assert "Recommended" not in said
     assert said.endswith("4K is square; 16:9 is size=4096*2304, 9:16 size=2304*4096.")
     for size in ("4096*2304", "2304*4096"):
-        assert make_catalogue().request(prompt="x", model="wan2.7-image-pro", size=size).size == size
+        assert make_catalogue().make_request(prompt="x", model="wan2.7-image-pro", size=size).size == size
 
 
 def test_a_model_that_draws_a_size_in_the_sandbox_has_no_price():
@@ -202,18 +204,18 @@ def test_an_unknown_region_is_refused_with_the_known_ones():
 
 
 def test_a_named_region_is_taken_even_without_a_key():
-    assert make_catalogue(keys=()).request(prompt="x", region="beijing").region == "beijing"
+    assert make_catalogue(keys=()).make_request(prompt="x", region="beijing").region == "beijing"
 
 
 def test_the_default_region_is_taken_even_without_a_key():
-    assert make_catalogue(keys=("beijing",)).request(prompt="x").region == "singapore"
+    assert make_catalogue(keys=("beijing",)).make_request(prompt="x").region == "singapore"
 
 
 def test_an_open_region_falls_back_to_one_that_has_the_model_and_a_key():
     catalogue = make_catalogue("virginia", ("virginia", "beijing"))
-    assert catalogue.request(prompt="x", model="wan2.5-t2i-preview").region == "beijing"
+    assert catalogue.make_request(prompt="x", model="wan2.5-t2i-preview").region == "beijing"
     both = make_catalogue("tokyo", ("frankfurt", "beijing", "singapore"))
-    assert both.request(prompt="x").region == "singapore"
+    assert both.make_request(prompt="x").region == "singapore"
 
 
 def test_without_a_keyed_region_for_the_model_the_settings_to_make_are_named():
@@ -225,8 +227,8 @@ def test_without_a_keyed_region_for_the_model_the_settings_to_make_are_named():
 
 def test_the_sandbox_has_every_model():
     for model in MODELS:
-        assert make_catalogue("sandbox").request(prompt="x", model=model.id).region == "sandbox"
-        assert make_catalogue().request(prompt="x", model=model.id, region="sandbox").region == "sandbox"
+        assert make_catalogue("sandbox").make_request(prompt="x", model=model.id).region == "sandbox"
+        assert make_catalogue().make_request(prompt="x", model=model.id, region="sandbox").region == "sandbox"
 
 
 def test_the_sandbox_is_never_fallen_back_to():
@@ -243,11 +245,11 @@ def test_a_model_that_only_the_sandbox_has_names_no_setting():
 def test_an_unknown_model_is_the_callers_mistake_and_an_unknown_default_the_operators():
     assert "wan2.2-t2i-plus" in refusal(model="dall-e-3")
     with pytest.raises(SettingsError, match=r"WAN_MCP_MODEL.*dall-e-3"):
-        make_catalogue(default_model="dall-e-3").request(prompt="x")
+        make_catalogue(default_model="dall-e-3").make_request(prompt="x")
 
 
 def test_a_known_model_can_be_named_though_the_default_is_unknown():
-    assert make_catalogue(default_model="dall-e-3").request(prompt="x", model="wan2.6-t2i").model == "wan2.6-t2i"
+    assert make_catalogue(default_model="dall-e-3").make_request(prompt="x", model="wan2.6-t2i").model == "wan2.6-t2i"
 
 
 @pytest.mark.parametrize(
@@ -265,7 +267,7 @@ def test_a_known_model_can_be_named_though_the_default_is_unknown():
 )
 def test_the_protocol_follows_the_model_the_region_and_the_operator(model, region, prefer_sync, protocol):
     catalogue = make_catalogue(prefer_sync=prefer_sync)
-    assert catalogue.protocol(catalogue.request(prompt="x", model=model, region=region)) is protocol
+    assert catalogue.choose_protocol(catalogue.make_request(prompt="x", model=model, region=region)) is protocol
 
 
 @given(
@@ -281,7 +283,7 @@ def test_the_protocol_follows_the_model_the_region_and_the_operator(model, regio
 def test_an_order_is_refused_in_words_or_accepted_whole_and_unchanged(prompt, negative_prompt, model, region, **more):
     catalogue = make_catalogue(keys=("singapore", "beijing"))
     try:
-        request = catalogue.request(
+        request = catalogue.make_request(
             prompt=prompt, negative_prompt=negative_prompt, model=model, region=region, **more
         )
     except RequestRefusedError as refused:
@@ -298,4 +300,4 @@ def test_an_order_is_refused_in_words_or_accepted_whole_and_unchanged(prompt, ne
     assert (request.prompt_extend is None) is not row.has_prompt_extend
     assert row.sizes.resolve(request.size) == request.size
     assert 1 <= request.n <= row.max_n
-    assert catalogue.protocol(request) in row.in_region(request.region).protocols
+    assert catalogue.choose_protocol(request) in row.in_region(request.region).protocols

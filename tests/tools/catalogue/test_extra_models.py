@@ -22,7 +22,7 @@ def settings_error(*rows):
 def test_an_extra_model_needs_no_more_than_an_id_and_a_protocol():
     model = Catalogue([MappingProxyType({"id": "wan3.0-t2i", "protocol": "async"})]).find("WAN3.0-T2I")
     assert set(model.region_names) == {region.name for region in REGIONS}
-    assert model.protocol("tokyo", prefer_sync=True) is ASYNC
+    assert model.choose_protocol("tokyo", prefer_sync=True) is ASYNC
     assert model.wire_id("tokyo") == "wan3.0-t2i"
     assert (model.max_n, model.prompt_limit, model.negative_prompt_limit) == (4, 5000, 500)
     assert model.has_prompt_extend
@@ -45,7 +45,7 @@ def test_an_extra_model_is_what_its_row_says():
     }
     model = Catalogue([row]).find("wan3.0-image")
     assert model.region_names == ("singapore", "beijing", "sandbox")
-    assert model.protocol("singapore", prefer_sync=True) is SYNC
+    assert model.choose_protocol("singapore", prefer_sync=True) is SYNC
     assert model.sizes.resolve(None) == "1200*1200"
     assert not model.sizes.allows("2001*2000")
     assert not model.sizes.allows("4:1")
@@ -65,7 +65,7 @@ def test_an_extra_model_may_limit_its_sides_or_list_its_sizes():
     assert catalogue.find("by-side").sizes.resolve(None) == "768*768"
     assert not catalogue.find("by-side").sizes.allows("901*600")
     assert catalogue.find("by-list").sizes.resolve(None) == "1664*928"
-    assert catalogue.find("by-list").protocol("singapore", prefer_sync=False) is SYNC
+    assert catalogue.find("by-list").choose_protocol("singapore", prefer_sync=False) is SYNC
     assert not catalogue.find("by-list").sizes.allows("1024*1024")
     assert catalogue.find("by-grade").sizes.resolve(None) == "2K"
     assert catalogue.find("by-grade").sizes.allows("16:9")
@@ -86,7 +86,7 @@ def test_a_row_for_a_built_in_model_changes_what_it_names_and_keeps_the_rest():
 def test_a_row_may_give_a_built_in_model_another_protocol_and_take_a_parameter_away():
     row = {"id": "WAN2.6-T2I", "protocol": "sync", "negative_prompt_limit": None, "prompt_extend": False}
     model = Catalogue([row]).find("wan2.6-t2i")
-    assert {model.protocol(region, prefer_sync=False) for region in model.region_names} == {SYNC}
+    assert {model.choose_protocol(region, prefer_sync=False) for region in model.region_names} == {SYNC}
     assert model.negative_prompt_limit is None
     assert not model.has_prompt_extend
     assert model.submit_rate("beijing") == 1
@@ -153,9 +153,9 @@ def test_a_list_of_sizes_or_a_single_odd_size_needs_no_common_square():
 def test_an_extra_model_can_be_ordered_with_its_own_limits():
     row = {"id": "wan3", "protocol": "async", "max_n": 2, "prompt_limit": 5, "prompt_extend": False}
     catalogue = Catalogue([row], default_model="wan3", default_region="tokyo")
-    request = catalogue.request(prompt="12345", n=2)
+    request = catalogue.make_request(prompt="12345", n=2)
     assert (request.model, request.region, request.prompt_extend) == ("wan3", "tokyo", None)
     with pytest.raises(RequestRefusedError, match="from 1 to 2"):
-        catalogue.request(prompt="x", n=3)
+        catalogue.make_request(prompt="x", n=3)
     with pytest.raises(RequestRefusedError, match="6 characters"):
-        catalogue.request(prompt="123456")
+        catalogue.make_request(prompt="123456")

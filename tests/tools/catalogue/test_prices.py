@@ -17,7 +17,7 @@ DAY = date(2026, 11, 22)
 
 
 def request(**words):
-    return ORDERING.request(**{"prompt": "a red fox"} | words)
+    return ORDERING.make_request(**{"prompt": "a red fox"} | words)
 
 
 def report(*counts: ImageCount):

@@ -34,7 +34,7 @@ def test_a_model_is_offered_where_the_documentation_says(model_id, regions):
 def test_a_task_is_preferred_wherever_the_model_has_one():
     for model in MODELS:
         for region in model.region_names:
-            assert model.protocol(region, prefer_sync=False) is not WireProtocol.SYNC
+            assert model.choose_protocol(region, prefer_sync=False) is not WireProtocol.SYNC
 
 
 def test_rates_are_those_of_the_region():

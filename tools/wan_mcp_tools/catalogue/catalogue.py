@@ -68,7 +68,7 @@ class Catalogue:
             )
         return model
 
-    def request(
+    def make_request(
         self,
         *,
         prompt: str,
@@ -106,10 +106,10 @@ class Catalogue:
             filename=filename,
         )
 
-    def protocol(self, request: ImageRequest) -> WireProtocol:
+    def choose_protocol(self, request: ImageRequest) -> WireProtocol:
         """Give the protocol by which the request is ordered."""
         model = self.find(request.model)
-        return model.protocol(request.region, prefer_sync=self.prefer_sync)
+        return model.choose_protocol(request.region, prefer_sync=self.prefer_sync)
 
     def _choose_model(self, named: str | None) -> Model:
         if named and named.strip():

@@ -98,7 +98,7 @@ def _describe_region(model: Model, region: ModelRegion, catalogue: Catalogue) ->
         "region": region.name,
         "has_key": region.name in catalogue.keyed_regions,
         "protocols": list(region.protocols),
-        "ordered_by": model.protocol(region.name, prefer_sync=catalogue.prefer_sync),
+        "ordered_by": model.choose_protocol(region.name, prefer_sync=catalogue.prefer_sync),
         "orders_per_second": region.submit_rate,
         "tasks_at_once": region.concurrency,
         "price_of_one_image": format_price(price, region.name),

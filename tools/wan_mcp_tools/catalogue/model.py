@@ -91,7 +91,7 @@ class Model:
         """Give the id that the service of this region knows."""
         return self.in_region(region).wire_id or self.id
 
-    def protocol(self, region: str, *, prefer_sync: bool) -> WireProtocol:
+    def choose_protocol(self, region: str, *, prefer_sync: bool) -> WireProtocol:
         """Choose how to order: by a task wherever there is one, since its id survives a broken connection."""
         offered = self.in_region(region).protocols
         tasks_first = (WireProtocol.ASYNC, WireProtocol.LEGACY, WireProtocol.SYNC)
