@@ -105,9 +105,10 @@ def cancel(context: CommandContext, *, task_id: str, as_json: bool) -> ExitCode:
 @pass_context
 def collect(context: CommandContext, *, wait: bool, until_idle: bool, keeper: str | None, as_json: bool) -> ExitCode:
     """
-    Look after every open order once, save what is ready, and exit: fit for cron.
+    Look once after every open order, and exit: fit for cron.
 
-    The exit code is 0 if nothing is open any more, 3 if orders go on, and 1 if something stands in the way of one.
+    Asks once for each task, and saves what is ready. The exit code is 0 if nothing is open any more, 3 if orders go
+    on, and 1 if something stands in the way of one.
     """
     settings = context.read_settings()
 

@@ -34,6 +34,7 @@ _MOST_KEPT_PARTS = 4
 """Folders above a file, and the file, that may have been moved together."""
 _MOST_SEARCHED = 300
 """Folders that are looked into for a file that was moved."""
+_LOOKS = 20
 _SEARCHED_LEVELS = 3
 _MOST_ENTRIES = 20_000
 """Of a folder that is looked through for others."""
@@ -306,7 +307,7 @@ def _resolve(path: Path) -> Path:
     Resolve the links of a path; what does not exist, or cannot be looked at, stays as it is written.
 
     Raises:
-        StorageError: the links lead in a circle.
+        StorageError: the links lead in a circle, or do not hold still.
     """
     try:
         return Path(os.path.realpath(path, strict=True))
@@ -315,7 +316,13 @@ def _resolve(path: Path) -> Path:
             raise StorageError(
                 f"The links of {shorten(path)} lead in a circle.", "Use another folder.", retryable=False
             ) from problem
-        return Path(os.path.realpath(path))
+    for _ in range(_LOOKS):
+        # A link that is taken away between being seen and being read is an error even here: look again.
+        with suppress(FileNotFoundError):
+            return Path(os.path.realpath(path))
+    raise StorageError(
+        f"The links of {shorten(path)} are being changed by another program.", "Try again.", retryable=True
+    )
 
 
 def _walk(roots: Iterable[Path]) -> Iterator[Path]:

@@ -100,7 +100,7 @@ LEDGER = (
     Situation("ledger", "another program has locked the ledger", "yes", "no", _locked),
     _ledger("the ledger is damaged", b"not a database, and longer than its header is" * 20, "no"),
     _ledger("a newer release wrote the ledger", 9_999, "no"),
-    _ledger("the ledger cannot be read or written", None, "yes, once it can"),
+    _ledger("the ledger is no file", None, "no"),
     Situation("ledger", "the folder of the ledger cannot be used", "yes, once it can", "no", _state_folder),
 )
 

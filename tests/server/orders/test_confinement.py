@@ -381,7 +381,9 @@ async def test_fifteen_hundred_views_while_a_link_comes_and_goes_show_nothing_fr
         thread.start()
         try:
             with anyio.fail_after(45):
-                for number in range(1500):
+                for number in range(30_000):
+                    if number >= 1500 and any(isinstance(each, bytes) for each in shown):
+                        break
                     try:
                         if number % 3 == 2:
                             image, _ = await place_copy(service, path, f"copy-{number}")

@@ -208,7 +208,7 @@ async def test_a_file_outside_the_allowed_folders_is_not_shown(album, gallery, s
 
     for path in ("thumbnails/local-000001/1", "images/local-000001/1"):
         answer = await gallery.get(path)
-        assert (answer.status_code, answer.json()["code"]) == (403, "FolderNotAllowed")
+        assert (answer.status_code, answer.json()["code"]) == (404, "FileGone")
 
 
 async def test_a_file_that_is_no_picture_any_more_is_not_shown(album, gallery, settings):
