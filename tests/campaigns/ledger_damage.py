@@ -297,7 +297,7 @@ async def _make_ledger(folder: Path) -> None:
         in_sandbox = order.request and make_request(region="sandbox", n=order.images_ordered)
         await ledger.orders.adopt(_in_sandbox(order, in_sandbox))
     await ledger.limits.reserve(RateLimit("create/sandbox/wan2.6-t2i", 5.0))
-    await ledger.limits.reserve(RateLimit("query/sandbox", 18.0, is_lasting=False))
+    await ledger.limits.reserve(RateLimit("query/sandbox", 18.0, is_durable=False))
     await ledger.leases.take_slot(Slot("keeper", 30.0), "nobody")
     await ledger.close()
 
