@@ -46,9 +46,11 @@ class CommandContext:
         Read the settings and set up the log.
 
         Raises:
-            SettingsError: a setting is wrong.
+            SettingsError: a setting is wrong, or needed and not there.
         """
-        return load_settings(self.environ, self.env_file)
+        settings = load_settings(self.environ, self.env_file)
+        settings.require_folders()
+        return settings
 
     def run(self, settings: Settings, work: Work, *, follow: bool) -> ExitCode:
         """

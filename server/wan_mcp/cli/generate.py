@@ -16,6 +16,7 @@ from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import ExitCode, printable
 from wan_mcp.cli.terminal_images import encode_task_images, prepare_terminal
 from wan_mcp.settings import Settings
+from wan_mcp.settings.files import full_path
 from wan_mcp.storage.names import check_filename
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
@@ -162,7 +163,7 @@ def split_prompts(text: str) -> list[str]:
 
 def allow_folder(settings: Settings, text: str) -> tuple[Settings, str]:
     """Allow the folder that the person at the terminal named; give its full path."""
-    folder = Path(text).expanduser().absolute()
+    folder = full_path(Path(text))
     return replace(settings, allowed_dirs=(*settings.allowed_dirs, folder)), str(folder)
 
 
@@ -199,7 +200,7 @@ def check_prompts(
 def _read_list(source: str) -> list[str]:
     name = "Standard input" if source == _STDIN else source
     try:
-        data = _read_stdin() if source == _STDIN else Path(source).expanduser().read_bytes()
+        data = _read_stdin() if source == _STDIN else full_path(Path(source)).read_bytes()
     except OSError as error:
         raise RequestRefusedError(
             f"The prompts cannot be read from {name}: {error.strerror}.", "Name a text file, one prompt a line."

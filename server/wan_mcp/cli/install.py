@@ -17,7 +17,7 @@ from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console, ask_secret, can_ask, confirm, standard_console
 from wan_mcp.cli.output import ExitCode, format_table
 from wan_mcp.clock import utc
-from wan_mcp_tools.domain.errors import MissingKeyError, RequestRefusedError
+from wan_mcp_tools.domain.errors import MissingKeyError, RequestRefusedError, SettingsError
 
 if TYPE_CHECKING:
     from wan_mcp.clients import InstallPlan, InstallTarget, LaunchCommand, Machine, RequestedVariables
@@ -116,7 +116,12 @@ def this_machine(environ: Mapping[str, str]) -> "Machine":
     from wan_mcp.clients import Machine  # noqa: PLC0415 - only this command needs it
 
     home = environ.get("USERPROFILE" if os.name == "nt" else "HOME", "")
-    return Machine(sys.platform, environ, home or str(Path.home()))
+    try:
+        return Machine(sys.platform, environ, home or str(Path.home()))
+    except RuntimeError as error:
+        raise SettingsError(
+            "This user has no home folder, where clients keep their configurations.", "Set HOME to a full path."
+        ) from error
 
 
 def list_clients(console: Console, machine: "Machine", name: str) -> ExitCode:

@@ -25,6 +25,7 @@ from wan_mcp.clients.files import write_secret
 from wan_mcp.clients.formats import as_list, as_mapping
 from wan_mcp.clients.registry import Client
 from wan_mcp.log import mask
+from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import KEY, KEY_FILE
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
 
@@ -84,7 +85,7 @@ def resolve_variables(
         AppError: what `ask` raises.
     """
     old = read_variables(previous, client.variables)
-    path = requested.key_file.expanduser().absolute() if requested.key_file is not None else None
+    path = full_path(requested.key_file) if requested.key_file is not None else None
     if path is not None and not path.exists():
         return _resolve_with_new_key_file(environ, replace(requested, key_file=None), old, path, ask)
     variables = merge_variables(environ, requested, old)

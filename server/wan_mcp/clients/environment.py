@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wan_mcp.clients.formats import as_mapping
 from wan_mcp.settings import SETTING_ROWS, Settings, expand_name, read_settings
+from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import BASE_URL, KEY, KEY_FILE, WORKSPACE
 from wan_mcp.settings.values import Values
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
@@ -121,7 +122,7 @@ def _read_environment(environ: Mapping[str, str]) -> dict[str, str]:
             del found[name]
     for name in (KEY_FILE, ENV_FILE):
         if name in found:
-            found[name] = _absolute(Path(found[name]))
+            found[name] = str(full_path(Path(found[name])))
     return found
 
 
@@ -134,12 +135,8 @@ def _name_variables(requested: RequestedVariables, region: str | None) -> dict[s
     paths = ((OUTPUT_DIR, requested.output_dir), (KEY_FILE, requested.key_file), (ENV_FILE, requested.env_file))
     for name, path in paths:
         if path is not None:
-            named[name] = _absolute(path)
+            named[name] = str(full_path(path))
     return named
-
-
-def _absolute(path: Path) -> str:
-    return str(path.expanduser().absolute())
 
 
 def _change_default_region(variables: dict[str, str], old: str, new: str) -> dict[str, str]:

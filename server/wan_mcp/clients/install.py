@@ -18,6 +18,7 @@ from wan_mcp.clients.files import ConfigFile, find_backups, make_private, read_c
 from wan_mcp.clients.launch import LaunchCommand, find_program
 from wan_mcp.clients.registry import Client, Machine, find_config_path
 from wan_mcp.log import mask
+from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import KEY_FILE
 from wan_mcp_tools.domain.errors import StorageError
 
@@ -216,7 +217,7 @@ def _may_hold_key(target: InstallTarget, path: Path) -> bool:
 
 
 def _path_of(target: InstallTarget, machine: Machine) -> Path:
-    return target.file.expanduser().absolute() if target.file else find_config_path(target.client, machine)
+    return full_path(target.file) if target.file else find_config_path(target.client, machine)
 
 
 def _open(target: InstallTarget, path: Path) -> tuple[ConfigFile, Mapping[str, object] | None]:

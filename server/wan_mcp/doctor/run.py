@@ -19,9 +19,10 @@ from wan_mcp.doctor.service_checks import (
 from wan_mcp.doctor.types import Environment, Finding, Verdict, remove_secrets, sort_findings
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport, examine_settings
+from wan_mcp.settings.settings import OUTPUT_DIR, STATE_DIR
 
 _SERVICE_SETTINGS = "DASHSCOPE_"
-_OUTPUT, _ALLOWED, _STATE = "WAN_MCP_OUTPUT_DIR", "WAN_MCP_ALLOWED_DIRS", "WAN_MCP_STATE_DIR"
+_ALLOWED = "WAN_MCP_ALLOWED_DIRS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,16 +72,20 @@ def _list_checks(environment: Environment, report: SettingsReport) -> list[_Chec
         run = partial(_check_regions, environment, settings, frozenset(origin.name for origin in report.origins))
         advice = "The network may be slow: run wan-mcp doctor again."
         checks.append(_Check("network", "the regions", run, advice))
-    folders = [("images in", settings.output_dir, _OUTPUT)]
+    folders = [("images in", settings.output_dir, OUTPUT_DIR)]
     folders += [("also allowed:", folder, _ALLOWED) for folder in settings.allowed_dirs]
-    folders += [("the ledger's folder", settings.state_dir, _STATE)]
+    folders += [("the ledger's folder", settings.state_dir, STATE_DIR)]
     for role, folder, setting in folders:
-        if setting not in refused:
+        if setting in settings.folders_to_set:
+            checks.append(_Check("folder", role, partial(_miss_folder, role, setting), ""))
+        elif setting not in refused:
             run = partial(check_folder, environment, role, folder, setting)
             checks.append(_Check("folder", f"{role} {folder}", run, f"Is its drive connected? {setting} names it."))
-    if _STATE not in refused:
+    if STATE_DIR not in refused and STATE_DIR not in settings.folders_to_set:
         run = partial(check_ledger, environment, settings)
-        checks.append(_Check("ledger", str(settings.state_dir), run, f"Is its drive connected? {_STATE} names it."))
+        checks.append(
+            _Check("ledger", str(settings.state_dir), run, f"Is its drive connected? {STATE_DIR} names it.")
+        )
     return checks
 
 
@@ -103,6 +108,11 @@ async def _check_regions(environment: Environment, settings: Settings, names_set
     model = await run_in_daemon_thread(partial(check_model, settings, probes))
     variables = await run_in_daemon_thread(partial(check_network_variables, environment.environ, probes))
     return [*check_keys(probes, names_set), *check_network(probes), *variables, *check_clock(probes), *model]
+
+
+async def _miss_folder(role: str, setting: str) -> list[Finding]:
+    found = "nowhere, because this user has no home folder"
+    return [Finding("folder", role, found, Verdict.PROBLEM, f"Set {setting} to a full path.")]
 
 
 async def _skip_regions() -> list[Finding]:

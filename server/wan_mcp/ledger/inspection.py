@@ -12,6 +12,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from wan_mcp.ledger.backends.sqlite import (
+    FAULTS,
     SqliteTransaction,
     check_identity,
     check_is_file,
@@ -93,7 +94,7 @@ def examine_ledger(path: Path, *, now: float, busy_seconds: float = 1.0) -> Ledg
             with closing(sqlite3.connect(":memory:", isolation_level=None)) as copy:
                 file.backup(copy)
                 return _look(copy, now, is_checked=True)
-    except sqlite3.Error as error:
+    except FAULTS as error:
         raise _explain(error, path) from error
 
 
@@ -175,7 +176,7 @@ def _read_open(tx: SqliteTransaction, now: float) -> tuple[OpenOrder, ...]:
     return tuple(sorted(orders, key=lambda order: order.ends_at))
 
 
-def _explain(error: sqlite3.Error, path: Path) -> LedgerError:
+def _explain(error: Exception, path: Path) -> LedgerError:
     # Who may write takes a half-written change back; a look from outside changes nothing and must leave it there.
     if getattr(error, "sqlite_errorname", "") == "SQLITE_READONLY_ROLLBACK":
         return LedgerError(

@@ -1,6 +1,7 @@
 """Orders in many: pages, numbers, and what the images cost."""
 
-from datetime import UTC, datetime, time, timedelta
+import time
+from datetime import date, timedelta
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import Ledger, Order
@@ -52,13 +53,15 @@ async def list_orders(
 
 async def report_costs(ledger: Ledger, clock: Clock, catalogue: Catalogue, *, days: int) -> CostReport:
     """Give the images of today and the days before it, `days` in all by this machine's calendar, and their cost."""
-    today = datetime.fromtimestamp(clock.now(), UTC).astimezone().date()
+    # Not by aware times: Python takes no zone of more than 24 hours, and TZ=UTC+25 is one.
+    local = time.localtime(clock.now())
+    today = date(local.tm_year, local.tm_mon, local.tm_mday)
     dates = [today - timedelta(days=number) for number in range(days)]
 
     def begins(day: int) -> float:
-        return datetime.combine(today + timedelta(days=day), time.min).astimezone().timestamp()
+        return time.mktime((*(today + timedelta(days=day)).timetuple()[:3], 0, 0, 0, 0, 0, -1))
 
-    bounds = [(date, begins(-number), begins(1 - number)) for number, date in enumerate(dates)]
+    bounds = [(day, begins(-number), begins(1 - number)) for number, day in enumerate(dates)]
     # A ledger that is not there is not made for a look into it.
     counts = await ledger.reports.count_images(bounds) if await ledger.exists() else ()
     return make_report(counts, catalogue, since=dates[-1], until=today)

@@ -155,6 +155,7 @@ class OrderService:
         report: ReportProgress | None,
     ) -> Task:
         """Write the order down, send it, and wait."""
+        self._settings.require_folders()
         progress = self._make_progress(report, "Writing the order down")
         return await progress.report_during(
             lambda: self._order(
@@ -313,6 +314,7 @@ class OrderService:
         self, *, task_id: str | None, index: int, url: str | None, output_dir: str | None, filename: str | None
     ) -> tuple[SavedImage, Task | None]:
         """Put an image of a task, or of a result URL, into a folder under a name."""
+        self._settings.require_folders()
 
         async def work() -> tuple[SavedImage, Task | None]:
             if task_id is None:
@@ -333,6 +335,7 @@ class OrderService:
 
     async def draw_preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
+        self._settings.require_folders()
         order = None
         if task_id is not None:
             order = await self._find(task_id, seconds=self.default_wait_seconds)

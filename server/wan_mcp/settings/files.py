@@ -35,6 +35,21 @@ _FLAGS = (
 _MIB = 1 << 20
 
 
+def full_path(path: Path) -> Path:
+    """
+    Give the full path that a person means: `~` is a home folder, and a relative path begins in the working folder.
+
+    Raises:
+        SettingsError: there is no such home folder, or no working folder any more.
+    """
+    try:
+        return path.expanduser().absolute()
+    except RuntimeError as error:
+        raise SettingsError(f"{path} names a home folder that is not known.", "Give a full path.") from error
+    except OSError as error:
+        raise SettingsError(f"{path} leads nowhere: the working folder is gone.", "Give a full path.") from error
+
+
 def read_plain_file(path: Path, most: int) -> bytes:
     """
     Read a plain file of at most `most` bytes; symbolic links are followed.
@@ -79,8 +94,8 @@ def read_env_file(path: Path) -> dict[str, str]:
             them, for they may hold a key.
     """
     try:
-        text = read_plain_file(path.expanduser(), _MOST_BYTES).decode("utf-8-sig")
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        text = read_plain_file(full_path(path), _MOST_BYTES).decode("utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         raise SettingsError(
             f"The settings file {path} cannot be read: {reason}.", "Correct WAN_MCP_ENV_FILE or --env-file."

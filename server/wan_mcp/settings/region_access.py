@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from wan_mcp.settings.files import read_plain_file
+from wan_mcp.settings.files import full_path, read_plain_file
 from wan_mcp.settings.key_format import PLAN_KEY, find_fault, is_placeholder
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
+from wan_mcp_tools.domain.errors import SettingsError
 
 KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"
@@ -222,8 +223,10 @@ def _read_key(
 def _read_key_file(path: str, region: Region) -> tuple[str | None, str | None]:
     """Give the key in a file, or why there is none."""
     try:
-        key = read_plain_file(Path(path).expanduser(), _LONGEST_KEY_FILE).decode("utf-8-sig").strip()
-    except (OSError, RuntimeError, UnicodeDecodeError) as error:
+        key = read_plain_file(full_path(Path(path)), _LONGEST_KEY_FILE).decode("utf-8-sig").strip()
+    except SettingsError as error:
+        return None, f"{KEY_FILE}: {error}"
+    except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
         return None, f"{KEY_FILE} names {path}, which cannot be read: {reason}."
     if not key:

@@ -1,6 +1,7 @@
 """What the operator chose, and the reading of it: from the environment to `Settings`."""
 
 import json
+import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import cast
 
 from wan_mcp.log import mask
+from wan_mcp.settings.files import full_path, read_env_file
 from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
 from wan_mcp.settings.table import SETTING_ROWS, expand_name
 from wan_mcp.settings.values import ProblemCode, Values
@@ -16,6 +18,9 @@ from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 ENV_FILE = "WAN_MCP_ENV_FILE"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+OUTPUT_DIR, STATE_DIR = "WAN_MCP_OUTPUT_DIR", "WAN_MCP_STATE_DIR"
+_NOWHERE = Path(os.devnull, "no home folder")
+"""Stands for a folder in the home of a user who has none: nothing can be there."""
 _MOST_BYTES = 1 << 30
 _MOST_IMAGES = 1_000_000
 
@@ -25,6 +30,7 @@ class Settings:
     """
     Everything that the operator may choose, read once and checked.
 
+    A server starts and lists its tools even where this user has no home folder for `output_dir` or `state_dir`.
     `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
     that was read beside the environment, if one was.
     """
@@ -51,6 +57,25 @@ class Settings:
     def ledger_path(self) -> Path:
         """The file of the ledger."""
         return self.state_dir / "ledger.sqlite3"
+
+    @property
+    def folders_to_set(self) -> tuple[str, ...]:
+        """The names of the settings of folders that have no place by default."""
+        folders = ((OUTPUT_DIR, self.output_dir), (STATE_DIR, self.state_dir))
+        return tuple(name for name, folder in folders if folder == _NOWHERE)
+
+    def require_folders(self) -> None:
+        """
+        Make sure that there are folders for pictures and for the ledger.
+
+        Raises:
+            SettingsError: this user has no home folder, and they are not set.
+        """
+        if self.folders_to_set:
+            raise SettingsError(
+                "This user has no home folder in which pictures and the ledger could lie.",
+                f"Set {' and '.join(self.folders_to_set)} to full paths.",
+            )
 
 
 def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -> Settings:
@@ -88,8 +113,6 @@ def read_values(environ: Mapping[str, str], path: Path | None) -> Values:
     """
     if path is None:
         return Values(environ, {})
-    from wan_mcp.settings.files import read_env_file  # noqa: PLC0415 - most starts name no file
-
     return Values(environ, read_env_file(path))
 
 
@@ -100,8 +123,8 @@ def check_values(values: Values, path: Path | None) -> Settings:
         regions=read_regions(values, default_region),
         default_region=default_region,
         model=values.text("WAN_MCP_MODEL") or "wan2.6-t2i",
-        output_dir=values.folder("WAN_MCP_OUTPUT_DIR") or _pictures_dir(),
-        state_dir=values.folder("WAN_MCP_STATE_DIR") or _platform_state_dir(),
+        output_dir=values.folder(OUTPUT_DIR) or _pictures_dir(),
+        state_dir=values.folder(STATE_DIR) or _platform_state_dir(),
         allowed_dirs=values.folders("WAN_MCP_ALLOWED_DIRS"),
         wait_seconds=values.number("WAN_MCP_WAIT_SECONDS", 45.0, 0, 3600, "seconds"),
         daily_image_limit=values.whole("WAN_MCP_DAILY_IMAGE_LIMIT", 100, 0, _MOST_IMAGES, "images"),
@@ -112,7 +135,7 @@ def check_values(values: Values, path: Path | None) -> Settings:
         extra_models=_read_extra_models(values),
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
         keeper=values.switch("WAN_MCP_KEEPER"),
-        env_file=path.absolute() if path else None,
+        env_file=full_path(path) if path else None,
         warnings=tuple(_warn_of_misspelt_names(values.names)),
     )
 
@@ -169,10 +192,16 @@ def _warn_of_misspelt_names(names: frozenset[str]) -> list[str]:
 def _pictures_dir() -> Path:
     import platformdirs  # noqa: PLC0415 - not needed where the folders are set
 
-    return platformdirs.user_pictures_path() / "wan-mcp"
+    try:
+        return platformdirs.user_pictures_path() / "wan-mcp"
+    except RuntimeError:
+        return _NOWHERE
 
 
 def _platform_state_dir() -> Path:
     import platformdirs  # noqa: PLC0415 - the same
 
-    return platformdirs.user_state_path("wan-mcp", appauthor=False)
+    try:
+        return platformdirs.user_state_path("wan-mcp", appauthor=False)
+    except RuntimeError:
+        return _NOWHERE

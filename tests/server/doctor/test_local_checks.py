@@ -340,6 +340,20 @@ async def test_a_damaged_ledger_is_a_problem(doctor, ledger, path):
     assert "Move the file away" in finding.remedy
 
 
+async def test_rows_that_no_list_shows_are_named(doctor, ledger, path):
+    for number in range(5):
+        await place(ledger, fingerprint=str(number))
+    execute(path, "UPDATE orders SET stage = 'FRAMED' WHERE fingerprint > '0'")
+
+    findings = (await run(doctor)).of("ledger")
+
+    [finding] = [each for each in findings if each.verdict is Verdict.PROBLEM]
+    assert finding.found.startswith("4 orders left out of every list. The order local-")
+    assert finding.found.endswith("its stage is 'FRAMED'. And 1 more")
+    assert "update this one" in finding.remedy
+    assert any("sound, 5 orders" in each.found for each in findings)
+
+
 async def test_a_ledger_that_another_program_holds_is_told(doctor, ledger, path):
     await place(ledger)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:

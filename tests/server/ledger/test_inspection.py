@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 import pytest
 
-from fakes.orders import place, sent
+from fakes.orders import place, placed, sent
 from wan_mcp.ledger import Stage
 from wan_mcp.ledger.inspection import examine_ledger
 from wan_mcp_tools.domain.errors import LedgerError
@@ -47,6 +47,58 @@ async def test_an_open_order_of_a_stage_that_only_a_newer_release_knows_is_left_
 
     assert facts.orders == 2
     assert [order.id for order in facts.open] == [good.local_id]
+
+
+async def test_rows_that_cannot_be_read_are_named_with_what_is_odd_in_them(ledger, path, clock):
+    bad, closed, good = [await placed(ledger, fingerprint=str(number)) for number in range(3)]
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("UPDATE orders SET status = 'PAUSED' WHERE local_id = ?", (bad.local_id,))
+        other.execute("UPDATE orders SET stage = 'CLOSED', notes = 5 WHERE local_id = ?", (closed.local_id,))
+
+    facts = await look(path, clock)
+
+    assert sorted(facts.unreadable) == [
+        f"The order {bad.local_id} cannot be read: its status is 'PAUSED'.",
+        f"The order {closed.local_id} cannot be read: its notes are '5'.",
+    ]
+    assert [order.id for order in facts.open] == [good.local_id]
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ("CREATE UNIQUE INDEX one ON orders (region)", "index one"),
+        ("DROP INDEX orders_open", "index orders_open"),
+        ("CREATE TABLE mine (x)", "table mine"),
+        ("ALTER TABLE orders ADD COLUMN mine TEXT", "table orders"),
+        ("CREATE TABLE c AS SELECT * FROM slots; DROP TABLE slots; ALTER TABLE c RENAME TO slots", "table slots"),
+    ],
+)
+async def test_tables_that_are_not_as_the_migrations_make_them_are_named(ledger, path, clock, change, named):
+    await placed(ledger)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript(change)
+
+    assert (await look(path, clock)).damage == f"not as wan-mcp makes it: {named}"
+
+
+async def test_statistics_that_sqlite_keeps_are_no_damage(ledger, path, clock):
+    await placed(ledger)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute("ANALYZE")
+
+    assert (await look(path, clock)).damage is None
+
+
+@pytest.mark.parametrize("version", [-5, 0])
+async def test_a_version_that_no_release_has_written_is_told(ledger, path, clock, version):
+    await placed(ledger)
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.execute(f"PRAGMA user_version = {version}")
+
+    with pytest.raises(LedgerError, match="is not as wan-mcp made it") as raised:
+        await look(path, clock)
+    assert raised.value.code == "LedgerDamaged"
 
 
 async def test_a_reader_beside_it_does_not_disturb(ledger, path, clock):

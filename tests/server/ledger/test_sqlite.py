@@ -210,6 +210,92 @@ async def test_a_database_of_another_program_is_not_taken_for_a_ledger(ledger, p
     assert path.read_bytes() == before
 
 
+NO_LEDGERS = {
+    "tables and no version": "CREATE TABLE bookmarks (url)",
+    "tables of our names and no version": "CREATE TABLE orders (id); CREATE TABLE images (id)",
+    "a version below the first": "PRAGMA user_version = -5",
+    "the lowest version that there is": "PRAGMA user_version = -2147483648",
+}
+CHANGES = {
+    "a table is gone": "DROP TABLE images",
+    "a column is gone": "ALTER TABLE orders RENAME COLUMN stage TO step",
+    "a trigger that undoes what is written": (
+        "CREATE TRIGGER t BEFORE UPDATE ON orders BEGIN SELECT RAISE(IGNORE); END"
+    ),
+    "a trigger that removes what is written": "CREATE TRIGGER t AFTER INSERT ON orders BEGIN DELETE FROM orders; END",
+    "a view in the place of a table": (
+        "CREATE TABLE o AS SELECT * FROM orders; DROP TABLE orders; CREATE VIEW orders AS SELECT * FROM o"
+    ),
+    "a schema that cannot be parsed": (
+        "PRAGMA writable_schema = ON; UPDATE sqlite_master SET sql = CAST(x'435245d8' AS TEXT) WHERE name = 'orders'"
+    ),
+}
+
+
+@pytest.mark.parametrize("content", NO_LEDGERS)
+async def test_a_database_that_no_release_made_is_left_as_it_is(ledger, path, content):
+    path.parent.mkdir()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript(NO_LEDGERS[content])
+    before = path.read_bytes()
+
+    for ask in (lambda: placed(ledger), lambda: list_ids(ledger), lambda: claim(ledger)):
+        with raises_code("LedgerDamaged", path):
+            await ask()
+    assert path.read_bytes() == before
+
+
+@pytest.mark.parametrize("change", CHANGES)
+@pytest.mark.parametrize("is_open", [False, True])
+async def test_a_ledger_whose_tables_were_changed_is_refused_and_nothing_else_happens(ledger, path, change, is_open):
+    await placed(ledger)
+    if not is_open:
+        await ledger.close()
+    with closing(sqlite3.connect(path, isolation_level=None)) as other:
+        other.executescript(CHANGES[change])
+
+    if is_open and ("trigger" in change or "parsed" in change):
+        # What SQLite has in memory is looked at again when the file is opened again.
+        await ledger.close()
+    for _ in range(2):
+        with raises_code("LedgerDamaged", path):
+            await placed(ledger)
+            await list_ids(ledger)
+
+
+@posix
+@pytest.mark.parametrize("kind", ["a pipe", "a device", "a link to itself"])
+async def test_a_ledger_that_is_no_file_is_said_in_words_and_not_waited_for(ledger, path, kind):
+    path.parent.mkdir()
+    match kind:
+        case "a pipe":
+            os.mkfifo(path)
+        case "a device":
+            path.symlink_to("/dev/zero")
+        case _:
+            path.symlink_to(path)
+
+    for _ in range(2):
+        with anyio.fail_after(5), raises_code("LedgerUnavailable", path):
+            await placed(ledger)
+
+
+async def test_damage_to_what_may_be_forgotten_is_not_even_noticed(ledger, path):
+    limit = RateLimit("query", 1.0, is_durable=False)
+    pace = path.with_name("pace.sqlite3")
+    path.parent.mkdir()
+    for content in (b"no database" * 1000, b"", b"SQLite format 3\x00"):
+        await ledger.close()
+        pace.write_bytes(content)
+        assert await ledger.limits.reserve(limit) == 0.0
+        assert await ledger.limits.reserve(limit) == 1.0
+    with closing(sqlite3.connect(pace, isolation_level=None)) as other:
+        other.execute("CREATE TRIGGER t BEFORE UPDATE ON limits BEGIN SELECT RAISE(IGNORE); END")
+    await ledger.close()
+    assert await ledger.limits.reserve(limit) == 0.0
+    assert await ledger.limits.reserve(limit) == 1.0
+
+
 async def test_a_file_that_was_emptied_is_a_new_ledger_and_orders_under_way_go_on(ledger, path):
     order = await accepted(ledger)
     os.truncate(path, 0)

@@ -175,30 +175,11 @@ class SqliteDatabase:
             with _transaction(connection, begin):
                 # Read once the lock is held: turns are taken in the order of their times.
                 return work(SqliteTransaction(connection, self._clock.now()))
-        except sqlite3.Error as error:
-            if not _is_momentary(error):
+        except FAULTS as error:
+            if isinstance(error, sqlite3.Error) and not _is_momentary(error):
                 # A file that was replaced or mended behind our back is met with a new connection.
                 self._close()
             raise explain(error, self.path) from error
-        except OSError as error:
-            raise explain_unreachable(error, self.path) from error
-        except (
-            ArithmeticError,
-            AttributeError,
-            LookupError,
-            MemoryError,
-            RecursionError,
-            TypeError,
-            ValueError,
-        ) as error:
-            # No column is believed to hold what it should; where one was, the caller is told so and nothing ends.
-            _log.exception("the ledger %s holds what cannot be read", self.path)
-            raise LedgerError(
-                f"The ledger {self.path} holds what cannot be read.",
-                code=ErrorCode.LEDGER_DAMAGED,
-                next_step=NextStep(NextAction.REPLACE_LEDGER),
-                retryable=False,
-            ) from error
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -314,12 +295,7 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
     version = read_version(connection)
     if (version > 0 and kinds.isdisjoint({"trigger", "view"})) or (version == 0 and not kinds):
         return
-    raise LedgerError(
-        f"The file {path} is not as wan-mcp made it: another program's, or changed by one.",
-        code=ErrorCode.LEDGER_DAMAGED,
-        next_step=NextStep(NextAction.REPLACE_LEDGER),
-        retryable=False,
-    )
+    raise _call_damaged(f"The file {path} is not as wan-mcp made it: another program's, or changed by one.")
 
 
 def check_is_file(path: Path) -> None:
@@ -401,7 +377,36 @@ _ELSEWHERE = "Make the folder writable, free some space there, or name another f
 _DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
 
 
-def explain(error: sqlite3.Error, path: Path) -> LedgerError:
+FAULTS = (
+    sqlite3.Error,
+    OSError,
+    *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError),
+)
+"""What comes of a file that is not as it was: no column is believed to hold what it should."""
+
+
+def explain(error: Exception, path: Path) -> LedgerError:
+    """Say what is wrong with a ledger on which work ended with one of `FAULTS`, and what helps."""
+    match error:
+        case sqlite3.Error():
+            return _explain_refusal(error, path)
+        case OSError():
+            return explain_unreachable(error, path)
+        case UnicodeDecodeError():
+            # SQLite's own words about damage, which hold the damage.
+            return _call_damaged(f"The ledger {path} is damaged.")
+        case _:
+            _log.error("the ledger %s holds what cannot be read", path, exc_info=error)
+            return _call_damaged(f"The ledger {path} holds what cannot be read.")
+
+
+def _call_damaged(message: str) -> LedgerError:
+    return LedgerError(
+        message, code=ErrorCode.LEDGER_DAMAGED, next_step=NextStep(NextAction.REPLACE_LEDGER), retryable=False
+    )
+
+
+def _explain_refusal(error: sqlite3.Error, path: Path) -> LedgerError:
     """
     Say what SQLite refused and what helps.
 
@@ -423,12 +428,7 @@ def explain(error: sqlite3.Error, path: Path) -> LedgerError:
             f"The ledger {path} cannot be read or written.", _ELSEWHERE, code=ErrorCode.LEDGER_UNAVAILABLE
         )
     if name.startswith(_DAMAGED):
-        return LedgerError(
-            f"The ledger {path} is damaged.",
-            code=ErrorCode.LEDGER_DAMAGED,
-            next_step=NextStep(NextAction.REPLACE_LEDGER),
-            retryable=False,
-        )
+        return _call_damaged(f"The ledger {path} is damaged.")
     return LedgerError(
         f"The ledger {path} cannot be used ({name or 'unknown reason'}).", code=ErrorCode.LEDGER_UNAVAILABLE
     )
@@ -436,6 +436,13 @@ def explain(error: sqlite3.Error, path: Path) -> LedgerError:
 
 def explain_unreachable(error: OSError, path: Path) -> LedgerError:
     """Say why the file system refused the file."""
+    if path.is_relative_to(os.devnull):
+        return LedgerError(
+            "There is no folder for the ledger, because this user has no home folder.",
+            "Set WAN_MCP_STATE_DIR, and WAN_MCP_OUTPUT_DIR for the pictures, to full paths.",
+            code=ErrorCode.LEDGER_UNAVAILABLE,
+            retryable=False,
+        )
     in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
     if isinstance(error, FileExistsError | NotADirectoryError) and in_the_way is not None:
         return LedgerError(
