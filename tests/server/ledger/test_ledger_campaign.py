@@ -16,7 +16,7 @@ def test_no_damage_to_a_ledger_ends_anything_or_goes_unsaid(tmp_path):
     root = logging.getLogger()
     level, handlers = root.level, list(root.handlers)
     try:
-        report = Campaign(tmp_path, seed=7).run(cases=12, seconds=60)
+        report = Campaign(tmp_path, seed=7).run(cases=8, seconds=25)
     finally:
         root.setLevel(level)
         for handler in [each for each in root.handlers if each not in handlers]:
