@@ -11,13 +11,13 @@ STRANGER = "00000000-1111-2222-3333-444444444444"
 async def _pending(workspace: Workspace):
     with FakeService(pending=60) as service:
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=1)
+            return await call.make(wait_seconds=4)
 
 
 async def _running(workspace: Workspace):
     with FakeService(duration=60, pending=0.0) as service:
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=1)
+            return await call.make(wait_seconds=4)
 
 
 async def _unnamed(workspace: Workspace):
