@@ -50,7 +50,7 @@ class KnownKeys:
         """Put an ellipsis in the place of each key, also of one with unseen characters inside or escaped ones."""
         for key in self._keys:
             text = text.replace(key, "…")
-        if self._keys and len(text) >= len(self._keys[-1]) and len(text) <= _LONGEST_TEXT:
+        if self._keys and len(self._keys[-1]) <= len(text) <= 2 * _LONGEST_TEXT:
             text = self._spellings.sub("…", text)
         return text
 
@@ -126,9 +126,10 @@ def as_integer(value: object) -> int | None:
 
 
 def _clean(text: str, keys: KnownKeys) -> str:
-    if len(text) > _LONGEST_TEXT and not is_image_data(text):
-        text = text[:_LONGEST_TEXT]
-    return keys.hide(well_formed(text))
+    if len(text) <= _LONGEST_TEXT or is_image_data(text):
+        return keys.hide(well_formed(text))
+    # A key that the cut goes through is hidden first.
+    return keys.hide(well_formed(text[: 2 * _LONGEST_TEXT]))[:_LONGEST_TEXT]
 
 
 def _read_integer(digits: str) -> int | None:

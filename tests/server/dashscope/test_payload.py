@@ -112,6 +112,8 @@ def test_anything_else_is_no_object(body):
         f"{URL}&key={KEY}",
         f"data:image/png;x={KEY};base64,{'A' * 50_000}",
         KEY * 1000,
+        "x" * 19_990 + KEY + "x" * 50_000,
+        "x" * 19_990 + KEY.upper() + "x" * 50_000,
     ],
 )
 def test_no_key_of_the_settings_is_left_in_what_the_service_echoes(spelled):
