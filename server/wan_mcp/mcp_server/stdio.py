@@ -12,6 +12,7 @@ from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError
 
+from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.mcp_server.bounds import shorten_error
 from wan_mcp.mcp_server.messages import (
     HEAD_BYTES,
@@ -73,7 +74,8 @@ class ReadableLines:
 
     async def __aiter__(self) -> AsyncIterator[str]:
         """Give line by line until the stream ends."""
-        while line := await anyio.to_thread.run_sync(self._read, abandon_on_cancel=True):
+        # A thread that waits for a silent client must not hold up the end of a server that cannot answer any more.
+        while line := await run_in_daemon_thread(self._read):
             try:
                 if isinstance(line, UnreadableMessageError):
                     raise line

@@ -123,14 +123,16 @@ class OrderService:
         """Follow orders in the background for as long as this is open; `watch` also takes over others' orders."""
 
         async def work() -> None:
-            await self._worker.run(watch=watch)
+            # However this ends, what is being sent gets its answer first: `stop` below ends the worker.
+            with anyio.CancelScope(shield=True):
+                await self._worker.run(watch=watch)
 
         async with self._context.dashscope, anyio.create_task_group() as group:
             group.start_soon(work)
             group.start_soon(self._look_at_folders, watch)
-            # The worker must stand before the first order is handed to it.
-            await anyio.lowlevel.checkpoint()
             try:
+                # The worker must stand before the first order is handed to it.
+                await anyio.lowlevel.checkpoint()
                 yield self
             finally:
                 with anyio.CancelScope(shield=True):

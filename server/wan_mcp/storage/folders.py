@@ -317,8 +317,8 @@ def _resolve(path: Path) -> Path:
                 f"The links of {shorten(path)} lead in a circle.", "Use another folder.", retryable=False
             ) from problem
     for _ in range(_LOOKS):
-        # A link that is taken away between being seen and being read is an error even here: look again.
-        with suppress(FileNotFoundError):
+        # A link that goes, or becomes a file, between being seen and being read is an error even here: look again.
+        with suppress(OSError):
             return Path(os.path.realpath(path))
     raise StorageError(
         f"The links of {shorten(path)} are being changed by another program.", "Try again.", retryable=True

@@ -104,6 +104,8 @@ class OrderWorker:
     async def run(self, *, watch: bool) -> None:
         """Work until cancelled; `watch` also takes over what other processes leave unfinished."""
         async with anyio.create_task_group() as group:
+            if self._is_ending:
+                return
             self._group = group
             group.start_soon(self._renew_leases)
             self.is_watching = watch
@@ -113,10 +115,7 @@ class OrderWorker:
 
     def start(self, order: Order) -> bool:
         """Begin to work on an order that was placed here just now; False if nothing is begun any more."""
-        if self._is_ending:
-            return False
-        self._start(order, inherited=False)
-        return True
+        return self._start(order, inherited=False)
 
     def check_ledger(self) -> None:
         """Look for free orders now."""
@@ -131,9 +130,8 @@ class OrderWorker:
                 seized = await self._context.ledger.leases.seize(
                     order.local_id, index, self._worker_id, lease=self._timings.lease
                 )
-                if seized is None:
+                if seized is None or not self._start(seized, inherited=True):
                     return
-                self._start(seized, inherited=True)
             await target.tried.wait()
 
     async def stop(self) -> None:
@@ -230,16 +228,17 @@ class OrderWorker:
 
     # --- working ----------------------------------------------------------------------------------------------------
 
-    def _start(self, order: Order, *, inherited: bool) -> None:
-        if self._group is None:
-            return
+    def _start(self, order: Order, *, inherited: bool) -> bool:
+        if self._group is None or self._is_ending:
+            return False
         if order.local_id in self._working:
             # Its worker has lost the lease and does not know it yet; this goes on where that ends.
             self._again[order.local_id] = order
-            return
+            return True
         self._working[order.local_id] = order
         self._live.follow(order)
         self._group.start_soon(self._work, order, inherited)
+        return True
 
     async def _work(self, order: Order, inherited: bool) -> None:
         attempt = 0
