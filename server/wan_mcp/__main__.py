@@ -4,17 +4,16 @@ import gc
 import os
 import sys
 
-from wan_mcp import stdout
-from wan_mcp.cli.streams import guard_stderr, guard_stdout
+from wan_mcp import streams
 
 
 def main() -> None:
     """Run the command line; without arguments, serve over stdio by the shortest way."""
     _use_utf8()
-    stdout.open_missing()
-    guard_stderr()
+    streams.open_missing()
+    streams.guard_stderr()
     # Before anything is imported: a library that prints while it loads must not write into the protocol.
-    stdout.divert()
+    streams.divert()
     gc.disable()
     try:
         if sys.argv[1:] in ([], ["serve"]):
@@ -44,8 +43,8 @@ def _run_command() -> None:
 
     # The commands write their results to stdout; `serve` diverts it again.
     gc.enable()
-    stdout.restore()
-    results = guard_stdout()
+    streams.restore()
+    results = streams.guard_stdout()
     try:
         cli.main(prog_name="wan-mcp")
     except SystemExit as end:

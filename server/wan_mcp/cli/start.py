@@ -6,7 +6,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from wan_mcp import log, stdout
+from wan_mcp import log, streams
 from wan_mcp.settings import Settings, read_settings
 from wan_mcp_tools.domain.errors import SettingsError
 
@@ -25,12 +25,12 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
     Raises:
         SettingsError: a setting is wrong, or there is no stdin or stdout.
     """
-    if not stdout.can_serve():
+    if not streams.can_serve():
         raise SettingsError(
             "There is no client to talk to: standard input or standard output is closed.",
             "Let an MCP client start wan-mcp, or serve over HTTP with wan-mcp serve --transport http.",
         )
-    stdout.divert()
+    streams.divert()
     # Importing makes many objects and hardly any garbage: looking for it costs about 50 ms of the start.
     gc.disable()
     settings = load_settings(environ, env_file)
@@ -42,7 +42,7 @@ def start_stdio(environ: Mapping[str, str], env_file: Path | None = None) -> Non
         sys.stderr.write(_WAITING)
     freeze_imports()
     service = build_service(settings)
-    serve_stdio(build_server(service).run_on_streams, ready=stdout.restore, stop=service.stop)
+    serve_stdio(build_server(service).run_on_streams, ready=streams.restore, stop=service.stop)
 
 
 def load_settings(environ: Mapping[str, str], env_file: Path | None) -> Settings:

@@ -21,12 +21,12 @@ def test_what_is_printed_meanwhile_goes_to_stderr_and_what_follows_to_stdout() -
     done = run(
         """
 import os, subprocess, sys
-from wan_mcp import stdout
-stdout.divert()
+from wan_mcp import streams
+streams.divert()
 print("a library prints")
 os.write(1, b"its C code writes\\n")
 subprocess.run([sys.executable, "-c", "print('its child prints')"])
-stdout.restore()
+streams.restore()
 print("the protocol")
 """
     )
@@ -38,14 +38,14 @@ print("the protocol")
 def test_diverting_and_restoring_may_be_repeated() -> None:
     done = run(
         """
-from wan_mcp import stdout
-stdout.restore()
+from wan_mcp import streams
+streams.restore()
 for _ in range(3):
-    stdout.divert()
-    stdout.divert()
+    streams.divert()
+    streams.divert()
     print("aside")
-    stdout.restore()
-    stdout.restore()
+    streams.restore()
+    streams.restore()
     print("out")
 """
     )
@@ -53,7 +53,7 @@ for _ in range(3):
 
 
 def test_a_process_without_stdout_is_left_as_it_is() -> None:
-    done = run("import os; os.close(1)\nfrom wan_mcp import stdout\nstdout.divert(); stdout.restore()")
+    done = run("import os; os.close(1)\nfrom wan_mcp import streams\nstreams.divert(); streams.restore()")
     assert (done.returncode, done.stderr) == (0, "")
 
 
