@@ -1,7 +1,8 @@
 """What goes to the service and what comes back, as data."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
@@ -32,19 +33,23 @@ class CreateOrder:
     """
     One order as the wire needs it: `model_id` is the id that this region knows the model by.
 
-    `size` is `W*H` in pixels, or `1K`, `2K`, `4K`; `n` counts images. None leaves a parameter out.
+    `size` is `W*H` in pixels, or `1K`, `2K`, `4K`; `n` counts images. None leaves a parameter out. `images` are
+    `data:`, `https:` or `oss:` addresses in the order in which the prompt counts them; `options` are further
+    parameters by the service's own names.
     """
 
     region: str
     protocol: WireProtocol
     model_id: str
     prompt: str
-    size: str
+    size: str | None
     n: int
     negative_prompt: str | None = None
     seed: int | None = None
     prompt_extend: bool | None = None
     watermark: bool = False
+    images: tuple[str, ...] = field(default=(), repr=False)
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
 @dataclass(frozen=True, slots=True)

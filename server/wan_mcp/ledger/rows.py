@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.records import ImageState, Order, OrderImage, Origin, Stage
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
-from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.requests import ImageRequest, InputImage
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.domain.text import well_formed
 
@@ -25,14 +25,20 @@ _TYPES: Mapping[str, Any] = {
 }
 """What a column must hold: SQLite takes a text for a number."""
 _IMAGE_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(OrderImage)}
-_REQUEST_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(ImageRequest)}
-_REQUIRED = tuple(field.name for field in fields(ImageRequest) if field.default is MISSING)
+_REQUEST_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(ImageRequest)} | {
+    "images": tuple,
+    "options": Mapping,
+}
+_INPUT_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(InputImage)}
+_REQUIRED = tuple(
+    field.name for field in fields(ImageRequest) if field.default is MISSING and field.default_factory is MISSING
+)
 _LATEST = 32_503_680_000.0
 """The year 3000, in seconds: a calendar has no place for what is far from it, nor a sum."""
 _LARGEST = 2**53
 _LONGEST_NAME = 400
 """Characters of an id, a model, a region or a code; the other columns hold sentences, paths and addresses."""
-_PATHS = frozenset({"folder", "path", "output_dir", "filename"})
+_PATHS = frozenset({"folder", "path", "output_dir", "filename", "reference"})
 _SENTENCES = frozenset({"error_message", "message"})
 _LONG = _PATHS | _SENTENCES | {"url", "actual_prompt", "prompt", "negative_prompt"}
 _LONGEST_SENTENCE = 1_000
@@ -296,8 +302,13 @@ def _load_request(text: object) -> ImageRequest:
     if missing:
         raise _OddValueError(f"its request has no {missing[0]}")
     texts = {name: well_formed(value) for name, value in members.items() if isinstance(value, str)}
-    request = ImageRequest.from_dict(members | texts)
+    try:
+        request = ImageRequest.from_dict(members | texts)
+    except (AttributeError, KeyError, TypeError, ValueError):
+        raise _OddValueError(f"its request's images are {_show(members.get('images'))}") from None
     _check_values({name: getattr(request, name) for name in _REQUEST_TYPES}, _REQUEST_TYPES, "its request's")
+    for image in request.images:
+        _check_values({name: getattr(image, name) for name in _INPUT_TYPES}, _INPUT_TYPES, "an input image's")
     return request
 
 

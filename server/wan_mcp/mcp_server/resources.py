@@ -143,7 +143,7 @@ def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
     request = task.request
     if request is None:
         return order
-    order["arguments"] = request.to_dict()
+    order["arguments"] = request.to_arguments()
     models = {model.id: model for model in catalogue.models}
     price = models[request.model].price(request.region) if request.model in models else None
     if price is not None:

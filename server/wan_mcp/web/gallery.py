@@ -167,7 +167,7 @@ class GalleryApi:
             raise RequestRefusedError("What was ordered is not known: this task was found at the service.")
         if key in self._used_keys:
             return JSONResponse({"message": "This was ordered already."}, status_code=409)
-        same = self._service.catalogue.make_request(**task.request.to_dict())
+        same = self._service.catalogue.make_request(**task.request.to_arguments())
         self._used_keys[key] = None
         if len(self._used_keys) > _MOST_KEYS:
             del self._used_keys[next(iter(self._used_keys))]
@@ -272,7 +272,7 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
     request = task.request
     if request is None:
         return order
-    order["request"] = request.to_dict()
+    order["request"] = request.to_arguments()
     order["cost_again"] = describe_cost(estimate([request], catalogue))
     made = len(task.images) + sum(
         image.url is not None or image.code == ErrorCode.FILE_GONE for image in task.failed_images

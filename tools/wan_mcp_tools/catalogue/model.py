@@ -50,12 +50,32 @@ class ModelRegion:
 
 
 @dataclass(frozen=True, slots=True)
+class InputLimits:
+    """
+    The pictures that a model takes as input: `least` to `most` of them in an order.
+
+    Each has at most `max_bytes` bytes, sides of `min_side` to `max_side` pixels, and is at most `max_ratio` times as
+    long as wide. `formats` are the names that Pillow has for its kind: `PNG`, `JPEG`, `WEBP`, `BMP`, `TIFF`, `GIF`.
+    `has_alpha` says whether it may be transparent.
+    """
+
+    least: int
+    most: int
+    max_bytes: int
+    min_side: int
+    max_side: int
+    max_ratio: float
+    formats: tuple[str, ...]
+    has_alpha: bool = True
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """
     One model: what callers name, where it is offered, and what it takes.
 
-    SizeLimits of prompts count characters. `negative_prompt_limit` is None, and `has_prompt_extend` False, where the
-    parameter does not exist.
+    Limits of prompts count characters. `negative_prompt_limit` is None, and `has_prompt_extend` False, where the
+    parameter does not exist. `inputs` is None for a model that draws from words alone.
     """
 
     id: str
@@ -67,6 +87,7 @@ class Model:
     max_n: int = 4
     aliases: tuple[str, ...] = ()
     note: str = ""
+    inputs: InputLimits | None = None
 
     @property
     def region_names(self) -> tuple[str, ...]:

@@ -1,8 +1,39 @@
 """A request as data: checked, complete, and the same for every protocol."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any
+from dataclasses import asdict, dataclass, field, fields
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Any, cast
+
+NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+
+class InputSource(StrEnum):
+    """Where a picture that is given as input comes from."""
+
+    FILE = "file"
+    """A file of this machine."""
+    TASK = "task"
+    """A saved image of an earlier task."""
+    URL = "url"
+    """An address of the web, which the service fetches itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputImage:
+    """
+    A picture given as input.
+
+    `reference` is what the caller named: a path, `TASK_ID#INDEX` (counted from 1) or a URL. `path` is the absolute
+    path of the file that this is, `sha256` the digest of its bytes in hex at the time of the order; both are None
+    for a URL, and until the file was looked at. The bytes themselves are never kept.
+    """
+
+    source: InputSource
+    reference: str
+    path: str | None = None
+    sha256: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,14 +42,16 @@ class ImageRequest:
     What a caller asks for, checked by the catalogue: one order, which may be of several images.
 
     `model` is the catalogue's id (the wire id may differ by region), `region` the region's name, `size` what the
-    service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images. `None` means that the model has no
-    such parameter, or that the service chooses. `output_dir` and `filename` are the caller's, not yet confined.
+    service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images; of a set it is the most. `None` means
+    that the model has no such parameter, or that the service chooses. `output_dir` and `filename` are the caller's,
+    not yet confined. `images` are in the order in which the prompt counts them. `options` are what only some models
+    have, by the service's own names. `is_seed_chosen` says that the seed is ours and not the caller's.
     """
 
     model: str
     region: str
     prompt: str
-    size: str
+    size: str | None
     n: int = 1
     negative_prompt: str | None = None
     seed: int | None = None
@@ -26,13 +59,47 @@ class ImageRequest:
     watermark: bool = False
     output_dir: str | None = None
     filename: str | None = None
+    images: tuple[InputImage, ...] = ()
+    options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS)
+    is_seed_chosen: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ImageRequest":
-        """Read what `to_dict` gave; what a later release has added is left out."""
-        known = {field.name for field in fields(cls)}
-        return cls(**{name: value for name, value in values.items() if name in known})
+        """
+        Read what `to_dict` gave; what a later release has added is left out.
+
+        Raises:
+            TypeError: a value is missing, or of another type.
+            ValueError: an image comes from somewhere that this release does not know.
+        """
+        known = {each.name for each in fields(cls)}
+        kept = {name: value for name, value in values.items() if name in known}
+        if "images" in kept:
+            kept["images"] = tuple(_read_image(each) for each in cast("list[Mapping[str, Any]]", kept["images"]))
+        return cls(**kept)
 
     def to_dict(self) -> dict[str, Any]:
         """Give the request as plain data, without what is absent."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+        values = {each.name: getattr(self, each.name) for each in fields(self)}
+        values["images"] = [_present(asdict(image)) for image in self.images]
+        values["options"] = dict(self.options)
+        for name in ("images", "options", "is_seed_chosen"):
+            if not values[name]:
+                del values[name]
+        return _present(values)
+
+    def to_arguments(self) -> dict[str, Any]:
+        """Give the arguments with which the same is ordered, `images` as their references."""
+        values = self.to_dict()
+        values.pop("is_seed_chosen", None)
+        return values | ({"images": [image.reference for image in self.images]} if self.images else {})
+
+
+def _read_image(values: Mapping[str, Any]) -> InputImage:
+    known = {each.name for each in fields(InputImage)}
+    kept = {name: value for name, value in values.items() if name in known}
+    return InputImage(**kept | {"source": InputSource(kept["source"])})
+
+
+def _present(values: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in values.items() if value is not None}
