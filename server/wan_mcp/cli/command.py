@@ -65,6 +65,8 @@ class CommandContext:
         Raises:
             AppError: what the service cannot do.
         """
+        # Loaded here: the display of a wait asks for the working folder then, which may hold up a loop.
+        import rich  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
         async def run() -> ExitCode:
             async with self.open_service(settings, follow) as service:
