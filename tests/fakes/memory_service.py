@@ -65,7 +65,7 @@ class MemoryService:
         self.opened: list[tuple[object, bool]] = []
         self.closed = 0
         self.counts: list[ImageCount] = []
-        self.cost_days: list[int] = []
+        self.periods: list[tuple[str | None, str | None]] = []
 
     @asynccontextmanager
     async def open(self, settings, follow) -> AsyncIterator["MemoryService"]:
@@ -133,7 +133,8 @@ class MemoryService:
         self.tasks[task_id] = replace(task, status=TaskStatus.CANCELED, settled=True, open=False)
         return self.tasks[task_id]
 
-    async def list_tasks(self, *, status, limit, cursor, remote) -> TaskPage:
+    async def list_tasks(self, *, status, limit, cursor, remote, since=None, until=None) -> TaskPage:
+        self.periods.append((since, until))
         found = [self._look(name) for name in reversed(self.tasks)]
         start = int(cursor or 0)
         kept = [task for task in found if status in (None, task.status)]
@@ -147,10 +148,12 @@ class MemoryService:
         PIL.Image.new("RGB", (640, 320), (200, 30, 30)).save(encoded, "JPEG")
         return Preview(encoded.getvalue(), "image/jpeg")
 
-    async def report_costs(self, *, days) -> CostReport:
+    async def report_costs(self, *, since, until) -> CostReport:
+        """Give what all counts cost; of what may stand in `since` only a number of days is read."""
         today = date(2026, 1, 2)
-        self.cost_days.append(days)
-        return make_report(self.counts, self.catalogue, since=today - timedelta(days=days - 1), until=today)
+        self.periods.append((since, until))
+        first = today - timedelta(days=int(since.split()[0]) - 1) if since and since.endswith("days") else today
+        return make_report(self.counts, self.catalogue, since=first, until=today)
 
     async def collect(self, report, *, wait=False, keeper=None) -> Summary:
         await report(f"Looking after {len(self.tasks)} tasks{' to the end' if wait else ''}")

@@ -22,12 +22,16 @@ from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from wan_mcp_tools.catalogue.catalogue import MAX_SEED, Catalogue
 from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.service import ImageFormat
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.tool import Arguments
 
 _BRITISH = "CANCELLED"
 _LONGEST_WAIT = 3600
 _DEFAULT_COUNT = 1
+_SHORT_JPEG = "jpg"
+LEAST_SIDE, MOST_SIDE = 16, 4096
+"""Pixels: the longest side of a copy."""
 
 
 def _field(description: str, **bounds: JsonValue) -> Any:  # noqa: ANN401 - what pydantic's Field gives, too
@@ -57,6 +61,13 @@ def _read_status(value: object) -> object:
     if isinstance(value, str):
         status = value.strip().upper()
         return TaskStatus.CANCELED if status == _BRITISH else status
+    return value
+
+
+def _read_format(value: object) -> object:
+    if isinstance(value, str):
+        name = value.strip().lower().removeprefix(".")
+        return ImageFormat.JPEG if name == _SHORT_JPEG else name
     return value
 
 
@@ -150,6 +161,22 @@ Fresh = Annotated[
     bool,
     Field(description="Order and pay anew, e.g. when asked for a new one."),
 ]
+
+
+Format = Annotated[
+    ImageFormat | SkipJsonSchema[None],
+    BeforeValidator(_read_format),
+    WithJsonSchema({"type": "string", "enum": [each.value for each in ImageFormat]}),
+    _field("Of a copy."),
+]
+MaxSide = Annotated[
+    int | SkipJsonSchema[None],
+    _NO_SWITCH,
+    _field("Longest side, e.g. 800.", minimum=LEAST_SIDE, maximum=MOST_SIDE),
+]
+Since = Annotated[str | SkipJsonSchema[None], _field("e.g. yesterday, 2026-11-27, or a time.")]
+Until = Annotated[str | SkipJsonSchema[None], _field("e.g. today; a day is included.")]
+Costs = Annotated[bool, _field("Sum up costs instead.")]
 
 
 class OrderArguments(Arguments):

@@ -1,16 +1,26 @@
 """The tool that puts an image where the caller wants it."""
 
-from wan_mcp_tools.arguments import Filename, Index, OptionalTaskId, OutputDir, Url
+from wan_mcp_tools.arguments import (
+    LEAST_SIDE,
+    MOST_SIDE,
+    Filename,
+    Format,
+    Index,
+    MaxSide,
+    OptionalTaskId,
+    OutputDir,
+    Url,
+)
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import ImageService, ReportProgress
+from wan_mcp_tools.domain.service import Conversion, ImageService, ReportProgress
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus, describe_places
 from wan_mcp_tools.results import ImageResult, TaskResult
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
 Put an image of a task, or of a result URL, into a folder or under a name of your choice; answers with the path.
-For wishes such as "put it into the assets folder"; images are saved without it. If the folder is not allowed, copy
-the saved file there yourself. One image a call. Free of charge, never overwrites."""
+For wishes such as "put it into the assets folder" or, by format and max_side, "a webp, 800 wide"; images are saved
+without it. If the folder is not allowed, copy the file yourself. One image a call. Free, never overwrites."""
 
 
 class DownloadImageArguments(Arguments):
@@ -21,6 +31,8 @@ class DownloadImageArguments(Arguments):
     url: Url = None
     output_dir: OutputDir = None
     filename: Filename = None
+    format: Format = None
+    max_side: MaxSide = None
 
 
 def download_image(service: ImageService) -> Tool:
@@ -35,12 +47,19 @@ def download_image(service: ImageService) -> Tool:
                 f"index={arguments.index} belongs to a task_id, and a url is one image already.",
                 "Leave index out, or give task_id and index in place of url.",
             )
+        side = arguments.max_side
+        if side is not None and not LEAST_SIDE <= side <= MOST_SIDE:
+            raise RequestRefusedError(
+                f"max_side is {side}.", f"Use a number from {LEAST_SIDE} to {MOST_SIDE} (pixels)."
+            )
+        is_converted = arguments.format is not None or side is not None
         image, task = await service.download_image(
             task_id=arguments.task_id,
             index=arguments.index,
             url=arguments.url,
             output_dir=arguments.output_dir,
             filename=arguments.filename,
+            conversion=Conversion(arguments.format, side) if is_converted else None,
         )
         return Answer(_placed(image, task))
 
@@ -48,7 +67,7 @@ def download_image(service: ImageService) -> Tool:
         name="download_image",
         title="Download image",
         description=DESCRIPTION,
-        search_hint="save or copy a picture into a project folder or under another file name",
+        search_hint="save or copy a picture into a folder or under another name; convert to webp, jpeg, png; resize",
         arguments=DownloadImageArguments,
         run=run,
         result=TaskResult,

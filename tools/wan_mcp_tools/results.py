@@ -208,7 +208,7 @@ def _message(task: Task, *, for_models: bool) -> str | None:
     if task.saved_elsewhere:
         parts.append(f"{_SAVED_ELSEWHERE}; {_COPY_THEM}" if for_models else f"{_SAVED_ELSEWHERE}.")
     else:
-        parts.extend(describe_places(task.images))
+        parts.extend(describe_places(task.images, task.relative_folder))
     parts.extend(task.notes)
     told = task.status is TaskStatus.SUCCEEDED and task.failed_images
     if task.problem is not None and not told:

@@ -166,7 +166,7 @@ def _list_notes(task: Task) -> list[str]:
     if task.saved_elsewhere:
         notes.append("Its files lie where that order wanted them.")
     else:
-        notes += describe_places(task.images)
+        notes += describe_places(task.images, task.relative_folder)
     return [*notes, *task.notes]
 
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from wan_mcp.orders import OrderService
 
 _COST_DAYS = 30
+_MOMENT = "DAY|TIME"
 _SHORTEST_BEGINNING = 4
 """Characters of an id that may stand for all of it."""
 _MAX_CANDIDATES = 8
@@ -32,9 +33,14 @@ _MAX_CANDIDATES = 8
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where an earlier page ended.")
 @click.option("--remote", is_flag=True, help="Also ask the service, and note the tasks that the ledger lacks.")
+@click.option("--since", metavar=_MOMENT, help="From then on: 2026-11-27, yesterday, or 2026-11-27T08:00.")
+@click.option("--until", metavar=_MOMENT, help="Until then; a day is included, a time is not.")
 @click.option("--costs", is_flag=True, help="Print what the images cost, by day and model, and not the tasks.")
 @click.option(
-    "--days", type=click.IntRange(1, 3650), metavar="COUNT", help="The days that --costs adds up; 30 unless said."
+    "--days",
+    type=click.IntRange(1, 3650),
+    metavar="COUNT",
+    help="The days that --costs adds up, to today; 30 unless --since or --until is given.",
 )
 @json_option
 @env_file_option
@@ -46,23 +52,30 @@ def tasks(
     limit: int,
     cursor: str | None,
     remote: bool,
+    since: str | None,
+    until: str | None,
     costs: bool,
     days: int | None,
     as_json: bool,
 ) -> ExitCode:
     """List recent tasks, newest first, or what their images cost."""
     if costs and (status or cursor or remote):
-        raise click.UsageError("--costs adds up all tasks of some days: of the filters it takes --days alone.")
+        raise click.UsageError("--costs adds up all tasks of some days: its filters are --days, --since and --until.")
     if days and not costs:
         raise click.UsageError("--days belongs to --costs.")
+    if days and (since or until):
+        raise click.UsageError("Give either --days, or --since and --until.")
     settings = context.read_settings()
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
         if costs:
-            show_costs(console, await service.report_costs(days=days or _COST_DAYS), as_json=as_json)
+            first = since if since or until else f"{days or _COST_DAYS} days"
+            show_costs(console, await service.report_costs(since=first, until=until), as_json=as_json)
             return ExitCode.DONE
         wanted = TaskStatus(status) if status else None
-        page = await service.list_tasks(status=wanted, limit=limit, cursor=cursor, remote=remote)
+        page = await service.list_tasks(
+            status=wanted, limit=limit, cursor=cursor, remote=remote, since=since, until=until
+        )
         show_task_page(console, page, as_json=as_json)
         return ExitCode.DONE
 

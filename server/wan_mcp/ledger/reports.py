@@ -67,10 +67,17 @@ class Reports(Repository):
 
     @reads
     def list_orders(
-        self, tx: Transaction, *, status: TaskStatus | None, limit: int, before: Cursor | None
+        self,
+        tx: Transaction,
+        *,
+        status: TaskStatus | None,
+        limit: int,
+        before: Cursor | None,
+        since: float | None = None,
+        until: float | None = None,
     ) -> Sequence[Order]:
-        """Give orders, newest first, older than `before`."""
-        conditions = _Conditions()
+        """Give orders, newest first, older than `before`; of those placed from `since` on and before `until`."""
+        conditions = _read_query(OrderQuery(since=since, until=until))
         if status is not None:
             conditions.add("status = {}", status.value)
         conditions.add_cursor(before)
@@ -120,14 +127,18 @@ class Reports(Repository):
         return count_images_since(tx, moment)
 
     @reads
+    def find_first_order(self, tx: Transaction) -> float | None:
+        """Give the time of the first order; None if there is none."""
+        rows = tx.execute(f"SELECT MIN(created_at) AS first FROM orders WHERE {IS_COUNTABLE}")  # noqa: S608 - ours
+        return rows[0]["first"]
+
+    @reads
     def count_images(self, tx: Transaction, days: Sequence[tuple[date, float, float]]) -> Sequence[ImageCount]:
         """
         Count the images of the orders placed on each day by region and model; what was never made counts nowhere.
 
         `days` have their date, their first moment, and the first moment that is too late.
         """
-        # A calendar of ten years asks thousands of times, and before the first order there is nothing to count.
-        first = tx.execute(f"SELECT MIN(created_at) AS first FROM orders WHERE {IS_COUNTABLE}")[0]["first"]  # noqa: S608 - ours
         counts = [
             ImageCount(
                 day,
@@ -139,7 +150,6 @@ class Reports(Repository):
                 found=row["found"],
             )
             for day, start, end in days
-            if first is not None and end > first
             for row in tx.execute(_SUMMED, start, end)
             if is_name(row["region"]) and (row["model"] is None or is_name(row["model"]))
         ]

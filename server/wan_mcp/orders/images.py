@@ -12,7 +12,7 @@ from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.context import Context
 from wan_mcp.orders.lifecycle import is_over, with_image
-from wan_mcp.orders.view import describe_image, to_saved_image
+from wan_mcp.orders.view import describe_image, find_relative_folder, to_saved_image
 from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
@@ -27,7 +27,7 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
 )
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.service import ImageData, Preview
+from wan_mcp_tools.domain.service import Conversion, ImageData, Preview
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
 
 _BRIEFLY = 0.5
@@ -50,9 +50,19 @@ class OrderImages:
         self._thumbnails = thumbnails
         self._file_owner = worker_id.rpartition("/")[2]
 
-    async def download(self, order: Order, index: int, output_dir: str | None, filename: str | None) -> SavedImage:
+    async def download(
+        self,
+        order: Order,
+        index: int,
+        *,
+        output_dir: str | None,
+        filename: str | None,
+        conversion: Conversion | None,
+    ) -> SavedImage:
         """
-        Put an image of an order where the caller wants it, or say where it is if that is open.
+        Put an image of an order, or a converted copy of it, where the caller wants it; or say where it is.
+
+        An image that is to be converted and is no file yet is saved first, where it belongs.
 
         Raises:
             NotFoundError: there is no such image, or it cannot be had any more.
@@ -76,31 +86,70 @@ class OrderImages:
                 code=ErrorCode.IMAGE_NOT_FOUND,
             )
         wanted_folder = None
+        home, stem = (folder, name) if conversion is None else (None, None)
         if image.state is not ImageState.SAVED:
-            image = await self._save_now(order, image, folder, name)
+            image = await self._save_now(order, image, home, stem)
         elif await storage.missing([Path(image.path or "")]):
             found = await self._find_moved(order, image)
             if found is None:
-                found, wanted_folder = await self._fetch_again(order, image, folder, name)
+                found, wanted_folder = await self._fetch_again(order, image, home, stem)
             image = found
         source = Path(image.path or "")
-        if folder in (None, source.parent) and name is None:
+        relative = find_relative_folder(output_dir, folder)
+        if conversion is None and folder in (None, source.parent) and name is None:
             saved = await self._describe_saved(order, image)
-            return replace(saved, name_change=None, wanted_folder=wanted_folder)
+            return replace(saved, name_change=None, wanted_folder=wanted_folder, relative_folder=relative)
         try:
-            path, facts = await storage.copy(source, folder or source.parent, name)
+            copied = await self._copy(source, folder or source.parent, filename, index=index, conversion=conversion)
         except FolderNotAllowedError as error:
             raise _explain_outside(order, image, error) from error
-        change = find_name_change(filename, path.name, index=1, count=1)
+        return replace(copied, wanted_folder=wanted_folder, relative_folder=relative)
+
+    async def download_url(
+        self,
+        url: str,
+        region: str,
+        *,
+        output_dir: str | None,
+        filename: str | None,
+        conversion: Conversion | None,
+    ) -> SavedImage:
+        """
+        Fetch a result by its link into a folder; the same bytes under the same name are not written twice.
+
+        What is to be converted is saved in the default folder, and its copy is put where the caller wants it.
+        """
+        storage = self._storage
+        name = storage.check_filename(filename)
+        folder = await storage.folder(output_dir)
+        relative = find_relative_folder(output_dir, folder)
+        if conversion is not None:
+            saved = await self._fetch_url(url, region, await storage.folder(None), None)
+            home = folder if output_dir else Path(saved.path).parent
+            copied = await self._copy(Path(saved.path), home, filename, index=1, conversion=conversion)
+            return replace(copied, relative_folder=relative)
+        saved = await self._fetch_url(url, region, folder, name)
+        change = find_name_change(filename, saved.name, index=1, count=1)
+        return replace(saved, name_change=change, relative_folder=relative)
+
+    async def _copy(
+        self, source: Path, folder: Path, filename: str | None, *, index: int, conversion: Conversion | None
+    ) -> SavedImage:
+        copied = await self._storage.copy(source, folder, self._storage.check_filename(filename), conversion)
+        facts = copied.facts
         return SavedImage(
-            index, str(path), facts.width, facts.height, facts.bytes, name_change=change, wanted_folder=wanted_folder
+            index,
+            str(copied.path),
+            facts.width,
+            facts.height,
+            facts.bytes,
+            name_change=find_name_change(filename, copied.path.name, index=1, count=1),
+            remarks=copied.remarks,
         )
 
-    async def download_url(self, url: str, region: str, output_dir: str | None, filename: str | None) -> SavedImage:
-        """Fetch a result by its link into a folder; the same bytes under the same name are not written twice."""
+    async def _fetch_url(self, url: str, region: str, folder: Path, name: str | None) -> SavedImage:
         storage = self._storage
-        stem = storage.check_filename(filename) or storage.check_filename(_find_name(url)) or "image"
-        folder = await storage.folder(output_dir)
+        stem = name or storage.check_filename(_find_name(url)) or "image"
         owner = f"{self._file_owner}-{id(url):x}"
         async with storage.draft(folder, order_id="download", index=1, owner=owner) as draft:
             await self._context.dashscope.download(region, url, draft, is_callers=True)
@@ -110,8 +159,7 @@ class OrderImages:
                 target = await draft.target(stem, facts.extension)
                 while not await draft.publish(target):
                     target = await draft.target(stem, facts.extension)
-        change = find_name_change(filename, target.name, index=1, count=1)
-        return SavedImage(1, str(target), facts.width, facts.height, facts.bytes, name_change=change)
+        return SavedImage(1, str(target), facts.width, facts.height, facts.bytes)
 
     async def draw_preview(self, order: Order | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""

@@ -1,9 +1,10 @@
 """Orders in many: pages, numbers, and what the images cost."""
 
-import time
-from datetime import date, timedelta
+import re
+from dataclasses import dataclass
+from datetime import date, datetime, timedelta
 
-from wan_mcp.clock import Clock
+from wan_mcp.clock import Clock, find_begin, find_day
 from wan_mcp.ledger import Ledger, Order
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.live_orders import LiveOrders
@@ -12,10 +13,44 @@ from wan_mcp.orders.refresh import OrderRefresh
 from wan_mcp.orders.view import to_task
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.prices import CostReport, make_report
+from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, make_report
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
+
+_MOMENT = 0.001
+"""Seconds: between the last moment of a day and the first of the next."""
+_YEARS = range(2000, 3000)
+"""Before and after these no order was placed, and some systems know no such days."""
+_LONGEST_SHOWN = 40
+_LAST_DAYS = re.compile(r"([1-9][0-9]{0,3}) days?")
+
+
+@dataclass(frozen=True, slots=True)
+class Period:
+    """A stretch of time in seconds since 1970; `until` is the first moment that is too late, None is open."""
+
+    since: float | None = None
+    until: float | None = None
+
+
+def read_period(since: str | None, until: str | None, now: float) -> Period:
+    """
+    Read between which times a caller means.
+
+    Each is an ISO day, `today` or `yesterday`, or an ISO time, by this machine's calendar unless it has a zone of its
+    own; `since` is also `7 days`: today and the six before it. A day `until` is included, a time is not.
+
+    Raises:
+        RequestRefusedError: one cannot be read, or the first is not before the second.
+    """
+    start = None if since is None else _read_moment("since", since, now)
+    end = None if until is None else _read_moment("until", until, now)
+    if start is not None and end is not None and start >= end:
+        raise RequestRefusedError(
+            f"since={_show(since)} is not before until={_show(until)}.", "Put the earlier one into since."
+        )
+    return Period(start, end)
 
 
 async def list_orders(
@@ -29,10 +64,13 @@ async def list_orders(
     limit: int,
     cursor: str | None,
     remote: bool,
+    period: Period,
     seconds: float,
 ) -> TaskPage:
     """
-    Give one page of orders, newest first; with `remote` the service is asked first, for at most `seconds`.
+    Give one page of the orders of a period, newest first.
+
+    With `remote` the service is asked first, for at most `seconds`.
 
     Raises:
         RequestRefusedError: the cursor is none of ours.
@@ -42,7 +80,9 @@ async def list_orders(
     if not await ledger.exists():
         return TaskPage((), None, notes)
     await refresh.refresh_inherited()
-    rows = await ledger.reports.list_orders(status=status, limit=limit + 1, before=before)
+    rows = await ledger.reports.list_orders(
+        status=status, since=period.since, until=period.until, limit=limit + 1, before=before
+    )
     shown = rows[:limit]
     # A caller may have been told of files that are being written down at this moment.
     newest = [live.latest(row.local_id) or row for row in shown]
@@ -59,20 +99,31 @@ async def find_by_beginning(ledger: Ledger, live: LiveOrders, beginning: str, *,
     return tuple(to_task(live.latest(row.local_id) or row) for row in rows)
 
 
-async def report_costs(ledger: Ledger, clock: Clock, catalogue: Catalogue, *, days: int) -> CostReport:
-    """Give the images of today and the days before it, `days` in all by this machine's calendar, and their cost."""
-    # Not by aware times: Python takes no zone of more than 24 hours, and TZ=UTC+25 is one.
-    local = time.localtime(clock.now())
-    today = date(local.tm_year, local.tm_mon, local.tm_mday)
-    dates = [today - timedelta(days=number) for number in range(days)]
+async def report_costs(
+    ledger: Ledger, clock: Clock, catalogue: Catalogue, *, since: str | None, until: str | None
+) -> CostReport:
+    """
+    Give the images of the orders of a period, by the days of this machine's calendar, and their cost.
 
-    def begins(day: int) -> float:
-        return time.mktime((*(today + timedelta(days=day)).timetuple()[:3], 0, 0, 0, 0, 0, -1))
-
-    bounds = [(day, begins(-number), begins(1 - number)) for number, day in enumerate(dates)]
+    Raises:
+        RequestRefusedError: `since` or `until` cannot be read, or they are in the wrong order.
+    """
+    now = clock.now()
+    period = read_period(since, until, now)
     # A ledger that is not there is not made for a look into it.
-    counts = await ledger.reports.count_images(bounds) if await ledger.exists() else ()
-    return make_report(counts, catalogue, since=dates[-1], until=today)
+    first = await ledger.reports.find_first_order() if await ledger.exists() else None
+    end = period.until if period.until is not None else find_begin(find_day(now) + timedelta(days=1))
+    start = period.since if period.since is not None else min(first or now, end - _MOMENT)
+    counts = list[ImageCount]()
+    if first is not None:
+        # A calendar of ten years asks thousands of times, and before the first order there is nothing to count.
+        earliest = find_day(max(start, first))
+        latest = min(find_day(end - _MOMENT), find_day(now))
+        days = [latest - timedelta(days=number) for number in range((latest - earliest).days + 1)]
+        counts += await ledger.reports.count_images(
+            [(day, max(start, find_begin(day)), min(end, find_begin(day + timedelta(days=1)))) for day in days]
+        )
+    return make_report(counts, catalogue, since=find_day(start), until=find_day(max(start, end - _MOMENT)))
 
 
 class OrderSearch:
@@ -118,6 +169,40 @@ async def _adopt(lookup: OrderLookup, worker: OrderWorker, limit: int, seconds: 
         return notes
     count = "1 task was" if len(adopted) == 1 else f"{len(adopted)} tasks were"
     return (*notes, f"{count} taken in; wan-mcp collect, or a running server, saves the images.")
+
+
+def _read_moment(name: str, text: str, now: float) -> float:
+    """Give the moment that a text means; of a day `until`, its end."""
+    words = " ".join(text.lower().split())
+    today = find_day(now)
+    day = {"today": today, "yesterday": today - timedelta(days=1)}.get(words)
+    if name == "since" and (days := _LAST_DAYS.fullmatch(words)):
+        day = today - timedelta(days=int(days[1]) - 1)
+    try:
+        day = day or _read_day(text.strip())
+        moment = datetime.fromisoformat(text.strip()) if day is None else day
+    except ValueError:
+        moment = None
+    if moment is None or moment.year not in _YEARS:
+        raise RequestRefusedError(
+            f"{name}={_show(text)} is no day and no time of the years {_YEARS[0]} to {_YEARS[-1]}.",
+            "Give a day such as 2026-11-27, today or yesterday, or a time such as 2026-11-27T08:00 or "
+            "2026-11-27T08:00+02:00.",
+        )
+    if isinstance(moment, datetime):
+        return moment.timestamp() if moment.tzinfo else find_begin(moment) + moment.microsecond / 1_000_000
+    return find_begin(moment if name == "since" else moment + timedelta(days=1))
+
+
+def _read_day(text: str) -> date | None:
+    try:
+        return date.fromisoformat(text)
+    except ValueError:
+        return None
+
+
+def _show(text: str | None) -> str:
+    return repr((text or "")[:_LONGEST_SHOWN])
 
 
 def _write_cursor(last: Order) -> str:

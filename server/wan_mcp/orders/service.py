@@ -17,7 +17,7 @@ from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import RecentImages, create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
-from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, report_costs
+from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
@@ -37,6 +37,7 @@ from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError,
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import (
+    Conversion,
     ImageData,
     NotePlaced,
     OrderQuery,
@@ -285,7 +286,14 @@ class OrderService:
     # --- many orders ------------------------------------------------------------------------------------------------
 
     async def list_tasks(
-        self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
+        self,
+        *,
+        status: TaskStatus | None,
+        limit: int,
+        cursor: str | None,
+        remote: bool,
+        since: str | None = None,
+        until: str | None = None,
     ) -> TaskPage:
         """Give the ledger's tasks, newest first."""
         return await list_orders(
@@ -298,6 +306,7 @@ class OrderService:
             limit=limit,
             cursor=cursor,
             remote=remote,
+            period=read_period(since, until, self._clock.now()),
             seconds=self.default_wait_seconds,
         )
 
@@ -309,9 +318,9 @@ class OrderService:
         """Count what a query finds."""
         return await self._search.count(query)
 
-    async def report_costs(self, *, days: int) -> CostReport:
-        """Give the images of the last days and what they cost."""
-        return await report_costs(self._ledger, self._clock, self._catalogue, days=days)
+    async def report_costs(self, *, since: str | None, until: str | None) -> CostReport:
+        """Give the images of the orders of some days and what they cost."""
+        return await report_costs(self._ledger, self._clock, self._catalogue, since=since, until=until)
 
     async def collect(
         self,
@@ -334,15 +343,25 @@ class OrderService:
     # --- images -----------------------------------------------------------------------------------------------------
 
     async def download_image(
-        self, *, task_id: str | None, index: int, url: str | None, output_dir: str | None, filename: str | None
+        self,
+        *,
+        task_id: str | None,
+        index: int,
+        url: str | None,
+        output_dir: str | None,
+        filename: str | None,
+        conversion: Conversion | None = None,
     ) -> tuple[SavedImage, Task | None]:
-        """Put an image of a task, or of a result URL, into a folder under a name."""
+        """Put an image of a task, or of a result URL, or a converted copy of it, into a folder under a name."""
         self._settings.require_folders()
 
         async def work() -> tuple[SavedImage, Task | None]:
             if task_id is None:
                 region = self._settings.default_region
-                return await self._images.download_url(url or "", region, output_dir, filename), None
+                saved = await self._images.download_url(
+                    url or "", region, output_dir=output_dir, filename=filename, conversion=conversion
+                )
+                return saved, None
             order = await self._find(task_id, seconds=self.default_wait_seconds)
             if not order.images:
                 await self._refresh.refresh(order, seconds=0)
@@ -350,7 +369,9 @@ class OrderService:
                 # It is being saved at this moment, and then only has to be copied.
                 order = await self._wait(order, is_settled, SAVE_SECONDS, None)
             order = await self._lookup.find_known(order.local_id) or order
-            image = await self._images.download(order, index, output_dir, filename)
+            image = await self._images.download(
+                order, index, output_dir=output_dir, filename=filename, conversion=conversion
+            )
             order = await self._lookup.find_known(order.local_id) or order
             return image, await self._deliver(order, is_just_saved=True)
 

@@ -8,9 +8,9 @@ from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, Trouble
-from wan_mcp.storage.names import find_name_change
+from wan_mcp.storage.names import find_name_change, is_relative
 from wan_mcp_tools.domain.errors import ErrorCode
-from wan_mcp_tools.domain.tasks import FailedImage, Problem, SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus
 
 _LONGEST_KIND = 22
 """Characters of an address that holds an image: what kind it is, and no more."""
@@ -61,6 +61,9 @@ def to_task(
         saved_elsewhere=saved_elsewhere,
         open=order.stage is not Stage.CLOSED,
         updated_at=utc(_find_last_step(order)),
+        relative_folder=find_relative_folder(
+            order.request.output_dir if order.request else None, PurePath(order.folder) if order.folder else None
+        ),
     )
 
 
@@ -80,6 +83,13 @@ def to_saved_image(image: OrderImage, order: Order) -> SavedImage:
             count=count_images(order),
         ),
     )
+
+
+def find_relative_folder(output_dir: str | None, folder: PurePath | None) -> RelativeFolder | None:
+    """Give what a caller's folder means if it is a relative one; `folder` is the path that was found for it."""
+    if output_dir is None or folder is None or not is_relative(output_dir):
+        return None
+    return RelativeFolder(output_dir.strip(), str(folder))
 
 
 def count_images(order: Order) -> int:

@@ -12,7 +12,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from wan_mcp_tools.domain.service import Preview
+from wan_mcp_tools.domain.service import Conversion, Preview
+from wan_mcp_tools.domain.tasks import CopyRemark
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,15 @@ class ImageFacts:
     height: int
     bytes: int
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageCopy:
+    """A copy of an image: where it lies, what is certain about it, and what it lacks of the original."""
+
+    path: Path
+    facts: ImageFacts
+    remarks: tuple[CopyRemark, ...] = ()
 
 
 class Draft(Protocol):
@@ -238,14 +248,18 @@ class Storage(Protocol):
         """
         ...
 
-    async def copy(self, source: Path, folder: Path, filename: str | None) -> tuple[Path, ImageFacts]:
+    async def copy(
+        self, source: Path, folder: Path, filename: str | None, conversion: Conversion | None = None
+    ) -> ImageCopy:
         """
         Put a verified copy of an image into a folder, under `filename` or its own name, with a counter if taken.
 
-        A copy that is already there under one of these names is given instead of a second one.
+        A `conversion` makes it another format or smaller; then its own name has its pixels behind it, such as
+        `fox-1-800x450.webp`. A copy that is already there under one of these names is given instead of a second one.
+        The source is never changed; where a conversion changes nothing and no other place is wanted, it is given.
 
         Raises:
-            RequestRefusedError: `filename` is not legal, or the folder is not allowed.
+            RequestRefusedError: `filename` is not legal, the folder is not allowed, or the image cannot be converted.
             NotFoundError: the source is gone.
             NotAnImageError: the source is no complete image.
             StorageError: the storage refuses.

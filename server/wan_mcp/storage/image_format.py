@@ -125,7 +125,7 @@ def leave_out_texts(data: bytes) -> bytes:
     if not data.startswith(_PNG_START):
         return data
     kept = [_PNG_START]
-    kept += [data[start:end] for kind, start, end in _find_png_chunks(data) if kind in _PNG_PICTURE]
+    kept += [data[start:end] for kind, start, end in find_png_chunks(data) if kind in _PNG_PICTURE]
     return b"".join(kept)
 
 
@@ -139,7 +139,7 @@ def _check_png(data: bytes) -> Size:
         raise _cut("PNG")
     size, has_pixels = (0, 0), False
     view = memoryview(data)
-    for kind, start, end in _find_png_chunks(data):
+    for kind, start, end in find_png_chunks(data):
         if crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             raise ValueError(f"the sum of the chunk {kind!r} is wrong")
         if start == len(_PNG_START):
@@ -155,7 +155,7 @@ def _check_png(data: bytes) -> Size:
     return size
 
 
-def _find_png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+def find_png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     """
     Give the kind, the start and the end of every chunk up to the last.
 
@@ -201,11 +201,11 @@ def _check_webp(data: bytes) -> Size:
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise _cut("WebP")
     # Opening makes room for the whole canvas.
-    _check_limits("WebP", _read_webp_size(data), MOST_PIXELS)
+    _check_limits("WebP", read_webp_size(data), MOST_PIXELS)
     return WebPImageFile(BytesIO(data)).size
 
 
-def _read_webp_size(data: bytes) -> Size:
+def read_webp_size(data: bytes) -> Size:
     """Read the size from the first chunk: a canvas, a lossless image or a lossy one."""
     first, header = data[12:16], data[20:30]
     if first == b"VP8X":

@@ -17,7 +17,8 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.storage import drafts, names
-from wan_mcp.storage.base import ImageFacts, Storage
+from wan_mcp.storage.base import ImageCopy, ImageFacts, Storage
+from wan_mcp.storage.conversion import ConvertedImage, convert_image
 from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
@@ -39,11 +40,11 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
     StorageError,
 )
-from wan_mcp_tools.domain.service import Preview
+from wan_mcp_tools.domain.service import Conversion, Preview
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
-_PREVIEWS_AT_ONCE = 2
-"""Each may hold a few hundred megabytes of pixels for a moment."""
+_DRAWN_AT_ONCE = 2
+"""Previews and conversions: each may hold a few hundred megabytes of pixels for a moment."""
 
 
 class LocalStorage(Storage):
@@ -70,7 +71,7 @@ class LocalStorage(Storage):
         self._folder_mode = 0o755 | file_mode & 0o022
         self._disk = disk or Disk()
         self._clock = clock or SystemClock()
-        self._drawing = anyio.CapacityLimiter(_PREVIEWS_AT_ONCE)
+        self._drawing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
 
     async def hold(self) -> None:
         """Resolve the links in the paths of the default folder and of the further ones."""
@@ -133,20 +134,33 @@ class LocalStorage(Storage):
         """Confine the path, and look at the file's first bytes."""
         return await run_sync(lambda: self._locate(self._folders.find(path)), abandon_on_cancel=True)
 
-    async def copy(self, source: Path, folder: Path, filename: str | None) -> tuple[Path, ImageFacts]:
-        """Write a draft with the bytes of the source, and publish it."""
-        stem = names.check_filename(filename) or source.stem
+    async def copy(
+        self, source: Path, folder: Path, filename: str | None, conversion: Conversion | None = None
+    ) -> ImageCopy:
+        """Write a draft with the bytes of the source, or what they are converted to, and publish it."""
+        wanted = names.check_filename(filename)
         folder = await run_sync(self._folders.confine, folder)
-        data, facts = await run_sync(self._read_image, source)
+        if conversion is None:
+            data, facts = await run_sync(self._read_image, source)
+            return ImageCopy(await self._publish_copy(data, facts, folder, wanted or source.stem), facts)
+        convert = partial(self._convert, source, conversion)
+        before, converted, facts = await run_sync(convert, abandon_on_cancel=True, limiter=self._drawing)
+        home = await run_sync(self._folders.confine, source)
+        if facts == before and wanted is None and folder == home.parent:
+            return ImageCopy(home, facts)
+        stem = wanted or f"{source.stem}-{facts.width}x{facts.height}"
+        return ImageCopy(await self._publish_copy(converted.data, facts, folder, stem), facts, converted.remarks)
+
+    async def _publish_copy(self, data: bytes, facts: ImageFacts, folder: Path, stem: str) -> Path:
         found = await run_sync(_find_copy, folder, stem, facts)
         if found.exists:
-            return found.path, facts
+            return found.path
         async with self.draft(folder, order_id="copy", index=0, owner=secrets.token_hex(4)) as draft:
             await draft.write(data)
             await draft.verify()
             while not found.exists and not await draft.publish(found.path):
                 found = await run_sync(_find_copy, folder, stem, facts)
-        return found.path, facts
+        return found.path
 
     async def preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
         """Draw a JPEG, two at a time."""
@@ -231,6 +245,12 @@ class LocalStorage(Storage):
     def _read_image(self, path: Path) -> tuple[bytes, ImageFacts]:
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
         return data, inspect_image(data)
+
+    def _convert(self, path: Path, conversion: Conversion) -> tuple[ImageFacts, ConvertedImage, ImageFacts]:
+        """Give the facts of a file, what it is converted to, and the facts of that."""
+        data, facts = self._read_image(path)
+        converted = convert_image(data, facts, shorten(path), conversion)
+        return facts, converted, inspect_image(converted.data)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)

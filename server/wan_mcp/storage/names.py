@@ -161,6 +161,12 @@ def keep_writable(stem: str) -> str:
     return stem
 
 
+def is_relative(path: str) -> bool:
+    """Say whether a path of a caller begins in the image folder: it has no root, is no address, and names no home."""
+    path = path.strip()
+    return bool(path) and not PurePath(path).is_absolute() and not path.lower().startswith(("~", "file:/"))
+
+
 def _count_units(text: str) -> int:
     """Count as Windows does: in UTF-16."""
     return len(text.encode("utf-16-le")) // 2

@@ -162,7 +162,7 @@ def _flatten(image: "Image", max_side: int) -> "Image":
     import PIL.Image  # noqa: PLC0415 - as above
     import PIL.ImageOps  # noqa: PLC0415 - as above
 
-    small = _simplify(image)
+    small = simplify(image)
     small.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = PIL.ImageOps.exif_transpose(small)
     if small.mode != "RGBA":
@@ -172,8 +172,8 @@ def _flatten(image: "Image", max_side: int) -> "Image":
     return background
 
 
-def _simplify(image: "Image") -> "Image":
-    """Leave a mode that can be shrunk well."""
+def simplify(image: "Image") -> "Image":
+    """Leave a mode that can be shrunk well: L, RGB or RGBA."""
     if image.mode.startswith("I;16"):
         # Sixteen bits of grey: the upper eight are what can be seen.
         wide = image.convert("I")

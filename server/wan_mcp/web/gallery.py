@@ -51,7 +51,6 @@ _ANSWER_SECONDS = 2
 """How long answers under way get when a signal ends the server."""
 _ORDERS_PER_PAGE = 60
 _MOST_OPEN = 100
-_ALL_DAYS = 3660
 _THUMBNAIL_SIDE = 448
 _MOST_IMAGE_BYTES = 512 * 1024 * 1024
 _MOST_BODY_BYTES = 2_000
@@ -152,7 +151,7 @@ class GalleryApi:
 
     async def sum_costs(self, _: Request) -> Response:
         """Give what all images cost."""
-        report = await self._service.report_costs(days=_ALL_DAYS)
+        report = await self._service.report_costs(since=None, until=None)
         return JSONResponse(describe_costs(report, self._service.catalogue))
 
     async def show_order(self, request: Request) -> Response:

@@ -152,7 +152,7 @@ def test_costs_are_told_by_day_region_and_model_and_summed_for_each_currency() -
         ImageCount(date(2026, 1, 1), "sandbox", "wan2.6-t2i", open=1),
     )
     done = run(service, "tasks", "--costs")
-    assert (done.exit_code, done.stderr, service.cost_days) == (0, "", [30])
+    assert (done.exit_code, done.stderr, service.periods) == (0, "", [("30 days", None)])
     money = "about 0.40 CNY and 0.225 USD and 1 image of unknown price"
     assert done.stdout.splitlines() == [
         "DAY         REGION     MODEL             IMAGES  COST       OPEN",
@@ -168,11 +168,22 @@ def test_costs_are_told_by_day_region_and_model_and_summed_for_each_currency() -
     ]
 
 
+def test_a_period_is_given_in_days_or_by_its_two_ends() -> None:
+    service = MemoryService()
+    run(service, "tasks", "--costs", "--since", "yesterday")
+    run(service, "tasks", "--costs", "--until", "2026-01-01")
+    run(service, "tasks", "--since", "2026-01-01", "--until", "today")
+    run(service, "tasks")
+
+    expected = [("yesterday", None), (None, "2026-01-01"), ("2026-01-01", "today"), (None, None)]
+    assert service.periods == expected
+
+
 def test_costs_as_json_have_every_count() -> None:
     service = service_that_counts(ImageCount(DAY, "singapore", "wan2.6-t2i", charged=3))
     done = run(service, "tasks", "--costs", "--days", "7", "--json")
     facts = json.loads(done.stdout)
-    assert service.cost_days == [7]
+    assert service.periods == [("7 days", None)]
     assert (facts["since"], facts["until"]) == ("2025-12-27", "2026-01-02")
     assert facts["charged"] == {"images": 3, "cost": {"USD": "0.09"}}
     assert facts["lines"][0]["model"] == "wan2.6-t2i"
@@ -186,9 +197,15 @@ def test_no_images_cost_nothing_and_that_is_said() -> None:
 
 @pytest.mark.parametrize(
     "arguments",
-    [["--costs", "--status", "failed"], ["--costs", "--remote"], ["--days", "3"], ["--costs", "--days", "0"]],
+    [
+        ["--costs", "--status", "failed"],
+        ["--costs", "--remote"],
+        ["--days", "3"],
+        ["--costs", "--days", "0"],
+        ["--costs", "--days", "3", "--since", "today"],
+    ],
 )
-def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
+def test_costs_take_no_other_filter_than_a_period(arguments: list[str]) -> None:
     service = MemoryService()
     assert run(service, "tasks", *arguments).exit_code == 2
     assert service.opened == []
@@ -197,10 +214,10 @@ def test_costs_take_no_other_filter_than_days(arguments: list[str]) -> None:
 async def test_the_costs_of_a_real_ledger_are_those_of_what_was_ordered(tmp_path: Path) -> None:
     with FakeService() as dashscope:
         async with running_service(make_settings(tmp_path, dashscope)) as service:
-            before = await service.report_costs(days=1)
+            before = await service.report_costs(since="today", until=None)
             assert (before.lines, (tmp_path / "state").exists()) == ((), False)
             assert (await order(service, "a red fox", n=2)).settled
-            report = await service.report_costs(days=1)
+            report = await service.report_costs(since="today", until=None)
         assert dashscope.paid_images() == 2
     assert (report.charged.images, report.charged.free, report.open.images) == (2, 0, 0)
     assert [str(money) for money in report.charged.amounts] == ["0.06 USD"]

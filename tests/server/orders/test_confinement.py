@@ -404,5 +404,5 @@ async def test_fifteen_hundred_views_while_a_link_comes_and_goes_show_nothing_fr
 
 async def place_copy(service, path, name):
     """Copy as the storage does for download_image; give the bytes of the copy."""
-    copied, _ = await service._context.storage.copy(path, path.parent, name)
+    copied = (await service._context.storage.copy(path, path.parent, name)).path
     return copied.read_bytes(), None

@@ -39,16 +39,16 @@ async def test_a_day_is_one_of_this_machines_calendar(ledger, monkeypatch, zone,
         clock = FakeClock(MARCH_1_AT_23_UTC)
         for seconds in (0, 3 * 86_400):
             clock.advance(seconds)
-            report = await report_costs(ledger, clock, Catalogue(), days=7)
+            report = await report_costs(ledger, clock, Catalogue(), since="7 days", until=None)
             assert [line.count.day for line in report.lines] == days
-        assert (await report_costs(ledger, clock, Catalogue(), days=2)).lines == ()
+        assert (await report_costs(ledger, clock, Catalogue(), since="2 days", until=None)).lines == ()
     finally:
         monkeypatch.undo()
         time.tzset()
 
 
 async def test_a_ledger_that_is_not_there_costs_nothing_and_is_not_made(ledger, tmp_path):
-    report = await report_costs(ledger, FakeClock(), Catalogue(), days=7)
+    report = await report_costs(ledger, FakeClock(), Catalogue(), since="7 days", until=None)
 
     assert (report.lines, report.unclear, report.found) == ((), 0, 0)
     assert list(tmp_path.iterdir()) == []

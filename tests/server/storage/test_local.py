@@ -46,7 +46,7 @@ async def test_no_call_of_the_storage_blocks_the_event_loop(tmp_path, paint):
         await storage.write_sidecar(target, {"prompt": "x"})
         assert await storage.matches(target, facts.sha256)
         assert await storage.facts(target) == facts
-        copied, _ = await storage.copy(target, await storage.folder("album"), None)
+        copied = (await storage.copy(target, await storage.folder("album"), None)).path
         assert await storage.readable(str(copied)) == copied
         assert len((await storage.preview(copied)).data) <= 500_000
         assert await storage.remove_temp_files(folder, order_id="order", keep_owner=None) == 0
@@ -77,7 +77,8 @@ async def album(storage):
 
 
 async def test_a_copy_has_the_bytes_and_the_wanted_name(storage, source, album):
-    path, facts = await storage.copy(source, album, "logo.jpg")
+    copied = await storage.copy(source, album, "logo.jpg")
+    path, facts = copied.path, copied.facts
 
     assert path == album / "logo.png"
     assert path.read_bytes() == source.read_bytes()
@@ -85,7 +86,7 @@ async def test_a_copy_has_the_bytes_and_the_wanted_name(storage, source, album):
 
 
 async def test_a_copy_without_a_name_keeps_the_name_of_its_source(storage, source, album):
-    path, _ = await storage.copy(source, album, None)
+    path = (await storage.copy(source, album, None)).path
 
     assert path == album / source.name
 
@@ -93,15 +94,15 @@ async def test_a_copy_without_a_name_keeps_the_name_of_its_source(storage, sourc
 async def test_copying_again_gives_the_copy_that_is_there(storage, source, album):
     (album / "logo.png").write_text("of somebody")
 
-    first, _ = await storage.copy(source, album, "logo")
-    again, _ = await storage.copy(source, album, "logo")
+    first = (await storage.copy(source, album, "logo")).path
+    again = (await storage.copy(source, album, "logo")).path
 
     assert first == again == album / "logo-2.png"
     assert len(list(album.iterdir())) == 2
 
 
 async def test_copying_an_image_onto_itself_changes_nothing(storage, source, pictures):
-    assert (await storage.copy(source, pictures, None))[0] == source
+    assert (await storage.copy(source, pictures, None)).path == source
     assert list(pictures.iterdir()) == [source]
 
 
@@ -109,7 +110,7 @@ async def test_eight_equal_copies_at_once_are_one_file(storage, source, album):
     paths = []
 
     async def copy():
-        paths.append((await storage.copy(source, album, "logo"))[0])
+        paths.append((await storage.copy(source, album, "logo")).path)
 
     with anyio.fail_after(45):
         async with anyio.create_task_group() as group:
@@ -138,7 +139,7 @@ async def test_a_copy_that_cannot_be_made_says_why_and_leaves_nothing(storage, s
 async def test_a_further_allowed_folder_takes_copies(source, pictures, tmp_path):
     storage = LocalStorage(pictures, [tmp_path / "website"])
 
-    path, _ = await storage.copy(source, await storage.folder(str(tmp_path / "website")), "logo")
+    path = (await storage.copy(source, await storage.folder(str(tmp_path / "website")), "logo")).path
 
     assert path == (tmp_path / "website" / "logo.png").resolve()
 
@@ -350,7 +351,7 @@ async def test_a_copy_has_the_rights_of_the_setting_and_not_those_of_its_source(
     source.chmod(0o777)
     storage = LocalStorage(pictures, file_mode=mode)
 
-    path, _ = await storage.copy(source, pictures, "logo")
+    path = (await storage.copy(source, pictures, "logo")).path
 
     assert stat.S_IMODE(path.stat().st_mode) == mode
 

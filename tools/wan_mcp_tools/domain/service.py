@@ -39,6 +39,26 @@ Until then nothing was ordered. An order that was there already, and that the ca
 """
 
 
+class ImageFormat(StrEnum):
+    """The formats in which an image is saved."""
+
+    PNG = "png"
+    JPEG = "jpeg"
+    WEBP = "webp"
+
+
+@dataclass(frozen=True, slots=True)
+class Conversion:
+    """
+    What a copy of an image is to be: None leaves it as it is.
+
+    `max_side` is the longest side in pixels; an image that is smaller is not enlarged.
+    """
+
+    format: ImageFormat | None = None
+    max_side: int | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Preview:
     """A small picture: encoded bytes and their MIME type."""
@@ -179,9 +199,21 @@ class ImageService(Protocol):
         ...
 
     async def list_tasks(
-        self, *, status: TaskStatus | None, limit: int, cursor: str | None, remote: bool
+        self,
+        *,
+        status: TaskStatus | None,
+        limit: int,
+        cursor: str | None,
+        remote: bool,
+        since: str | None = None,
+        until: str | None = None,
     ) -> TaskPage:
-        """Give the ledger's tasks, newest first; `remote` also asks the service and adopts what is missing."""
+        """
+        Give the ledger's tasks, newest first; `remote` also asks the service and adopts what is missing.
+
+        `since` and `until` bound the time of the order. Each is an ISO day, `today`, `yesterday`, or an ISO time;
+        without a zone it is by the calendar of the server's machine. A day `until` is included, a time is not.
+        """
         ...
 
     async def find_orders(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
@@ -196,8 +228,13 @@ class ImageService(Protocol):
         """Count what a query finds."""
         ...
 
-    async def report_costs(self, *, days: int) -> CostReport:
-        """Give the images of today and the days before it, `days` in all, and what they cost by the catalogue."""
+    async def report_costs(self, *, since: str | None, until: str | None) -> CostReport:
+        """
+        Give the images of the orders of some days and what they cost by the catalogue.
+
+        `since` and `until` are as those of `list_tasks`; without them the first order is the beginning, and now the
+        end.
+        """
         ...
 
     async def download_image(
@@ -208,8 +245,13 @@ class ImageService(Protocol):
         url: str | None,
         output_dir: str | None,
         filename: str | None,
+        conversion: Conversion | None = None,
     ) -> tuple[SavedImage, Task | None]:
-        """Put an image of a task, or of a result URL, into a folder under a name."""
+        """
+        Put an image of a task, or of a result URL, into a folder under a name.
+
+        With a `conversion` that is a converted copy; the image itself stays as it is, or is saved where it belongs.
+        """
         ...
 
     async def draw_preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:

@@ -68,12 +68,38 @@ class NameChange:
 
 
 @dataclass(frozen=True, slots=True)
+class RelativeFolder:
+    """A relative folder as a caller gave it, and the absolute path of the one that it means."""
+
+    given: str
+    path: str
+
+
+class CopyRemark(StrEnum):
+    """What a converted copy of an image lacks."""
+
+    WHITE_BACKGROUND = "white_background"
+    """The format has no transparency: transparent parts are white."""
+    TEXTS_LEFT_OUT = "texts_left_out"
+    """The format has no room for all that the file says of itself; the label of a generated picture is there."""
+
+
+_COPY_REMARKS = {
+    CopyRemark.WHITE_BACKGROUND: "JPEG has no transparency, so transparent parts are white; webp and png keep it.",
+    CopyRemark.TEXTS_LEFT_OUT: (
+        "The copy lacks some of the original's texts: the format has no room for them. It is labelled as AI-made."
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
 class SavedImage:
     """
     An image that is a verified file: `path` absolute, sizes in pixels and bytes, `index` from 1.
 
     `name_change` is set where it has another name than was asked for. `wanted_folder` is the folder that it belongs
-    in, where that is not allowed any more and it lies in another one.
+    in, where that is not allowed any more and it lies in another one. `relative_folder` is set where a call has named
+    its folder by a relative path, `remarks` where it is a converted copy.
     """
 
     index: int
@@ -83,6 +109,8 @@ class SavedImage:
     bytes: int
     name_change: NameChange | None = None
     wanted_folder: str | None = None
+    relative_folder: RelativeFolder | None = None
+    remarks: tuple[CopyRemark, ...] = ()
 
     @property
     def name(self) -> str:
@@ -148,7 +176,8 @@ class Task:
     waiting longer changes nothing for the caller: the task ended and each image was saved or given up for now.
     `open` says that the background still works on it. `problem` is why it failed, or what holds it up. `deduplicated`
     marks an answer that belongs to an earlier identical order, `saved_elsewhere` that its files were wanted in
-    another folder or under another name. `updated_at` is the time of the last dated step.
+    another folder or under another name. `updated_at` is the time of the last dated step. `relative_folder` is where
+    the images go if the order has named it by a relative path.
     """
 
     task_id: str
@@ -169,6 +198,7 @@ class Task:
     saved_elsewhere: bool = False
     open: bool = False
     updated_at: datetime | None = None
+    relative_folder: RelativeFolder | None = None
 
     @property
     def next_step(self) -> NextStep | None:
@@ -208,8 +238,12 @@ class Task:
                 return None
 
 
-def describe_places(images: Sequence[SavedImage]) -> tuple[str, ...]:
-    """Say of images that lie under another name, or in another folder, than was asked for why that is, each once."""
+def describe_places(images: Sequence[SavedImage], relative_folder: RelativeFolder | None = None) -> tuple[str, ...]:
+    """
+    Say why images lie under another name, or in another folder, than was asked for, each reason once.
+
+    `relative_folder` is that of their order. It also says what a converted copy lacks.
+    """
     sentences: list[str] = []
     renamed = [(image, image.name_change) for image in images if image.name_change is not None]
     if renamed:
@@ -219,8 +253,16 @@ def describe_places(images: Sequence[SavedImage]) -> tuple[str, ...]:
         reasons = dict.fromkeys(reason for _, change in renamed for reason in change.reasons)
         why = ", and ".join(_NAME_REASONS[reason] for reason in reasons)
         sentences.append(f"{wanted} is saved as {given}{more}: {why}.")
+    relative = dict.fromkeys([relative_folder, *(image.relative_folder for image in images)])
+    sentences += [_tell_relative_folder(each) for each in relative if each is not None]
     folders = dict.fromkeys(image.wanted_folder for image in images if image.wanted_folder)
-    return (*sentences, *map(tell_other_folder, folders))
+    sentences += map(tell_other_folder, folders)
+    return (*sentences, *(_COPY_REMARKS[each] for image in images for each in image.remarks))
+
+
+def _tell_relative_folder(folder: RelativeFolder) -> str:
+    given, path = (one_line(each, _FOLDER_CHARACTERS) for each in (folder.given, folder.path))
+    return f"The relative folder {given} is {path}."
 
 
 def tell_other_folder(folder: str) -> str:
