@@ -141,6 +141,8 @@ def test_the_page_has_every_conversation_that_people_have():
     asked = " ".join(CONVERSATIONS).lower()
     for word in ("one picture", "variations", "wallpaper", "later", "cancel", "show me", "assets folder", "cheapest"):
         assert word in asked
+    assert "webp for my site" in asked
+    assert "spend today, and yesterday" in asked
 
 
 async def test_the_cheapest_model_is_named_with_its_price_in_the_tool_list(tmp_path):
@@ -193,8 +195,8 @@ def test_every_next_step_that_an_agent_may_read_can_be_made_as_it_stands():
     page = (PAGE.parent / "errors.md").read_text(encoding="utf-8").replace("\\", "")
     known = {
         "get_task": {"task_id", "wait_seconds"},
-        "list_tasks": {"remote", "status", "limit", "cursor"},
-        "download_image": {"task_id", "index", "url", "output_dir", "filename"},
+        "list_tasks": {"remote", "status", "limit", "cursor", "since", "until", "costs"},
+        "download_image": {"task_id", "index", "url", "output_dir", "filename", "format", "max_side"},
         "view_image": {"task_id", "index", "path"},
         "cancel_task": {"task_id"},
     }

@@ -265,3 +265,20 @@ async def test_images_are_counted_by_day_region_and_model(ledger, clock):
         ImageCount(first[0], "singapore", "wan2.6-t2i", charged=1),
     ]
     assert {line.day for line in await ledger.reports.count_images(days[:1])} == {second[0]}
+
+
+async def test_a_period_bounds_the_orders_of_a_list(ledger, clock):
+    times = []
+    for _ in range(3):
+        times.append((await placed(ledger)).created_at)
+        clock.advance(60)
+
+    async def found(since=None, until=None):
+        orders = await ledger.reports.list_orders(status=None, since=since, until=until, limit=9, before=None)
+        return [times.index(order.created_at) for order in orders]
+
+    assert await found() == [2, 1, 0]
+    assert await found(since=times[1]) == [2, 1]
+    assert await found(until=times[1]) == [0]
+    assert await found(since=times[1], until=times[2]) == [1]
+    assert await ledger.reports.find_first_order() == times[0]

@@ -12,7 +12,8 @@ from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.errors import AppError, NotFoundError
-from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.service import Conversion, ImageFormat
+from wan_mcp_tools.domain.tasks import RelativeFolder, TaskStatus, describe_places
 
 
 async def place(service, task, index=1, output_dir=None, filename=None):
@@ -193,3 +194,88 @@ async def test_the_images_that_are_saved_already_are_told_while_another_one_is_s
             assert len(done.images) == 3
     assert len(saved_files(settings)) == 3
     assert set(dashscope.count_served().values()) == {1}
+
+
+# --- converted copies ---------------------------------------------------------------------------------------
+
+
+async def convert(service, task, form=ImageFormat.WEBP, side=None, **words):
+    given = {"index": 1, "url": None, "output_dir": None, "filename": None}
+    image, _ = await service.download_image(task_id=task.task_id, conversion=Conversion(form, side), **given | words)
+    return image
+
+
+async def test_a_copy_lies_beside_the_image_and_is_the_same_the_next_time(tmp_path):
+    async with a_saved_task(tmp_path) as (dashscope, settings, service, task):
+        [original] = saved_files(settings)
+        before = original.read_bytes()
+        served = dashscope.count_served().total()
+        first = await convert(service, task, side=800)
+        again = await convert(service, task, side=800)
+
+        assert first == again
+        assert first.path == str(original.with_name(f"{original.stem}-800x800.webp"))
+        [copied] = settings.output_dir.glob("*.webp")
+        assert (first.width, first.height, first.bytes) == (800, 800, copied.stat().st_size)
+        assert original.read_bytes() == before
+        assert (await get(service, task.task_id)).images == task.images
+        assert dashscope.count_served().total() == served
+        assert not leftovers(settings)
+
+
+async def test_a_copy_goes_where_the_caller_wants_it_under_the_ending_of_its_bytes(tmp_path):
+    async with a_saved_task(tmp_path) as (_, settings, service, task):
+        image = await convert(service, task, ImageFormat.JPEG, 100, output_dir="site", filename="hero.webp")
+
+        assert image.path == str(settings.output_dir / "site" / "hero.jpg")
+        assert [reason.value for reason in image.name_change.reasons] == ["ending"]
+        assert image.relative_folder == RelativeFolder("site", str(settings.output_dir / "site"))
+
+
+async def test_a_picture_that_is_gone_is_fetched_to_where_it_was_and_the_copy_is_made_of_that(tmp_path):
+    async with a_saved_task(tmp_path) as (_, settings, service, task):
+        [gone] = saved_files(settings)
+        content = gone.read_bytes()
+        gone.unlink()
+        image = await convert(service, task, side=64, output_dir="site", filename="hero")
+
+        assert gone.read_bytes() == content
+        assert image.path == str(settings.output_dir / "site" / "hero.webp")
+
+
+async def test_a_result_url_is_saved_as_it_is_and_copied_as_it_is_wanted(tmp_path):
+    async with a_saved_task(tmp_path) as (_, settings, service, task):
+        answer = await service._queries.get_task("singapore", task.task_id, images=1)
+        given = {"task_id": None, "index": 1, "url": answer.images[0].url, "output_dir": "site", "filename": "hero"}
+        wish = Conversion(ImageFormat.WEBP, 64)
+        image, _ = await service.download_image(**given, conversion=wish)
+        again, _ = await service.download_image(**given, conversion=wish)
+
+        assert image == again
+        assert image.path == str(settings.output_dir / "site" / "hero.webp")
+        assert len(saved_files(settings)) == 2
+        assert {path.parent for path in saved_files(settings)} == {settings.output_dir}
+
+
+@pytest.mark.parametrize("outside", ["/etc/assets", "../elsewhere"])
+async def test_a_copy_is_put_into_no_folder_that_is_not_allowed(tmp_path, outside):
+    async with a_saved_task(tmp_path) as (_, settings, service, task):
+        with pytest.raises(AppError, match="outside the allowed folders"):
+            await convert(service, task, output_dir=outside)
+
+        assert [path.suffix for path in settings.output_dir.iterdir() if path.suffix == ".webp"] == []
+
+
+async def test_a_relative_folder_is_told_with_the_order_and_with_the_image(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        settings = make_settings(tmp_path, dashscope)
+        async with running_service(settings) as service:
+            task = await order(service, output_dir="icons/new")
+            absolute = await order(service, "another", output_dir=str(settings.output_dir / "icons"))
+            placed = await place(service, absolute, output_dir="copies")
+
+    meant = RelativeFolder("icons/new", str(settings.output_dir / "icons" / "new"))
+    assert task.relative_folder == meant
+    assert describe_places(task.images, task.relative_folder) == (f"The relative folder icons/new is {meant.path}.",)
+    assert absolute.relative_folder is None
+    assert placed.relative_folder == RelativeFolder("copies", str(settings.output_dir / "copies"))
