@@ -33,6 +33,11 @@ class Rest(Arguments):
     limit: arguments.Limit = 20
     cursor: arguments.Cursor = None
     remote: arguments.Remote = False
+    format: arguments.Format = None
+    max_side: arguments.MaxSide = None
+    since: arguments.Since = None
+    until: arguments.Until = None
+    costs: arguments.Costs = False
 
 
 @pytest.mark.parametrize("group", [Order, Rest])
@@ -97,3 +102,16 @@ def test_every_status_is_in_the_schema():
 def test_an_unknown_status_is_refused():
     with pytest.raises(ValidationError):
         Rest(task_id="x", status="DONE")
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [("webp", "webp"), ("JPG", "jpeg"), (".jpeg", "jpeg"), (" Png ", "png"), (" ", None)]
+)
+def test_a_format_is_read_as_people_write_it(given, read):
+    assert Rest(task_id="t", format=given).format == read
+
+
+@pytest.mark.parametrize("given", ["gif", "tiff", 3, True])
+def test_a_format_that_is_not_written_is_refused(given):
+    with pytest.raises(ValidationError):
+        Rest(task_id="t", format=given)

@@ -138,7 +138,13 @@ def _encode(
     image.info = {}
     buffer = BytesIO()
     name_of_encoder, options = _ENCODERS[target]
-    image.save(buffer, name_of_encoder, **options, **kept)
+    try:
+        image.save(buffer, name_of_encoder, **options, **kept)
+    except (OSError, ValueError) as problem:
+        # Some parts of a WebP have a size of their own that a large picture full of noise can pass.
+        raise RequestRefusedError(
+            f"{name} has too much in it for a {name_of_encoder}.", "Pass a smaller max_side, or another format."
+        ) from problem
     encoded = buffer.getvalue()
     return (copy_png_texts(data, encoded) if source is target is ImageFormat.PNG else encoded), remarks
 

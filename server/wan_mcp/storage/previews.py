@@ -179,7 +179,8 @@ def simplify(image: "Image") -> "Image":
         wide = image.convert("I")
         return wide.point(lambda value: value * (1 / 256)).convert("L")  # pyright: ignore[reportUnknownMemberType] - NumPy
     if image.has_transparency_data:
-        return image.convert("RGBA")
+        # Converting what needs no conversion takes as much room again.
+        return image if image.mode == "RGBA" else image.convert("RGBA")
     return image if image.mode in ("L", "RGB") else image.convert("RGB")
 
 

@@ -1,5 +1,6 @@
 """What a task says of itself: whether it failed, and what a caller can do about it."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -7,10 +8,12 @@ import pytest
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.tasks import (
+    CopyRemark,
     FailedImage,
     NameChange,
     NameReason,
     Problem,
+    RelativeFolder,
     SavedImage,
     Task,
     TaskStatus,
@@ -114,6 +117,14 @@ def changed(wanted, *reasons):
         (
             (saved("a.png", folder="/site"), saved("b.png", folder="/site", index=2)),
             ("The folder /site is not an allowed one now, so what belongs there is saved in the image folder.",),
+        ),
+        (
+            (replace(saved("a.jpg"), remarks=(CopyRemark.WHITE_BACKGROUND,)),),
+            ("JPEG has no transparency, so transparent parts are white; webp and png keep it.",),
+        ),
+        (
+            (replace(saved("a.png"), relative_folder=RelativeFolder("icons", "/pictures/icons")),),
+            ("The relative folder icons is /pictures/icons.",),
         ),
     ],
 )
