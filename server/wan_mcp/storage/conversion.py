@@ -38,6 +38,7 @@ _ENCODERS: dict[ImageFormat, tuple[str, dict[str, Any]]] = {
 _SPACES = {b"GRAY": ("L",), b"RGB ": ("RGB", "RGBA")}
 """The modes that a colour profile is for, by the four letters in it. Source: https://www.color.org/icc_specs2.xalter"""
 _EXIF = b"Exif\0\0"
+_ORIENTATION = 0x0112
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,9 @@ def convert_image(data: bytes, facts: ImageFacts, name: str, conversion: Convers
         labels = read_labels(data)
         encoded, remarks = data, list[CopyRemark]()
         if target is not source or size != (facts.width, facts.height):
-            encoded, remarks = _encode(data, facts, name, source=source, target=target, size=size)
+            encoded, remarks = _encode(_decode(data, facts, name, size), name, target)
+            if source is target is ImageFormat.PNG:
+                encoded = copy_png_texts(data, encoded)
         packet, is_complete = make_packet(
             labels, with_texts=target is not source, most_bytes=most_packet_bytes(f"image/{target}")
         )
@@ -96,44 +99,55 @@ def _fit(facts: ImageFacts, max_side: int | None) -> tuple[int, int]:
     return max(1, round(facts.width * max_side / longest)), max(1, round(facts.height * max_side / longest))
 
 
-def _encode(
-    data: bytes, facts: ImageFacts, name: str, *, source: ImageFormat, target: ImageFormat, size: tuple[int, int]
-) -> tuple[bytes, list[CopyRemark]]:
+@dataclass(frozen=True, slots=True)
+class _Picture:
+    """Decoded pixels of the size that is wanted, and what belongs to them."""
+
+    image: "Image"
+    exif: bytes | None
+    profile: bytes | None
+    comment: bytes | None
+
+
+def _decode(data: bytes, facts: ImageFacts, name: str, size: tuple[int, int]) -> _Picture:
     import PIL.Image  # noqa: PLC0415 - costs start-up time that only a conversion should pay
     import PIL.ImageOps  # noqa: PLC0415 - as above
 
     if facts.width * facts.height > MOST_PIXELS:
         raise _refuse(name, f"It has {facts.width} x {facts.height} pixels, too many to be decoded safely.")
-    remarks: list[CopyRemark] = []
     try:
         with PIL.Image.open(BytesIO(leave_out_texts(data)), formats=("PNG", "JPEG", "WEBP")) as opened:
-            profile = read_png_profile(data) if source is ImageFormat.PNG else opened.info.get("icc_profile")
-            comment = opened.info.get("comment") if source is target is ImageFormat.JPEG else None
             opened.load()
-            image = simplify(opened)
+            info = dict[Any, Any](opened.info)
+            image, exif = simplify(opened), info.get("exif")
             if image.size != size:
                 image = image.resize(size, PIL.Image.Resampling.LANCZOS)  # pyright: ignore[reportUnknownMemberType] - NumPy
-            exif = opened.info.get("exif")
-            if opened.getexif().get(0x0112, 1) != 1:
+            if opened.getexif().get(_ORIENTATION, 1) != 1:
                 image.info = {"exif": exif}
                 image = PIL.ImageOps.exif_transpose(image)
                 exif = image.info.get("exif")
     except (OSError, SyntaxError, PIL.Image.DecompressionBombError) as problem:
         raise _refuse(name, "It cannot be decoded.") from problem
+    if exif and not exif.startswith(_EXIF):
+        exif = _EXIF + exif
+    profile = read_png_profile(data) if facts.mime_type == "image/png" else info.get("icc_profile")
+    return _Picture(image, exif, profile, info.get("comment"))
+
+
+def _encode(picture: _Picture, name: str, target: ImageFormat) -> tuple[bytes, list[CopyRemark]]:
+    image, remarks = picture.image, list[CopyRemark]()
+    kept: dict[str, Any] = {}
     if target is ImageFormat.JPEG and image.mode == "RGBA":
         image, has_shown = _put_on_white(image)
         remarks += [CopyRemark.WHITE_BACKGROUND] if has_shown else []
-    kept: dict[str, Any] = {}
-    if profile and image.mode in _SPACES.get(profile[16:20], ()):
-        kept["icc_profile"] = profile
-    if comment:
-        kept["comment"] = comment
-    if exif:
-        exif = exif if exif.startswith(_EXIF) else _EXIF + exif
-        if target is ImageFormat.JPEG and len(exif) > MOST_JPEG_SEGMENT_BYTES:
-            remarks.append(CopyRemark.TEXTS_LEFT_OUT)
-        else:
-            kept["exif"] = exif
+    if target is ImageFormat.JPEG and picture.exif and len(picture.exif) > MOST_JPEG_SEGMENT_BYTES:
+        remarks.append(CopyRemark.TEXTS_LEFT_OUT)
+    elif picture.exif:
+        kept["exif"] = picture.exif
+    if picture.profile and image.mode in _SPACES.get(picture.profile[16:20], ()):
+        kept["icc_profile"] = picture.profile
+    if picture.comment and target is ImageFormat.JPEG:
+        kept["comment"] = picture.comment
     # What is kept is named; Pillow would take more of it from the picture by itself.
     image.info = {}
     buffer = BytesIO()
@@ -145,8 +159,7 @@ def _encode(
         raise RequestRefusedError(
             f"{name} has too much in it for a {name_of_encoder}.", "Pass a smaller max_side, or another format."
         ) from problem
-    encoded = buffer.getvalue()
-    return (copy_png_texts(data, encoded) if source is target is ImageFormat.PNG else encoded), remarks
+    return buffer.getvalue(), remarks
 
 
 def _put_on_white(image: "Image") -> tuple["Image", bool]:

@@ -12,7 +12,7 @@ Sources:
     https://www.iptc.org/std/photometadata/documentation/userguide/
     https://www.w3.org/TR/png-3/#11textinfo
     https://developers.google.com/speed/webp/docs/riff_container
-    https://openstd.samr.gov.cn/bzgk/gb/ (GB 45438-2025, annex on implicit labels)
+    GB 45438-2025 (China's rules for the labels of generated content in files)
 """
 
 import re
@@ -20,7 +20,6 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from xml.sax.saxutils import escape
 
 from wan_mcp.storage.image_format import find_png_chunks, read_webp_size
 
@@ -185,7 +184,8 @@ def _extend(packet: str | None, texts: Sequence[Text]) -> str:
 
 
 def _to_xml(text: str) -> str:
-    return escape(_NOT_XML.sub("\ufffd", text))
+    # The library's own escape() brings a parser along that a start of the server would pay for.
+    return _NOT_XML.sub("\ufffd", text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
 def _decode(content: bytes) -> str:
