@@ -10,7 +10,7 @@ from datetime import datetime
 from functools import partial
 from hashlib import file_digest
 from pathlib import Path
-from typing import NamedTuple, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import anyio
 from anyio.to_thread import run_sync
@@ -18,7 +18,6 @@ from anyio.to_thread import run_sync
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.storage import drafts, names
 from wan_mcp.storage.base import ImageCopy, ImageFacts, Storage
-from wan_mcp.storage.conversion import ConvertedImage, convert_image
 from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
@@ -41,6 +40,9 @@ from wan_mcp_tools.domain.errors import (
     StorageError,
 )
 from wan_mcp_tools.domain.service import Conversion, Preview
+
+if TYPE_CHECKING:
+    from wan_mcp.storage.conversion import ConvertedImage
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
 _DRAWN_AT_ONCE = 2
@@ -246,8 +248,10 @@ class LocalStorage(Storage):
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
         return data, inspect_image(data)
 
-    def _convert(self, path: Path, conversion: Conversion) -> tuple[ImageFacts, ConvertedImage, ImageFacts]:
+    def _convert(self, path: Path, conversion: Conversion) -> tuple[ImageFacts, "ConvertedImage", ImageFacts]:
         """Give the facts of a file, what it is converted to, and the facts of that."""
+        from wan_mcp.storage.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
+
         data, facts = self._read_image(path)
         converted = convert_image(data, facts, shorten(path), conversion)
         return facts, converted, inspect_image(converted.data)
