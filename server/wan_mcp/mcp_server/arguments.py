@@ -19,7 +19,7 @@ from wan_mcp_tools.tool import Arguments, Tool
 
 Schema = dict[str, Any]
 
-_BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength"})
+_BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength", "maxItems"})
 _LONGEST_ECHO = 60
 """Characters of a caller's value, or of a name, that an error repeats."""
 _MOST_FAULTS = 6
@@ -209,6 +209,10 @@ def _describe(shape: Schema) -> str:
     """Say in words what fits a schema: type, choices, bounds."""
     if shape["type"] == "boolean":
         return "true or false"
+    if shape["type"] == "object":
+        return "an object of names and values"
+    if shape["type"] == "array":
+        return "a list of texts, none of them blank"
     if shape["type"] == "string":
         return f"one of {', '.join(shape['enum'])}" if "enum" in shape else "text"
     kind = "a whole number" if shape["type"] == "integer" else "a number"
