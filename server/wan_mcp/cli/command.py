@@ -65,6 +65,8 @@ class CommandContext:
         Raises:
             AppError: what the service cannot do.
         """
+        # The display of a wait asks for the working folder when it is loaded, which may take a while: not in the loop.
+        import rich  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
         async def run() -> ExitCode:
             async with self.open_service(settings, follow) as service:
