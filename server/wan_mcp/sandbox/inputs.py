@@ -10,7 +10,6 @@ https://help.aliyun.com/zh/model-studio/error-code
 """
 
 import base64
-import binascii
 import io
 import re
 import threading
@@ -79,11 +78,12 @@ def read_data_uri(address: str, rule: InputRule) -> InputPicture:
     # Before anything is decoded: four characters are three bytes.
     if (len(address) - head.end()) * 3 // 4 > rule.most_bytes + 2:
         raise _too_large(rule)
-    try:
-        data = base64.b64decode(address[head.end() :], validate=True)
-    except (binascii.Error, ValueError):
-        raise RefusalError(INVALID_URL) from None
-    return inspect_file(io.BytesIO(data), len(data), declared=(head[1] or "").lower())
+    with _AT_ONCE:
+        try:
+            data = base64.b64decode(address[head.end() :], validate=True)
+        except ValueError:
+            raise RefusalError(INVALID_URL) from None
+        return _inspect_any(io.BytesIO(data), len(data), (head[1] or "").lower())
 
 
 def read_web_address(address: str) -> InputPicture:
@@ -113,12 +113,7 @@ def inspect_file(file: BinaryIO, size: int, *, declared: str = "") -> InputPictu
         RefusalError: it is no picture of a kind that the service reads, or a damaged one.
     """
     with _AT_ONCE:
-        try:
-            return _inspect(file, size, declared)
-        except RefusalError:
-            raise
-        except Exception:  # noqa: BLE001 - Pillow promises no kind of error for damaged files
-            raise RefusalError(invalid_parameter("The image format is illegal and cannot be opened.")) from None
+        return _inspect_any(file, size, declared)
 
 
 def check_picture(picture: InputPicture, rule: InputRule, *, strict: bool) -> None:
@@ -170,6 +165,15 @@ def _is_public(host: str) -> bool:
         return ip_address(host).is_global
     except ValueError:
         return "." in host
+
+
+def _inspect_any(file: BinaryIO, size: int, declared: str) -> InputPicture:
+    try:
+        return _inspect(file, size, declared)
+    except RefusalError:
+        raise
+    except Exception:  # noqa: BLE001 - Pillow promises no kind of error for damaged files
+        raise RefusalError(invalid_parameter("The image format is illegal and cannot be opened.")) from None
 
 
 def _inspect(file: BinaryIO, size: int, declared: str) -> InputPicture:

@@ -4,7 +4,7 @@ import pytest
 
 from wan_mcp.sandbox.extra_models import add_models
 from wan_mcp.sandbox.families import MODELS
-from wan_mcp.sandbox.models import Mode, SizeError, WireProtocol
+from wan_mcp.sandbox.models import SizeError, WireProtocol
 
 RECOMMENDED = ["1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"]
 
