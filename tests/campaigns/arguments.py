@@ -139,6 +139,10 @@ class Speaker:
         """Give any text that a client can write in UTF-8."""
         return self.text().encode(errors="replace").decode()
 
+    def task_id(self) -> str:
+        """Give the id of a task, or a text in its place that a client can write: it stands in a header."""
+        return str(self.right("task_id")).encode(errors="replace").decode()
+
     def value(self) -> object:
         """Give anything that JSON can hold, and some things that only Python can."""
         match self.dice.randrange(9):
@@ -288,9 +292,7 @@ class Campaign:
                 start = dice.choice(
                     ("wan://models", "wan://models/", "wan://tasks/", "wan://images/", "ui://", "file://")
                 )
-                uri = start + str(
-                    dice.choice((speaker.written(), speaker.right("task_id"), f"{speaker.right('task_id')}-1", ""))
-                )
+                uri = start + dice.choice((speaker.written(), speaker.task_id(), f"{speaker.task_id()}-1", ""))
                 await self._judge("resources/read", uri, lambda: client.read_resource(uri))
             case "completion":
                 template = ResourceTemplateReference(
@@ -304,10 +306,7 @@ class Campaign:
                 context = {"model": speaker.written(), "region": speaker.written()}
                 await self._judge("completion", argument, lambda: client.complete(ref, argument, context))
             case "task":
-                method, task_id = (
-                    dice.choice(_METHODS),
-                    str(dice.choice((speaker.right("task_id"), speaker.written()))),
-                )
+                method, task_id = dice.choice(_METHODS), dice.choice((speaker.task_id(), speaker.written()))
                 more = {"inputResponses": {"a": speaker.value()}} if method == "tasks/update" else {}
                 await self._judge(method, task_id, lambda: ask(modern, method, task_id, **more))
             case _:
