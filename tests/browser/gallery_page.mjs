@@ -53,10 +53,10 @@ export async function endGalleries() {
 }
 
 /** Open the page. Scenarios that change nothing share one gallery; those with an `album` have their own. */
-export async function openGallery(browser, python, { album, width = 1280, height = 900, colorScheme = "light", pardoned, ...options }) {
+export async function openGallery(browser, python, { album, width = 1280, height = 900, colorScheme = "light", locale = "en-GB", pardoned, ...options }) {
   if (!album && !shared.has("small")) shared.set("small", startGallery(python, {}));
   const gallery = await (album ? startGallery(python, album) : shared.get("small"));
-  const context = await browser.newContext({ viewport: { width, height }, colorScheme, locale: "en-GB", reducedMotion: options.reducedMotion ?? "reduce", forcedColors: options.forcedColors ?? "none" });
+  const context = await browser.newContext({ viewport: { width, height }, colorScheme, locale, reducedMotion: options.reducedMotion ?? "reduce", forcedColors: options.forcedColors ?? "none" });
   context.setDefaultTimeout(15_000);
   const page = await context.newPage();
   const troubles = [];

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { checkAccess, checkDialog, checkWidth } from "./view_scenarios.mjs";
 
 const HOSTILE = `<img src="https://example.com/x.png" onerror="document.title='broken'"><script>document.title="broken"</script>`;
+const LONG = "An old lighthouse above a rough sea, seen from a small boat with three people in yellow coats, who look up to the light; heavy clouds with a gap of gold at the horizon, gulls, spray over the bow, painted in oil with a broad brush";
 /** The orders of one model that the sandbox works on at once. */
 const CONCURRENCY = 5;
 const NETWORK_TROUBLE = /Failed to load resource/;
@@ -75,7 +76,7 @@ export const galleryScenarios = {
   "tells all that is known of an image": {
     async run(host) {
       await pictures(host);
-      await host.page.locator('.cell[data-order="local-000001"] button').click();
+      await host.page.locator('.cell[data-order="local-000001"] button.frame').click();
       const facts = await dialog(host).locator("dl.properties").innerText();
       for (const words of [/Model\s+wan2\.6-t2i/, /Region\s+singapore/, /Size ordered\s+1536 × 864/, /Seed\s+1\b/, /Prompt rewriting\s+on/, /Ordered\s+\d+ \w+ \d{4}/, /Cost\s+about 0\.03 USD \(indicative/, /Task\s+0{8}-/]) assert.match(facts, words);
       await dialog(host).getByText("Prompt as the service rewrote it").click();
@@ -88,6 +89,125 @@ export const galleryScenarios = {
       await button(host, "Copy path").click();
       await button(host, "Copied").waitFor();
       assert.equal(await host.page.evaluate(() => navigator.clipboard.readText()), path);
+    },
+  },
+  "copies a prompt with one press, from the page and from beside its image": {
+    album: { images: 3, painted: 1, subjects: [LONG] },
+    async run(host) {
+      const prompt = `${LONG}, number 0`;
+      await pictures(host, 3);
+      const caption = cells(host).first();
+      await host.page.context().grantPermissions(["clipboard-read", "clipboard-write"]);
+      await caption.getByRole("button", { name: "Copy prompt" }).click();
+      await caption.getByRole("button", { name: "Copied" }).waitFor();
+      assert.equal(await host.page.evaluate(() => navigator.clipboard.readText()), prompt);
+      await host.page.evaluate(() => navigator.clipboard.writeText(""));
+      await openFirst(host);
+      await dialog(host).getByRole("button", { name: "Copy prompt" }).press("Enter");
+      await dialog(host).getByRole("button", { name: "Copied" }).waitFor();
+      assert.equal(await host.page.evaluate(() => navigator.clipboard.readText()), prompt);
+    },
+  },
+  "copies without the permission to, and selects the words where nothing else is left": {
+    album: { images: 2, painted: 1, subjects: [LONG] },
+    closed: true,
+    async run(host) {
+      const prompt = `${LONG}, number 0`;
+      const selected = () => host.page.evaluate(() => String(getSelection()));
+      // As a browser does that has no clipboard for pages which are not secure: the older way is left.
+      await host.page.addInitScript(() => {
+        Object.defineProperty(navigator, "clipboard", { value: undefined });
+        document.addEventListener("copy", () => Object.assign(window, { copiedText: document.activeElement.value }));
+      });
+      await host.page.goto(host.url);
+      await pictures(host, 2);
+      const caption = cells(host).first();
+      await caption.getByRole("button", { name: "Copy prompt" }).click();
+      await caption.getByRole("button", { name: "Copied" }).waitFor();
+      assert.equal(await host.page.evaluate(() => window.copiedText), prompt);
+      // And where that is refused too, a person copies what is selected.
+      await host.page.evaluate(() => Object.assign(document, { execCommand: () => false }));
+      await cells(host).nth(1).getByRole("button", { name: "Copy prompt" }).click();
+      await cells(host).nth(1).getByRole("button", { name: /^Press / }).waitFor();
+      assert.equal(await selected(), `${LONG}, number 1`);
+      await checkAccess(host);
+      await openFirst(host);
+      const copy = dialog(host).getByRole("button", { name: "Copy prompt" });
+      await copy.focus();
+      await host.page.keyboard.press("Enter");
+      await dialog(host).getByRole("status").filter({ hasText: "The text is selected: press" }).waitFor();
+      assert.equal(await selected(), prompt);
+      assert.match(await dialog(host).evaluate(() => document.activeElement.textContent), /^Press /, "the focus stays on the button");
+    },
+  },
+  "opens a long caption to its whole words, by keyboard too, and closes it again": {
+    album: { images: 3, painted: 1, subjects: [LONG, "A heron"] },
+    async run(host, shot) {
+      await pictures(host, 3);
+      const [long, short] = [cells(host).first(), cells(host).nth(1)];
+      const isCut = () => long.locator(".prompt-text").evaluate((words) => words.scrollHeight > words.clientHeight + 1);
+      await long.getByRole("button", { name: "Show all" }).waitFor();
+      assert.equal(await short.getByRole("button", { name: "Show all" }).count(), 0);
+      assert.equal(await isCut(), true);
+      await long.locator("button.frame").focus();
+      await host.page.keyboard.press("Tab");
+      await host.page.keyboard.press("Enter");
+      const less = long.getByRole("button", { name: "Show less" });
+      assert.equal(await less.getAttribute("aria-expanded"), "true");
+      assert.equal(await isCut(), false);
+      assert.equal(await long.locator(".prompt-text").innerText(), `${LONG}, number 0`);
+      await shot("gallery-caption");
+      await checkAccess(host);
+      await checkWidth(host);
+      // What is read every two seconds closes nothing that a person has opened.
+      await host.gallery.command("generate", "An otter");
+      await countCells(host, 4);
+      const opened = host.page.getByRole("button", { name: "Show less" });
+      await opened.press("Space");
+      await host.page.getByRole("button", { name: "Show less" }).waitFor({ state: "detached" });
+      await host.page.setViewportSize({ width: 360, height: 780 });
+      await checkWidth(host);
+    },
+  },
+  "writes sentences for one, for many and for none": {
+    album: { images: 1, painted: 1 },
+    async run(host) {
+      await pictures(host, 1);
+      await host.page.getByText("1 image of 1 order", { exact: true }).waitFor();
+      await button(host, /^Costs: about/).click();
+      await host.page.getByText(/^1 image was made: about /).waitFor();
+      let change = (facts) => facts;
+      for (const path of ["**/open*", "**/costs"]) {
+        await host.page.route(path, async (route) => {
+          const answer = await route.fetch();
+          await route.fulfill({ response: answer, json: change(await answer.json()) });
+        });
+      }
+      change = (facts) => (facts.count ? { ...facts, count: { orders: 1200, images: 0 } } : { ...facts, images: 2345, unclear_images: 1 });
+      await host.page.getByText("No images of 1,200 orders", { exact: true }).waitFor();
+      await host.page.getByText(/^2,345 images were made: /).waitFor();
+      await host.page.getByText("What became of 1 image is not known; it is in no sum.").waitFor();
+      change = (facts) => (facts.count ? { ...facts, count: { orders: 2, images: 1 } } : { ...facts, images: 2, unclear_images: 3 });
+      await host.page.getByText("1 image of 2 orders", { exact: true }).waitFor();
+      await host.page.getByText("What became of 3 images is not known; they are in no sum.").waitFor();
+    },
+  },
+  "speaks one language in its dates, and calls today yesterday after midnight": {
+    album: { images: 2, painted: 1 },
+    locale: "de-DE",
+    closed: true,
+    async run(host) {
+      await host.page.clock.install();
+      await host.page.goto(host.url);
+      await host.page.getByRole("heading", { name: "Today" }).waitFor();
+      await openFirst(host);
+      const facts = await dialog(host).locator("dl.properties").innerText();
+      assert.match(facts, /Ordered\s+\d+ (?:January|February|March|April|May|June|July|August|September|October|November|December) \d{4} at \d\d:\d\d/);
+      await button(host, "Close").click();
+      await host.page.clock.fastForward(24 * 60 * 60 * 1000);
+      await host.page.getByRole("heading", { name: "Yesterday" }).waitFor();
+      await host.page.clock.fastForward(24 * 60 * 60 * 1000);
+      await host.page.getByRole("heading", { name: /^(?:\w+day,? )?\d+ \w+(?: \d{4})?$/ }).waitFor();
     },
   },
   "finds by words and by choices, and finds the same after a reload": {
@@ -108,13 +228,13 @@ export const galleryScenarios = {
       assert.equal(await box.inputValue(), "red FOX");
       assert.equal(await host.page.getByLabel("Region").inputValue(), "sandbox");
       await box.fill("nothing has these words");
-      await host.page.getByText("Nothing fits.").waitFor();
+      await host.page.getByText("No order fits this search.").waitFor();
       await checkAccess(host);
       await button(host, "Show everything").click();
       await countCells(host, 42);
       assert.equal(new URL(host.page.url()).search, "");
       await host.page.getByLabel("To", { exact: true }).fill("2001-01-01");
-      await host.page.getByText("Nothing fits.").waitFor();
+      await host.page.getByText("No order fits this search.").waitFor();
       await host.page.getByLabel("To", { exact: true }).fill("");
       await host.page.getByLabel("State").selectOption("failed");
       await countCells(host, 2);
@@ -141,7 +261,7 @@ export const galleryScenarios = {
     album: { images: 4, painted: 2 },
     async run(host, shot) {
       await pictures(host, 4);
-      await host.page.locator('.cell[data-order="local-000003"] button').click();
+      await host.page.locator('.cell[data-order="local-000003"] button.frame').click();
       await button(host, "Order again").dblclick();
       await dialog(host).getByText("Order 1 image with the same settings? Cost: free.").waitFor();
       assert.equal(host.posts(), 0, "a double click must not order");

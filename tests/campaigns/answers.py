@@ -33,6 +33,7 @@ from pydantic import SecretStr
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from campaigns.tally import LogKeeper
 from fakes import tiny_png
 from fakes.dashscope import FakeService
 from fakes.faults import Answer, Fault
@@ -374,7 +375,7 @@ class Campaign:
     async def run(self) -> Report:
         """Run the cases, or as many as there is time for."""
         began = time.monotonic()
-        log = _Log()
+        log = LogKeeper()
         logging.getLogger().addHandler(log)
         level = logging.getLogger().level
         logging.getLogger().setLevel(logging.DEBUG)
@@ -522,7 +523,7 @@ class Campaign:
         if self._service.authorization_at_image_host:
             self.report.secrets.append("the key reached the image host")
 
-    def _check_files(self, log: "_Log") -> None:
+    def _check_files(self, log: LogKeeper) -> None:
         allowed = [self._folder / protocol / kind for protocol in ("async", "sync") for kind in ("pictures", "state")]
         for path in self._folder.rglob("*"):
             if path.is_dir():
@@ -617,21 +618,6 @@ def _finish(coroutine: Any) -> object:
 
 def _has_key(content: bytes) -> bool:
     return KEY[3:].encode() in content.replace(b"\xe2\x80\x8b", b"")
-
-
-class _Log(logging.Handler):
-    """Keeps every line, and those that tell of a fault of ours."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.DEBUG)
-        self.lines: list[str] = []
-        self.crashes: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        line = self.format(record)
-        self.lines.append(line)
-        if record.exc_info:
-            self.crashes.append(line[-600:])
 
 
 def main() -> int:

@@ -16,9 +16,8 @@ import secrets
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +30,7 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
 
 import anyio.lowlevel
 
+from campaigns.tally import Tally
 from fakes import tiny_png
 from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS
@@ -38,13 +38,10 @@ from fakes.tasks_client import Tasks, ask
 from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.messages import UnreadableMessageError, read_message
 
-MOST_ERROR_BYTES = 2_000
 MOST_SECONDS = 15.0
 """Longer than any wait that is asked for here, on a machine that has other things to do."""
 _MOST_ANSWER_BYTES = {"view_image": 700_000, "resources/read": 1_100_000, "prompts/get": 40_000, "list_tasks": 60_000}
 _MOST_OTHER_BYTES = 12_000
-_FAULTS = ("fault of wan-mcp", "Error executing tool", "Traceback", "pydantic", "Internal server error")
-"""What no answer says: words for mistakes of ours."""
 
 _MODELS = ("wan2.6-t2i", "wan2.7-image", "wan2.7-image-pro", "wan2.5-t2i-preview", "wanx-v1", "WAN2.6-T2I")
 _SIZES = ("1:1", "16:9", "1280*1280", "1024x1024", "4K", "2240*896", "7:5", "0:0", "1*1", "99999*99999", "１：１")
@@ -80,39 +77,6 @@ class Plan:
     seconds: float = 600.0
 
 
-@dataclass
-class Report:
-    """What came of it; `broken` names the promises that were not kept."""
-
-    title: str
-    cases: Counter[str] = field(default_factory=Counter)
-    ends: Counter[str] = field(default_factory=Counter)
-    longest_error: int = 0
-    slowest: float = 0.0
-    seconds: float = 0.0
-    broken: dict[str, list[str]] = field(default_factory=dict)
-
-    def blame(self, promise: str, case: str) -> None:
-        """Note a promise that was not kept."""
-        self.broken.setdefault(promise, []).append(ascii(case[:300]))
-
-    def __str__(self) -> str:
-        rows: list[tuple[str, object]] = [("cases", sum(self.cases.values()))]
-        rows += [(f"of them {name}", count) for name, count in sorted(self.cases.items())]
-        rows += [(name, count) for name, count in sorted(self.ends.items())]
-        rows += [
-            ("longest error, bytes", self.longest_error),
-            ("slowest answer, seconds", round(self.slowest, 1)),
-            ("seconds", round(self.seconds)),
-        ]
-        rows += [(name, len(self.broken.get(name, ()))) for name in PROMISES]
-        width = max(len(name) for name, _ in rows)
-        lines = [self.title, "-" * len(self.title), *(f"{name:<{width}}  {value:>8}" for name, value in rows)]
-        for name, cases in self.broken.items():
-            lines += [f"BROKEN: {name}", *(f"  {case}" for case in cases[:20])]
-        return "\n".join(lines)
-
-
 PROMISES = ("crashes", "errors of 2 kB or more", "answers too large", "secrets told", "files outside", "late answers")
 
 
@@ -138,6 +102,10 @@ class Speaker:
     def written(self) -> str:
         """Give any text that a client can write in UTF-8."""
         return self.text().encode(errors="replace").decode()
+
+    def task_id(self) -> str:
+        """Give the id of a task, or a text in its place that a client can write: it stands in a header."""
+        return str(self.right("task_id")).encode(errors="replace").decode()
 
     def value(self) -> object:
         """Give anything that JSON can hold, and some things that only Python can."""
@@ -223,9 +191,9 @@ class Campaign:
         self._key = f"sk-{secrets.token_hex(16)}"
         self._outside = folder / "outside"
         self._speaker = Speaker(random.Random(plan.seed), self._outside)
-        self.report = Report(f"arguments: {plan.cases} cases, seed {plan.seed}")
+        self.report = Tally(f"arguments: {plan.cases} cases, seed {plan.seed}", PROMISES, self._key)
 
-    def run(self) -> Report:
+    def run(self) -> Tally:
         """Run to the end and give the report."""
         anyio.run(self.talk)
         return self.report
@@ -288,9 +256,7 @@ class Campaign:
                 start = dice.choice(
                     ("wan://models", "wan://models/", "wan://tasks/", "wan://images/", "ui://", "file://")
                 )
-                uri = start + str(
-                    dice.choice((speaker.written(), speaker.right("task_id"), f"{speaker.right('task_id')}-1", ""))
-                )
+                uri = start + dice.choice((speaker.written(), speaker.task_id(), f"{speaker.task_id()}-1", ""))
                 await self._judge("resources/read", uri, lambda: client.read_resource(uri))
             case "completion":
                 template = ResourceTemplateReference(
@@ -304,10 +270,7 @@ class Campaign:
                 context = {"model": speaker.written(), "region": speaker.written()}
                 await self._judge("completion", argument, lambda: client.complete(ref, argument, context))
             case "task":
-                method, task_id = (
-                    dice.choice(_METHODS),
-                    str(dice.choice((speaker.right("task_id"), speaker.written()))),
-                )
+                method, task_id = dice.choice(_METHODS), dice.choice((speaker.task_id(), speaker.written()))
                 more = {"inputResponses": {"a": speaker.value()}} if method == "tasks/update" else {}
                 await self._judge(method, task_id, lambda: ask(modern, method, task_id, **more))
             case _:
@@ -315,12 +278,13 @@ class Campaign:
 
     async def _judge(self, name: str, said: object, call: Callable[[], Awaitable[Any]]) -> None:
         case = f"{name} {show(said)}"
+        most_bytes = _MOST_ANSWER_BYTES.get(name, _MOST_OTHER_BYTES)
         started = time.monotonic()
         try:
             with anyio.fail_after(MOST_SECONDS):
                 answer = await call()
         except MCPError as error:
-            self._weigh(error.error.model_dump_json(), case, is_error=True, name=name)
+            self.report.weigh(error.error.model_dump_json(), case, is_error=True, most_bytes=most_bytes)
         except TimeoutError:
             self.report.blame("late answers", case)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is what the campaign looks for
@@ -331,7 +295,8 @@ class Campaign:
                 if isinstance(answer, dict)
                 else answer.model_dump_json(by_alias=True, exclude_none=True)
             )
-            self._weigh(text, case, is_error=bool(getattr(answer, "is_error", False)), name=name)
+            is_error = bool(getattr(answer, "is_error", False))
+            self.report.weigh(text, case, is_error=is_error, most_bytes=most_bytes)
             facts = getattr(answer, "structured_content", None) or {}
             if "task_id" in facts and len(self._speaker.task_ids) < 200:
                 self._speaker.task_ids.append(facts["task_id"])
@@ -339,26 +304,14 @@ class Campaign:
                 self.report.blame("files outside", case)
         self.report.slowest = max(self.report.slowest, time.monotonic() - started)
 
-    def _weigh(self, text: str, case: str, *, is_error: bool, name: str) -> None:
-        size = len(text.encode(errors="replace"))
-        self.report.ends["refused" if is_error else "answered"] += 1
-        if is_error:
-            self.report.longest_error = max(self.report.longest_error, size)
-            if size >= MOST_ERROR_BYTES:
-                self.report.blame("errors of 2 kB or more", f"{size} {case}")
-        elif size > _MOST_ANSWER_BYTES.get(name, _MOST_OTHER_BYTES):
-            self.report.blame("answers too large", f"{size} {case}")
-        if self._key in text:
-            self.report.blame("secrets told", case)
-        if is_error and any(fault in text for fault in _FAULTS):
-            self.report.blame("crashes", f"{case}: {text[:200]}")
-
     def _judge_line(self, line: bytes) -> None:
         try:
             read_message(line)
         except UnreadableMessageError as error:
             for answer in error.answers:
-                self._weigh(answer.model_dump_json(), f"line {line[:200]!r}", is_error=True, name="line")
+                self.report.weigh(
+                    answer.model_dump_json(), f"line {line[:200]!r}", is_error=True, most_bytes=_MOST_OTHER_BYTES
+                )
         except Exception as error:  # noqa: BLE001 - the same
             self.report.blame("crashes", f"line {line[:200]!r}: {error!r}")
         else:

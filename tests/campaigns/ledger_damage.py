@@ -34,6 +34,7 @@ from click.testing import CliRunner
 from mcp import Client
 
 from campaigns.damage import DAMAGES
+from campaigns.tally import LogKeeper
 from fakes.filled_ledger import fill
 from fakes.order_service import QUICK, make_settings
 from fakes.orders import make_order, make_request
@@ -72,18 +73,6 @@ class Report:
         return "\n".join([*lines, *(f"BROKEN {each}" for each in self.broken)])
 
 
-class _Faults(logging.Handler):
-    """Keeps what is logged with a traceback: a fault of ours that something else has caught."""
-
-    def __init__(self) -> None:
-        super().__init__(logging.WARNING)
-        self.seen: list[str] = []
-
-    def emit(self, record: logging.LogRecord) -> None:
-        if record.exc_info and record.exc_info[1] is not None:
-            self.seen.append(f"{record.getMessage()}: {record.exc_info[1]!r}")
-
-
 class Campaign:
     """Runs one case after the other, each in a folder of its own."""
 
@@ -99,13 +88,13 @@ class Campaign:
     def run(self, cases: int, seconds: float, first: int = 0) -> Report:
         """Run cases until there are enough, or until the time is over."""
         began = time.monotonic()
-        faults = _Faults()
+        faults = LogKeeper(logging.WARNING)
         logging.getLogger().addHandler(faults)
         try:
             for number in range(first, first + cases):
                 if time.monotonic() - began > seconds:
                     break
-                faults.seen.clear()
+                faults.crashes.clear()
                 _Case(self.report, self._folder / "case", self._template, f"{self._seed}/{number}", faults).run()
                 self.report.cases += 1
         finally:
@@ -115,7 +104,7 @@ class Campaign:
 
 
 class _Case:
-    def __init__(self, report: Report, folder: Path, template: Path, seed: str, faults: _Faults) -> None:
+    def __init__(self, report: Report, folder: Path, template: Path, seed: str, faults: LogKeeper) -> None:
         self._report = report
         self._folder = folder
         self._dice = random.Random(seed)
@@ -144,7 +133,7 @@ class _Case:
                 raise
             self._complain(f"the server ended: {_unwrap(error)!r}")
         self._use_commands()
-        for fault in self._faults.seen:
+        for fault in self._faults.crashes:
             self._complain(f"logged: {fault}")
         self._check_files()
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from campaigns.state_reader import StateReader
+from campaigns.tally import format_report
 from fakes.dashscope import FakeService
 
 _FOUND_AGAIN = "found again"
@@ -83,13 +84,8 @@ class Report:
             ("seconds", round(self.seconds)),
             *((name, len(cases)) for name, cases in self.promises.items()),
         ]
-        width = max(len(name) for name, _ in rows)
-        lines = [self.title, "-" * len(self.title)]
-        lines += [f"{name:<{width}}  {value:>6}" for name, value in rows]
-        lines += [f"ends: {ends or 'none'}", f"faults: {faults or 'none'}"]
-        for name, cases in self.broken.items():
-            lines += [f"BROKEN: {name}", *(f"  {case}" for case in cases[:20])]
-        return "\n".join(lines)
+        remarks = [f"ends: {ends or 'none'}", f"faults: {faults or 'none'}"]
+        return format_report(self.title, rows, self.broken, remarks=remarks, number_width=6)
 
 
 def count(report: Report, dashscope: FakeService, reader: StateReader) -> None:

@@ -42,6 +42,14 @@ async def test_what_the_model_reads_of_all_tools_is_at_most_eight_kilobytes(tmp_
     assert len(json.dumps(tools, ensure_ascii=False, separators=(",", ":")).encode()) <= 8_000
 
 
+async def test_every_argument_has_one_type_and_no_bound_by_which_a_host_could_refuse_what_is_read(tmp_path):
+    for tool in (await _list(tmp_path)).values():
+        for shape in tool["inputSchema"]["properties"].values():
+            # Without a type, Gemini CLI passes over the whole tool.
+            assert isinstance(shape["type"], str)
+            assert shape.keys() <= {"type", "description", "default", "enum", "nullable"}
+
+
 async def test_no_schema_has_what_clients_cannot_read(tmp_path):
     for tool in (await _list(tmp_path)).values():
         for schema in (tool["inputSchema"], tool.get("outputSchema", {})):

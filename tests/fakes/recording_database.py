@@ -40,6 +40,9 @@ class _RecordingTransaction:
     def now(self) -> float:
         return self._tx.now
 
+    def check_history(self) -> None:
+        self._tx.check_history()
+
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         self._executed.append((statement, len(values)))
         return self._tx.execute(statement, *values)

@@ -39,7 +39,7 @@ class Rest(Arguments):
 def test_a_schema_is_flat_and_says_nothing_of_null(group):
     schema = group.model_json_schema()
     text = json.dumps(schema)
-    for word in ("anyOf", "$ref", "$defs", "null"):
+    for word in ("anyOf", "$ref", "$defs", '"null"'):
         assert word not in text
     for shape in schema["properties"].values():
         assert isinstance(shape["type"], str)
@@ -50,7 +50,7 @@ def test_the_arguments_of_an_order_are_described_in_under_two_kilobytes():
     assert len(json.dumps(Order.model_json_schema(), separators=(",", ":"))) < 2_000
 
 
-def test_bounds_are_shown_in_the_schema_and_left_to_the_catalogue():
+def test_bounds_are_in_the_schema_for_refusals_and_left_to_the_catalogue():
     shapes = Order.model_json_schema()["properties"]
     assert (shapes["n"]["minimum"], shapes["n"]["maximum"]) == (1, 4)
     assert (shapes["seed"]["minimum"], shapes["seed"]["maximum"]) == (0, 2_147_483_647)

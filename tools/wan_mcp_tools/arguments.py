@@ -1,14 +1,17 @@
 """
 The arguments that the tools share: type, words and schema of each.
 
-The bounds in a schema are for the client to see. They are checked by `Catalogue`, whose answer says what to do
-instead; a bound checked here would answer in the validator's words. They suit the models of this release: an
-operator's own model may read a longer prompt, and a region may also be given by its id.
+The bounds here are for the words of a refusal. They are checked by `Catalogue`, whose answer says what to do
+instead. Hosts do not see them: some check calls by a schema themselves, and would refuse without these words what
+is wrong, and also what is right: no image for the default, a prompt that an operator's own model reads, the id of a
+region.
 
-Each argument that is no choice has one example, in its words: some clients drop the keyword `examples`, and some drop
-every bound. What stands for nothing is left out by `Arguments`. A schema says nothing of null or of numbers as text,
-though both are read: Gemini knows one type for each argument, and refuses every call of a client that sends it a list
-of types or `anyOf`. Source: https://ai.google.dev/api/caching#Schema
+Each argument that is no choice has one example, in its words: some clients drop the keyword `examples`. What stands
+for nothing is left out by `Arguments`. Gemini knows one type for each argument and refuses lists of types and
+`anyOf`, and its command line passes over a tool with an argument that has no type; `nullable` both know. So a
+schema says that null is read where it is the natural word for nothing, in six arguments: in all of them it would
+take half a kilobyte of what models read. It cannot say that a number as text is read. Source:
+https://ai.google.dev/api/caching#Schema
 """
 
 from typing import Annotated, Any
@@ -28,7 +31,7 @@ _DEFAULT_COUNT = 1
 
 
 def _field(description: str, **bounds: JsonValue) -> Any:  # noqa: ANN401 - what pydantic's Field gives, too
-    """Describe an argument, and show bounds that are checked elsewhere."""
+    """Describe an argument, with bounds that are checked elsewhere."""
 
     def show(schema: JsonDict) -> None:
         schema.update(bounds)
@@ -90,7 +93,7 @@ Count = Annotated[
 Seed = Annotated[
     int | SkipJsonSchema[None],
     _NO_SWITCH,
-    _field("e.g. 42; repeated, it gives similar images.", minimum=0, maximum=MAX_SEED),
+    _field("e.g. 42; repeated, it gives similar images.", minimum=0, maximum=MAX_SEED, nullable=True),
 ]
 PromptExtend = Annotated[
     bool | SkipJsonSchema[None], _field("Let the service enrich the prompt; default true; not for wan2.7.")
@@ -99,8 +102,8 @@ Watermark = Annotated[bool, _field("Put an AI mark at the lower right.")]
 RegionName = Annotated[
     str | SkipJsonSchema[None],
     _field(
-        "Default: the operator's. sandbox: offline, free, for tests only: placeholder pictures.",
-        enum=["singapore", "beijing", "virginia", "frankfurt", "sandbox"],
+        "singapore beijing virginia frankfurt; sandbox: offline, free, for tests only: placeholder pictures. "
+        "Default: the operator's."
     ),
 ]
 OutputDir = Annotated[
@@ -122,12 +125,17 @@ OrderWaitSeconds = Annotated[
     _field("e.g. 45, the default unless the operator set another.", minimum=0, maximum=_LONGEST_WAIT),
 ]
 TaskId = Annotated[str, _field("From an earlier answer, e.g. 0385dc79-5ff8-...", minLength=1)]
-OptionalTaskId = Annotated[str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...")]
+OptionalTaskId = Annotated[
+    str | SkipJsonSchema[None], _field("From an earlier answer, e.g. 0385dc79-5ff8-...", nullable=True)
+]
 Index = Annotated[int, _NO_SWITCH, _field("Which image of the task, e.g. 2; counted from 1.", minimum=1)]
-Url = Annotated[str | SkipJsonSchema[None], _field("A result URL, e.g. https://...png?..., in place of task_id.")]
+Url = Annotated[
+    str | SkipJsonSchema[None],
+    _field("A result URL, e.g. https://...png?..., in place of task_id.", nullable=True),
+]
 ImagePath = Annotated[
     str | SkipJsonSchema[None],
-    _field("A saved image, e.g. /home/me/fox-1.png, in place of task_id."),
+    _field("A saved image, e.g. /home/me/fox-1.png, in place of task_id.", nullable=True),
 ]
 Status = Annotated[
     TaskStatus | SkipJsonSchema[None],
@@ -135,7 +143,7 @@ Status = Annotated[
     WithJsonSchema({"type": "string", "enum": [status.value for status in TaskStatus]}),
     _field("Only tasks in this state."),
 ]
-Limit = Annotated[int, _NO_SWITCH, _field("How many tasks at most.", minimum=1, maximum=100)]
+Limit = Annotated[int, _NO_SWITCH, _field("How many tasks, to 100.", minimum=1, maximum=100)]
 Cursor = Annotated[str | SkipJsonSchema[None], _field("The cursor of the page before.")]
 Remote = Annotated[bool, _field("Also ask the service.")]
 Fresh = Annotated[

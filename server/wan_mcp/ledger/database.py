@@ -23,6 +23,15 @@ class Transaction(Protocol):
         """The time at which it has begun, in seconds since 1970, by the clock that every worker shares."""
         ...
 
+    def check_history(self) -> None:
+        """
+        Make sure that the database is the one that this process has used from its beginning on.
+
+        Raises:
+            LedgerError: it was deleted, moved away or replaced since, and what was counted in it is not known.
+        """
+        ...
+
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement with the values of `$1`, `$2`, …; give its rows, by the names of their columns."""
         ...

@@ -84,6 +84,8 @@ class Orders(Repository):
 
         Raises:
             DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
+            LedgerError: the ledger is not the one that this process began with. An order that costs nothing is
+                written down all the same.
         """
         found = _find_identical(tx, order.fingerprint) if deduplicate else None
         if found is not None:
@@ -96,6 +98,7 @@ class Orders(Repository):
             )
         if order.region != SANDBOX.name:
             check_daily_limit(tx, images=order.images_ordered, daily_limit=daily_limit, recent=recent)
+            tx.check_history()
         placed = replace(order, created_at=tx.now, lease_until=tx.now + lease)
         insert_order(tx, placed)
         if dispatch is not None and sending is not None:

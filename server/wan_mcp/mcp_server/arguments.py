@@ -19,6 +19,7 @@ from wan_mcp_tools.tool import Arguments, Tool
 
 Schema = dict[str, Any]
 
+_BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength"})
 _LONGEST_ECHO = 60
 """Characters of a caller's value, or of a name, that an error repeats."""
 _MOST_FAULTS = 6
@@ -72,6 +73,21 @@ def plain_schema(model: type[BaseModel]) -> Schema:
     plain.pop("description", None)
     plain.pop("additionalProperties", None)
     return plain
+
+
+@cache
+def host_schema(model: type[BaseModel]) -> Schema:
+    """
+    Give the schema of arguments as hosts see it: without bounds, by which some would refuse calls in their own words.
+
+    It is not for changing.
+    """
+    schema = plain_schema(model)
+    properties: Mapping[str, Schema] = schema["properties"]
+    shown = {
+        name: {key: value for key, value in shape.items() if key not in _BOUNDS} for name, shape in properties.items()
+    }
+    return schema | {"properties": shown}
 
 
 def _plain(schema: Schema, definitions: Mapping[str, Schema]) -> Schema:

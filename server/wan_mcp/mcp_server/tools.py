@@ -9,7 +9,7 @@ from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetad
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
 from pydantic import Field, SkipValidation
 
-from wan_mcp.mcp_server.arguments import plain_schema, read_arguments
+from wan_mcp.mcp_server.arguments import host_schema, plain_schema, read_arguments
 from wan_mcp.mcp_server.resources import VIEW_URI
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.service import Preview, ProgressReport, ReportProgress
@@ -56,7 +56,7 @@ def bind_tool(tool: Tool) -> BoundTool:
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        parameters=plain_schema(tool.arguments),
+        parameters=host_schema(tool.arguments),
         fn_metadata=FuncMetadata(
             arg_model=ArgModelBase, output_schema=plain_schema(tool.result) if tool.result else None
         ),

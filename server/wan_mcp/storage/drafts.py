@@ -53,11 +53,15 @@ class LocalDraft(Draft):
     A temporary file in the folder of the image it becomes.
 
     `folder` is where that is, with its links resolved. It is opened anew for each step, so that the image gets its
-    name in the folder that is there then, and a link that has taken its place is an error.
+    name in the folder that is there then, and a link that has taken its place is an error. What is left of the file
+    in the end is removed from the folder in which it was created, wherever that has been moved to.
     """
 
-    def __init__(self, folder: Path, name: str, descriptor: int, *, mode: int, disk: Disk, clock: Clock) -> None:
-        self.folder = folder
+    def __init__(
+        self, directory: Directory, name: str, descriptor: int, *, mode: int, disk: Disk, clock: Clock
+    ) -> None:
+        self.folder = directory.path
+        self._directory = directory
         self._name = name
         self._descriptor: int | None = descriptor
         self._mode = mode
@@ -199,8 +203,8 @@ class LocalDraft(Draft):
         # What cannot be removed now is removed later by its name and age.
         with suppress(OSError):
             self._release()
-        with suppress(OSError), open_directory(self.folder) as directory:
-            directory.remove(self._name)
+        with suppress(OSError), self._directory:
+            self._directory.remove(self._name)
 
     def _removed(self) -> StorageError:
         return StorageError(
@@ -219,8 +223,8 @@ async def open_draft(folder: Path, name: str, *, mode: int, disk: Disk, clock: C
     Raises:
         StorageError: it cannot be created.
     """
-    descriptor = await run_sync(_create, folder, name, mode, disk)
-    draft = LocalDraft(folder, name, descriptor, mode=mode, disk=disk, clock=clock)
+    directory, descriptor = await run_sync(_create, folder, name, mode, disk)
+    draft = LocalDraft(directory, name, descriptor, mode=mode, disk=disk, clock=clock)
     try:
         yield draft
     finally:
@@ -353,6 +357,12 @@ def _find_free_name(folder: Path, stem: str, extension: str) -> Path:
         return folder / next(name for name in list_names(folder, stem, extension) if not is_taken(directory, name))
 
 
-def _create(folder: Path, name: str, mode: int, disk: Disk) -> int:
-    with translate_errors("create a file in", folder), open_directory(folder) as directory:
-        return disk.create_new(directory, name, mode & PRIVATE)
+def _create(folder: Path, name: str, mode: int, disk: Disk) -> tuple[Directory, int]:
+    """Create a file; give the folder, which stays open, and the file."""
+    with translate_errors("create a file in", folder):
+        directory = open_directory(folder)
+        try:
+            return directory, disk.create_new(directory, name, mode & PRIVATE)
+        except BaseException:
+            directory.close()
+            raise

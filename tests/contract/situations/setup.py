@@ -96,11 +96,22 @@ async def _state_folder(workspace: Workspace):
             return await call.make()
 
 
+async def _deleted(workspace: Workspace):
+    with FakeService(duration=60) as service:
+        async with workspace.server(service) as call:
+            await call.submit(prompt="flower shop 0")
+            _ledger_of(call).unlink()
+            return await call.make()
+
+
 LEDGER = (
     Situation("ledger", "another program has locked the ledger", "yes", "no", _locked),
     _ledger("the ledger is damaged", b"not a database, and longer than its header is" * 20, "no"),
     _ledger("a newer release wrote the ledger", 9_999, "no"),
     _ledger("the ledger is no file", None, "no"),
+    Situation(
+        "ledger", "the ledger was deleted, moved away or replaced under the running server", "no", "no", _deleted
+    ),
     Situation("ledger", "the folder of the ledger cannot be used", "yes, once it can", "no", _state_folder),
 )
 

@@ -308,10 +308,31 @@ async def test_a_file_that_was_emptied_is_a_new_ledger_and_orders_under_way_go_o
 async def test_a_file_that_was_deleted_while_it_was_open_is_not_written_to(ledger, path):
     await placed(ledger)
     path.unlink()
-    order = await placed(ledger)
+    order = await placed(ledger, region="sandbox")
 
     with closing(sqlite3.connect(path)) as other:
         assert other.execute("SELECT local_id FROM orders").fetchall() == [(order.local_id,)]
+
+
+async def test_what_costs_money_is_placed_only_in_the_file_that_was_there_from_the_beginning(ledger, path):
+    await placed(ledger)
+    path.unlink()
+    for _ in range(2):
+        with raises_code("LedgerReplaced", path):
+            await placed(ledger)
+
+    assert await list_ids(ledger) == []
+
+
+async def test_a_damaged_file_that_was_moved_away_as_advised_is_followed_by_a_new_one(ledger, path):
+    await placed(ledger)
+    path.write_bytes(b"no database" * 1000)
+    with raises_code("LedgerDamaged", path):
+        await placed(ledger)
+    path.rename(path.with_name("damaged"))
+
+    order = await placed(ledger)
+    assert await list_ids(ledger) == [order.local_id]
 
 
 async def test_a_file_that_was_replaced_while_it_was_open_is_the_one_that_counts(ledger, path, clock):

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fakes.memory_service import MemoryService
-from wan_mcp.mcp_server.arguments import plain_schema, read_arguments
+from wan_mcp.mcp_server.arguments import host_schema, plain_schema, read_arguments
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.domain.errors import RequestRefusedError
 
@@ -92,7 +92,8 @@ def test_whatever_was_given_is_repeated_short_and_as_plain_text(kind):
     [
         ("generate_image", "prompt", "x" * 10_000_000, "has 10000000 characters, and must be text of at most 5000"),
         ("generate_image", "filename", "x" * 10_000_000, "has 10000000 characters, and must be text of at most 8192"),
-        ("generate_image", "region", "x" * 10_000_000, "is too long to repeat, and must be one of singapore"),
+        ("generate_image", "region", "x" * 10_000_000, "has 10000000 characters, and must be text of at most 8192"),
+        ("list_tasks", "status", "x" * 10_000_000, "is too long to repeat, and must be one of PENDING"),
         ("list_tasks", "limit", 10**5000, "is too long to repeat, and must be a whole number from 1 to 100"),
         ("list_tasks", "limit", "1" * 5000, "must be a whole number from 1 to 100"),
         ("get_task", "wait_seconds", -(10**400), "is too long to repeat, and must be a number from 0 to 3600"),
@@ -253,19 +254,61 @@ def test_any_arguments_are_read_or_refused_in_words(arguments):
 def test_every_argument_shows_one_example_or_its_choices(tool, name):
     shape = plain_schema(TOOL[tool].arguments)["properties"][name]
     shown = "e.g." in shape["description"] or "1280*1280" in shape["description"]
-    is_choice = shape["type"] == "boolean" or "enum" in shape
+    is_choice = shape["type"] == "boolean" or "enum" in shape or name == "region"
 
     # A cursor is read from an answer, and a default is an example too.
     assert shown or is_choice or "default" in shape or name == "cursor"
 
 
 @pytest.mark.parametrize(("tool", "name"), NAMES)
-def test_every_number_shows_its_bounds(tool, name):
+def test_every_number_has_its_bounds_for_a_refusal_and_hosts_see_none(tool, name):
     shape = plain_schema(TOOL[tool].arguments)["properties"][name]
     if shape["type"] in ("integer", "number"):
         assert "minimum" in shape
         # A task may have as many images as the operator's own models give.
         assert "maximum" in shape or name == "index"
+    shown = host_schema(TOOL[tool].arguments)["properties"][name]
+    assert not {"minimum", "maximum", "minLength", "maxLength"} & shown.keys()
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        {"prompt": "x", "n": 0},
+        {"prompt": "x" * 6_000},
+        {"prompt": "x", "region": "ap-southeast-1"},
+        {"prompt": "x", "negative_prompt": ""},
+        {"prompt": "x", "size": "", "model": "none", "filename": "null"},
+    ],
+)
+def test_a_host_that_checks_calls_by_the_schema_lets_through_what_is_read(arguments):
+    read_arguments(TOOL["generate_image"], arguments)
+
+    shapes = host_schema(TOOL["generate_image"].arguments)["properties"]
+    for name, value in arguments.items():
+        assert {"string": str, "integer": int}[shapes[name]["type"]] is type(value)
+        assert shapes[name].keys() <= {"type", "description", "default", "nullable"}
+
+
+def test_null_is_shown_where_it_is_the_natural_word_for_nothing():
+    shown = {
+        (tool, name)
+        for tool in TOOL
+        for name, shape in host_schema(TOOL[tool].arguments)["properties"].items()
+        if shape.get("nullable")
+    }
+
+    assert shown == {
+        ("generate_image", "seed"),
+        ("submit_task", "seed"),
+        ("download_image", "task_id"),
+        ("download_image", "url"),
+        ("view_image", "task_id"),
+        ("view_image", "path"),
+    }
+    for tool, name in shown:
+        needed = {"prompt": "x"} if "prompt" in TOOL[tool].arguments.model_fields else {}
+        assert getattr(read_arguments(TOOL[tool], needed | {name: None}), name) is None
 
 
 def test_the_longest_wait_that_is_shown_is_the_longest_that_is_taken():
@@ -281,9 +324,10 @@ def test_the_longest_wait_that_is_shown_is_the_longest_that_is_taken():
 def test_the_regions_that_are_shown_are_those_with_a_model():
     from wan_mcp_tools.catalogue.catalogue import MODELS
 
-    shown = plain_schema(TOOL["generate_image"].arguments)["properties"]["region"]["enum"]
+    words = host_schema(TOOL["generate_image"].arguments)["properties"]["region"]["description"]
+    shown, _, _ = words.partition(":")
 
-    assert set(shown) == {region for model in MODELS for region in model.region_names}
+    assert set(shown.replace(";", "").split()) == {region for model in MODELS for region in model.region_names}
 
 
 def test_the_longest_prompt_that_is_shown_is_the_longest_that_a_model_reads():

@@ -284,6 +284,23 @@ async def test_a_disk_that_fills_up_stops_the_download_early(pictures):
             await draft.write(b"\0" * 1_000_000)
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows moves no folder with an open file in it")
+@pytest.mark.parametrize("place", ["nothing", "a link", "a new folder"])
+async def test_a_draft_whose_folder_was_moved_leaves_nothing_in_it(storage, pictures, paint, tmp_path, place):
+    moved = tmp_path / "moved"
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        await draft.write(paint())
+        pictures.rename(moved)
+        if place == "a link":
+            pictures.symlink_to(tmp_path)
+        elif place == "a new folder":
+            pictures.mkdir()
+        with pytest.raises(StorageError):
+            await draft.verify()
+
+    assert names_in(moved) == []
+
+
 async def test_a_draft_in_a_folder_that_is_gone_is_an_error_in_words(storage, pictures):
     pictures.rmdir()
 

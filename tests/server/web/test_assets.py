@@ -68,6 +68,13 @@ def test_a_module_stands_behind_all_that_it_imports():
 
 
 @pytest.mark.parametrize("name", [name for name in SOURCES if name.endswith(".js")])
+def test_dates_and_numbers_are_written_in_the_language_of_the_page(name):
+    source = read_source(name)
+
+    assert not re.search(r"toLocale\w*String\(\)|Format\((?:undefined|\))", source)
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name.endswith(".js")])
 def test_no_module_makes_elements_of_text_or_reaches_out(name):
     source = read_source(name)
 

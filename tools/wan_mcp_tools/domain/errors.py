@@ -109,6 +109,8 @@ class ErrorCode(StrEnum):
     LEDGER_UNAVAILABLE = "LedgerUnavailable"
     LEDGER_DAMAGED = "LedgerDamaged"
     LEDGER_TOO_NEW = "LedgerTooNew"
+    LEDGER_REPLACED = "LedgerReplaced"
+    """The file was deleted, moved away or replaced under a running process."""
     LEDGER_ROW_GONE = "LedgerRowGone"
     LEDGER_UNFINISHED_WRITE = "LedgerUnfinishedWrite"
 

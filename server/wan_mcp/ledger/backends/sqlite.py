@@ -47,14 +47,32 @@ def open_sqlite_ledger(path: Path, clock: Clock, *, busy_seconds: float = 0.8) -
 class SqliteTransaction:
     """A transaction of a connection that somebody else begins and ends."""
 
-    def __init__(self, connection: sqlite3.Connection, now: float) -> None:
+    def __init__(self, connection: sqlite3.Connection, now: float, *, replaced: Path | None = None) -> None:
         self._connection = connection
         self._now = now
+        self._replaced = replaced
 
     @property
     def now(self) -> float:
         """The time at which the transaction has begun."""
         return self._now
+
+    def check_history(self) -> None:
+        """
+        Make sure that the file is the one that this process has used from its beginning on.
+
+        Raises:
+            LedgerError: it was deleted, moved away or replaced since.
+        """
+        if self._replaced is not None:
+            raise LedgerError(
+                f"The ledger {self._replaced} was deleted, moved away or replaced while this process used it, and "
+                "with it went what counts for the limit and what was ordered already.",
+                "End wan-mcp, put the file back, and start it again; or start it again without that file, to begin "
+                "anew with the one that is there now.",
+                code=ErrorCode.LEDGER_REPLACED,
+                retryable=False,
+            )
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
@@ -121,6 +139,7 @@ class SqliteDatabase:
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
         self._is_known = False
+        self._is_replaced = False
 
     async def exists(self) -> bool:
         """Say whether the file is there, or is kept from us: then the next call says what is wrong."""
@@ -174,7 +193,8 @@ class SqliteDatabase:
             connection = self._open(lock_seconds)
             with _transaction(connection, begin):
                 # Read once the lock is held: turns are taken in the order of their times.
-                return work(SqliteTransaction(connection, self._clock.now()))
+                replaced = self.path if self._is_replaced else None
+                return work(SqliteTransaction(connection, self._clock.now(), replaced=replaced))
         except FAULTS as error:
             if isinstance(error, sqlite3.Error) and not _is_momentary(error):
                 # A file that was replaced or mended behind our back is met with a new connection.
@@ -201,9 +221,12 @@ class SqliteDatabase:
         if self._connection is not None and self._is_durable:
             _log.warning(
                 "the ledger %s was deleted, moved away or replaced while it was in use; what is open here is written "
-                "down again, everything else is in the file that is gone",
+                "down again, everything else is in the file that is gone, and nothing is ordered until wan-mcp is "
+                "started again",
                 self.path,
             )
+            # For good: that a file which comes back is the same cannot be told from its number, which is given anew.
+            self._is_replaced = True
         self._close()
         self._make_file()
         connection = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False)

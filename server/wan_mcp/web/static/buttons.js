@@ -1,6 +1,9 @@
 import { emit, make, makeIcon } from "./dom.js";
 
 const COPIED_MILLISECONDS = 2000;
+const SELECTED_MILLISECONDS = 10_000;
+const LONGEST_TITLE = 160;
+const COPY_KEYS = /^(?:Mac|iP)/.test(navigator.platform) ? "⌘C" : "Ctrl+C";
 
 async function copyText(text) {
   try {
@@ -13,21 +16,33 @@ async function copyText(text) {
     const focused = document.activeElement;
     (focused?.closest("dialog") ?? document.body).append(field);
     field.select();
-    const copied = document.execCommand("copy");
+    const copied = document.execCommand?.("copy") ?? false;
     field.remove();
     focused?.focus({ preventScroll: true });
     return copied;
   }
 }
 
-/** `<wan-copy>`: a button that copies `text`, a path as a rule; `label` names it. */
+/** Select what an element shows; false if it shows nothing. */
+function selectText(element) {
+  if (!element?.checkVisibility()) return false;
+  getSelection().selectAllChildren(element);
+  return true;
+}
+
+/**
+ * `<wan-copy>`: a button that copies `text`, a path or a prompt; `label` names it. Where the browser allows no copying,
+ * it selects the text in the element that `findSource()` gives, for a person to copy by the keyboard.
+ */
 export class WanCopy extends HTMLElement {
   #name = make("span", { class: "label" });
   #announcement = make("span", { class: "visually-hidden", role: "status" });
   #mark = make("span", { class: "mark" }, makeIcon("copy"));
   #button = make("button", { type: "button", class: "plain", onclick: () => this.#copy() }, this.#mark, this.#name);
   #label = "Copy path";
+  #timer = 0;
   text = "";
+  findSource = () => null;
 
   connectedCallback() {
     this.replaceChildren(this.#button, this.#announcement);
@@ -40,19 +55,29 @@ export class WanCopy extends HTMLElement {
   }
 
   async #copy() {
-    const copied = await copyText(this.text);
-    this.#show(copied ? "done" : "copy", copied ? "Copied" : "Not allowed to copy");
-    this.#announcement.textContent = copied ? "Copied" : "The browser does not allow copying here.";
-    setTimeout(() => {
+    if (await copyText(this.text)) this.#tell("done", "Copied", "Copied", COPIED_MILLISECONDS);
+    else if (selectText(this.findSource())) this.#tell("copy", `Press ${COPY_KEYS}`, `The text is selected: press ${COPY_KEYS} to copy it.`, SELECTED_MILLISECONDS);
+    else this.#tell("copy", "Not allowed to copy", "The browser does not allow copying here.", COPIED_MILLISECONDS);
+  }
+
+  /** Show for a while what came of a press, and say it to those who cannot see it. */
+  #tell(mark, label, announcement, milliseconds) {
+    clearTimeout(this.#timer);
+    this.#show(mark, label);
+    this.#announcement.textContent = announcement;
+    this.toggleAttribute("telling", true);
+    this.#timer = setTimeout(() => {
+      this.toggleAttribute("telling", false);
       this.#show("copy", this.#label);
       this.#announcement.textContent = "";
-    }, COPIED_MILLISECONDS);
+    }, milliseconds);
   }
 
   #show(mark, label) {
     this.#mark.replaceChildren(makeIcon(mark));
     this.#name.textContent = label;
-    this.#button.title = `${label}: ${this.text}`;
+    const text = this.text.length > LONGEST_TITLE ? `${this.text.slice(0, LONGEST_TITLE)}…` : this.text;
+    this.#button.title = `${label}: ${text}`;
   }
 }
 

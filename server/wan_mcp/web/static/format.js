@@ -1,9 +1,11 @@
 // Numbers, sizes, times and prices as text for people.
 
-const DAY_FORMAT = new Intl.DateTimeFormat(undefined, { weekday: "long", day: "numeric", month: "long" });
-const OLD_DAY_FORMAT = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric" });
-const TIME_FORMAT = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
-const DATE_AND_TIME_FORMAT = new Intl.DateTimeFormat(undefined, { dateStyle: "long", timeStyle: "short" });
+/** The page speaks English: the dates and numbers in its sentences do too, as this person's kind of English writes them. */
+const LANGUAGE = navigator.languages.find((each) => /^en(?:-|$)/i.test(each)) ?? "en-GB";
+const DAY_FORMAT = new Intl.DateTimeFormat(LANGUAGE, { weekday: "long", day: "numeric", month: "long" });
+const OLD_DAY_FORMAT = new Intl.DateTimeFormat(LANGUAGE, { day: "numeric", month: "long", year: "numeric" });
+const TIME_FORMAT = new Intl.DateTimeFormat(LANGUAGE, { hour: "2-digit", minute: "2-digit" });
+const DATE_AND_TIME_FORMAT = new Intl.DateTimeFormat(LANGUAGE, { dateStyle: "long", timeStyle: "short" });
 
 /** `1280*1280` and `1280x1280` as people write them. */
 export function formatSize(size) {
@@ -24,14 +26,29 @@ export function formatSeconds(seconds) {
   return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }
 
-/** A number of something, as people of this language write it. */
+/** A number as it is written in a sentence. */
+export function formatNumber(count) {
+  return count.toLocaleString(LANGUAGE);
+}
+
+/** A number of something: `1 image`, `2,000 images`, `no images`. */
 export function formatCount(count, name) {
-  return `${count.toLocaleString()} ${name}${count === 1 ? "" : "s"}`;
+  return `${count ? formatNumber(count) : "no"} ${name}${count === 1 ? "" : "s"}`;
+}
+
+/** A text with a capital letter, as a sentence begins. */
+export function toCapital(text) {
+  return text.slice(0, 1).toUpperCase() + text.slice(1);
+}
+
+/** Somebody's text with an end, so that another sentence can follow it. */
+export function endSentence(text) {
+  return /[.!?…。！？]["')”’」]*$/.test(text.trimEnd()) ? text : `${text}.`;
 }
 
 /** A number of images. */
 export function formatImages(count) {
-  return count === 1 ? "1 image" : `${count} images`;
+  return formatCount(count, "image");
 }
 
 /** The last part of a path of any system. */

@@ -1,7 +1,7 @@
 import { read } from "./api.js";
 import { make } from "./dom.js";
 import { Filters } from "./filters.js";
-import { formatCount, formatDay } from "./format.js";
+import { formatCount, formatDay, formatNumber, toCapital } from "./format.js";
 import { makeDetails, shortPrompt, toPictures } from "./gallery_order.js";
 import "./lightbox.js";
 import { OpenOrders } from "./open_orders.js";
@@ -124,14 +124,14 @@ class GalleryPage {
   }
 
   async #update(open) {
+    this.#thumbnails.nameDays();
     this.#filters.addValues("model", open.models);
     this.#filters.addValues("region", open.regions);
     const shown = ["", "open"].includes(this.#filters.state) ? open.orders : [];
     this.#openOrders.show(shown);
     const { orders, images } = open.count;
-    const text = `${formatCount(images, "image")} of ${formatCount(orders, "order")}`;
-    if (!orders && this.#filters.isEmpty) this.#count.textContent = "";
-    else if (this.#count.textContent !== text) this.#count.textContent = text;
+    const text = orders ? toCapital(`${formatCount(images, "image")} of ${formatCount(orders, "order")}`) : "";
+    if (this.#count.textContent !== text) this.#count.textContent = text;
     const fingerprint = JSON.stringify([open.count, open.orders.map((order) => order.id)]);
     const isFirst = this.#fingerprint === "";
     if (fingerprint === this.#fingerprint) return;
@@ -205,7 +205,7 @@ class GalleryPage {
       this.#empty.replaceChildren(make("p", { class: "empty-title" }, "Nothing was ordered yet."), make("p", {}, "Ask an agent for a picture, or try this at a terminal; it is free:"), make("pre", {}, 'wan-mcp generate "A flower shop in spring" --region sandbox'));
     } else {
       const clear = make("button", { type: "button", onclick: () => this.#filters.clear() }, "Show everything");
-      this.#empty.replaceChildren(make("p", { class: "empty-title" }, "Nothing fits."), clear);
+      this.#empty.replaceChildren(make("p", { class: "empty-title" }, "No order fits this search."), clear);
     }
   }
 
@@ -219,14 +219,16 @@ class GalleryPage {
 
 function makeCostTable(caption, name, rows) {
   const head = make("tr", {}, make("th", { scope: "col" }, name), make("th", { scope: "col", class: "number" }, "Images"), make("th", { scope: "col" }, "Cost"));
-  const lines = rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.title), make("td", { class: "number" }, row.images.toLocaleString()), make("td", {}, row.cost.amount)));
+  const lines = rows.map((row) => make("tr", {}, make("th", { scope: "row" }, row.title), make("td", { class: "number" }, formatNumber(row.images)), make("td", {}, row.cost.amount)));
   return make("div", { class: "table" }, make("table", {}, make("caption", {}, caption), make("thead", {}, head), make("tbody", {}, lines)));
 }
 
 /** Show in an element what images cost: all of them, by model and by day. */
 function showCosts(element, costs) {
-  const total = make("p", {}, `${formatCount(costs.images, "image")} were made: ${costs.cost.text}. Only the service's own bill is certain.`);
-  const unclear = costs.unclear_images ? make("p", {}, `What became of ${formatCount(costs.unclear_images, "image")} is not known, and in no sum.`) : null;
+  const made = `${formatCount(costs.images, "image")} ${costs.images === 1 ? "was" : "were"} made`;
+  const total = make("p", {}, `${toCapital(made)}: ${costs.cost.text}. Only the service's own bill is certain.`);
+  const left = costs.unclear_images === 1 ? "it is" : "they are";
+  const unclear = costs.unclear_images ? make("p", {}, `What became of ${formatCount(costs.unclear_images, "image")} is not known; ${left} in no sum.`) : null;
   const models = makeCostTable("By model", "Model and region", costs.models.map((row) => ({ ...row, title: row.name })));
   const days = makeCostTable(costs.days.length > MOST_DAYS ? `By day, the last ${MOST_DAYS} with images` : "By day", "Day", costs.days.slice(0, MOST_DAYS).map((row) => ({ ...row, title: formatDay(row.name) })));
   element.replaceChildren(total, ...(unclear ? [unclear] : []), make("div", { class: "tables" }, models, days));

@@ -30,7 +30,7 @@ export function shortPrompt(order) {
 /** The saved images of an order as `<wan-card>` and `<wan-lightbox>` take them; the index is unlike any other. */
 export function toPictures(order) {
   const images = order.task.images ?? [];
-  const prompt = shortPrompt(order) || "An image of unknown words";
+  const prompt = shortPrompt(order) || "An image whose prompt is not known";
   return images.map((image, position) => {
     const index = order.image_indexes[position];
     return {
@@ -99,12 +99,24 @@ function listProperties(order) {
 export function makeDetails(order, changed) {
   const status = make("wan-status", { still: true });
   status.status = toOrderStatus(order);
-  const prompt = make("wan-prompt", { whole: true });
-  prompt.settings = { prompt: order.request?.prompt ?? "The words of this order are not known.", negative_prompt: order.request?.negative_prompt };
+  const prompt = make("wan-prompt");
+  prompt.settings = { prompt: order.request?.prompt ?? "The prompt of this order is not known.", negative_prompt: order.request?.negative_prompt };
   const actions = [makeFetchAction(order), makeAgainAction(order)].filter(Boolean).map((action) => makeActionButton(order, action, changed));
   const properties = make("dl", { class: "properties" }, listProperties(order).map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, text))));
-  const rewritten = order.actual_prompt && make("details", { class: "rewritten" }, make("summary", {}, "Prompt as the service rewrote it"), make("p", { dir: "auto" }, order.actual_prompt));
-  return make("div", { class: "details" }, status, prompt, ...actions, properties, rewritten);
+  const copy = order.request?.prompt && makeCopy("Copy prompt", order.request.prompt, prompt.textElement);
+  return make("div", { class: "details" }, status, make("div", { class: "words" }, prompt, copy), ...actions, properties, order.actual_prompt && makeRewritten(order.actual_prompt));
+}
+
+/** Make a button that copies words which `source` shows. */
+export function makeCopy(label, text, source) {
+  const copy = make("wan-copy");
+  Object.assign(copy, { text, label, findSource: () => source });
+  return copy;
+}
+
+function makeRewritten(text) {
+  const words = make("p", { dir: "auto" }, text);
+  return make("details", { class: "rewritten" }, make("summary", {}, "Prompt as the service rewrote it"), words, makeCopy("Copy rewritten prompt", text, words));
 }
 
 function makeActionButton(order, action, changed) {

@@ -59,6 +59,13 @@ function listSettings({ size, n, model, region, seed }) {
   ].filter(([, text]) => text);
 }
 
+/** All prompts at once: what is measured of one must not wait for what was changed of another. */
+const promptResizes = new ResizeObserver((entries) => {
+  const prompts = [...new Set(entries.map(({ target }) => target.closest("wan-prompt")).filter(Boolean))];
+  const states = prompts.map((prompt) => prompt.isCut);
+  for (const [position, prompt] of prompts.entries()) prompt.showToggle(states[position]);
+});
+
 /**
  * `<wan-prompt>`: what was ordered. Set `settings = {prompt, negative_prompt, size, n, model, region, seed}`; what
  * is absent is left out. A long prompt is cut to some lines, with a button for the rest.
@@ -69,15 +76,19 @@ export class WanPrompt extends HTMLElement {
   #negative = make("p", { class: "prompt-negative", dir: "auto" });
   #toggleButton = make("button", { type: "button", class: "plain more", hidden: true, "aria-expanded": "false", onclick: () => this.#toggle() }, "Show all");
   #settings = make("dl", { class: "prompt-settings" });
-  #resizes = new ResizeObserver(() => this.#showToggle());
 
   connectedCallback() {
     this.replaceChildren(this.#text, this.#negative, this.#toggleButton, this.#settings);
-    this.#resizes.observe(this.#text);
+    for (const each of [this.#text, this.#negative]) promptResizes.observe(each);
   }
 
   disconnectedCallback() {
-    this.#resizes.disconnect();
+    for (const each of [this.#text, this.#negative]) promptResizes.unobserve(each);
+  }
+
+  /** The element with the words of the prompt. */
+  get textElement() {
+    return this.#text;
   }
 
   set settings(settings) {
@@ -93,12 +104,17 @@ export class WanPrompt extends HTMLElement {
       ...shown.map(([name, text]) => make("div", {}, make("dt", { class: "visually-hidden" }, name), make("dd", {}, text))),
     );
     this.#settings.hidden = !shown.length;
-    this.#showToggle();
+    if (this.isConnected) this.showToggle(this.isCut);
   }
 
-  #showToggle() {
-    if (this.hasAttribute("whole")) return;
-    this.#toggleButton.hidden = this.#text.scrollHeight <= this.#text.clientHeight + 1;
+  /** Whether some of the words are not to be seen. */
+  get isCut() {
+    return [this.#text, this.#negative].some((each) => each.scrollHeight > each.clientHeight + 1);
+  }
+
+  /** Offer the rest of a prompt that is cut; a prompt that was opened can always be closed. */
+  showToggle(isCut) {
+    if (!this.hasAttribute("whole")) this.#toggleButton.hidden = !isCut;
   }
 
   #toggle() {

@@ -1,7 +1,7 @@
 // Tasks as the tools answer with them: read with care, for a host may hand over the task, only its text, or something
 // else; and how a task stands, for a person.
 
-import { formatImages } from "./format.js";
+import { endSentence, formatImages, toCapital } from "./format.js";
 
 const TASK_FACTS = "wan-mcp/task";
 
@@ -73,7 +73,8 @@ const FINAL_STATUSES = {
 };
 
 function describeFailure({ index, message, code, can_fetch_again }) {
-  return `Image ${index}: ${message || code}${can_fetch_again ? " It can be fetched again, free of charge." : ""}`;
+  const reason = endSentence(message || code || "It is not known why.");
+  return `Image ${index}: ${reason}${can_fetch_again ? " It can be fetched again, free of charge." : ""}`;
 }
 
 /** How a task stands as `<wan-status>` takes it. */
@@ -87,9 +88,11 @@ export function toStatus(task) {
   }
   if (task.status === "SUCCEEDED") {
     notes.push(...(task.failed_images ?? []).map(describeFailure));
-    if (task.is_unsaved) notes.push("It is paid for, and saving is tried again: do not order it again.");
+    const [they, them] = failed === 1 ? ["It is", "it"] : ["They are", "them"];
+    if (task.is_unsaved) notes.push(`${they} paid for, and saving is tried again: do not order ${them} again.`);
+    if (failed && !saved) return { tone: "trouble", text: failed === 1 ? "The image was not saved" : `None of ${formatImages(failed)} saved`, notes };
     if (failed) return { tone: "trouble", text: `${saved} of ${formatImages(saved + failed)} saved`, notes };
-    return { tone: "done", text: `${formatImages(saved)} saved`, notes };
+    return { tone: "done", text: toCapital(`${formatImages(saved)} saved`), notes };
   }
   if (task.status === "FAILED") {
     if (!task.is_refusal) return { tone: "trouble", text: "The order failed", notes };

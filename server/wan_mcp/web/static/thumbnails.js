@@ -1,6 +1,6 @@
 import { emit, make } from "./dom.js";
 import { dayOf, formatDay, formatTime } from "./format.js";
-import { shortPrompt, toOrderStatus, toPictures } from "./gallery_order.js";
+import { makeCopy, shortPrompt, toOrderStatus, toPictures } from "./gallery_order.js";
 import "./order.js";
 
 /** `<wan-thumbnails>`: orders as thumbnails, a section for each day, newest first. `wan-open` of an image bubbles. */
@@ -78,6 +78,14 @@ export class WanThumbnails extends HTMLElement {
     for (const day of this.#days.keys()) this.#showCost(day);
   }
 
+  /** Name the days as they are called now: at midnight today becomes yesterday. */
+  nameDays() {
+    for (const [day, { heading }] of this.#days) {
+      const name = formatDay(day);
+      if (heading.textContent !== name) heading.textContent = name;
+    }
+  }
+
   #sectionFor(day) {
     const there = this.#days.get(day);
     if (there) return there;
@@ -88,7 +96,7 @@ export class WanThumbnails extends HTMLElement {
     const later = [...this.#days.keys()].filter((other) => other < day).sort().at(-1);
     if (later) this.#days.get(later).section.before(section);
     else this.append(section);
-    this.#days.set(day, { section, list, cost });
+    this.#days.set(day, { section, heading, list, cost });
     this.#showCost(day);
     return this.#days.get(day);
   }
@@ -121,10 +129,10 @@ function isNewer(one, other) {
 /** One cell for each image of an order, or one with its status if it has none. */
 function makeCells(order) {
   const pictures = toPictures(order);
-  const prompt = shortPrompt(order) || "Prompt not known";
+  const prompt = (order.request?.prompt ?? "").trim();
   const line = (position) => make("p", { class: "cell-facts" }, [order.task.model, formatTime(order.created_at), position].filter(Boolean).join(" · "));
   const cell = (index, content, position) =>
-    make("li", { class: "cell", "data-order": order.id, "data-index": index }, content, make("p", { class: "cell-prompt", dir: "auto", "aria-hidden": content.tagName === "WAN-CARD" ? "true" : null }, prompt), line(position));
+    make("li", { class: "cell", "data-order": order.id, "data-index": index }, content, makeCaption(prompt, shortPrompt(order), content.tagName === "WAN-CARD", line(position)));
   if (!pictures.length) {
     const index = `${order.id}/0`;
     return [cell(index, makeNote(toOrderStatus(order), index))];
@@ -134,6 +142,15 @@ function makeCells(order) {
     card.picture = { ...picture, path: null };
     return cell(picture.index, card, pictures.length > 1 ? `${position + 1} of ${pictures.length}` : null);
   });
+}
+
+/** What stands below an image: its prompt, cut to some lines with a button for the rest, some facts, and a button to copy it. */
+function makeCaption(prompt, short, isNamed, facts) {
+  const words = make("wan-prompt");
+  words.settings = { prompt: prompt || "Prompt not known" };
+  // The image itself is named by the prompt, as far as it is short: it is not read out twice.
+  if (isNamed && !short.endsWith("…")) words.textElement.setAttribute("aria-hidden", "true");
+  return make("div", { class: "caption" }, words, make("div", { class: "caption-end" }, facts, prompt && makeCopy("Copy prompt", prompt, words.textElement)));
 }
 
 function makeNote({ tone, text, notes }, index) {
