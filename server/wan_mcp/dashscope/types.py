@@ -49,7 +49,7 @@ class CreateOrder:
     prompt_extend: bool | None = None
     watermark: bool = False
     images: tuple[str, ...] = field(default=(), repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
 
 @dataclass(frozen=True, slots=True)

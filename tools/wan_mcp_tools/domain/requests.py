@@ -60,7 +60,7 @@ class ImageRequest:
     output_dir: str | None = None
     filename: str | None = None
     images: tuple[InputImage, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS)
+    options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS, hash=False)
     is_seed_chosen: bool = False
 
     @classmethod
