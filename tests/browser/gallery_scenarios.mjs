@@ -285,7 +285,7 @@ export const galleryScenarios = {
     },
   },
   "orders a change of an image in words, and shows what the new one was made from": {
-    album: { images: 4, painted: 2 },
+    album: { images: 4, painted: 4 },
     async run(host, shot) {
       await pictures(host, 4);
       await host.page.locator('.cell[data-order="local-000003"] button.frame').click();

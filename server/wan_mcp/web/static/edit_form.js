@@ -12,11 +12,12 @@ export class WanEdit extends HTMLElement {
   #images = make("select", {});
   #choice = make("label", { hidden: true }, make("span", {}, "Image"), this.#images);
   #note = make("p", { class: "note", role: "status" });
-  #order = make("button", { type: "submit", class: "strong" }, "Order 1 image");
+  #order = make("button", { type: "button", class: "strong", onclick: (event) => this.#ask(event) }, "Order 1 image");
   #toggle = make("button", { type: "button", "aria-expanded": "false", onclick: () => this.#open(this.#form.hidden) }, "Use as input");
+  // No form: a host may forbid a frame to send one.
   #form = make(
-    "form",
-    { class: "question", hidden: true },
+    "div",
+    { class: "question", role: "group", "aria-label": "Use as input", hidden: true },
     this.#choice,
     make("label", {}, make("span", {}, "What to change"), this.#words),
     this.#note,
@@ -26,15 +27,11 @@ export class WanEdit extends HTMLElement {
 
   connectedCallback() {
     this.replaceChildren(this.#toggle, this.#form);
-    this.#form.addEventListener("submit", (event) => {
-      event.preventDefault();
-      const prompt = this.#words.value.trim();
-      if (prompt) emit(this, "edit", { prompt, index: Number(this.#images.value) });
-      else this.#words.focus();
-    });
     this.#form.addEventListener("keydown", (event) => {
       // The arrows go through the words, and Escape closes these before what is around them.
       event.stopPropagation();
+      // A key that is still held since the first press is no second thought.
+      if (event.repeat && event.target === this.#order) event.preventDefault();
       if (event.key !== "Escape") return;
       event.preventDefault();
       this.#open(false);
@@ -52,6 +49,14 @@ export class WanEdit extends HTMLElement {
   clear() {
     this.#words.value = "";
     this.#open(false);
+  }
+
+  #ask(event) {
+    const prompt = this.#words.value.trim();
+    // Nor is the second half of a double click.
+    if (event.detail > 1) return;
+    if (prompt) emit(this, "edit", { prompt, index: Number(this.#images.value) });
+    else this.#words.focus();
   }
 
   async #open(isOpen) {
