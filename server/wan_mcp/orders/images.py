@@ -143,8 +143,8 @@ class OrderImages:
         path = await self._storage.locate(Path(given.path))
         if not await self._storage.matches(path, given.sha256):
             raise NotFoundError("The file has been changed since it was ordered with.", code=ErrorCode.FILE_GONE)
-        draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
-        return await self._thumbnails.fetch(path, side, draw)
+        # Drawn anew each time: of what was put in no copy is kept.
+        return await self._storage.preview(path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
 
     async def find_files(self, order: Order) -> tuple[Order, dict[int, FailedImage]]:
         """
