@@ -61,11 +61,15 @@ export async function openGallery(browser, python, { album, width = 1280, height
   const page = await context.newPage();
   const troubles = [];
   const requests = [];
+  const posted = [];
   page.on("console", (message) => {
     if (["error", "warning"].includes(message.type()) && !pardoned?.test(message.text())) troubles.push(message.text());
   });
   page.on("pageerror", (error) => troubles.push(String(error)));
-  page.on("request", (request) => requests.push(request.url()));
+  page.on("request", (request) => {
+    requests.push(request.url());
+    if (request.method() === "POST") posted.push(request.url());
+  });
   if (!options.closed) await page.goto(gallery.url);
   return {
     page,
@@ -75,6 +79,7 @@ export async function openGallery(browser, python, { album, width = 1280, height
     troubles,
     requests,
     posts: () => requests.filter((url) => url.endsWith("/again")).length,
+    edits: () => posted.filter((url) => /\/edit\/\d+$/.test(url)).length,
     close: async () => {
       await context.close();
       if (album) await gallery.end();

@@ -284,6 +284,31 @@ export const galleryScenarios = {
       await host.page.getByText("5 images of 5 orders").waitFor();
     },
   },
+  "orders a change of an image in words, and shows what the new one was made from": {
+    album: { images: 4, painted: 4 },
+    async run(host, shot) {
+      await pictures(host, 4);
+      await host.page.locator('.cell[data-order="local-000003"] button.frame').click();
+      await button(host, "Use as input").click();
+      await dialog(host).getByText(/^By wan2\.7-image in sandbox\. Cost: free\.$/).waitFor();
+      await button(host, "Order 1 image").click();
+      assert.equal(host.edits(), 0, "without words nothing is ordered");
+      await host.page.keyboard.type("The same, but with a blue door");
+      await shot("gallery-edit");
+      await checkAccess(host);
+      await button(host, "Order 1 image").click();
+      await dialog(host).getByText("Ordered", { exact: true }).waitFor();
+      await host.page.keyboard.press("Escape");
+      await pictures(host, 5);
+      await openFirst(host);
+      const inputs = dialog(host).getByRole("region", { name: "Made from" });
+      await inputs.getByText(/#1$/).waitFor();
+      await host.page.waitForFunction(() => document.querySelector(".inputs img")?.naturalWidth > 0);
+      await shot("gallery-made-from");
+      await checkAccess(host);
+      assert.equal(host.edits(), 1);
+    },
+  },
   "says why it could not order": {
     album: { images: 3, painted: 1 },
     pardoned: NETWORK_TROUBLE,

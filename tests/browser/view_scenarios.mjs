@@ -279,6 +279,23 @@ export const viewScenarios = {
       assert.equal(told.match(/\.png/g).length, 4);
     },
   },
+  "orders a change of an image, which is its input": {
+    async run(host, shot) {
+      await order(host, INPUT);
+      await pictures(host, 1);
+      await button(host, "Use as input").click();
+      await host.frame.getByText("The sandbox is free.").waitFor();
+      await host.frame.getByLabel("What to change").fill("The same, but with a blue door");
+      await shot("edit");
+      await checkAccess(host);
+      await button(host, "Order 1 image").click();
+      await pictures(host, 2);
+      await host.frame.getByText(/^from .+#1$/).waitFor();
+      const made = (await host.seen()).calls.find((call) => call.name === "generate_image").arguments;
+      assert.match(made.images[0], /^[0-9a-f-]{36}#1$/);
+      assert.deepEqual([made.prompt, made.region, made.model, made.fresh], ["The same, but with a blue door", "sandbox", undefined, true]);
+    },
+  },
   "orders the same again, seed and all": {
     async run(host) {
       await order(host, INPUT);

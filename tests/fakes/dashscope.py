@@ -29,7 +29,8 @@ from fakes.loopback_server import LoopbackServer
 from wan_mcp.clock import Clock
 from wan_mcp.sandbox import MemoryStore, SandboxOptions, create_app
 from wan_mcp.sandbox.errors import INPUT_INSPECTED, INTERNAL_ERROR, TIMED_OUT, ServiceError
-from wan_mcp.sandbox.models import MODELS, WireProtocol
+from wan_mcp.sandbox.families import MODELS
+from wan_mcp.sandbox.models import WireProtocol
 from wan_mcp.sandbox.requests import ParsedOrder
 from wan_mcp.sandbox.stores import Plan
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, state_of
@@ -161,7 +162,7 @@ class FakeService:
     ) -> TaskRecord:
         """Create a task of another program on the account, `age` seconds ago."""
         row = MODELS[model]
-        width, height = row.sizes.measure(size)
+        width, height = row.first_rule.sizes.measure(size)
         protocol = WireProtocol.LEGACY if WireProtocol.LEGACY in row.protocols else WireProtocol.ASYNC
         order = ParsedOrder(prompt=prompt, width=width, height=height, count=n)
         submission = Submission(str(uuid4()), row, protocol, order, Outcome())
@@ -233,6 +234,7 @@ class FakeService:
             list_lag=self._list_lag,
             list_zone=self._list_zone,
             public_url=f"http://{self.image_host}" + (f"/{name}" if name else ""),
+            strict=True,
         )
         self._apps[name] = create_app(options, store=store, clock=self._clock, plan=self._plan, paint=self._paint)
         return store

@@ -25,6 +25,8 @@ _PLACES = (
     ("cancel", "POST", re.compile(r"/api/v1/tasks/([^/]+)/cancel/?$")),
     ("list", "GET", re.compile(r"/api/v1/tasks/?$")),
     ("query", "GET", re.compile(r"/api/v1/tasks/([^/]+)/?$")),
+    ("permit", "GET", re.compile(r"/api/v1/uploads/?$")),
+    ("upload", "POST", re.compile(r"/upload$")),
     ("image", "GET", re.compile(r"/results/.*/([0-9a-f-]{36})-([0-9]+)\.png$")),
 )
 _PIECE = 64 * 1024

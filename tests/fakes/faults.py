@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-PLACES = ("create", "query", "list", "cancel", "image")
-"""The calls of the service, and the downloads from its image host."""
+PLACES = ("create", "query", "list", "cancel", "permit", "upload", "image")
+"""The calls of the service, what goes to its upload host, and the downloads from its image host."""
 
 _ANYWHERE = frozenset(
     {"ok", "drop", "reset", "hang", "held", "garbage", "slow", "error", "html", "redirect", "half-json", "cut-body"}
@@ -27,6 +27,8 @@ ACTIONS: Mapping[str, frozenset[str]] = {
     "query": _ANYWHERE | {"status-word", "unknown", "no-prompt"},
     "list": _ANYWHERE,
     "cancel": _ANYWHERE,
+    "permit": _ANYWHERE,
+    "upload": _ANYWHERE,
     "image": _ANYWHERE | {"cut", "endless", "redirect-private", "redirect-loop", "expired", "wrong-bytes"},
 }
 _WITHOUT_THE_ANSWER = frozenset({"drop", "reset", "garbage", "error", "html", "redirect"})

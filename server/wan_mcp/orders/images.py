@@ -27,6 +27,7 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
 )
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.requests import InputImage
 from wan_mcp_tools.domain.service import Conversion, ImageData, Preview
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
 
@@ -182,6 +183,16 @@ class OrderImages:
         path = await self._find_file(order, index)
         draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
         return await self._thumbnails.fetch(path, side, draw)
+
+    async def draw_input(self, given: InputImage, side: int) -> Preview:
+        """Give a tiny picture of a file that an order was given; one that has changed since is another picture."""
+        if given.path is None or given.sha256 is None:
+            raise NotFoundError("This picture is an address of the web: it was never fetched by this program.")
+        path = await self._storage.locate(Path(given.path))
+        if not await self._storage.matches(path, given.sha256):
+            raise NotFoundError("The file has been changed since it was ordered with.", code=ErrorCode.FILE_GONE)
+        # Drawn anew each time: of what was put in no copy is kept.
+        return await self._storage.preview(path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
 
     async def find_files(self, order: Order) -> tuple[Order, dict[int, FailedImage]]:
         """

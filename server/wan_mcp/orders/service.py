@@ -35,7 +35,7 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.requests import ImageRequest, InputSource
 from wan_mcp_tools.domain.service import (
     Conversion,
     ImageData,
@@ -402,6 +402,19 @@ class OrderService:
         if order is None:
             raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
         return await self._images.draw_thumbnail(order, index, side)
+
+    async def draw_input(self, *, task_id: str, number: int, side: int) -> Preview:
+        """Give a tiny picture of a file that an order was given, or of the earlier result that it was."""
+        order = await self._lookup.find_known(task_id)
+        inputs = order.request.images if order is not None and order.request is not None else ()
+        if not 1 <= number <= len(inputs):
+            raise NotFoundError(f"No order {task_id[:80]} with an input picture {number} is in this ledger.")
+        given = inputs[number - 1]
+        if given.source is InputSource.TASK:
+            # Its file may have been moved since.
+            earlier, _, index = given.reference.rpartition("#")
+            return await self.draw_thumbnail(task_id=earlier, index=int(index), side=side)
+        return await self._images.draw_input(given, side)
 
     # --- shared -----------------------------------------------------------------------------------------------------
 

@@ -17,14 +17,19 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox import errors
 from wan_mcp.sandbox.errors import RefusalError
+from wan_mcp.sandbox.extra_models import Row
+from wan_mcp.sandbox.file_store import FileStore
 from wan_mcp.sandbox.image_host import ImageHost, Painter, paint_image
-from wan_mcp.sandbox.models import Row, WireProtocol
+from wan_mcp.sandbox.models import WireProtocol
 from wan_mcp.sandbox.service import SandboxOptions, SandboxService, TaskPlan, error_response
-from wan_mcp.sandbox.stores import FileStore, MemoryStore, TaskStore
+from wan_mcp.sandbox.stores import MemoryStore, TaskStore
 from wan_mcp.sandbox.tasks import plan_task
+from wan_mcp.sandbox.uploads import UPLOAD_PATH, UploadHost
 
 IN_PROCESS_URL = "http://sandbox.invalid"
 """The host of the sandbox inside this process: a name that no resolver answers."""
+IN_PROCESS_UPLOAD_URL = "http://upload.sandbox.invalid"
+"""The upload host of the sandbox inside this process."""
 
 _API = "/api/v1"
 _NOT_FOUND, _WRONG_METHOD = 404, 405
@@ -44,14 +49,15 @@ def create_app(
     Build the look-alike. It needs no start-up and no shutdown events.
 
     Without a `store` the tasks live as long as the application. `plan` says what becomes of an order, and `paint`
-    makes its images. `app.state.image_host.keys_seen` counts the requests to the image host that brought an
-    Authorization header.
+    makes its images. `keys_seen` of `app.state.image_host` and of `app.state.upload_host` counts the requests to that
+    host that brought an Authorization header.
     """
     clock = clock or SystemClock()
     store = store or MemoryStore(clock)
     service, image_host = SandboxService(options, store, clock, plan=plan), ImageHost(store, clock, paint)
+    upload_host = UploadHost(store, clock)
     app = Starlette(
-        routes=_routes(service, image_host),
+        routes=_routes(service, image_host, upload_host),
         middleware=[Middleware(_Dated, clock=clock)],
         exception_handlers={
             RefusalError: _answer_refusal,
@@ -62,7 +68,7 @@ def create_app(
     )
     # The service redirects nowhere, and a redirect would cost the key.
     app.router.redirect_slashes = False
-    app.state.image_host = image_host
+    app.state.image_host, app.state.upload_host = image_host, upload_host
     return app
 
 
@@ -72,7 +78,9 @@ def in_process_app(state_dir: Path, clock: Clock | None = None, extra_models: It
 
     `extra_models` are the operator's rows of WAN_MCP_EXTRA_MODELS.
     """
-    options = SandboxOptions(public_url=IN_PROCESS_URL, extra_models=tuple(extra_models))
+    options = SandboxOptions(
+        public_url=IN_PROCESS_URL, upload_url=IN_PROCESS_UPLOAD_URL, extra_models=tuple(extra_models)
+    )
     return create_app(options, store=FileStore(state_dir, clock), clock=clock)
 
 
@@ -102,19 +110,23 @@ async def serve(
     await http_server.serve(app, listeners, ready=ready, answer_seconds=_ANSWER_SECONDS, date_header=False)
 
 
-def _routes(service: SandboxService, image_host: ImageHost) -> list[Route]:
+def _routes(service: SandboxService, image_host: ImageHost, upload_host: UploadHost) -> list[Route]:
     services = f"{_API}/services/aigc"
     return [
         Route(f"{services}/{WireProtocol.SYNC}", service.create_sync, methods=["POST"]),
         Route(f"{services}/{WireProtocol.ASYNC}", service.create_async, methods=["POST"]),
         Route(f"{services}/{WireProtocol.LEGACY}", service.create_legacy, methods=["POST"]),
+        Route(f"{services}/{WireProtocol.LEGACY_EDIT}", service.create_legacy_edit, methods=["POST"]),
         Route(f"{_API}/services/{{path:path}}", service.refuse_path, methods=["POST"]),
         Route("/results/{path:path}", image_host.get_image, methods=["GET"]),
+        # The service's own upload hosts have no path.
+        *(Route(path, upload_host.post_file, methods=["POST"]) for path in ("/", UPLOAD_PATH)),
         # The official SDK ends these paths with a slash in its asynchronous calls, and that of the list in all.
         *(
             route
             for slash in ("", "/")
             for route in (
+                Route(f"{_API}/uploads{slash}", service.get_permit, methods=["GET"]),
                 Route(f"{_API}/tasks{slash}", service.list_tasks, methods=["GET"]),
                 Route(f"{_API}/tasks/{{task_id}}{slash}", service.get_task, methods=["GET"]),
                 Route(f"{_API}/tasks/{{task_id}}/cancel{slash}", service.cancel_task, methods=["POST"]),

@@ -63,6 +63,14 @@ NOT_PENDING = ServiceError(
 INTERNAL_ERROR = ServiceError(500, "InternalError", "An internal error has occured, please try again later.")
 """The sandbox itself could not do it: its tasks cannot be read or written."""
 
+INVALID_URL = ServiceError(
+    400, "InvalidURL", "The request URL is invalid, please check the request URL is available."
+)
+"""An input picture is given by what is no address."""
+NOT_DOWNLOADED = ServiceError(400, "InvalidParameter.DataInspection", "Failed to download multimodal content")
+"""The service cannot reach an input picture, or must not."""
+NO_UPLOADS = ServiceError(403, "AccessDenied", "Access denied: the key of a plan has no temporary uploads.")
+
 INPUT_INSPECTED = ServiceError(400, "DataInspectionFailed", "Input data may contain inappropriate content.")
 OUTPUT_INSPECTED = ServiceError(400, "DataInspectionFailed", "Output data may contain inappropriate content.")
 INFRINGING = ServiceError(

@@ -25,7 +25,8 @@ from wan_mcp.clock import Clock, utc
 from wan_mcp.sandbox.stores import TaskStore
 from wan_mcp.sandbox.tasks import TaskRecord, TaskState, state_of
 
-_KEY_ID = "LTAISandbox0000000000000"
+KEY_ID = "LTAISandbox0000000000000"
+"""The id of the key that signs the links and the permits."""
 # Guards nothing: the pictures are painted from what the caller sent. It only makes an altered link show.
 _SECRET = b"sandbox"
 _IMAGE_NAME = re.compile(r"/([0-9a-f-]{36})-(\d{1,2})\.png$")
@@ -83,7 +84,7 @@ class ImageHost:
         # The path is covered by the signature, so it is one that was given out.
         if record is None or state_of(record, now) is not TaskState.SUCCEEDED or index not in record.image_indexes:
             fields = {"Key": path.lstrip("/")}
-            return _xml_error(request, 404, "NoSuchKey", "The specified key does not exist.", fields)
+            return xml_error(request, 404, "NoSuchKey", "The specified key does not exist.", fields)
         image = await anyio.to_thread.run_sync(self._paint, record, index)
         return _answer_with(request, image, record.ended)
 
@@ -99,7 +100,7 @@ def signed_url(base: str, record: TaskRecord, index: int, life: float) -> str:
     path = f"/results/{mark[:2]}/{mark[2:4]}/{day}/{mark[4:12]}/{record.task_id}-{index}.png"
     expires = str(int(record.ended + life))
     signature = quote(_sign("GET", path, expires), safe="")
-    return f"{base}{path}?Expires={expires}&OSSAccessKeyId={_KEY_ID}&Signature={signature}"
+    return f"{base}{path}?Expires={expires}&OSSAccessKeyId={KEY_ID}&Signature={signature}"
 
 
 def check_link(method: str, path: str, parameters: Mapping[str, str], now: float) -> LinkState:
@@ -109,7 +110,7 @@ def check_link(method: str, path: str, parameters: Mapping[str, str], now: float
         return LinkState.UNSIGNED
     if len(expires) < len("9999999999") + 1 and now > int(expires):
         return LinkState.EXPIRED
-    if parameters["OSSAccessKeyId"] != _KEY_ID:
+    if parameters["OSSAccessKeyId"] != KEY_ID:
         return LinkState.ALTERED
     good = hmac.compare_digest(_sign(method, path, expires).encode(), signature.encode())
     return LinkState.GOOD if good else LinkState.ALTERED
@@ -164,6 +165,8 @@ def paint_image(record: TaskRecord, index: int) -> bytes:
             # As documented for several images: seed, seed + 1, and so on.
             seed=record.seed + index - 1,
             watermark=record.watermark,
+            inputs=record.inputs,
+            transparent=record.transparent,
         )
     )
 
@@ -180,13 +183,13 @@ def _answer_with(request: Request, image: bytes, modified: float) -> Response:
     if _names(request.headers.get("if-none-match"), etag):
         return Response(status_code=304, headers=headers)
     if not _names(request.headers.get("if-match", etag), etag):
-        return _xml_error(request, 412, "PreconditionFailed", "At least one of the pre-conditions failed.")
+        return xml_error(request, 412, "PreconditionFailed", "At least one of the pre-conditions failed.")
     header = request.headers.get("range") if _names(request.headers.get("if-range", etag), etag) else None
     standard = request.headers.get("x-oss-range-behavior") == "standard"
     try:
         part = read_range(header, len(image), standard=standard)
     except UnsatisfiableRangeError:
-        return _xml_error(request, 416, "InvalidRange", "The requested range cannot be satisfied.")
+        return xml_error(request, 416, "InvalidRange", "The requested range cannot be satisfied.")
     if part is None:
         return Response(image, 200, headers, "image/png")
     headers["Content-Range"] = f"bytes {part.start}-{part.stop - 1}/{len(image)}"
@@ -201,24 +204,25 @@ def _names(header: str | None, etag: str) -> bool:
 def _refuse(request: Request, link: LinkState, now: float) -> Response:
     if link is LinkState.EXPIRED:
         times = {"Expires": _xml_time(float(request.query_params["Expires"])), "ServerTime": _xml_time(now)}
-        return _xml_error(request, 403, "AccessDenied", "Request has expired.", times)
+        return xml_error(request, 403, "AccessDenied", "Request has expired.", times)
     if link is LinkState.UNSIGNED:
         reason = "You have no right to access this object because of bucket acl."
-        return _xml_error(request, 403, "AccessDenied", reason)
+        return xml_error(request, 403, "AccessDenied", reason)
     reason = (
         "The request signature we calculated does not match the signature you provided. "
         "Check your key and signing method."
     )
-    return _xml_error(request, 403, "SignatureDoesNotMatch", reason)
+    return xml_error(request, 403, "SignatureDoesNotMatch", reason)
 
 
 def _xml_time(moment: float) -> str:
     return utc(moment).strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
-def _xml_error(
+def xml_error(
     request: Request, status: int, code: str, message: str, fields: dict[str, str] | None = None
 ) -> Response:
+    """Give an error as the object store words it."""
     rows = {
         "Code": code,
         "Message": message,

@@ -1,32 +1,66 @@
 """
-What the service offers: its protocols, its text-to-image models, and the times that hold for all of them.
+What a model of the service is: its protocols, what it does in each mode, what it takes, and where it is offered.
 
 Sources: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference,
+https://www.alibabacloud.com/help/en/model-studio/wan-image-generation-and-editing-api-reference,
+https://www.alibabacloud.com/help/en/model-studio/qwen-image-generation-and-editing-api-reference,
 https://help.aliyun.com/zh/model-studio/rate-limit and
 https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 """
 
+import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from enum import StrEnum
-from typing import cast
 
 DAY = 86_400.0
 """Seconds: how long the service keeps a task after its end, and how long a link to an image lives."""
 CHINA = timezone(timedelta(hours=8))
 """The zone of the service's times, which do not name it."""
-Row = Mapping[str, object]
-"""What an operator says of a model that the documentation did not have yet: a row of WAN_MCP_EXTRA_MODELS."""
+
+BEIJING, SINGAPORE, VIRGINIA, FRANKFURT = "cn-beijing", "ap-southeast-1", "us-east-1", "eu-central-1"
+REGIONS = frozenset({BEIJING, SINGAPORE, VIRGINIA, FRANKFURT, "ap-northeast-1", "cn-hongkong"})
+"""The regions that the documentation knows."""
 
 
 class WireProtocol(StrEnum):
-    """The three protocols, by the path that creates an order."""
+    """The protocols, by the path that creates an order; the legacy one has a path of its own for editing."""
 
     SYNC = "multimodal-generation/generation"
     ASYNC = "image-generation/generation"
     LEGACY = "text2image/image-synthesis"
+    LEGACY_EDIT = "image2image/image-synthesis"
+
+    @property
+    def is_legacy(self) -> bool:
+        """Whether the prompt stands in `input.prompt` and the answer in `output.results`."""
+        return self in (WireProtocol.LEGACY, WireProtocol.LEGACY_EDIT)
+
+
+class Mode(StrEnum):
+    """What an order asks a model for; sizes, counts and the number of pictures differ from mode to mode."""
+
+    TEXT = "text"
+    """Pictures from words alone."""
+    EDIT = "edit"
+    """Pictures from pictures and words."""
+    SET = "set"
+    """Pictures that belong together: `enable_sequential`."""
+    INTERLEAVE = "interleave"
+    """Words and pictures in turn: `enable_interleave`."""
+
+
+class UsageShape(StrEnum):
+    """How a family counts what it made."""
+
+    SIZE = "size"
+    """`image_count`, `size` and tokens: Wan."""
+    SIDES = "sides"
+    """`image_count`, `width` and `height`: Qwen-Image up to 2.0 and Z-Image."""
+    OUTPUT = "output"
+    """`output_width`, `output_image_count`, `input_image_count` and types: Qwen-Image from 2.1 on."""
 
 
 class SizeError(ValueError):
@@ -39,8 +73,10 @@ class SizeRule:
     Which sizes a model paints; every limit is inclusive.
 
     `pixels` bounds width times height, `ratio` is the longest allowed ratio of the sides, `sides` bounds each side.
-    `names` are short words and the side of the square they mean. `listed` sizes are good whatever the limits say;
-    where no limit is set, only they are.
+    `names` are short words and the side of the square they mean; beside a picture the area of that square in the
+    picture's ratio. `listed` sizes are good whatever the limits say; where no limit is set, only they are. `default`
+    is a size, a name, or blank for the picture's own size; `default_side` makes the default an area as a name does.
+    Sides that are computed, and with `is_rounded` also those of the caller, are multiples of 16.
     """
 
     default: str
@@ -49,24 +85,35 @@ class SizeRule:
     sides: tuple[int, int] | None = None
     listed: frozenset[str] = frozenset()
     names: Mapping[str, int] = field(default_factory=dict[str, int])
+    default_side: int | None = None
+    is_rounded: bool = False
 
-    def measure(self, size: str | None) -> tuple[int, int]:
+    def measure(self, size: str | None, like: tuple[int, int] | None = None) -> tuple[int, int]:
         """
         Turn what the caller asked for into width and height in pixels.
+
+        `like` are the sides of the last input picture, as far as they are known.
 
         Raises:
             SizeError: the size is malformed or outside the rule.
         """
         text = size or self.default
-        if text in self.names:
-            return self.names[text], self.names[text]
+        side = self.names.get(text) or (None if size else self.default_side)
+        if side is not None:
+            return (side, side) if like is None else _fit(like, side * side)
+        if not text:
+            return _fit(like or (1024, 1024), self._nearest_area(like))
         match = re.fullmatch(r"(\d{1,5})\*(\d{1,5})", text)
         if match is None:
             raise SizeError(f"The size {text} is not of the form width*height.")
         width, height = int(match[1]), int(match[2])
         if text not in self.listed:
             self._check(width, height)
-        return width, height
+        return (_round(width), _round(height)) if self.is_rounded else (width, height)
+
+    def _nearest_area(self, like: tuple[int, int] | None) -> int:
+        area = like[0] * like[1] if like else 1024**2
+        return min(max(area, self.pixels[0]), self.pixels[1]) if self.pixels else area
 
     def _check(self, width: int, height: int) -> None:
         if self.pixels is None and self.sides is None:
@@ -79,6 +126,48 @@ class SizeRule:
             raise SizeError(f"The aspect ratio of size should be in [1:{self.ratio:g}, {self.ratio:g}:1].")
 
 
+def _fit(like: tuple[int, int], area: int) -> tuple[int, int]:
+    """Give the sides of an area in pixels with the ratio of `like`, at most 8 to 1."""
+    ratio = min(max(like[0] / like[1], 1 / 8), 8)
+    return _round(math.sqrt(area * ratio)), _round(math.sqrt(area / ratio))
+
+
+def _round(side: float) -> int:
+    return max(16, round(side / 16) * 16)
+
+
+@dataclass(frozen=True, slots=True)
+class ModeRule:
+    """
+    What a model does in one mode.
+
+    An order is for 1 to `most` images, and for `default` where it does not say. `inputs` are the least and the most
+    pictures that it brings along.
+    """
+
+    sizes: SizeRule
+    most: int = 4
+    default: int = 4
+    inputs: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class InputRule:
+    """
+    Which pictures a model takes.
+
+    `formats` are Pillow's names, `most_bytes` counts the file, `sides` bound each side in pixels, `ratio` the longer
+    by the shorter. `advised_sides` are those that the documentation recommends and the service does not check.
+    """
+
+    formats: frozenset[str]
+    most_bytes: int
+    sides: tuple[int, int]
+    ratio: float | None = None
+    allows_alpha: bool = True
+    advised_sides: tuple[int, int] | None = None
+
+
 @dataclass(frozen=True, slots=True)
 class Model:
     """
@@ -86,20 +175,38 @@ class Model:
 
     `prompt_limit` counts characters; what is longer is cut silently. `rate` is submissions a second (`rates` holds
     the regions that differ), `concurrency` the tasks that run at once. `sync_regions` names the regions of the
-    synchronous protocol where they are fewer than `regions`. An order that is no set may ask for `most_images`.
+    synchronous protocol where they are fewer than `regions`. `takes` are the parameters that the model has, None for
+    a model that is not described; the service passes over others, but refuses those of `refuses`. `extends` says
+    whether the prompt is rewritten where the order does not say. `pace` is how long an order takes, in orders of
+    Wan 2.6.
     """
 
     name: str
     protocols: frozenset[WireProtocol]
-    sizes: SizeRule
+    modes: Mapping[Mode, ModeRule]
     prompt_limit: int
     rate: float
     concurrency: int
     regions: frozenset[str]
+    takes: frozenset[str] | None = None
+    refuses: frozenset[str] = frozenset()
+    inputs: InputRule | None = None
+    usage: UsageShape = UsageShape.SIZE
     rates: Mapping[str, float] = field(default_factory=dict[str, float])
     sync_regions: frozenset[str] | None = None
-    image_sets: bool = False
-    most_images: int = 4
+    extends: bool = True
+    paints_alpha: bool = False
+    pace: float = 1.0
+
+    @property
+    def first_rule(self) -> ModeRule:
+        """The rule of orders that bring no picture and ask for nothing special, or else of the plainest mode."""
+        return self.modes.get(Mode.TEXT) or self.modes[Mode.EDIT]
+
+    @property
+    def most_inputs(self) -> int:
+        """The most pictures that an order of any mode brings."""
+        return max(rule.inputs[1] for rule in self.modes.values())
 
     def rate_in(self, region: str) -> float:
         """Give the documented submissions a second."""
@@ -107,132 +214,8 @@ class Model:
 
     def is_offered_in(self, region: str) -> bool:
         """Say whether a region has the model; a region that the documentation does not know has them all."""
-        return region not in _REGIONS or region in self.regions
+        return region not in REGIONS or region in self.regions
 
     def has_sync_in(self, region: str) -> bool:
         """Say whether a region has the synchronous protocol of this model."""
-        return self.sync_regions is None or region not in _REGIONS or region in self.sync_regions
-
-
-_BEIJING, _SINGAPORE, _VIRGINIA, _FRANKFURT = "cn-beijing", "ap-southeast-1", "us-east-1", "eu-central-1"
-_REGIONS = frozenset({_BEIJING, _SINGAPORE, _VIRGINIA, _FRANKFURT, "ap-northeast-1", "cn-hongkong"})
-_BOTH = frozenset({_BEIJING, _SINGAPORE})
-_NEW = frozenset({WireProtocol.SYNC, WireProtocol.ASYNC})
-_OLD = frozenset({WireProtocol.LEGACY})
-
-# Four of the five recommended sizes lie just below the documented minimum; the page offers both.
-_RECOMMENDED = frozenset({"1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"})
-_SIZES_26 = SizeRule("1280*1280", pixels=(1280 * 1280, 1440 * 1440), ratio=4, listed=_RECOMMENDED)
-# The official first-call tutorial of wan2.5 sends 1024*1024.
-_SIZES_25 = SizeRule("1280*1280", pixels=(1280 * 1280, 1440 * 1440), ratio=4, listed=_RECOMMENDED | {"1024*1024"})
-_SIZES_22 = SizeRule("1024*1024", sides=(512, 1440))
-_SIZES_V1 = SizeRule("1024*1024", listed=frozenset({"1024*1024", "720*1280", "768*1152", "1280*720"}))
-_SIZES_27 = SizeRule("2K", pixels=(768**2, 2048**2), ratio=8, names={"1K": 1024, "2K": 2048})
-_SIZES_27_PRO = SizeRule("2K", pixels=(768**2, 4096**2), ratio=8, names={"1K": 1024, "2K": 2048, "4K": 4096})
-
-
-def _older(name: str, *, regions: frozenset[str] = _BOTH, sizes: SizeRule = _SIZES_22, concurrency: int = 2) -> Model:
-    return Model(name, _OLD, sizes, 800, 2, concurrency, regions)
-
-
-_ROWS = (
-    Model("wan2.7-image-pro", _NEW, _SIZES_27_PRO, 5000, 5, 5, _BOTH, image_sets=True),
-    Model("wan2.7-image", _NEW, _SIZES_27, 5000, 5, 5, _BOTH, image_sets=True),
-    Model(
-        "wan2.6-t2i",
-        _NEW,
-        _SIZES_26,
-        2100,
-        5,
-        5,
-        _BOTH | {_VIRGINIA, _FRANKFURT},
-        rates={_BEIJING: 1},
-        sync_regions=_BOTH | {_VIRGINIA},
-    ),
-    Model("wan2.5-t2i-preview", _OLD, _SIZES_25, 2000, 5, 5, _BOTH),
-    _older("wan2.2-t2i-plus"),
-    _older("wan2.2-t2i-flash"),
-    _older("wanx2.1-t2i-plus", regions=frozenset({_BEIJING})),
-    _older("wanx2.1-t2i-turbo", regions=frozenset({_BEIJING})),
-    _older("wan2.1-t2i-plus", regions=frozenset({_SINGAPORE})),
-    _older("wan2.1-t2i-turbo", regions=frozenset({_SINGAPORE})),
-    _older("wanx2.0-t2i-turbo", regions=frozenset({_BEIJING})),
-    _older("wanx-v1", regions=frozenset({_BEIJING}), sizes=_SIZES_V1, concurrency=1),
-)
-MODELS: Mapping[str, Model] = {row.name: row for row in _ROWS}
-
-
-def add_models(rows: Iterable[Row]) -> Mapping[str, Model]:
-    """
-    Give the documented models with those of the operator's rows, in every region of the sandbox.
-
-    Whoever orders has checked the rows; what cannot be read in one counts as not said. A row of a documented model
-    changes what it names and keeps the rest.
-    """
-    documented = {name.lower(): row for name, row in MODELS.items()}
-    added: dict[str, Model] = {}
-    for row in rows:
-        name = row.get("id")
-        if isinstance(name, str) and name:
-            base = documented.get(name.lower()) or replace(_UNDESCRIBED, name=name)
-            added[base.name] = _read_row(row, base)
-    return {**MODELS, **added}
-
-
-_PROTOCOLS = {"sync": WireProtocol.SYNC, "async": WireProtocol.ASYNC, "legacy": WireProtocol.LEGACY}
-_ANY_SIZE = SizeRule("1280*1280", pixels=(256**2, 4096**2), ratio=8)
-_UNDESCRIBED = Model("", _NEW, _ANY_SIZE, 5000, 2, 2, _REGIONS)
-_SQUARES = ("1280*1280", "1024*1024", "2048*2048", "768*768", "512*512")
-_GRADES = {"1K": 1024, "2K": 2048, "4K": 4096}
-
-
-def _read_row(row: Row, base: Model) -> Model:
-    named = row.get("protocol")
-    texts = [named] if isinstance(named, str) else _as_texts(named)
-    protocols = frozenset(_PROTOCOLS[text] for text in texts if text in _PROTOCOLS)
-    sizes, rate = row.get("sizes"), row.get("submit_rate")
-    return replace(
-        base,
-        protocols=protocols or base.protocols,
-        sizes=_read_sizes(cast("Row", sizes)) if isinstance(sizes, Mapping) else base.sizes,
-        prompt_limit=_as_number(row, "prompt_limit", base.prompt_limit),
-        most_images=_as_number(row, "max_n", base.most_images),
-        rate=float(rate) if isinstance(rate, int | float) and rate > 0 else base.rate,
-        regions=_REGIONS,
-        sync_regions=None,
-    )
-
-
-def _read_sizes(sizes: Row) -> SizeRule:
-    listed = [text.lower().replace("x", "*") for text in _as_texts(sizes.get("only"))]
-    names = {name: _GRADES[name] for name in _as_texts(sizes.get("grades")) if name in _GRADES}
-    pixels = sides = ratio = None
-    if {"min_side", "max_side"} & set(sizes):
-        sides = (_as_number(sizes, "min_side", 1), _as_number(sizes, "max_side", 4096))
-    elif not listed:
-        pixels = (_as_number(sizes, "min_pixels", 256**2), _as_number(sizes, "max_pixels", 4096**2))
-        wanted = sizes.get("max_ratio")
-        ratio = float(wanted) if isinstance(wanted, int | float) else _ANY_SIZE.ratio
-    rule = SizeRule("", pixels=pixels, sides=sides, ratio=ratio, listed=frozenset(listed), names=names)
-    default = sizes.get("default_size")
-    return replace(rule, default=default if isinstance(default, str) else _choose_default(rule, listed))
-
-
-def _choose_default(rule: SizeRule, listed: Sequence[str]) -> str:
-    """Choose what is painted where an order names no size: the first of a list, or a usual square that is allowed."""
-    for size in (*listed, *_SQUARES):
-        try:
-            rule.measure(size)
-        except SizeError:
-            continue
-        return size
-    return _SQUARES[0]
-
-
-def _as_number(row: Row, name: str, default: int) -> int:
-    value = row.get(name)
-    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else default
-
-
-def _as_texts(value: object) -> list[str]:
-    return [each for each in cast("list[object]", value) if isinstance(each, str)] if isinstance(value, list) else []
+        return self.sync_regions is None or region not in REGIONS or region in self.sync_regions

@@ -1,7 +1,8 @@
 """
 Pictures, painted from what was ordered: the same order gives the same picture.
 
-A landscape that differs for every prompt and seed, SANDBOX across it, the prompt below, a watermark if ordered.
+A landscape that differs for every prompt and seed, SANDBOX across it, the prompt below, a watermark if ordered. What
+came as input lies on it, framed and counted, over a soft copy of the last one; a transparent picture is cut out.
 Pillow is loaded with this module: import it only when there is something to paint.
 """
 
@@ -15,9 +16,10 @@ from functools import lru_cache
 from random import Random
 from typing import Any
 
-from PIL import Image, ImageDraw, features
+from PIL import Image, ImageDraw, ImageFilter, features
 
 from wan_mcp.sandbox.fonts import Font, choose_font, make_readable, open_font
+from wan_mcp.sandbox.inputs import InputPicture
 
 Colour = tuple[int, int, int]
 
@@ -38,17 +40,25 @@ _LINES = 5
 _LONGEST = 600
 """Characters of the prompt; more never fit."""
 _LINE_HEIGHT = 1.32
+_TILE = (120, 124, 134)
+_MOST_COLUMNS = 5
+_LEAST_NUMBER = 9
+"""Pixels: smaller numbers cannot be read."""
+_STRIP = (0.07, 0.70)
+"""From where to where the inputs lie, in heights of the picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What is on a picture; sizes in pixels."""
+    """What is on a picture; sizes in pixels. `inputs` are the pictures that it was made from."""
 
     prompt: str
     width: int
     height: int
     seed: int
     watermark: bool = False
+    inputs: tuple[InputPicture, ...] = ()
+    transparent: bool = False
 
 
 def paint(picture: Picture) -> bytes:
@@ -60,12 +70,17 @@ def paint(picture: Picture) -> bytes:
 @lru_cache(maxsize=8)
 def _paint(picture: Picture) -> bytes:
     image = _draw_landscape(picture)
+    if picture.inputs:
+        _lay_inputs(image, picture.inputs)
     # Without a font engine the picture stays without words.
     if features.check("freetype2"):
         _write_across(image, "SANDBOX")
-        _write_prompt(image, picture.prompt)
+        # What is cut out has round corners, and the words stay inside of them.
+        _write_prompt(image, picture.prompt, margin_share=0.115 if picture.transparent else 0.055)
         if picture.watermark:
             _write_watermark(image)
+    if picture.transparent:
+        image.putalpha(_cut_out(image.size))
     buffer = io.BytesIO()
     # Quickly rather than small.
     image.save(buffer, "PNG", compress_level=2)
@@ -139,6 +154,70 @@ def _draw_hills(image: Image.Image, colour: Colour, mist: Colour, depth: float, 
     image.paste(body, (0, top), mask.reduce(2))
 
 
+def _lay_inputs(image: Image.Image, inputs: Sequence[InputPicture]) -> None:
+    """Lay the inputs side by side onto a picture that takes its mood from the last of them."""
+    width, height = image.size
+    thumbnails = [_open_thumbnail(each) for each in inputs]
+    if inputs[-1].thumbnail:
+        soft = _resize(thumbnails[-1], (64, 64)).filter(ImageFilter.GaussianBlur(3))
+        # Half of it: the seed still gives every picture colours of its own.
+        image.paste(_resize(soft, image.size), (0, 0), Image.new("L", image.size, 150))
+    columns = min(len(inputs), _MOST_COLUMNS)
+    rows = -(-len(inputs) // columns)
+    top, bottom = (round(share * height) for share in _STRIP)
+    cell_width, cell_height = width * 0.88 / columns, (bottom - top) / rows
+    for place, thumbnail in enumerate(thumbnails):
+        row, column = divmod(place, columns)
+        in_row = min(columns, len(inputs) - row * columns)
+        x = width / 2 + (column - (in_row - 1) / 2) * cell_width
+        y = top + (row + 0.5) * cell_height
+        room = (round(cell_width * 0.86), round(cell_height * 0.86))
+        _lay_framed(image, thumbnail, (round(x), round(y)), room, str(place + 1))
+
+
+def _open_thumbnail(picture: InputPicture) -> Image.Image:
+    """Give the small copy of an input, or a grey tile that says where it is."""
+    if picture.thumbnail:
+        with Image.open(io.BytesIO(picture.thumbnail), formats=["JPEG"]) as image:
+            return image.convert("RGB")
+    tile = Image.new("RGB", (320, 240), _TILE)
+    if features.check("freetype2"):
+        lines, font, step = _fit(make_readable(picture.label), 280, 30)
+        for row, line in enumerate(lines):
+            y = 120 + (row - len(lines) / 2 + 0.5) * step
+            ImageDraw.Draw(tile).text((160, y), line, fill=(244, 244, 246), font=font, anchor="mm")
+    return tile
+
+
+def _lay_framed(
+    image: Image.Image, thumbnail: Image.Image, centre: tuple[int, int], room: tuple[int, int], number: str
+) -> None:
+    """Lay one input with a white frame into a room of pixels, its number in the corner."""
+    scale = min(room[0] / thumbnail.width, room[1] / thumbnail.height)
+    size = (max(round(thumbnail.width * scale), 1), max(round(thumbnail.height * scale), 1))
+    frame = max(round(min(size) * 0.03), 1)
+    left, top = centre[0] - size[0] // 2, centre[1] - size[1] // 2
+    draw = ImageDraw.Draw(image)
+    draw.rectangle((left - frame, top - frame, left + size[0] + frame - 1, top + size[1] + frame - 1), fill=_WHITE)
+    image.paste(_resize(thumbnail, size), (left, top))
+    side = round(min(size) * 0.17)
+    if features.check("freetype2") and side >= _LEAST_NUMBER:
+        draw.rectangle((left, top, left + side, top + side), fill=_WHITE)
+        font = open_font(None, side * 0.8)
+        draw.text((left + side / 2, top + side / 2), number, fill=(30, 32, 44), font=font, anchor="mm")
+
+
+def _cut_out(size: tuple[int, int]) -> Image.Image:
+    """Give the alpha channel of a picture without its ground: a sheet with round corners."""
+    width, height = size
+    inset = round(min(size) * 0.05)
+    # Twice the size, reduced again: smooth edges.
+    mask = Image.new("L", (2 * width, 2 * height))
+    box = (2 * inset, 2 * inset, 2 * (width - inset), 2 * (height - inset))
+    ImageDraw.Draw(mask).rounded_rectangle(box, radius=round(min(size) * 0.18), fill=255)
+    return mask.reduce(2)
+
+
 def _write_across(image: Image.Image, word: str) -> None:
     """Write a word from the lower left to the upper right, so faint that the picture shows through."""
     width, height = image.size
@@ -153,10 +232,10 @@ def _write_across(image: Image.Image, word: str) -> None:
     image.paste(_WHITE, place, strip)
 
 
-def _write_prompt(image: Image.Image, prompt: str) -> None:
+def _write_prompt(image: Image.Image, prompt: str, *, margin_share: float) -> None:
     """Write the prompt into the lower part, over a shade that keeps it readable."""
     width, height = image.size
-    margin = round(min(width, height) * 0.055)
+    margin = round(min(width, height) * margin_share)
     largest = max(min(width, height) / 19, 11)
     lines, font, step = _fit(make_readable(prompt), width - 2 * margin, largest)
     shade_height = min(round(len(lines) * step + 3.2 * margin), height)

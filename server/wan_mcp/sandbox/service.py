@@ -1,4 +1,4 @@
-"""The calls of the service: order, query, list, cancel."""
+"""The calls of the service: order, query, list, cancel, and the permit to upload."""
 
 import uuid
 from collections import deque
@@ -8,6 +8,8 @@ from datetime import tzinfo
 from functools import partial
 from typing import Any, Protocol
 
+import anyio
+import anyio.to_thread
 from pydantic import TypeAdapter, ValidationError
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -15,13 +17,23 @@ from starlette.responses import JSONResponse, Response
 from wan_mcp.clock import Clock
 from wan_mcp.sandbox import errors, responses
 from wan_mcp.sandbox.errors import RefusalError, ServiceError
+from wan_mcp.sandbox.extra_models import Row, add_models
 from wan_mcp.sandbox.image_host import signed_url
-from wan_mcp.sandbox.models import CHINA, DAY, Model, Row, WireProtocol, add_models
-from wan_mcp.sandbox.requests import ParsedOrder, parse_list_query, parse_order
+from wan_mcp.sandbox.inputs import InputPicture, read_data_uri, read_web_address
+from wan_mcp.sandbox.models import CHINA, DAY, Mode, Model, WireProtocol
+from wan_mcp.sandbox.requests import OrderBody, ParsedOrder, make_order, parse_list_query, read_body
 from wan_mcp.sandbox.stores import TaskStore
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, read_outcome
+from wan_mcp.sandbox.uploads import UPLOAD_PATH, is_key_of, make_permit
 
-_LARGEST_BODY = 8_000_000
+_LARGEST_BODY = 32 * 1024 * 1024
+"""Bytes: the pictures of an order, as text, and a little more."""
+_MOST_MARKS = 200_000
+"""Commas and brackets of a body: many small values take a hundred times the room of their text."""
+_PERMITS_A_SECOND = 100.0
+_PLAN_KEY = "sk-sp-"
+_PER_SET_IMAGE = 0.25
+"""How much longer each further image of a set takes, in orders of Wan 2.6."""
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
@@ -37,7 +49,10 @@ class SandboxOptions:
     that run at once; None means the documented limit of the model. `query_throttle` is the number of queries
     a second, and likewise of list and of cancel calls. A task stands in the list `list_lag` after its submission, and
     the times of a list query are those of `list_zone`. `public_url` is the base of the image links; None takes it
-    from each request. `extra_models` are the operator's rows of WAN_MCP_EXTRA_MODELS.
+    from each request, and `upload_url` is where files are put, by default a path of that base. `extra_models` are the
+    operator's rows of WAN_MCP_EXTRA_MODELS. `duration` is that of Wan 2.6: other families take longer in proportion.
+    With `strict` what the service passes over and a careful client never sends is refused too: unknown parameters and
+    fields, a missing `n` or `size`, images behind the text, EXIF.
     """
 
     keys: frozenset[str] | None = None
@@ -51,6 +66,8 @@ class SandboxOptions:
     list_lag: float = 0.0
     list_zone: tzinfo = CHINA
     public_url: str | None = None
+    upload_url: str | None = None
+    strict: bool = False
     extra_models: tuple[Row, ...] = ()
 
     def __post_init__(self) -> None:
@@ -86,6 +103,7 @@ class SandboxService:
         self._query_limit = _CallLimit(options.query_throttle)
         self._list_limit = _CallLimit(options.query_throttle)
         self._cancel_limit = _CallLimit(options.query_throttle)
+        self._permit_limit = _CallLimit(_PERMITS_A_SECOND)
 
     async def create_sync(self, request: Request) -> Response:
         """Take an order and answer with the images when they are done."""
@@ -109,6 +127,22 @@ class SandboxService:
         """Take an order of the legacy protocol and answer with its task id."""
         record = await self._create(await self._read_submission(request, WireProtocol.LEGACY))
         return JSONResponse(responses.creation_body(record))
+
+    async def create_legacy_edit(self, request: Request) -> Response:
+        """Take an order with pictures of the legacy protocol and answer with its task id."""
+        record = await self._create(await self._read_submission(request, WireProtocol.LEGACY_EDIT))
+        return JSONResponse(responses.creation_body(record))
+
+    async def get_permit(self, request: Request) -> Response:
+        """Answer with what allows to upload a picture for one model."""
+        self._admit(request, self._permit_limit)
+        if request.headers["authorization"].partition(" ")[2].strip().startswith(_PLAN_KEY):
+            raise RefusalError(errors.NO_UPLOADS)
+        if request.query_params.get("action") != "getPolicy":
+            raise RefusalError(errors.invalid_parameter("The action should be getPolicy."))
+        model = self._find_model(request.query_params)
+        host = self._options.upload_url or f"{self._base_of(request)}{UPLOAD_PATH}"
+        return JSONResponse({"request_id": _new_id(), "data": make_permit(model, host, self._clock.now())})
 
     async def get_task(self, request: Request) -> Response:
         """Answer how a task stands; a synchronous order is no task."""
@@ -163,11 +197,39 @@ class SandboxService:
                 raise RefusalError(errors.ONLY_ASYNC)
             if body.get("input") is None:
                 raise RefusalError(errors.NO_INPUT)
+        strict = self._options.strict
         try:
-            order = parse_order(body, model, protocol)
+            parsed = read_body(body, model, protocol, strict=strict)
+            pictures = await self._look_at_pictures(request, parsed, model)
+            order = make_order(parsed, model, protocol, pictures, strict=strict)
         except RefusalError as refusal:
             return Submission(_new_id(), model, protocol, ParsedOrder(), Outcome(refusal=refusal.error))
         return Submission(_new_id(), model, protocol, order, read_outcome(order.prompt))
+
+    async def _look_at_pictures(self, request: Request, order: OrderBody, model: Model) -> list[InputPicture]:
+        """
+        Look at the pictures of an order, one after the other.
+
+        Raises:
+            RefusalError: one of them is not there, or no picture.
+        """
+        pictures: list[InputPicture] = []
+        for address in order.images:
+            if model.inputs is not None and address[:5].lower() == "data:":
+                pictures.append(await anyio.to_thread.run_sync(read_data_uri, address, model.inputs))
+            elif address.startswith("oss://"):
+                pictures.append(await self._find_uploaded(request, address, model))
+            else:
+                pictures.append(read_web_address(address))
+        return pictures
+
+    async def _find_uploaded(self, request: Request, address: str, model: Model) -> InputPicture:
+        is_resolved = request.headers.get("x-dashscope-ossresourceresolve", "").lower() == "enable"
+        key = address.removeprefix("oss://")
+        upload = await self._store.find_upload(key) if is_resolved and is_key_of(key, model.name) else None
+        if upload is None:
+            raise RefusalError(errors.NOT_DOWNLOADED)
+        return upload.picture
 
     def _find_model(self, body: Mapping[str, Any]) -> Model:
         name = body.get("model")
@@ -182,13 +244,19 @@ class SandboxService:
         options, model = self._options, submission.model
         record = await self._store.create(
             model.name,
-            partial(self._plan, submission, pending=options.pending, duration=options.duration),
+            partial(self._plan, submission, pending=options.pending, duration=self._duration_of(submission)),
             rate=options.throttle or model.rate_in(options.region),
             concurrency=options.concurrency or model.concurrency,
         )
         if record is None:
             raise RefusalError(errors.RATE_LIMITED)
         return record
+
+    def _duration_of(self, submission: Submission) -> float:
+        order, pace = submission.order, submission.model.pace
+        if order.mode in (Mode.SET, Mode.INTERLEAVE):
+            pace += _PER_SET_IMAGE * (order.count - 1)
+        return max(self._options.duration * pace, self._options.pending)
 
     def _admit(self, request: Request, limit: "_CallLimit") -> None:
         self._check_key(request)
@@ -205,8 +273,11 @@ class SandboxService:
             raise RefusalError(errors.WRONG_KEY)
 
     def _url_of(self, request: Request) -> responses.UrlOf:
-        base = (self._options.public_url or str(request.base_url)).rstrip("/")
+        base = self._base_of(request)
         return lambda record, index: signed_url(base, record, index, self._options.link_life)
+
+    def _base_of(self, request: Request) -> str:
+        return (self._options.public_url or str(request.base_url)).rstrip("/")
 
 
 class _CallLimit:
@@ -237,8 +308,10 @@ async def _read_body(request: Request) -> dict[str, Any]:
         raw += chunk
         if len(raw) > _LARGEST_BODY:
             raise RefusalError(errors.TOO_LARGE_BODY)
+    if sum(raw.count(mark) for mark in (b",", b"[", b"{")) > _MOST_MARKS:
+        raise RefusalError(errors.UNREADABLE_BODY)
     try:
-        return _JSON_OBJECT.validate_json(bytes(raw))
+        return await anyio.to_thread.run_sync(_JSON_OBJECT.validate_json, raw)
     except ValidationError:
         raise RefusalError(errors.UNREADABLE_BODY) from None
 

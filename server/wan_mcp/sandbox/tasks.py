@@ -10,6 +10,7 @@ Some words of a prompt make the sandbox misbehave, for trying things out:
 | `sandbox:fail`     | the work breaks off at its end: `InternalError.Timeout`                              |
 | `sandbox:partial`  | one of two or more images is missing: an error in its place on the legacy protocol,  |
 |                    | one image fewer on the newer protocols                                               |
+| `sandbox:fewer`    | a set or a story ends at half of its images                                          |
 | `sandbox:slow`     | the order takes 60 seconds                                                           |
 | a word of a short  | as `sandbox:refuse`: a small stand-in for the service's inspection                   |
 | moderation list    |                                                                                      |
@@ -24,7 +25,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ServiceError
-from wan_mcp.sandbox.models import DAY, Model, WireProtocol
+from wan_mcp.sandbox.inputs import InputPicture
+from wan_mcp.sandbox.models import DAY, Mode, Model, UsageShape, WireProtocol
 from wan_mcp.sandbox.requests import ParsedOrder
 
 _SLOW_SECONDS = 60.0
@@ -39,12 +41,13 @@ class Outcome:
     What will come of an order.
 
     `refusal` is decided before any work, `failure` at the end of it. Images with an index in `missing` (from 1) are
-    not made. `seconds` replaces the usual duration.
+    not made. `is_short` ends a set before it is full. `seconds` replaces the usual duration.
     """
 
     refusal: ServiceError | None = None
     failure: ServiceError | None = None
     missing: tuple[int, ...] = ()
+    is_short: bool = False
     seconds: float | None = None
 
 
@@ -81,8 +84,9 @@ class TaskRecord:
 
     Its state is never stored: it follows from the record and the time. Times are seconds since 1970. `count` images
     are wanted, `width` by `height` pixels each; those with an index in `missing` (from 1) are never made. `failure`
-    is why the task fails, if it does. `as_set` says that the images belong together as one set. The images are not
-    stored either: they follow from the record as well.
+    is why the task fails, if it does. `mode` says what was asked for, `usage` how its images are counted, `inputs`
+    are the pictures that came with it, and with `transparent` the ground of the images is. The images are not stored
+    either: they follow from the record as well.
     """
 
     task_id: str
@@ -101,7 +105,10 @@ class TaskRecord:
     ended: float
     failure: ServiceError | None = None
     missing: tuple[int, ...] = ()
-    as_set: bool = False
+    mode: Mode = Mode.TEXT
+    usage: UsageShape = UsageShape.SIZE
+    transparent: bool = False
+    inputs: tuple[InputPicture, ...] = ()
     canceled: float | None = None
 
     @property
@@ -127,6 +134,7 @@ def read_outcome(prompt: str) -> Outcome:
         refusal=refusal,
         failure=TIMED_OUT if "sandbox:fail" in text else None,
         missing=(2,) if "sandbox:partial" in text else (),
+        is_short="sandbox:fewer" in text,
         seconds=_SLOW_SECONDS if "sandbox:slow" in text else None,
     )
 
@@ -139,6 +147,9 @@ def plan_task(submission: Submission, now: float, free_from: float, *, pending: 
     done `duration` seconds after its submission if it did not have to wait longer.
     """
     order, outcome = submission.order, submission.outcome
+    # How many images a set has is the model's affair: the order says how many at most.
+    is_short = outcome.is_short and order.mode in (Mode.SET, Mode.INTERLEAVE)
+    count = -(-order.count // 2) if is_short else order.count
     started = max(now + pending, free_from)
     work = (outcome.seconds or duration) - pending
     if outcome.refusal is not None:
@@ -151,7 +162,7 @@ def plan_task(submission: Submission, now: float, free_from: float, *, pending: 
         prompt=order.prompt,
         width=order.width,
         height=order.height,
-        count=order.count,
+        count=count,
         seed=secrets.randbelow(2**31) if order.seed is None else order.seed,
         prompt_extend=order.prompt_extend,
         watermark=order.watermark,
@@ -159,8 +170,11 @@ def plan_task(submission: Submission, now: float, free_from: float, *, pending: 
         started=started,
         ended=started + work,
         failure=outcome.refusal or outcome.failure,
-        missing=tuple(index for index in outcome.missing if index <= order.count),
-        as_set=order.as_set,
+        missing=tuple(index for index in outcome.missing if index <= count),
+        mode=order.mode,
+        usage=submission.model.usage,
+        transparent=order.transparent,
+        inputs=order.inputs,
     )
 
 

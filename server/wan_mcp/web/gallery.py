@@ -1,16 +1,17 @@
 """
 The gallery as a web application of this machine: one page, the JSON that it reads, and what its buttons do.
 
-A button orders again, cancels what has not begun, or fetches a file again that is gone. Every path lies under a
-secret, see `security`. Nothing here knows a file or the ledger: tasks and pictures come from the service.
+A button orders again, orders a change of an image, cancels what has not begun, or fetches a file again that is gone.
+Every path lies under a secret, see `security`. Nothing here knows a file or the ledger: tasks and pictures come from
+the service.
 """
 
 import json
 import socket
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from secrets import token_urlsafe
-from typing import Any
+from typing import cast
 
 from anyio.to_thread import run_sync
 from starlette.applications import Starlette
@@ -20,18 +21,10 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from wan_mcp import http_server
+from wan_mcp.web.answers import JsonObject, describe_costs, describe_order, make_edit, read_query
 from wan_mcp.web.assets import bundle_modules, read_source
 from wan_mcp.web.security import AccessControl, Secrets
-from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.prices import (
-    Cost,
-    CostReport,
-    ImageCount,
-    describe_cost,
-    estimate,
-    format_cost,
-    make_report,
-)
+from wan_mcp_tools.catalogue.prices import describe_cost, estimate
 from wan_mcp_tools.domain.errors import (
     AppError,
     DailyLimitError,
@@ -42,9 +35,9 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
     SettingsError,
 )
-from wan_mcp_tools.domain.service import ImageService, OrderQuery, OrderState
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.service import ImageService, OrderState
 from wan_mcp_tools.domain.tasks import Task
-from wan_mcp_tools.results import task_facts, task_result
 
 _SECRET_BYTES = 32
 _ANSWER_SECONDS = 2
@@ -52,11 +45,14 @@ _ANSWER_SECONDS = 2
 _ORDERS_PER_PAGE = 60
 _MOST_OPEN = 100
 _THUMBNAIL_SIDE = 448
+_INPUT_SIDE = 224
 _MOST_IMAGE_BYTES = 512 * 1024 * 1024
-_MOST_BODY_BYTES = 2_000
+_MOST_BODY_BYTES = 40_000
+"""A prompt in any script, and a little more."""
 _ACCEPTANCE_SECONDS = 6.0
 """How long a request to order waits for the service to name the order; the page follows it in any case."""
 _MOST_KEYS = 10_000
+_LONGEST_KEY = 200
 _THUMBNAIL_CACHING = "private, max-age=86400, immutable"
 _STYLES = ("common.css", "gallery.css")
 _HTTP_STATUSES: tuple[tuple[type[AppError], int], ...] = (
@@ -69,7 +65,6 @@ _HTTP_STATUSES: tuple[tuple[type[AppError], int], ...] = (
 )
 
 Endpoint = Callable[[Request], Awaitable[Response]]
-JsonObject = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,9 +101,12 @@ def make_gallery_app(service: ImageService, secrets: Secrets, hosts: frozenset[s
         Route("/costs", api.sum_costs, methods=["GET"]),
         Route("/orders/{id}", api.show_order, methods=["GET"]),
         Route("/orders/{id}/again", api.order_again, methods=["POST"]),
+        Route("/orders/{id}/edit/{index:int}", api.quote_edit, methods=["GET"]),
+        Route("/orders/{id}/edit/{index:int}", api.order_edit, methods=["POST"]),
         Route("/orders/{id}/cancel", api.cancel, methods=["POST"]),
         Route("/orders/{id}/fetch", api.fetch, methods=["POST"]),
         Route("/thumbnails/{id}/{index:int}", api.draw_thumbnail, methods=["GET"]),
+        Route("/inputs/{id}/{number:int}", api.draw_input, methods=["GET"]),
         Route("/images/{id}/{index:int}", api.show_image, methods=["GET"]),
     ]
     app = Starlette(routes=routes, exception_handlers={AppError: _respond_with_error})
@@ -160,20 +158,27 @@ class GalleryApi:
 
     async def order_again(self, request: Request) -> Response:
         """Order anew with the same settings, once for each press of a button."""
-        key = await _read_idempotency_key(request)
+        body = await _read_body(request)
         task = await self._find(request)
         if task.request is None:
             raise RequestRefusedError("What was ordered is not known: this task was found at the service.")
-        if key in self._used_keys:
-            return JSONResponse({"message": "This was ordered already."}, status_code=409)
-        same = self._service.catalogue.make_request(**task.request.to_arguments())
-        self._used_keys[key] = None
-        if len(self._used_keys) > _MOST_KEYS:
-            del self._used_keys[next(iter(self._used_keys))]
-        ordered = await self._service.order(
-            same, wait_seconds=_ACCEPTANCE_SECONDS, until_accepted=True, fresh=True, report=None
-        )
-        return self._respond(ordered)
+        arguments = task.request.to_arguments()
+        return await self._order_once(body, lambda: self._service.catalogue.make_request(**arguments))
+
+    async def quote_edit(self, request: Request) -> Response:
+        """Give what a change of an image would be ordered from, and what it costs."""
+        catalogue, index = self._service.catalogue, request.path_params["index"]
+        edit = make_edit(await self._find(request), index, "a change", catalogue)
+        cost = describe_cost(estimate([edit], catalogue))
+        return JSONResponse({"model": edit.model, "region": edit.region, "cost": cost})
+
+    async def order_edit(self, request: Request) -> Response:
+        """Order a change of a saved image in words, once for each press of a button."""
+        body, index = await _read_body(request), request.path_params["index"]
+        task, prompt = await self._find(request), body.get("prompt")
+        if not isinstance(prompt, str) or not prompt.strip():
+            raise RequestRefusedError("What is to be changed is not said.", "Say it in words.")
+        return await self._order_once(body, lambda: make_edit(task, index, prompt, self._service.catalogue))
 
     async def cancel(self, request: Request) -> Response:
         """Cancel an order that the service has not begun."""
@@ -196,11 +201,36 @@ class GalleryApi:
         small = await self._service.draw_thumbnail(task_id=task_id, index=index, side=_THUMBNAIL_SIDE)
         return Response(small.data, media_type=small.mime_type, headers={"Cache-Control": _THUMBNAIL_CACHING})
 
+    async def draw_input(self, request: Request) -> Response:
+        """Give a thumbnail of what an order was given as input; an address of the web is never fetched."""
+        task_id, number = request.path_params["id"], request.path_params["number"]
+        small = await self._service.draw_input(task_id=task_id, number=number, side=_INPUT_SIDE)
+        return Response(small.data, media_type=small.mime_type)
+
     async def show_image(self, request: Request) -> Response:
         """Give an image as it is on the disk."""
         task_id, index = request.path_params["id"], request.path_params["index"]
         picture = await self._service.read_image(task_id=task_id, index=index, most_bytes=_MOST_IMAGE_BYTES)
         return Response(picture.data, media_type=picture.mime_type)
+
+    async def _order_once(self, body: JsonObject, make_request: Callable[[], ImageRequest]) -> Response:
+        """
+        Order, unless this press of a button was an order already.
+
+        Raises:
+            AppError: the order is refused; the press may be repeated then.
+        """
+        key = body["idempotency_key"]
+        if key in self._used_keys:
+            return JSONResponse({"message": "This was ordered already."}, status_code=409)
+        asked = make_request()
+        self._used_keys[key] = None
+        if len(self._used_keys) > _MOST_KEYS:
+            del self._used_keys[next(iter(self._used_keys))]
+        ordered = await self._service.order(
+            asked, wait_seconds=_ACCEPTANCE_SECONDS, until_accepted=True, fresh=True, report=None
+        )
+        return self._respond(ordered)
 
     async def _find(self, request: Request) -> Task:
         """
@@ -226,9 +256,11 @@ def _asset(name: str, media_type: str, read: Callable[[str], str] = read_source)
     return respond
 
 
-async def _read_idempotency_key(request: Request) -> str:
+async def _read_body(request: Request) -> JsonObject:
     """
-    Read the key that the page makes for each press of a button, so that a request which arrives twice is one order.
+    Read what the page sends: an object with the key that it makes for each press of a button.
+
+    By `idempotency_key`, a text, a request which arrives twice is one order.
 
     Raises:
         RequestRefusedError: the body is not what the page sends.
@@ -239,12 +271,14 @@ async def _read_idempotency_key(request: Request) -> str:
         if len(body) > _MOST_BODY_BYTES:
             break
     try:
-        key = json.loads(body)["idempotency_key"]
-    except (ValueError, TypeError, KeyError):
-        key = None
-    if len(body) > _MOST_BODY_BYTES or not isinstance(key, str) or not key:
+        sent = json.loads(body) if len(body) <= _MOST_BODY_BYTES else None
+    except (ValueError, RecursionError):
+        sent = None
+    values = cast("JsonObject", sent) if isinstance(sent, dict) else {}
+    key = values.get("idempotency_key")
+    if not isinstance(key, str) or not 0 < len(key) <= _LONGEST_KEY:
         raise RequestRefusedError("The order cannot be read.", "Reload the page.")
-    return key
+    return values
 
 
 async def _respond_with_error(_: Request, error: Exception) -> Response:
@@ -252,83 +286,3 @@ async def _respond_with_error(_: Request, error: Exception) -> Response:
         raise error
     status = next((status for kind, status in _HTTP_STATUSES if isinstance(error, kind)), 502)
     return JSONResponse({"message": error.message, "advice": error.advice, "code": error.code}, status_code=status)
-
-
-def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
-    """Give an order: the task as the tools tell it, in plain words, the request, and what it costs."""
-    order: JsonObject = {
-        "id": task.local_id,
-        "created_at": task.created_at.timestamp(),
-        "is_open": task.open,
-        "task": task_result(task).model_dump(mode="json", exclude_none=True) | task_facts(task),
-        # Of images that are missing in between, the others keep their number.
-        "image_indexes": [image.index for image in task.images],
-    }
-    if task.updated_at is not None:
-        order["updated_at"] = task.updated_at.timestamp()
-    if task.actual_prompt:
-        order["actual_prompt"] = task.actual_prompt
-    request = task.request
-    if request is None:
-        return order
-    order["request"] = request.to_arguments()
-    order["cost_again"] = describe_cost(estimate([request], catalogue))
-    made = len(task.images) + sum(
-        image.url is not None or image.code == ErrorCode.FILE_GONE for image in task.failed_images
-    )
-    if task.open and not made:
-        order["cost"] = describe_cost(estimate([request], catalogue))
-    elif made:
-        order["cost"] = describe_cost(estimate([replace(request, n=made)], catalogue))
-    return order
-
-
-def describe_costs(report: CostReport, catalogue: Catalogue) -> JsonObject:
-    """Give the sums of a report: of all, by day, and by model."""
-
-    def sum_up(key: Callable[[ImageCount], str]) -> list[JsonObject]:
-        groups: dict[str, list[ImageCount]] = {}
-        for line in report.lines:
-            if line.count.charged:
-                groups.setdefault(key(line.count), []).append(line.count)
-        return [
-            {"name": name, "images": part.charged.images, "cost": _cost_facts(part.charged)}
-            for name, counts in groups.items()
-            for part in (make_report(counts, catalogue, since=report.since, until=report.until),)
-        ]
-
-    return {
-        "images": report.charged.images,
-        "cost": _cost_facts(report.charged),
-        "unclear_images": report.unclear,
-        "days": sum_up(lambda count: count.day.isoformat()),
-        "models": sorted(sum_up(_name_model), key=lambda row: -row["images"]),
-    }
-
-
-def read_query(parameters: Mapping[str, str]) -> OrderQuery:
-    """
-    Read what a page asks for.
-
-    Raises:
-        RequestRefusedError: a value is none that a page sends.
-    """
-    try:
-        return OrderQuery(
-            text=parameters.get("text") or None,
-            state=OrderState(parameters["state"]) if parameters.get("state") else None,
-            model=parameters.get("model") or None,
-            region=parameters.get("region") or None,
-            since=float(parameters["since"]) if parameters.get("since") else None,
-            until=float(parameters["until"]) if parameters.get("until") else None,
-        )
-    except ValueError as error:
-        raise RequestRefusedError(f"The filter cannot be read: {error}.", "Reload the page.") from error
-
-
-def _cost_facts(cost: Cost) -> JsonObject:
-    return {"text": describe_cost(cost), "amount": format_cost(cost), "is_estimate": bool(cost.amounts)}
-
-
-def _name_model(count: ImageCount) -> str:
-    return f"{count.model or 'unknown model'} · {count.region}"

@@ -2,7 +2,9 @@
 
 import pytest
 
-from wan_mcp.sandbox.models import MODELS, SizeError, WireProtocol, add_models
+from wan_mcp.sandbox.extra_models import add_models
+from wan_mcp.sandbox.families import MODELS
+from wan_mcp.sandbox.models import SizeError, WireProtocol
 
 RECOMMENDED = ["1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"]
 
@@ -20,7 +22,7 @@ RECOMMENDED = ["1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"]
 )
 def test_documented_sizes_are_accepted(model, sizes):
     for size in sizes:
-        width, height = MODELS[model].sizes.measure(size)
+        width, height = MODELS[model].first_rule.sizes.measure(size)
         if "*" in size:
             assert f"{width}*{height}" == size
         else:
@@ -40,11 +42,11 @@ def test_documented_sizes_are_accepted(model, sizes):
 def test_other_sizes_are_refused(model, sizes):
     for size in filter(None, sizes):
         with pytest.raises(SizeError):
-            MODELS[model].sizes.measure(size)
+            MODELS[model].first_rule.sizes.measure(size)
 
 
 def test_the_default_sizes_are_the_documented_ones():
-    defaults = {name: model.sizes.measure(None) for name, model in MODELS.items()}
+    defaults = {name: model.first_rule.sizes.measure(None) for name, model in MODELS.items()}
     assert defaults.pop("wan2.7-image") == defaults.pop("wan2.7-image-pro") == (2048, 2048)
     assert defaults.pop("wan2.6-t2i") == defaults.pop("wan2.5-t2i-preview") == (1280, 1280)
     assert {size for name, size in defaults.items() if name.startswith(("wan2.2", "wan2.1", "wanx"))} == {
@@ -57,15 +59,15 @@ def test_an_operators_row_is_a_model_beside_the_documented_ones():
     model = models["wan9-t2i"]
     assert set(models) == {*MODELS, "wan9-t2i"}
     assert (model.name, model.protocols) == ("wan9-t2i", {WireProtocol.ASYNC})
-    assert (model.most_images, model.prompt_limit) == (6, 9)
-    assert model.sizes.measure(None) == (1280, 1280)
+    assert (model.first_rule.most, model.prompt_limit) == (6, 9)
+    assert model.first_rule.sizes.measure(None) == (1280, 1280)
     assert all(model.is_offered_in(region) for region in ("sandbox", "eu-central-1", "ap-southeast-1"))
 
 
 def test_a_row_of_a_documented_model_changes_what_it_names():
     model = add_models([{"id": "WAN2.6-T2I", "protocol": ["sync", "legacy"]}])["wan2.6-t2i"]
     assert model.protocols == {WireProtocol.SYNC, WireProtocol.LEGACY}
-    assert model.sizes == MODELS["wan2.6-t2i"].sizes
+    assert model.modes == MODELS["wan2.6-t2i"].modes
 
 
 @pytest.mark.parametrize(
@@ -79,7 +81,7 @@ def test_a_row_of_a_documented_model_changes_what_it_names():
     ],
 )
 def test_the_sizes_of_a_row_are_read(sizes, default, good, bad):
-    rule = add_models([{"id": "x", "protocol": "sync", "sizes": sizes}])["x"].sizes
+    rule = add_models([{"id": "x", "protocol": "sync", "sizes": sizes}])["x"].first_rule.sizes
     assert rule.measure(None) == default
     rule.measure(good)
     with pytest.raises(SizeError):
@@ -90,4 +92,4 @@ def test_what_cannot_be_read_in_a_row_counts_as_not_said():
     rows = [{}, {"id": 5}, {"id": "x", "protocol": {"a": 1}, "sizes": 7, "max_n": "many", "submit_rate": None}]
     model = add_models(rows)["x"]
     assert model.protocols == {WireProtocol.SYNC, WireProtocol.ASYNC}
-    assert model.most_images == 4
+    assert model.first_rule.most == 4

@@ -1,5 +1,7 @@
 """The official SDK works with the sandbox as it does with the service."""
 
+import base64
+import io
 import threading
 import warnings
 from http import HTTPStatus
@@ -7,6 +9,7 @@ from http import HTTPStatus
 import anyio
 import httpx
 import pytest
+from PIL import Image
 
 from wan_mcp.sandbox import SandboxOptions, serve
 
@@ -15,10 +18,13 @@ with warnings.catch_warnings():
     warnings.simplefilter("ignore", DeprecationWarning)
     import dashscope
     from dashscope import ImageSynthesis
-    from dashscope.aigc.image_generation import ImageGeneration
+    from dashscope.aigc.image_generation import AioImageGeneration, ImageGeneration
+    from dashscope.aigc.image_synthesis import AioImageSynthesis
+    from dashscope.api_entities.aio_session import close_shared_aio_session
 
 KEY = "sk-right"
 WORDS = [{"role": "user", "content": [{"text": "a flower shop"}]}]
+EDIT = "Give image 1 a blue door"
 
 
 @pytest.fixture(scope="module")
@@ -31,10 +37,10 @@ def address():
         up.set()
 
     async def main():
-        options = SandboxOptions(keys=frozenset({KEY}), duration=0.8, pending=0.7, throttle=1000)
+        options = SandboxOptions(keys=frozenset({KEY}), duration=0.8, pending=0.7, throttle=1000, concurrency=100)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: serve(options, "127.0.0.1", 0, None, ready=ready))
-            await anyio.to_thread.run_sync(stop.wait, 50)
+            await anyio.to_thread.run_sync(stop.wait, 600)
             tasks.cancel_scope.cancel()
 
     thread = threading.Thread(target=anyio.run, args=(main,))
@@ -52,6 +58,13 @@ def pointed_at_the_sandbox(address, monkeypatch):
     monkeypatch.setattr(dashscope, "base_http_api_url", f"{address}/api/v1")
     monkeypatch.setattr(dashscope, "api_key", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+async def sessions():
+    """Close the connections that the asynchronous clients keep for the loop of a test."""
+    yield
+    await close_shared_aio_session()
 
 
 async def call(function, *args, **kwargs):
@@ -141,3 +154,107 @@ async def test_refusals_and_failures_reach_the_caller_of_the_sdk():
     failed = await call(ImageSynthesis.call, "wan2.5-t2i-preview", "sandbox:refuse", n=1)
     assert failed.status_code == HTTPStatus.OK
     assert (failed.output.task_status, failed.output.code) == ("FAILED", "DataInspectionFailed")
+
+
+def draw(kind="PNG", size=(640, 480)):
+    buffer = io.BytesIO()
+    Image.new("RGB", size, (200, 80, 40)).save(buffer, kind)
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photo(tmp_path):
+    path = tmp_path / "shop front.png"
+    path.write_bytes(draw())
+    return path
+
+
+def edit_of(*images, text=EDIT):
+    return [{"role": "user", "content": [*({"image": image} for image in images), {"text": text}]}]
+
+
+async def test_image_generation_edits_a_picture_in_the_body():
+    address = "data:image/png;base64," + base64.b64encode(draw()).decode()
+    answer = await call(ImageGeneration.call, "wan2.7-image", messages=edit_of(address), n=1, size="1K")
+    assert answer.status_code == HTTPStatus.OK, answer
+    assert answer.usage.image_count == 1
+    await fetch_png(answer.output.choices[0].message.content[0]["image"])
+
+
+@pytest.mark.parametrize("model", ["wan2.7-image-pro", "wan2.6-image", "qwen-image-3.0"])
+async def test_image_generation_uploads_a_local_file_and_orders_an_edit_by_task(photo, model):
+    messages = edit_of(f"file://{photo}", "https://example.com/room.webp")
+    order = await call(ImageGeneration.async_call, model, messages=messages, n=2)
+    assert order.status_code == HTTPStatus.OK, order
+    assert messages[0]["content"][0]["image"].startswith("oss://dashscope-instant/")
+    answer = await call(ImageGeneration.wait, order)
+    assert answer.output.task_status == "SUCCEEDED", answer
+    images = [part["image"] for choice in answer.output.choices for part in choice.message.content]
+    assert len(images) == 2
+    await fetch_png(images[0])
+
+
+async def test_the_asynchronous_client_uploads_orders_and_waits(photo, sessions):
+    with anyio.fail_after(45):
+        order = await AioImageGeneration.async_call("wan2.7-image", messages=edit_of(f"file://{photo}"), n=1)
+        assert order.status_code == HTTPStatus.OK, order
+        answer = await AioImageGeneration.wait(order)
+    assert answer.output.task_status == "SUCCEEDED"
+    await fetch_png(answer.output.choices[0].message.content[0]["image"])
+
+
+async def test_the_asynchronous_client_calls_the_synchronous_protocol(photo, sessions):
+    with anyio.fail_after(45):
+        answer = await AioImageGeneration.call("qwen-image-edit-plus", messages=edit_of(f"file://{photo}"), n=2)
+    assert answer.status_code == HTTPStatus.OK, answer
+    assert len(answer.output.choices[0].message.content) == 2
+
+
+async def test_image_synthesis_edits_on_the_legacy_path(photo):
+    answer = await call(
+        ImageSynthesis.call, "wan2.5-i2i-preview", EDIT, images=[f"file://{photo}", "https://example.com/a.png"], n=1
+    )
+    assert answer.output.task_status == "SUCCEEDED", answer
+    assert answer.output.results[0].orig_prompt == EDIT
+    await fetch_png(answer.output.results[0].url)
+
+
+async def test_the_asynchronous_client_edits_on_the_legacy_path(photo, sessions):
+    with anyio.fail_after(45):
+        order = await AioImageSynthesis.async_call("wan2.5-i2i-preview", EDIT, images=[f"file://{photo}"], n=1)
+        answer = await AioImageSynthesis.wait(order)
+    assert answer.output.task_status == "SUCCEEDED", answer
+
+
+async def test_image_generation_orders_a_set():
+    answer = await call(ImageGeneration.call, "wan2.7-image", messages=WORDS, enable_sequential=True, n=6, size="1K")
+    assert len(answer.output.choices[0].message.content) == answer.usage.image_count == 6
+
+
+@pytest.mark.parametrize("model", ["qwen-image-max", "qwen-image-2.0", "z-image-turbo"])
+async def test_image_generation_paints_by_the_other_families(model):
+    answer = await call(ImageGeneration.call, model, messages=WORDS)
+    assert answer.status_code == HTTPStatus.OK, answer
+    assert answer.usage.image_count == 1
+    assert answer.usage.width
+
+
+async def test_the_newer_client_edits_a_local_file_by_a_call_and_by_a_task(address, photo):
+    def edit():
+        client = dashscope.Client(api_key=KEY, base_url=f"{address}/api/v1")
+        asked = {"model": "wan2.6-image", "prompt": EDIT, "image_urls": [str(photo)], "n": 1, "size": "1024x768"}
+        job = client.images.jobs.create(**asked)
+        return client.images.generate(**asked), client.images.jobs.wait(job)
+
+    for job in await call(edit):
+        assert job.succeeded, job
+        await fetch_png(job.output["choices"][0]["message"]["content"][0]["image"])
+
+
+async def test_the_newer_asynchronous_client_edits_a_local_file(address, photo):
+    with anyio.fail_after(45):
+        async with dashscope.AsyncClient(api_key=KEY, base_url=f"{address}/api/v1") as client:
+            job = await client.images.generate(
+                model="wan2.6-image", prompt=EDIT, image_urls=[f"file://{photo}"], n=1, size="1K"
+            )
+    assert job.succeeded, job

@@ -90,7 +90,9 @@ async def test_a_body_that_is_no_json_object_is_refused(sandbox, content):
 
 
 async def test_a_body_of_many_megabytes_is_refused(sandbox):
-    answer = await sandbox.client.post(ASYNC, content=b" " * 8_000_001, headers={"X-DashScope-Async": "enable"})
+    answer = await sandbox.client.post(
+        ASYNC, content=b" " * (32 * 1024 * 1024 + 1), headers={"X-DashScope-Async": "enable"}
+    )
     assert refusal(answer)[:2] == (400, "BadRequest.TooLarge")
 
 

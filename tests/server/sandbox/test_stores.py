@@ -15,7 +15,7 @@ import pytest
 
 from wan_mcp.sandbox import FileStore, MemoryStore, in_process_app
 from wan_mcp.sandbox.errors import invalid_parameter
-from wan_mcp.sandbox.models import WireProtocol
+from wan_mcp.sandbox.models import Mode, WireProtocol
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.tasks import TaskRecord
 
@@ -85,7 +85,9 @@ def open_store(tmp_path, clock):
 
 
 async def test_a_record_is_found_just_as_it_was_written(store):
-    plain = record("plain", failure=None, missing=(), canceled=START + 1, watermark=True, as_set=True)
+    plain = record(
+        "plain", failure=None, missing=(), canceled=START + 1, watermark=True, mode=Mode.SET, transparent=True
+    )
     assert await write(store, record()) == await store.find("t1") == record()
     assert await write(store, plain) == await store.find("plain") == plain
     assert await store.find("another") is None

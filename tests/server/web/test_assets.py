@@ -54,9 +54,16 @@ def test_the_script_of_the_view_holds_every_module_once_with_no_import_left(view
     assert not re.search(r"^(import|export)\b", script, re.MULTILINE)
     defined = re.findall(r'customElements\.define\("(wan-[a-z]+)"', script)
     assert sorted(defined) == sorted(set(defined))
-    assert {"wan-card", "wan-lightbox", "wan-order", "wan-status", "wan-prompt", "wan-copy", "wan-confirm"} == set(
-        defined
-    )
+    assert {
+        "wan-card",
+        "wan-lightbox",
+        "wan-order",
+        "wan-status",
+        "wan-prompt",
+        "wan-copy",
+        "wan-confirm",
+        "wan-edit",
+    } == set(defined)
 
 
 def test_a_module_stands_behind_all_that_it_imports():

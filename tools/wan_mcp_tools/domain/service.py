@@ -265,3 +265,12 @@ class ImageService(Protocol):
     async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image of the ledger, its longest side at most `side` pixels."""
         ...
+
+    async def draw_input(self, *, task_id: str, number: int, side: int) -> Preview:
+        """
+        Give a tiny picture of what an order of the ledger was given as input, counted from 1.
+
+        Raises:
+            NotFoundError: there is no such input, it is an address of the web, or its file is gone or has changed.
+        """
+        ...

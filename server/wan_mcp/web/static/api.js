@@ -38,10 +38,24 @@ export function read(path, parameters = {}) {
   return request(given.length ? `${path}?${new URLSearchParams(given)}` : path);
 }
 
-/** Order once more with the settings of an order. The key makes sure that a request which arrives twice is one order. */
+/** A key for one press of a button: it makes sure that a request which arrives twice is one order. */
+function newKey() {
+  return [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("-");
+}
+
+/** Order once more with the settings of an order. */
 export function orderAgain(id) {
-  const key = [...crypto.getRandomValues(new Uint32Array(4))].map((part) => part.toString(16)).join("-");
-  return post(id, "again", { idempotency_key: key });
+  return post(id, "again", { idempotency_key: newKey() });
+}
+
+/** Order a change, in words, of one image of an order. */
+export function orderEdit(id, index, prompt) {
+  return post(id, `edit/${index}`, { idempotency_key: newKey(), prompt });
+}
+
+/** Ask by what model a change of an image would be made, and what it costs. */
+export function quoteEdit(id, index) {
+  return request(`orders/${encodeURIComponent(id)}/edit/${index}`);
 }
 
 /** Cancel an order that has not begun. */
@@ -66,6 +80,11 @@ export async function explainFailure(address) {
 
 export function thumbnailAddress(id, index) {
   return `thumbnails/${encodeURIComponent(id)}/${index}`;
+}
+
+/** The thumbnail of what an order was made from; a file may change, so nothing of it is kept. */
+export function inputAddress(id, number) {
+  return `inputs/${encodeURIComponent(id)}/${number}`;
 }
 
 export function imageAddress(id, index) {

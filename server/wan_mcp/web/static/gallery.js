@@ -192,7 +192,7 @@ class GalleryPage {
       this.#poll();
     };
     const pictures = toPictures(order);
-    if (pictures.length) return pictures.map((picture) => ({ ...picture, makeDetails: () => makeDetails(order, changed) }));
+    if (pictures.length) return pictures.map((picture) => ({ ...picture, makeDetails: () => makeDetails(order, changed, picture.number) }));
     return [{ index: `${order.id}/0`, description: shortPrompt(order) || "An order", note: "No image", makeDetails: () => makeDetails(order, changed) }];
   }
 

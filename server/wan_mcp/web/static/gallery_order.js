@@ -1,8 +1,9 @@
 // An order of the gallery as the elements take it, and what stands beside its images.
 
-import { explainFailure, fetchAgain, imageAddress, orderAgain, thumbnailAddress } from "./api.js";
+import { explainFailure, fetchAgain, imageAddress, inputAddress, orderAgain, orderEdit, quoteEdit, thumbnailAddress } from "./api.js";
 import "./buttons.js";
 import { make } from "./dom.js";
+import "./edit_form.js";
 import { formatDateAndTime, formatImages, formatSize } from "./format.js";
 import "./order.js";
 import { toStatus } from "./task.js";
@@ -36,6 +37,7 @@ export function toPictures(order) {
     return {
       ...image,
       index: `${order.id}/${index}`,
+      number: index,
       description: images.length > 1 ? `Image ${position + 1} of ${images.length}: ${prompt}` : prompt,
       src: thumbnailAddress(order.id, index),
       full: imageAddress(order.id, index),
@@ -95,16 +97,20 @@ function listProperties(order) {
   ].filter(([, text]) => text !== null && text !== undefined && text !== "");
 }
 
-/** Make what stands beside an image of an order, or in its place; an order that an action has changed is given to `changed`. */
-export function makeDetails(order, changed) {
+/**
+ * Make what stands beside an image of an order, or in its place; an order that an action has changed is given to
+ * `changed`. `index` is that of the image, if there is one: it can be used as input.
+ */
+export function makeDetails(order, changed, index = null) {
   const status = make("wan-status", { still: true });
   status.status = toOrderStatus(order);
   const prompt = make("wan-prompt");
   prompt.settings = { prompt: order.request?.prompt ?? "The prompt of this order is not known.", negative_prompt: order.request?.negative_prompt };
   const actions = [makeFetchAction(order), makeAgainAction(order)].filter(Boolean).map((action) => makeActionButton(order, action, changed));
+  const edit = index === null ? null : makeEditForm(order, index, changed);
   const properties = make("dl", { class: "properties" }, listProperties(order).map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, text))));
   const copy = order.request?.prompt && makeCopy("Copy prompt", order.request.prompt, prompt.textElement);
-  return make("div", { class: "details" }, status, make("div", { class: "words" }, prompt, copy), ...actions, properties, order.actual_prompt && makeRewritten(order.actual_prompt));
+  return make("div", { class: "details" }, status, make("div", { class: "words" }, prompt, copy), makeInputs(order), edit, ...actions, properties, order.actual_prompt && makeRewritten(order.actual_prompt));
 }
 
 /** Make a button that copies words which `source` shows. */
@@ -112,6 +118,49 @@ export function makeCopy(label, text, source) {
   const copy = make("wan-copy");
   Object.assign(copy, { text, label, findSource: () => source });
   return copy;
+}
+
+/** What an order was made from: thumbnails of files and of earlier images; of an address in the web, the host alone. */
+function makeInputs(order) {
+  if (!order.inputs?.length) return null;
+  const tiles = order.inputs.map(({ number, name, has_thumbnail }) => {
+    const note = make("p", { class: "input-note", hidden: has_thumbnail }, has_thumbnail ? "Not here any more" : "On the web");
+    const image = has_thumbnail ? make("img", { src: inputAddress(order.id, number), alt: `Input ${number}: ${name}`, decoding: "async", loading: "lazy" }) : null;
+    image?.addEventListener("error", async () => {
+      image.hidden = true;
+      note.hidden = false;
+      note.textContent = (await explainFailure(inputAddress(order.id, number))) || note.textContent;
+    });
+    return make("li", {}, image, note, make("p", { class: "input-name", dir: "auto", title: name }, `${number}. ${name}`));
+  });
+  return make("section", { class: "inputs", "aria-label": "Made from" }, make("h3", {}, "Made from"), make("ol", {}, tiles));
+}
+
+/** Make the place where a change of an image is ordered. */
+function makeEditForm(order, index, changed) {
+  const form = make("wan-edit");
+  const outcome = make("wan-status", { hidden: true });
+  form.findNote = async () => {
+    const { model, region, cost } = await quoteEdit(order.id, index);
+    return `By ${model} in ${region}. Cost: ${cost}.`;
+  };
+  form.addEventListener("wan-edit", async ({ detail }) => {
+    form.hidden = true;
+    outcome.hidden = false;
+    outcome.status = { tone: "busy", text: "Ordering" };
+    try {
+      const after = await orderEdit(order.id, index, detail.prompt);
+      const status = toOrderStatus(after);
+      outcome.status = ["busy", "done"].includes(status.tone) ? { tone: "done", text: ACTIONS.again.doneText, notes: ACTIONS.again.notes } : status;
+      form.clear();
+      form.hidden = false;
+      changed(after);
+    } catch (error) {
+      outcome.status = error.isUnreachable ? { tone: "trouble", text: "No answer", notes: [error.message, ...ACTIONS.again.doubtNotes] } : { tone: "trouble", text: ACTIONS.again.failedText, notes: [error.message] };
+      form.hidden = error.isUnreachable;
+    }
+  });
+  return make("div", { class: "action" }, form, outcome);
 }
 
 function makeRewritten(text) {

@@ -2,6 +2,7 @@
 
 import "./buttons.js";
 import { emit, make, makeIcon } from "./dom.js";
+import "./edit_form.js";
 import { fileName, formatBytes, formatSeconds, formatSize } from "./format.js";
 
 /**
@@ -48,13 +49,20 @@ export class WanStatus extends HTMLElement {
 
 customElements.define("wan-status", WanStatus);
 
+/** An input picture in short: the name of a file, an earlier image, or the host of a web address. */
+function nameReference(reference) {
+  const text = String(reference);
+  return URL.canParse(text) && /^https?:/i.test(text) ? new URL(text).host : fileName(text);
+}
+
 /** The settings of an order in short: pairs of a name, for those who cannot see the line, and a text. */
-function listSettings({ size, n, model, region, seed }) {
+function listSettings({ size, n, model, region, seed, images }) {
   return [
     ["Size", size ? formatSize(size) : null],
     ["Images", n > 1 ? `${n} images` : null],
     ["Model", model],
     ["Region", region],
+    ["Made from", images?.length ? `from ${images.map(nameReference).join(", ")}` : null],
     ["Seed", seed === undefined || seed === null ? null : `seed ${seed}`],
   ].filter(([, text]) => text);
 }
@@ -67,7 +75,7 @@ const promptResizes = new ResizeObserver((entries) => {
 });
 
 /**
- * `<wan-prompt>`: what was ordered. Set `settings = {prompt, negative_prompt, size, n, model, region, seed}`; what
+ * `<wan-prompt>`: what was ordered. Set `settings = {prompt, negative_prompt, size, n, model, region, seed, images}`; what
  * is absent is left out. A long prompt is cut to some lines, with a button for the rest.
  */
 export class WanPrompt extends HTMLElement {
@@ -186,19 +194,21 @@ export class WanCard extends HTMLElement {
 customElements.define("wan-card", WanCard);
 
 /**
- * `<wan-order>`: an order with its images. Set `order = {label, settings, status, pictures, actions}`, each part as
- * its own element takes it. `wan-open` of its images bubbles; it dispatches `wan-action` with the name of an action.
+ * `<wan-order>`: an order with its images. Set `order = {label, settings, status, pictures, actions, edit}`, each part
+ * as its own element takes it; with `edit = {indexes, note}` an image can be used as input. `wan-open` of its images
+ * and `wan-edit` bubble; it dispatches `wan-action` with the name of an action.
  */
 export class WanOrder extends HTMLElement {
   #pictures = make("div", { class: "pictures" });
   #prompt = make("wan-prompt");
   #status = make("wan-status");
   #actions = make("div", { class: "row actions" });
+  #edit = make("wan-edit", { hidden: true });
   #article = make(
     "article",
     { class: "order", tabindex: "-1" },
     this.#pictures,
-    make("div", { class: "side" }, this.#status, this.#prompt, this.#actions),
+    make("div", { class: "side" }, this.#status, this.#prompt, this.#actions, this.#edit),
   );
 
   connectedCallback() {
@@ -210,12 +220,21 @@ export class WanOrder extends HTMLElement {
     this.#article.focus();
   }
 
-  set order({ label, settings = {}, status, pictures = [], actions = [] }) {
+  /** Close the place for a change that has been ordered. */
+  clearEdit() {
+    this.#edit.clear();
+  }
+
+  set order({ label, settings = {}, status, pictures = [], actions = [], edit = null }) {
     this.#article.setAttribute("aria-label", label);
     this.#prompt.settings = settings;
     this.#status.status = status;
     this.#showPictures(pictures);
     this.#showActions(actions);
+    this.#edit.hidden = !edit;
+    if (!edit) return;
+    this.#edit.indexes = edit.indexes;
+    this.#edit.findNote = () => edit.note;
   }
 
   #showPictures(pictures) {

@@ -42,6 +42,7 @@ export class OrderController {
     this.#origin = origin;
     this.element.addEventListener("wan-open", (event) => view.openPicture(this.#pictures, event.detail.index));
     this.element.addEventListener("wan-action", (event) => this.#act(event.detail.name));
+    this.element.addEventListener("wan-edit", (event) => this.#orderEdit(event.detail));
     this.show();
   }
 
@@ -85,7 +86,7 @@ export class OrderController {
   }
 
   show() {
-    const { prompt, negative_prompt, model, region, seed } = this.#args;
+    const { prompt, negative_prompt, model, region, seed, images } = this.#args;
     // Beside a picture, its caption has the size and the status the number.
     const { size, n } = this.#pictures.length ? {} : this.#args;
     const settings = {
@@ -96,14 +97,16 @@ export class OrderController {
       seed,
       n,
       size,
+      images: Array.isArray(images) ? images : [],
     };
-    const titles = { conversation: "Order", variations: "Variations", again: "Ordered again" };
+    const titles = { conversation: "Order", variations: "Variations", again: "Ordered again", edit: "Change" };
     this.element.order = {
       label: `${titles[this.#origin]}: ${this.#status.text}`,
       settings,
       status: { ...this.#status, since: this.#status.tone === "busy" && this.#host.canCallTools ? this.#startedAt : null },
       pictures: this.#pictures.length ? this.#pictures : this.#makePlaceholders(),
       actions: this.#listActions(),
+      edit: this.#describeEdit(),
     };
   }
 
@@ -235,6 +238,26 @@ export class OrderController {
     const variations = { name: "variations", label: `${VARIATIONS} variations`, confirm: `Order ${formatImages(VARIATIONS)}` };
     variations.question = `Order ${formatImages(VARIATIONS)} of the same words with a new seed? ${cost}`;
     return [variations, again];
+  }
+
+  /** Which of the saved images can be used as input, and what that costs; null while nothing may be ordered. */
+  #describeEdit() {
+    const indexes = this.#task && !this.#task.is_waiting ? listSavedIndexes(this.#task) : [];
+    if (!this.#host.canCallTools || !this.#taskId || !indexes.length) return null;
+    const note = this.#task.region === "sandbox" ? "The sandbox is free." : "The change is an order of its own and costs money.";
+    return { indexes, note };
+  }
+
+  /** Order a change of an image in words: by the same model and seed if that was made from pictures as well. */
+  #orderEdit({ prompt, index }) {
+    const { images, model, seed, region } = this.#args;
+    const kept = images?.length ? { model, seed, region } : {};
+    const args = { ...kept, prompt, images: [`${this.#taskId}#${index}`] };
+    // What was free stays free.
+    if (this.#task.region === "sandbox") args.region = "sandbox";
+    this.element.clearEdit();
+    const given = Object.entries(args).filter(([, value]) => value !== undefined && value !== null);
+    this.#view.add(new OrderController(this.#view, Object.fromEntries(given), "edit")).place();
   }
 
   #act(name) {
