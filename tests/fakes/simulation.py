@@ -47,10 +47,15 @@ ALLOWED = 20
 
 
 class SimulatedClock:
-    """Implements `wan_mcp.clock.Clock`: whoever sleeps is woken in the order of time, as soon as nobody runs."""
+    """
+    Implements `wan_mcp.clock.Clock`: whoever sleeps is woken in the order of time, as soon as nobody runs.
 
-    def __init__(self, now: float = 1_800_000_000.0) -> None:
+    `lateness` gives by how many seconds too late the next one is woken, as on a busy machine.
+    """
+
+    def __init__(self, now: float = 1_800_000_000.0, *, lateness: Callable[[], float] = lambda: 0.0) -> None:
         self._began = now
+        self._lateness = lateness
         self._elapsed = 0.0
         self._sleepers: list[tuple[float, int, anyio.Event]] = []
         self._numbers = itertools.count()
@@ -65,14 +70,14 @@ class SimulatedClock:
         if seconds <= 0:
             await anyio.lowlevel.checkpoint()
             return
-        entry = (self._elapsed + seconds, next(self._numbers), anyio.Event())
+        entry = (self._elapsed + seconds + self._lateness(), next(self._numbers), anyio.Event())
         heapq.heappush(self._sleepers, entry)
         await entry[2].wait()
 
     async def run(self) -> None:
         """Move time until cancelled."""
         # What is ready to run is known to nobody else.
-        ready = anyio.lowlevel.current_token().native_token._ready  # noqa: SLF001
+        ready = anyio.lowlevel.current_token().native_token._ready
         while True:
             await anyio.lowlevel.cancel_shielded_checkpoint()
             if not ready and self._sleepers:

@@ -25,13 +25,13 @@ from wan_mcp_tools.domain.tasks import TaskStatus
 ENOUGH = 5
 """Durations needed before they are trusted more than a guess."""
 CROWD = 50
-"""Tasks of a region from which on the list is read: as many single questions would keep a tenth of the pace busy."""
+"""Tasks of a region from which on its list is read, until half of them are left."""
 _REMEMBERED = 50
 _INSTANT = 1.0
 """Seconds; tasks that usually end within this are asked for at once and often."""
 _LATE = 60.0
 """Seconds; what is known no better than this says nothing of a running time."""
-_STEP, _LEAST_STEP, _MOST_STEP = 0.075, 0.5, 2.0
+_STEP, _LEAST_STEP, _MOST_STEP = 0.078, 0.5, 2.0
 """Between two questions: this part of the median, and its bounds in seconds."""
 _LONGEST = 15.0
 _LEAST_SPREAD = 0.15
@@ -169,7 +169,9 @@ class PolledTask:
         due = begun + self.kind.plan.first()
         if self.asked_at is not None:
             due = max(due, self.asked_at + self.pause)
-        return max(due, last + _SELDOM) if self.is_listed(now) else due
+        if self.listed_at is None or not self.is_listed(now):
+            return due
+        return max(due, min(last + _SELDOM, self.listed_at + _LIST_LIFE))
 
     def urgency(self, now: float, *, is_called: bool) -> Urgency:
         """Say how urgent its question is; `is_called` says that a caller wants it asked."""
@@ -282,6 +284,7 @@ class Schedule:
         self._queues: dict[tuple[str, str, str], PlaceQueue] = {}
         self._tasks: defaultdict[str, dict[str, PolledTask]] = defaultdict(dict)
         self._found: defaultdict[str, list[bool]] = defaultdict(list)
+        self._crowds: set[str] = set()
         self.crowded = anyio.Event()
         """Set when a region has so many tasks that reading its list pays."""
 
@@ -318,12 +321,19 @@ class Schedule:
 
     def list_crowded(self) -> list[str]:
         """Give the regions whose list is worth reading now; if there is no crowd at all, `crowded` is unset."""
-        crowded = {region: tasks for region, tasks in self._tasks.items() if len(tasks) >= CROWD}
-        if not crowded:
+        for region, tasks in self._tasks.items():
+            if len(tasks) >= CROWD:
+                self._crowds.add(region)
+            elif len(tasks) < CROWD / 2 and region in self._crowds:
+                self._crowds.remove(region)
+                self.forget_list(region, tasks)
+        if not self._crowds:
             self.crowded = anyio.Event()
         now = self._clock.monotonic()
         return [
-            region for region, tasks in crowded.items() if any(task.can_have_ended(now) for task in tasks.values())
+            region
+            for region in self._crowds
+            if any(task.can_have_ended(now) for task in self._tasks[region].values())
         ]
 
     def tasks_of(self, region: str) -> Mapping[str, PolledTask]:
@@ -369,11 +379,13 @@ class Schedule:
                 task.listed_status = row.status
                 task.live.reconsider()
 
-    def forget_list(self, region: str) -> None:
-        """Ask for every task of a region by itself again."""
-        for task in self._tasks[region].values():
-            task.listed_at = None
-            task.live.reconsider()
+    def forget_list(self, region: str, task_ids: Iterable[str]) -> None:
+        """Ask for tasks of a region by themselves again: the list does not show them."""
+        tasks = self._tasks[region]
+        for task in [tasks[task_id] for task_id in task_ids if task_id in tasks]:
+            if task.listed_at is not None:
+                task.listed_at = None
+                task.live.reconsider()
 
     def count_places(self, region: str, moment: float) -> None:
         """Learn how much the service does at once from a list that was read from a moment on."""

@@ -23,7 +23,7 @@ _INTERVAL = 2.0
 _MOST_PAGES = 50
 _LEAST_ON_PAGE = 5
 """Tasks of ours on a page that is followed by another: fewer are quicker asked for by themselves."""
-_LEAST_ON_AVERAGE = 20
+_LEAST_ON_AVERAGE = 12
 """Tasks of ours on a page for the list to pay: small pages and those of many other programs do not."""
 _ENOUGH_ENDS = 10
 _REST, _LONGEST_REST = 60.0, 600.0
@@ -81,7 +81,7 @@ class Sweeper:
             state.rests += 1
             state.rests_until = self._clock.monotonic() + backoff(state.rests, _REST, _LONGEST_REST)
             state.ends.clear()
-            self._schedule.forget_list(region)
+            self._schedule.forget_list(region, list(self._schedule.tasks_of(region)))
 
     async def _read(self, region: str) -> bool:
         """Read pages, the newest tasks first, as long as they have tasks of ours; say whether that paid."""
@@ -98,5 +98,6 @@ class Sweeper:
             self._schedule.note_listed(listing.tasks, region)
             if not missing or len(ours) < _LEAST_ON_PAGE or pages >= listing.total_pages:
                 break
+        self._schedule.forget_list(region, missing)
         self._schedule.count_places(region, started)
         return told >= pages * _LEAST_ON_AVERAGE
