@@ -71,7 +71,7 @@ class Poller:
             is_called = False
             while not is_called and (left := self._find_wait(task, not_before)) > 0:
                 is_called = await live.pause(clock, left)
-                order = self._take_listed_status(order, task)
+                order = self._tell_beginning(order, task)
             asked_at = clock.monotonic()
             try:
                 answer = await self._queries.get_task(
@@ -112,11 +112,10 @@ class Poller:
     def _find_urgency(self, task: PolledTask, *, is_called: bool) -> Urgency:
         return task.urgency(self._clock.monotonic(), is_called=is_called)
 
-    def _take_listed_status(self, order: Order, task: PolledTask) -> Order:
-        """Tell what the list says of a task; it is written down with the next change."""
-        status, task.listed_status = task.listed_status, None
-        if status is not None and not status.is_final and status is not order.status:
-            return self._writer.defer(order, lifecycle.running(order, status))
+    def _tell_beginning(self, order: Order, task: PolledTask) -> Order:
+        """Tell that the list says of a task that it has begun; it is written down with the next change."""
+        if task.is_told_running and order.status is TaskStatus.PENDING:
+            return self._writer.defer(order, lifecycle.running(order, TaskStatus.RUNNING))
         return order
 
     async def _recall(self, order: Order) -> None:

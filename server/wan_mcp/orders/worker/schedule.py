@@ -153,7 +153,7 @@ class PolledTask:
         self.answers = 0
         self.pause = 0.0
         self.listed_at: float | None = None
-        self.listed_status: TaskStatus | None = None
+        self.is_told_running = order.status is TaskStatus.RUNNING
         self.has_ended = self.is_denied = False
         # A task that was found somewhere may have ended long ago.
         self.is_asked_at_once = order.origin is not Origin.ORDERED
@@ -345,7 +345,7 @@ class Schedule:
         now = self._clock.monotonic()
         task.answers += 1
         task.asked_at = now
-        task.is_denied = task.has_ended
+        task.is_denied = task.is_denied or task.has_ended
         task.has_ended = False
         plan = task.kind.plan
         if answer.status is TaskStatus.PENDING:
@@ -375,8 +375,10 @@ class Schedule:
                 if row.status is TaskStatus.RUNNING:
                     started = row.started_at is not None and row.created_at is not None
                     self._note_running(task, (row.started_at or 0) - (row.created_at or 0) if started else None)
-            if task.has_ended or row.status is not task.listed_status:
-                task.listed_status = row.status
+            if task.has_ended:
+                task.live.reconsider()
+            elif row.status is TaskStatus.RUNNING and not task.is_told_running:
+                task.is_told_running = True
                 task.live.reconsider()
 
     def forget_list(self, region: str, task_ids: Iterable[str]) -> None:
