@@ -150,7 +150,6 @@ class PolledTask:
         self.seen_pending_at: float | None = None
         self.seen_running_at: float | None = None
         self.asked_at: float | None = None
-        self.answers = 0
         self.pause = 0.0
         self.listed_at: float | None = None
         self.is_told_running = order.status is TaskStatus.RUNNING
@@ -343,7 +342,6 @@ class Schedule:
     def note_answer(self, task: PolledTask, answer: TaskAnswer, asked_at: float) -> None:
         """Take notice of what the service says of a task, asked at a time."""
         now = self._clock.monotonic()
-        task.answers += 1
         task.asked_at = now
         task.is_denied = task.is_denied or task.has_ended
         task.has_ended = False

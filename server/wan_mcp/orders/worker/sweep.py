@@ -20,6 +20,7 @@ from wan_mcp_tools.domain.errors import AppError
 _log = logging.getLogger(__name__)
 
 _INTERVAL = 2.0
+"""Seconds between looks whether a list is worth reading."""
 _MOST_PAGES = 50
 _LEAST_ON_PAGE = 5
 """Tasks of ours on a page that is followed by another: fewer are quicker asked for by themselves."""
@@ -67,6 +68,9 @@ class Sweeper:
             pays = await self._read(region)
         except AppError as error:
             _log.info("the list of %s cannot be had, its tasks are asked for one by one: %s", region, error)
+            pays = False
+        except Exception:  # noqa: BLE001 - a fault of ours with the list must not end the work on the orders
+            _log.exception("reading the list of %s failed", region)
             pays = False
         finally:
             state.is_being_read = False
