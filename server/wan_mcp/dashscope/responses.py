@@ -178,6 +178,7 @@ def _read_row(row: Mapping[str, object], task_id: str, region: str) -> ListedTas
         region=region,
         model_id=clean_model_id(as_text(row.get("model_name"))),
         created_at=_read_milliseconds(row.get("gmt_create")),
+        started_at=_read_milliseconds(row.get("start_time")),
         ended_at=_read_milliseconds(row.get("end_time")),
         request_id=clean_request_id(as_text(row.get("request_id"))),
     )
@@ -208,7 +209,9 @@ def _make_answer(
         size=size,
         image_count=image_count,
         total=as_integer(as_object(output.get("task_metrics")).get("TOTAL")),
-        duration=_read_duration(output),
+        # The service calls the start of the work the time for which it was scheduled.
+        queued=_read_seconds(output, "submit_time", "scheduled_time"),
+        duration=_read_seconds(output, "scheduled_time", "end_time"),
         request_id=clean_request_id(response.request_id),
         served_at=response.served_at,
     )
@@ -322,9 +325,9 @@ def _read_status(value: object) -> TaskStatus | None:
     return None if word is None else _STATUSES.get(word.strip().upper(), TaskStatus.RUNNING)
 
 
-def _read_duration(output: Mapping[str, object]) -> float | None:
-    """Read the seconds from order to end. The two times carry no zone, but the same one."""
-    start, end = (_read_time(output.get(name)) for name in ("submit_time", "end_time"))
+def _read_seconds(output: Mapping[str, object], first: str, last: str) -> float | None:
+    """Read the seconds between two times, which carry no zone, but the same one."""
+    start, end = (_read_time(output.get(name)) for name in (first, last))
     if start is None or end is None or (start.tzinfo is None) != (end.tzinfo is None):
         return None
     seconds = (end - start).total_seconds()

@@ -78,7 +78,8 @@ class TaskAnswer:
     `task_id` is None for an order of the synchronous protocol, whose answer is already the picture. `problem` tells
     why a task did not succeed. `surplus` counts the images that the answer has beyond those that were asked for and
     are therefore not read. `size` is `W*H`, `total` the images ordered, `image_count` those that are billed,
-    `duration` seconds from order to end, `served_at` the service's own clock in seconds since 1970.
+    `queued` the seconds from the order to the start of the work, `duration` those from there to the end, `served_at`
+    the service's own clock in seconds since 1970.
     """
 
     task_id: str | None
@@ -91,6 +92,7 @@ class TaskAnswer:
     size: str | None = None
     image_count: int | None = None
     total: int | None = None
+    queued: float | None = None
     duration: float | None = None
     request_id: str | None = None
     served_at: float | None = None
@@ -109,6 +111,7 @@ class ListedTask:
     region: str
     model_id: str | None = None
     created_at: float | None = None
+    started_at: float | None = None
     ended_at: float | None = None
     request_id: str | None = None
 

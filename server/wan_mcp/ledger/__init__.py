@@ -1,6 +1,7 @@
 """What survives a restart: every order, its task and its images. The only place that speaks SQL."""
 
 from wan_mcp.ledger.ledger import Ledger
+from wan_mcp.ledger.limits import LONGEST_LINE
 from wan_mcp.ledger.records import (
     DAY,
     Dispatch,
@@ -19,6 +20,7 @@ from wan_mcp.ledger.records import (
 
 __all__ = [
     "DAY",
+    "LONGEST_LINE",
     "Dispatch",
     "Eligibility",
     "ImageState",

@@ -11,8 +11,10 @@ from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-_LONGEST_QUEUE = 120.0
-"""Seconds; a limit that is booked further ahead was written before the clock was set back."""
+LONGEST_LINE = 5.0
+"""Seconds; a turn that would come later is not given yet, so whatever is booked further ahead is of another clock."""
+_LONGEST_PAUSE = 120.0
+"""Seconds; a pause that ends later was written before the clock was set back."""
 _RAISE = "let the operator raise WAN_MCP_DAILY_IMAGE_LIMIT."
 
 
@@ -21,14 +23,17 @@ class _Reservations(Repository):
 
     @writes
     def reserve(self, tx: Transaction, limit: RateLimit) -> float:
-        """Reserve the next turn; give the seconds from the transaction until it comes."""
-        return max(0.0, take_turn(tx, limit) - tx.now)
+        """Reserve the next turn unless the line is too long; give the seconds until it comes."""
+        wait = seconds_until_turn(tx, limit)
+        if wait <= LONGEST_LINE:
+            take_turn(tx, limit)
+        return wait
 
     @writes
     def pause(self, tx: Transaction, limit: RateLimit, seconds: float) -> None:
         """Let nobody have a turn before a moment."""
         next_at, not_before = _read_limit(tx, limit)
-        moment = max(not_before, tx.now + min(seconds, _LONGEST_QUEUE))
+        moment = max(not_before, tx.now + min(seconds, _LONGEST_PAUSE))
         tx.execute(
             "INSERT INTO limits (name, next_at, not_before) VALUES ($1, $2, $3) ON CONFLICT (name) "
             "DO UPDATE SET next_at = excluded.next_at, not_before = excluded.not_before",
@@ -50,7 +55,11 @@ class Limits:
         self._volatile = _Reservations(volatile_database)
 
     async def reserve(self, limit: RateLimit) -> float:
-        """Reserve the next turn of a limit; give the seconds until it comes."""
+        """
+        Reserve the next turn of a limit; give the seconds until it comes, from the transaction on.
+
+        A turn that is more than `LONGEST_LINE` seconds ahead is not reserved: ask again when it is not.
+        """
         return await self._choose(limit).reserve(limit)
 
     async def pause(self, limit: RateLimit, seconds: float) -> None:
@@ -86,8 +95,13 @@ def _read_limit(tx: Transaction, limit: RateLimit) -> tuple[float, float]:
     if not rows:
         return tx.now, 0.0
     next_at, not_before = read_moment(rows[0]["next_at"]), read_moment(rows[0]["not_before"])
-    latest = tx.now + _LONGEST_QUEUE
-    return next_at if next_at <= latest else tx.now, not_before if not_before <= latest else 0.0
+    # However many stand in line, no turn is given further ahead than this: what is was written before the clock was
+    # set back, and a line of any length is never taken for that.
+    latest = tx.now + LONGEST_LINE + (limit.burst + 1) / limit.per_second
+    return (
+        next_at if next_at <= latest else tx.now,
+        not_before if not_before <= tx.now + _LONGEST_PAUSE else 0.0,
+    )
 
 
 # --- images in 24 hours --------------------------------------------------------------------------------------

@@ -52,6 +52,8 @@ class LiveOrder:
     `order` is its newest record, None where another process works on it; `trouble` what holds it up. `was_asked`
     says that the service has been asked about it since it is followed here, `was_tried` that everything was done for
     it since then that could be done at the time. `is_paused` says that whoever works on it waits before the next try.
+    `begun_at` is when the service has begun to work on the task, by the wall clock and as far as is known here;
+    `is_queued` says that it cannot have begun yet.
     """
 
     def __init__(self, local_id: str) -> None:
@@ -62,17 +64,25 @@ class LiveOrder:
         self.was_asked = False
         self.was_tried = False
         self.is_paused = False
+        self.begun_at: float | None = None
+        self.is_queued = False
         self.waiters = 0
         self.changed = anyio.Event()
         """Set when there is something new to know; then another event takes its place."""
         self.asked = anyio.Event()
         """The same for when the service was asked, or when nobody here will ask it any more."""
         self._wake = anyio.Event()
+        self._is_hurried = False
 
     @property
     def is_awaited(self) -> bool:
         """Whether a call here waits for the order."""
         return self.waiters > 0
+
+    @property
+    def is_hurried(self) -> bool:
+        """Whether somebody has asked to go on now, and that was not taken notice of yet."""
+        return self._is_hurried
 
     def publish(self, order: Order) -> None:
         """Tell of the order's new state."""
@@ -94,16 +104,24 @@ class LiveOrder:
     def wake(self) -> None:
         """Ask whoever works on the order to go on now. If it is busy, its next pause is none."""
         if self.is_followed:
+            self._is_hurried = True
             self._wake.set()
 
-    async def pause(self, clock: Clock, seconds: float) -> None:
-        """Wait, or less if somebody wakes."""
+    def reconsider(self) -> None:
+        """Let whoever works on the order look again for how long to wait."""
+        if self.is_followed:
+            self._wake.set()
+
+    async def pause(self, clock: Clock, seconds: float) -> bool:
+        """Wait, or less if somebody wakes; say whether somebody asks to go on now."""
         self.is_paused = True
         try:
             if await wait_first(clock, self._wake.wait, seconds):
                 self._wake = anyio.Event()
         finally:
             self.is_paused = False
+        is_hurried, self._is_hurried = self._is_hurried, False
+        return is_hurried
 
     def begin(self) -> None:
         """Begin to work on the order here."""
@@ -117,6 +135,8 @@ class LiveOrder:
         self.trouble = None
         self.is_followed = False
         self._wake = anyio.Event()
+        self._is_hurried = False
+        self.begun_at, self.is_queued = None, False
         self._tell_change()
         self.tell_asked()
         self.was_asked = self.was_tried = False

@@ -3,7 +3,7 @@
 import logging
 import statistics
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import anyio
@@ -115,8 +115,11 @@ class ProgressReporter:
         if order is None:
             await report(ProgressReport(since_call, None, self._first))
             return
+        now = self._clock.now()
+        elapsed = max(0.0, now - (order.accepted_at or order.created_at))
+        queued = seconds_in_queue(order, self._live, now)
         usual = self._usual or _guess(order, self._catalogue)
-        elapsed = max(0.0, self._clock.now() - (order.accepted_at or order.created_at))
+        usual = replace(usual, seconds=usual.seconds + queued)
         trouble = self._live.trouble_of(order.local_id)
         # What takes longer than usual still has a little before it.
         left = max(usual.seconds - elapsed, self._interval)
@@ -156,7 +159,7 @@ class ProgressReporter:
 
 @dataclass(frozen=True, slots=True)
 class UsualDuration:
-    """How many seconds a task of the kind takes; `is_known` if that was seen here and is no guess."""
+    """How many seconds a task of the kind takes in all; `is_known` if that was seen here and is no guess."""
 
     seconds: float
     is_known: bool
@@ -219,8 +222,18 @@ async def estimate_seconds_left(ledger: Ledger, clock: Clock, live: LiveOrders, 
         return None
     if not durations:
         return None
-    running = clock.now() - order.accepted_at if order.accepted_at else 0.0
-    return statistics.median(durations) - max(running, 0.0)
+    now = clock.now()
+    elapsed = now - order.accepted_at if order.accepted_at else 0.0
+    return statistics.median(durations) + seconds_in_queue(order, live, now) - max(elapsed, 0.0)
+
+
+def seconds_in_queue(order: Order, live: LiveOrders, now: float) -> float:
+    """Give the seconds for which the service has let an accepted order wait before it began, as far as is known."""
+    entry = live.get(order.local_id)
+    if order.accepted_at is None or not entry.is_followed:
+        return 0.0
+    begun_at = now if entry.is_queued else entry.begun_at
+    return 0.0 if begun_at is None else max(0.0, begun_at - order.accepted_at)
 
 
 _LEDGER_INTERVAL = 0.5

@@ -120,7 +120,7 @@ async def test_a_legacy_answer_tells_prompts_failed_slots_and_duration(kit):
     ]
     assert "Nothing is charged" in answer.images[1].message
     assert "finished picture" in answer.images[2].message
-    assert answer.duration == pytest.approx(11.749)
+    assert (answer.queued, answer.duration) == (pytest.approx(0.021), pytest.approx(11.728))
     assert (answer.total, answer.image_count) == (3, 1)
 
 
@@ -401,8 +401,21 @@ async def test_where_the_list_does_not_count_its_pages_they_are_counted(kit, num
     ],
 )
 async def test_times_that_make_no_sense_give_no_duration(kit, start, end):
-    answer = await ask(kit, {"task_status": "CANCELED", "submit_time": start, "end_time": end})
+    answer = await ask(kit, {"task_status": "FAILED", "scheduled_time": start, "end_time": end})
     assert answer.duration is None
+
+
+async def test_the_wait_in_the_queue_is_told_apart_from_the_work(kit):
+    times = {"submit_time": "2025-01-08 19:36:01.500", "scheduled_time": "2025-01-08 19:37:01.500"}
+    running = await ask(kit, {"task_status": "RUNNING"} | times)
+    ended = await ask(kit, {"task_status": "FAILED", "end_time": "2025-01-08 19:37:21.500"} | times)
+    untold = await ask(
+        kit, {"task_status": "FAILED", "end_time": times["scheduled_time"]} | {"submit_time": times["submit_time"]}
+    )
+
+    assert (running.queued, running.duration) == (60.0, None)
+    assert (ended.queued, ended.duration) == (60.0, 20.0)
+    assert (untold.queued, untold.duration) == (None, None)
 
 
 async def test_numbers_are_read_in_every_form_and_nonsense_is_left(kit):

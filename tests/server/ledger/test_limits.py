@@ -4,12 +4,13 @@ import sqlite3
 from contextlib import closing
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 
 import pytest
 
 from fakes.orders import CLOSED, FAILED, accepted, begin, place, placed, save, sent
 from fakes.processes import Processes
-from wan_mcp.ledger import DAY, Dispatch, Order, RateLimit, Stage
+from wan_mcp.ledger import DAY, LONGEST_LINE, Dispatch, Order, RateLimit, Stage
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -80,6 +81,36 @@ async def test_a_clock_that_was_set_back_an_hour_does_not_hold_anybody_up(ledger
     assert await ledger.limits.reserve(QUERIES) == 0
     await ledger.limits.pause(QUERIES, 5)
     assert await ledger.limits.reserve(QUERIES) == near(5.0)
+
+
+async def test_a_line_of_any_length_keeps_the_rate(ledger, clock):
+    moments, waits = [], []
+    for _ in range(500):
+        wait = await ledger.limits.reserve(QUERIES)
+        waits.append(wait)
+        if wait > LONGEST_LINE:
+            clock.advance(wait - LONGEST_LINE)
+        else:
+            moments.append(clock.monotonic() + wait)
+
+    assert max(waits) <= LONGEST_LINE + 0.1
+    assert all(later - earlier == near(0.05) for earlier, later in pairwise(moments))
+
+
+async def test_a_turn_that_is_far_ahead_is_not_reserved_and_holds_nobody_up(ledger, clock):
+    await ledger.limits.pause(QUERIES, 60)
+    assert await reserve(ledger, QUERIES, 300) == near([60.0] * 300)
+
+    clock.advance(60)
+    assert await reserve(ledger, QUERIES, 2) == near([0, 0.05])
+
+
+@pytest.mark.parametrize("back", [10.0, HOUR])
+async def test_turns_that_were_booked_before_the_clock_was_set_back_are_not_waited_for(ledger, clock, back):
+    await reserve(ledger, QUERIES, 100)
+    clock.set_back(back)
+
+    assert await reserve(ledger, QUERIES, 2) == near([0, 0.05])
 
 
 def count_in_worst_second(moments):

@@ -1,68 +1,106 @@
-"""When a task is asked for, learned from those before it."""
+"""How soon an end is noticed and at what price, simulated: the worker's own polling, and a clock that never waits."""
 
-from itertools import pairwise
+import math
+import random
+from dataclasses import dataclass
 
-import pytest
+from fakes.simulation import Job, ScriptedService, SimulatedClock, simulate
 
-from wan_mcp.orders.context import backoff
-from wan_mcp.orders.worker.poll import PollPlan, running_time
-
-
-def _looks(pace: PollPlan, duration: float) -> list[float]:
-    moment = pause = pace.first()
-    looks = [moment]
-    while moment < duration:
-        pause = pace.next(moment, pause)
-        moment += pause
-        looks.append(moment)
-    return looks
+IS_SIMULATED = True
+AT_ONCE = 30
+OFFICIAL_SDK = 18.6
+"""Questions of the official SDK for each of thirty tasks behind five."""
 
 
-def test_without_experience_the_first_look_is_early_and_the_next_ever_later():
-    looks = _looks(PollPlan.learn([20.0] * 4), 60.0)
-    pauses = [later - earlier for earlier, later in pairwise(looks)]
-
-    assert looks[0] == 1.0
-    assert pauses == sorted(pauses)
-    assert max(pauses) == 5.0
+def draw(median, sigma, count, seed=1):
+    dice = random.Random(seed)
+    return [median * math.exp(dice.gauss(0, sigma)) for _ in range(count)]
 
 
-@pytest.mark.parametrize("usual", [8.0, 20.0, 60.0])
-def test_a_task_is_not_asked_for_before_it_can_be_done(usual):
-    pace = PollPlan.learn([usual * factor for factor in (0.8, 0.9, 1.0, 1.0, 1.1, 1.2)])
-
-    assert 0.4 * usual <= pace.first() <= 0.9 * usual
-    assert len(_looks(pace, usual)) <= 6
+def count_early(service):
+    """Count the questions for tasks that had not begun."""
+    return sum(moment < service.tasks[task_id].started for moment, kind, task_id in service.calls if kind == "query")
 
 
-def test_tasks_that_end_at_once_are_asked_for_at_once():
-    pace = PollPlan.learn([0.05] * 6)
+async def test_a_single_order_of_a_learned_kind_is_noticed_within_a_second_for_six_questions():
+    clock = SimulatedClock()
+    jobs = [Job(300.0 * number, seconds, is_awaited=True) for number, seconds in enumerate(draw(20, 0.25, 100, 2))]
+    report = await simulate(ScriptedService(clock), jobs, learned=draw(20, 0.25, 50))
 
-    assert pace.first() == 0.0
-    assert pace.next(0.0, 0.0) < 0.2
-
-
-def test_a_task_far_beyond_the_usual_is_asked_for_ever_more_seldom():
-    looks = _looks(PollPlan.learn([10.0] * 10), 600.0)
-
-    assert len(looks) < 60
-    assert looks[-1] - looks[-2] == 15.0
+    assert report.mean <= 1.0
+    assert report.questions <= 6
 
 
-@pytest.mark.parametrize(
-    ("told", "observed", "first", "learned"),
-    [
-        (11.7, 12.0, False, 11.7),
-        (11.7, 0.2, True, 0.1),
-        (None, 12.0, False, 12.0),
-        (None, 1.0, True, 0.5),
-        (None, 3600.0, True, None),
-        (20.0, 3600.0, True, 20.0),
-    ],
-)
-def test_what_is_learned_is_what_was_seen_where_the_service_says_more(told, observed, first, learned):
-    assert running_time(told, observed, is_first_look=first) == learned
+async def test_a_single_long_order_of_a_learned_kind_is_noticed_within_a_second_and_a_half():
+    clock = SimulatedClock()
+    jobs = [Job(600.0 * number, seconds, is_awaited=True) for number, seconds in enumerate(draw(60, 0.25, 100, 2))]
+    report = await simulate(ScriptedService(clock), jobs, learned=draw(60, 0.25, 50))
+
+    assert report.mean <= 1.5
 
 
-def test_backing_off_doubles_up_to_a_limit():
-    assert [backoff(attempt, 1.0, 5.0) for attempt in (1, 2, 3, 4, 100)] == [1.0, 2.0, 4.0, 5.0, 5.0]
+async def test_thirty_orders_behind_five_are_noticed_soon_and_hardly_one_is_asked_for_before_it_has_begun():
+    clock = SimulatedClock()
+    service = ScriptedService(clock, places=5)
+    jobs = [Job(0.2 * number, seconds, is_awaited=True) for number, seconds in enumerate(draw(20, 0.1, AT_ONCE))]
+    report = await simulate(service, jobs)
+
+    assert report.mean <= 1.0
+    assert report.quantile(0.9) <= 2.0
+    assert report.questions < OFFICIAL_SDK
+    assert count_early(service) <= 3 * AT_ONCE
+
+
+async def test_a_service_that_does_not_say_when_it_began_costs_a_little_more():
+    clock = SimulatedClock()
+    service = ScriptedService(clock, places=5, tells_start=False)
+    jobs = [Job(0.2 * number, seconds) for number, seconds in enumerate(draw(20, 0.1, AT_ONCE))]
+    report = await simulate(service, jobs)
+
+    assert report.mean <= 2.0
+    assert report.questions < OFFICIAL_SDK
+
+
+async def test_a_service_that_does_more_at_once_than_documented_is_followed():
+    clock = SimulatedClock()
+    service = ScriptedService(clock, places=15)
+    jobs = [Job(0.2 * number, seconds) for number, seconds in enumerate(draw(20, 0.1, AT_ONCE))]
+    report = await simulate(service, jobs, learned=draw(20, 0.1, 50), places=2)
+
+    assert report.mean <= 1.5
+    assert report.questions < OFFICIAL_SDK
+
+
+@dataclass
+class StuckService(ScriptedService):
+    """The oldest tasks never begin, and the others do."""
+
+    stuck: int = 2
+
+    def create(self, seconds):
+        task = super().create(seconds)
+        if len(self.tasks) <= self.stuck:
+            task.started, task.ended = task.created + 3000, task.created + 3000 + seconds
+        return task
+
+
+async def test_no_task_is_forgotten_behind_others_that_never_begin():
+    clock = SimulatedClock()
+    report = await simulate(StuckService(clock), [Job(0.2 * number, 10.0) for number in range(10)], places=2)
+
+    assert max(report.delays[2:]) <= 35
+
+
+async def test_what_a_caller_waits_for_comes_first_when_more_is_due_than_may_be_asked():
+    clock = SimulatedClock()
+    service = ScriptedService(clock, is_list_refused=True)
+    durations = draw(60, 0.25, 400)
+    jobs = [Job(0.02 * number, each, is_awaited=number % 20 == 0) for number, each in enumerate(durations)]
+    report = await simulate(service, jobs, learned=draw(60, 0.25, 50), places=400)
+    awaited = [delay for delay, job in zip(report.delays, jobs, strict=True) if job.is_awaited]
+    others = [delay for delay, job in zip(report.delays, jobs, strict=True) if not job.is_awaited]
+
+    assert sum(awaited) / len(awaited) <= sum(others) / len(others) / 2
+    assert max(others) <= 60
+    assert report.worst_second <= 19
+    assert report.refused == 0

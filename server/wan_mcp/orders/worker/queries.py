@@ -1,11 +1,20 @@
-"""Questions to the service, within the pace that an account is allowed."""
+"""
+Questions to the service, within the pace that an account is allowed.
 
-from collections.abc import Awaitable, Callable
+A process has one turn reserved at a time, and whoever is most urgent when it comes has it. So the line that the
+processes on a ledger share is as long as there are processes, however many questions wait in each of them.
+"""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import IntEnum
 from typing import TypeVar
+
+import anyio
 
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import MOST_IMAGES, DashScope, TaskAnswer, TaskListing
-from wan_mcp.ledger import Ledger, RateLimit
+from wan_mcp.ledger import LONGEST_LINE, Ledger, RateLimit
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp_tools.domain.errors import ThrottledError
 
@@ -14,7 +23,81 @@ T = TypeVar("T")
 # 20 a second are allowed for each account, whatever program asks; two are left to others.
 # https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 _PER_SECOND = 18.0
+_LATEST = 0.05
+"""
+Seconds by which a turn may be used late. Later ones would fall together with the turns after them: with this no
+second has more than nineteen questions, whatever holds a process up.
+"""
+_TRIES = 3
+"""Turns that may lapse one after the other; a machine that is always late asks slowly enough."""
+_FAIR = 8
+"""Every so many turns belong to whoever has waited longest, however little urgent."""
+_SWEEPS_PER_SECOND = 0.5
 _LONGEST_PAUSE = 30.0
+
+
+class Urgency(IntEnum):
+    """Whose question comes first when more are due than may be asked."""
+
+    CALLED = 0
+    """A caller looks at the task now, or it has ended for certain."""
+    LIST = 1
+    """A page of the list tells many tasks at once."""
+    AWAITED = 2
+    """A call waits for the task."""
+    DUE = 3
+    """The task may have ended."""
+    SELDOM = 4
+    """It hardly can have, and is asked for lest it be forgotten."""
+
+
+Urgent = Callable[[], Urgency]
+"""Says how urgent a question is at the moment: that changes while it waits for its turn."""
+
+
+class Line:
+    """Those of this process who wait for a turn, one of whom at a time is at the counter."""
+
+    def __init__(self) -> None:
+        self._waiting: list[tuple[Urgent, anyio.Event]] = []
+        self._is_taken = False
+        self._served = 0
+
+    @asynccontextmanager
+    async def front(self, urgent: Urgent) -> AsyncGenerator[None]:
+        """Wait until nobody who is more urgent waits, and stand in front until the end of the block."""
+        if self._is_taken:
+            await self._wait(urgent)
+        self._is_taken = True
+        try:
+            yield
+        finally:
+            self._call_next()
+
+    async def _wait(self, urgent: Urgent) -> None:
+        called = anyio.Event()
+        entry = (urgent, called)
+        self._waiting.append(entry)
+        try:
+            await called.wait()
+        except BaseException:
+            if called.is_set():
+                self._call_next()
+            else:
+                self._waiting.remove(entry)
+            raise
+
+    def _call_next(self) -> None:
+        # Whoever is called has the counter from now on, so that a newcomer does not push in.
+        self._is_taken = bool(self._waiting)
+        if not self._waiting:
+            return
+        self._served += 1
+        is_fair = self._served % _FAIR == 0
+        # They stand in the order in which they came.
+        number = 0 if is_fair else min(range(len(self._waiting)), key=lambda each: self._waiting[each][0]())
+        _, called = self._waiting.pop(number)
+        called.set()
 
 
 class ClockOffsets:
@@ -51,11 +134,16 @@ class Queries:
         self._clock = clock
         self._timings = timings
         self._throttled: dict[str, int] = {}
+        self._lines: dict[str, Line] = {}
         self.clock_offsets = ClockOffsets()
 
-    async def get_task(self, region: str, task_id: str, *, images: int = 0) -> TaskAnswer:
+    async def get_task(
+        self, region: str, task_id: str, *, images: int = 0, urgent: Urgent = lambda: Urgency.CALLED
+    ) -> TaskAnswer:
         """Ask for one task, once; `images` are those that were ordered, 0 where that is not known."""
-        answer = await self._ask(region, lambda: self._dashscope.query(region, task_id, most=images or MOST_IMAGES))
+        answer = await self._ask(
+            region, urgent, lambda: self._dashscope.query(region, task_id, most=images or MOST_IMAGES)
+        )
         self._throttled.pop(region, None)
         self.clock_offsets.learn(region, answer.served_at, self._clock.now())
         return answer
@@ -73,6 +161,7 @@ class Queries:
         """Ask for a page of the list, or for one task's line in it, once."""
         listing = await self._ask(
             region,
+            lambda: Urgency.LIST,
             lambda: self._dashscope.list_tasks(
                 region, start=start, end=end, model_id=model_id, task_id=task_id, page_no=page_no
             ),
@@ -82,11 +171,19 @@ class Queries:
 
     async def cancel_task(self, region: str, task_id: str) -> None:
         """Ask to cancel a task, once."""
-        await self._wait_for_turn(region)
+        await self._wait_for_turn(region, lambda: Urgency.CALLED)
         await self._dashscope.cancel(region, task_id)
 
-    async def _ask(self, region: str, ask: Callable[[], Awaitable[T]]) -> T:
-        await self._wait_for_turn(region)
+    async def wait_for_sweep(self, region: str) -> None:
+        """
+        Wait until this process may read the list through.
+
+        Of several processes on a ledger one does at a time, about every two seconds: the pages are the account's.
+        """
+        await self._take_turn(RateLimit(f"sweep/{region}", _SWEEPS_PER_SECOND, is_durable=False))
+
+    async def _ask(self, region: str, urgent: Urgent, ask: Callable[[], Awaitable[T]]) -> T:
+        await self._wait_for_turn(region, urgent)
         try:
             return await ask()
         except ThrottledError as error:
@@ -95,10 +192,26 @@ class Queries:
             await self._ledger.limits.pause(_limit(region), pause)
             raise
 
-    async def _wait_for_turn(self, region: str) -> None:
-        wait = await self._ledger.limits.reserve(_limit(region))
+    async def _wait_for_turn(self, region: str, urgent: Urgent) -> None:
+        line = self._lines.setdefault(region, Line())
+        async with line.front(urgent):
+            for _ in range(_TRIES):
+                if await self._take_turn(_limit(region)) <= _LATEST:
+                    return
+                # It came too late and has lapsed.
+
+    async def _take_turn(self, limit: RateLimit) -> float:
+        """Reserve a turn and wait for it; give the seconds by which it may be used late."""
+        while True:
+            asked = self._clock.monotonic()
+            wait = await self._ledger.limits.reserve(limit)
+            if wait <= LONGEST_LINE:
+                break
+            await self._clock.sleep(wait - LONGEST_LINE)
         if wait > 0:
             await self._clock.sleep(wait)
+        # It may have been reserved as soon as it was asked for.
+        return self._clock.monotonic() - asked - wait
 
 
 def _limit(region: str) -> RateLimit:

@@ -18,7 +18,9 @@ from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
 from wan_mcp.orders.worker.poll import Poller
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.recover import Recovery
+from wan_mcp.orders.worker.schedule import Schedule
 from wan_mcp.orders.worker.submit import Submitter
+from wan_mcp.orders.worker.sweep import Sweeper
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import AppError, LedgerError
@@ -70,8 +72,18 @@ class OrderWorker:
             clock_offsets=queries.clock_offsets,
         )
         self._recovery = Recovery(ledger, clock, live=live, writer=writer, queries=queries, timings=timings)
+        places = {(row.name, model.id): row.concurrency for model in catalogue.models for row in model.regions}
+        schedule = Schedule(clock, guess=timings.first_poll, places=places)
+        self._sweeper = Sweeper(clock, queries=queries, schedule=schedule)
         self._poller = Poller(
-            ledger, clock, live=live, writer=writer, queries=queries, eligibility=eligibility, timings=timings
+            ledger,
+            clock,
+            live=live,
+            writer=writer,
+            queries=queries,
+            schedule=schedule,
+            eligibility=eligibility,
+            timings=timings,
         )
         self._downloader = Downloader(
             context.dashscope,
@@ -108,6 +120,7 @@ class OrderWorker:
                 return
             self._group = group
             group.start_soon(self._renew_leases)
+            group.start_soon(self._sweeper.run)
             self.is_watching = watch
             if watch:
                 group.start_soon(self._watch)
