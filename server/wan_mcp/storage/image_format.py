@@ -15,12 +15,13 @@ Sources:
     https://developers.google.com/speed/webp/docs/riff_container
 """
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from threading import Semaphore
-from zlib import crc32
+from zlib import crc32, decompressobj, error
 
 from wan_mcp.storage.base import ImageFacts
 from wan_mcp_tools.domain.errors import NotAnImageError
@@ -40,13 +41,35 @@ Size = tuple[int, int]
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_HEADER_BYTES = 25
+_PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of an interlaced PNG: the first column and row of each, and its steps."""
+_PIECE = 1024 * 1024
+"""Bytes of pixels that are unpacked at a time."""
 _MOST_PNG_CHUNKS = 100_000
 """A file of 64 MiB whose pixels come in pieces of a kilobyte has fewer."""
 _PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 """What the look of a picture depends on; the fourth may say how the camera was held."""
 
+_PNG_COLOURS = frozenset({b"iCCP", b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", b"cLLI", b"sBIT", b"bKGD", b"pHYs"})
+"""What says how its colours are meant, and its pixels shaped."""
+_LARGEST_PROFILE = 4 * 1024 * 1024
+"""Bytes of an unpacked colour profile: the largest for printing have two million."""
+
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
+_JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
+_JPEG_SCAN = 0xDA
+_JPEG_APP0, _JPEG_APP2, _JPEG_APP14 = 0xE0, 0xE2, 0xEE
+_JPEG_PICTURE = frozenset(range(0xC0, 0xE0)) - {0xC8, 0xD8, 0xD9}
+"""Frames, tables and scans."""
+_JPEG_AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JFIF_BYTES = 18
+"""Of its header, of which only a thumbnail makes more."""
+
+_WEBP_PICTURE = frozenset({b"VP8X", b"VP8 ", b"VP8L", b"ALPH", b"ICCP", b"ANIM", b"ANMF"})
+_WEBP_METADATA_FLAGS = 0x0C
+"""Of the header: it has EXIF, and it has XMP."""
 
 _DECODING = Semaphore(2)
 """At once: a progressive JPEG takes up to six bytes for each pixel while it is decoded, which may be 400 MB."""
@@ -54,6 +77,7 @@ _DECODING = Semaphore(2)
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
+    (b"<svg", "an SVG drawing"),
     (b"<?xml", "an XML document"),
     (b"<", "an XML document"),
     (b"{", "a JSON document"),
@@ -116,17 +140,153 @@ def describe(data: bytes) -> str:
     return "plain text" if _is_text(data[:256]) else "unknown binary data"
 
 
-def leave_out_texts(data: bytes) -> bytes:
+def leave_out_texts(data: bytes, *, keep_profile: bool = False) -> bytes:
     """
     Give a whole PNG without what is no part of the picture: texts, colour profiles, dates; another image as it is.
 
-    Pillow unpacks these when it opens a file, and refuses all of it if one is large.
+    Pillow unpacks these when it opens a file, and refuses all of it if one is large. With `keep_profile` a colour
+    profile of a sane size stays.
     """
     if not data.startswith(_PNG_START):
         return data
-    kept = [_PNG_START]
-    kept += [data[start:end] for kind, start, end in _find_png_chunks(data) if kind in _PNG_PICTURE]
+    return _keep_png_chunks(data, _PNG_PICTURE | {b"iCCP"} if keep_profile else _PNG_PICTURE)
+
+
+def leave_out_metadata(data: bytes) -> bytes:
+    """
+    Give a whole PNG, JPEG or WebP without what is told about it, and without what follows its end.
+
+    EXIF with its location and its thumbnail, XMP, texts, comments, dates and the data of other programs go; the
+    pixels are not touched, and what says how colours are meant stays. How the camera was held is forgotten too.
+
+    Raises:
+        ValueError: the image is not built as it should be.
+
+    Sources:
+        https://www.w3.org/TR/png-3/#11Chunks
+        https://www.w3.org/Graphics/JPEG/itu-t81.pdf, annex B
+        https://developers.google.com/speed/webp/docs/riff_container#extended_file_format
+    """
+    if data.startswith(_PNG_START):
+        return _keep_png_chunks(data, (_PNG_PICTURE | _PNG_COLOURS) - {b"eXIf"})
+    if data.startswith(_JPEG_START):
+        return b"".join(_keep_jpeg_segments(data))
+    return _keep_webp_chunks(data)
+
+
+def find_png_chunk(data: bytes, wanted: bytes) -> bytes | None:
+    """Give the content of the first chunk of a kind; None if a PNG has none."""
+    return next((data[start + 8 : end - 4] for kind, start, end in _find_png_chunks(data) if kind == wanted), None)
+
+
+def check_png_pixels(data: bytes) -> None:
+    """
+    Unpack the pixels of a PNG whose chunks are whole, piece by piece, and count them: no room is made for them.
+
+    Raises:
+        NotAnImageError: there are fewer than the header says.
+        ValueError: they cannot be unpacked.
+    """
+    expected = _count_png_bytes(data)
+    inflate, count = decompressobj(), 0
+    view = memoryview(data)
+    try:
+        for kind, start, end in _find_png_chunks(data):
+            piece: bytes | memoryview = view[start + 8 : end - 4] if kind == b"IDAT" else b""
+            while len(piece) and count < expected and not inflate.eof:
+                count += len(inflate.decompress(piece, _PIECE))
+                piece = inflate.unconsumed_tail
+    except error as problem:
+        raise ValueError("the pixels cannot be unpacked") from problem
+    if count < expected:
+        raise _cut("PNG")
+
+
+def _count_png_bytes(data: bytes) -> int:
+    """Count the bytes of the rows that a header announces, each with one more for its filter."""
+    width, height = int.from_bytes(data[16:20]), int.from_bytes(data[20:24])
+    depth, colour, interlace = data[24], data[25], data[28]
+    if colour not in _PNG_CHANNELS or interlace > 1:
+        raise ValueError("no PNG has such pixels")
+    bits = depth * _PNG_CHANNELS[colour]
+    passes = _PNG_PASSES if interlace else ((0, 0, 1, 1),)
+    sizes = [(-((left - width) // wide), -((top - height) // high)) for left, top, wide, high in passes]
+    return sum(rows * (1 + (columns * bits + 7) // 8) for columns, rows in sizes if columns > 0 and rows > 0)
+
+
+def _keep_png_chunks(data: bytes, kinds: Collection[bytes]) -> bytes:
+    view = memoryview(data)
+    kept: list[bytes | memoryview] = [_PNG_START]
+    for kind, start, end in _find_png_chunks(data):
+        if kind in kinds and (kind != b"iCCP" or _is_sane_profile(data[start + 8 : end - 4])):
+            kept.append(view[start:end])
     return b"".join(kept)
+
+
+def _is_sane_profile(chunk: bytes) -> bool:
+    """Tell whether a packed profile does not stand for far more bytes than any has."""
+    _, _, packed = chunk.partition(b"\0")
+    try:
+        return len(decompressobj().decompress(packed[1:], _LARGEST_PROFILE + 1)) <= _LARGEST_PROFILE
+    except error:
+        return False
+
+
+def _keep_jpeg_segments(data: bytes) -> Iterator[bytes | memoryview]:
+    """Give the parts of a JPEG that make the picture, up to its end."""
+    yield data[:2]
+    start = 2
+    while True:
+        while data[start : start + 2] == b"\xff\xff":
+            start += 1
+        if data[start : start + 2] == _JPEG_END:
+            yield _JPEG_END
+            return
+        marker = data[start + 1] if data[start : start + 1] == b"\xff" else 0
+        if marker in _JPEG_STANDALONE:
+            start += 2
+            continue
+        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        if not marker or end < start + 4 or end > len(data):
+            raise ValueError("a segment is no segment")
+        yield _keep_jpeg_segment(marker, data[start:end])
+        if marker == _JPEG_SCAN:
+            found = _JPEG_AFTER_SCAN.search(data, end)
+            if found is None:
+                raise _cut("JPEG")
+            yield memoryview(data)[end : found.start()]
+            end = found.start()
+        start = end
+
+
+def _keep_jpeg_segment(marker: int, segment: bytes) -> bytes:
+    content = segment[4:]
+    if marker in _JPEG_PICTURE:
+        return segment
+    if marker == _JPEG_APP0 and content.startswith(b"JFIF\0") and len(segment) >= _JFIF_BYTES:
+        # Without its thumbnail, which may show what was cut off.
+        return segment[:2] + (_JFIF_BYTES - 2).to_bytes(2) + segment[4 : _JFIF_BYTES - 2] + b"\0\0"
+    if marker == _JPEG_APP2 and content.startswith(b"ICC_PROFILE\0"):
+        return segment
+    # The last says which colours the channels are.
+    return segment if marker == _JPEG_APP14 and content.startswith(b"Adobe") else b""
+
+
+def _keep_webp_chunks(data: bytes) -> bytes:
+    kept: list[bytes] = []
+    start, last = 12, 8 + int.from_bytes(data[4:8], "little")
+    while start + 8 <= last:
+        kind, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "little")
+        chunk = data[start : start + 8 + size]
+        start += 8 + size + size % 2
+        if len(chunk) < 8 + size:
+            raise _cut("WebP")
+        if kind == b"VP8X":
+            chunk = chunk[:8] + bytes([chunk[8] & ~_WEBP_METADATA_FLAGS & 0xFF]) + chunk[9:]
+        if kind in _WEBP_PICTURE:
+            kept.append(chunk + b"\0" * (size % 2))
+    body = b"WEBP" + b"".join(kept)
+    return b"RIFF" + len(body).to_bytes(4, "little") + body
 
 
 def _check_png(data: bytes) -> Size:
@@ -201,11 +361,11 @@ def _check_webp(data: bytes) -> Size:
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
         raise _cut("WebP")
     # Opening makes room for the whole canvas.
-    _check_limits("WebP", _read_webp_size(data), MOST_PIXELS)
+    _check_limits("WebP", read_webp_size(data), MOST_PIXELS)
     return WebPImageFile(BytesIO(data)).size
 
 
-def _read_webp_size(data: bytes) -> Size:
+def read_webp_size(data: bytes) -> Size:
     """Read the size from the first chunk: a canvas, a lossless image or a lossy one."""
     first, header = data[12:16], data[20:30]
     if first == b"VP8X":

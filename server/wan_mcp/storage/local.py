@@ -4,11 +4,11 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
-from hashlib import file_digest
+from hashlib import file_digest, sha256
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.storage import drafts, names
-from wan_mcp.storage.base import ImageFacts, Storage
+from wan_mcp.storage.base import ImageFacts, PreparedInput, Storage
 from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
@@ -31,19 +31,22 @@ from wan_mcp.storage.disk import (
 from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_name, open_draft, write_file
 from wan_mcp.storage.folders import Folders
 from wan_mcp.storage.image_format import inspect_image, looks_like_image
+from wan_mcp.storage.inputs import MOST_INPUT_BYTES, prepare_image
 from wan_mcp.storage.previews import draw_preview
+from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,
     FolderNotAllowedError,
+    InputChangedError,
     RequestRefusedError,
     StorageError,
 )
 from wan_mcp_tools.domain.service import Preview
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
-_PREVIEWS_AT_ONCE = 2
-"""Each may hold a few hundred megabytes of pixels for a moment."""
+_DRAWN_AT_ONCE = 2
+"""Previews, and inputs that are prepared. Each may hold a few hundred megabytes of pixels for a moment."""
 
 
 class LocalStorage(Storage):
@@ -52,7 +55,8 @@ class LocalStorage(Storage):
 
     Paths that it gives are absolute, with links resolved. Every path that it is given is confined to these folders
     before it is touched, and reached without following a link that has come since. `file_mode` is what images and
-    the files beside them may be used for, and by whom.
+    the files beside them may be used for, and by whom. `input_files` are absolute paths, links resolved, of further
+    files that may be read as input, wherever they lie.
     """
 
     def __init__(
@@ -60,17 +64,20 @@ class LocalStorage(Storage):
         output_dir: Path,
         allowed_dirs: Sequence[Path] = (),
         *,
+        input_files: Collection[Path] = (),
         file_mode: int = PRIVATE,
         disk: Disk | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._folders = Folders(output_dir, tuple(allowed_dirs))
+        self._input_files = frozenset(input_files)
         self._file_mode = file_mode
         # Whoever may not write to the files may not replace them either.
         self._folder_mode = 0o755 | file_mode & 0o022
         self._disk = disk or Disk()
         self._clock = clock or SystemClock()
-        self._drawing = anyio.CapacityLimiter(_PREVIEWS_AT_ONCE)
+        self._drawing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
+        self._preparing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
 
     async def hold(self) -> None:
         """Resolve the links in the paths of the default folder and of the further ones."""
@@ -132,6 +139,15 @@ class LocalStorage(Storage):
     async def readable(self, path: str) -> Path:
         """Confine the path, and look at the file's first bytes."""
         return await run_sync(lambda: self._locate(self._folders.find(path)), abandon_on_cancel=True)
+
+    async def find_input(self, path: str) -> Path:
+        """Confine the path, unless it is one of the files that were named beforehand."""
+        return await run_sync(self._find_input, path, abandon_on_cancel=True)
+
+    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+        """Read the whole file and prepare it, two at a time."""
+        prepare = partial(self._prepare_input, path, limits, sha256)
+        return await run_sync(prepare, abandon_on_cancel=True, limiter=self._preparing)
 
     async def copy(self, source: Path, folder: Path, filename: str | None) -> tuple[Path, ImageFacts]:
         """Write a draft with the bytes of the source, and publish it."""
@@ -231,6 +247,21 @@ class LocalStorage(Storage):
     def _read_image(self, path: Path) -> tuple[bytes, ImageFacts]:
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
         return data, inspect_image(data)
+
+    def _find_input(self, text: str) -> Path:
+        named = Path(text)
+        return named if named in self._input_files else self._folders.find(text)
+
+    def _prepare_input(self, path: Path, limits: InputLimits, digest: str | None) -> PreparedInput:
+        if path not in self._input_files:
+            path = self._folders.confine(path)
+        data = read_whole(path, most_bytes=MOST_INPUT_BYTES)
+        if digest is not None and sha256(data).hexdigest() != digest:
+            raise InputChangedError(
+                f"The picture {shorten(path)} has been changed since it was ordered with.",
+                "Order again with the picture as it is now.",
+            )
+        return prepare_image(data, shorten(path), limits, is_checked=digest is not None)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
