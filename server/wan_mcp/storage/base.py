@@ -36,7 +36,7 @@ class ImageFacts:
 @dataclass(frozen=True, slots=True)
 class PreparedInput:
     """
-    A picture as it is sent to a model: encoded bytes and their MIME type.
+    A picture as it is sent to a model: encoded bytes and their MIME type, sides in pixels.
 
     `sha256` is the digest of the file that it was made of, in hex. `scale` is how long its sides are in shares of the
     file's. `changes` is what was done to it beyond leaving out what is told of it.
@@ -44,6 +44,8 @@ class PreparedInput:
 
     data: bytes = field(repr=False)
     mime_type: str
+    width: int
+    height: int
     sha256: str
     scale: float
     changes: tuple[InputChange, ...]

@@ -99,11 +99,12 @@ class _Plan(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """An image drawn anew: format, bytes, and its longest side in pixels."""
+    """An image drawn anew: format, bytes, and its sides in pixels."""
 
     format: str
     data: bytes
-    side: int
+    width: int
+    height: int
 
 
 def prepare_image(data: bytes, name: str, limits: InputLimits, *, is_checked: bool = False) -> PreparedInput:
@@ -140,7 +141,7 @@ def _prepare(data: bytes, name: str, limits: InputLimits, *, is_checked: bool) -
     if stripped is None or len(stripped) > limits.max_bytes:
         return _draw(source, plan, limits, digest)
     changes = (InputChange.FIRST_FRAME,) if plan.is_moving else ()
-    return PreparedInput(stripped, _MIME_TYPES[source.format], digest, 1.0, changes)
+    return PreparedInput(stripped, _MIME_TYPES[source.format], source.width, source.height, digest, 1.0, changes)
 
 
 def _refuse(name: str, reason: str, advice: str, code: ErrorCode = ErrorCode.NOT_AN_IMAGE) -> RequestRefusedError:
@@ -346,15 +347,16 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
             "Use another picture, or another model.",
             ErrorCode.INVALID_REQUEST,
         )
-    longest = max(source.width, source.height)
+    scale = max(encoded.width, encoded.height) / max(source.width, source.height)
     if attempt:
         changes.add(InputChange.COMPRESSED)
     if encoded.format != source.format:
         changes.add(InputChange.FORMAT)
-    if encoded.side < longest:
+    if scale < 1:
         changes.add(InputChange.SCALED)
     told = tuple(change for change in InputChange if change in changes)
-    return PreparedInput(encoded.data, _MIME_TYPES[encoded.format], digest, encoded.side / longest, told)
+    mime_type = _MIME_TYPES[encoded.format]
+    return PreparedInput(encoded.data, mime_type, encoded.width, encoded.height, digest, scale, told)
 
 
 def _normalize(image: "Image", orientation: int) -> "Image":
@@ -415,4 +417,4 @@ def _encode_ever_smaller(
 def _encode(image: "Image", form: str, profile: bytes | None, **options: Any) -> _Encoded:  # noqa: ANN401 - Pillow's
     buffer = BytesIO()
     image.save(buffer, form, icc_profile=profile, **options)
-    return _Encoded(form, buffer.getvalue(), max(image.size))
+    return _Encoded(form, buffer.getvalue(), *image.size)
