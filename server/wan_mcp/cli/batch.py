@@ -1,5 +1,6 @@
 """One order or many at the same time: each is placed and waited for, and none stops another."""
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -67,7 +68,7 @@ async def order_batch(
     """
     ends = clock.monotonic() + wait_seconds
     limiter = anyio.CapacityLimiter(_MAX_UNNAMED)
-    last_of_picture: dict[ImageRequest, BatchItem] = {}
+    last_of_picture: dict[str, BatchItem] = {}
     received: set[str] = set()
 
     async def place(request: ImageRequest, report: ReportProgress) -> Task:
@@ -101,7 +102,7 @@ async def order_batch(
 
     async with anyio.create_task_group() as group:
         for number, item in enumerate(items):
-            picture = replace(item.request, output_dir=None, filename=None)
+            picture = json.dumps(item.request.to_picture(), sort_keys=True)
             group.start_soon(work, number, item, None if fresh else last_of_picture.get(picture))
             last_of_picture[picture] = item
 
