@@ -113,7 +113,7 @@ def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, obj
     return {name: value for name, value in known.items() if value is not None}
 
 
-def describe_inputs(request: ImageRequest) -> list[dict[str, object]]:
+def describe_inputs(request: ImageRequest) -> list[dict[str, str]]:
     """Give what an order was made from: what the caller named, without what may be secret of it, and the digest."""
     return [
         {"reference": image.shown_reference} | ({"sha256": image.sha256} if image.sha256 else {})

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
 from threading import Semaphore
+from typing import Literal
 from zlib import crc32, decompressobj, error
 
 from wan_mcp.storage.base import ImageFacts
@@ -56,13 +57,16 @@ _PNG_COLOURS = frozenset({b"iCCP", b"cHRM", b"gAMA", b"sRGB", b"cICP", b"mDCV", 
 _LARGEST_PROFILE = 4 * 1024 * 1024
 """Bytes of an unpacked colour profile: the largest for printing have two million."""
 
+_ORIENTATION = 0x0112
+"""The number of what EXIF says of it."""
+
 _JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 _JPEG_STANDALONE = frozenset({0x01, *range(0xD0, 0xD8)})
-_JPEG_SCAN = 0xDA
+_JPEG_SCAN, _JPEG_EOI, _JPEG_APP1 = 0xDA, 0xD9, 0xE1
 _JPEG_APP0, _JPEG_APP2, _JPEG_APP14 = 0xE0, 0xE2, 0xEE
-_JPEG_PICTURE = frozenset(range(0xC0, 0xE0)) - {0xC8, 0xD8, 0xD9}
-"""Frames, tables and scans."""
+_JPEG_PICTURE = frozenset(range(0xC0, 0xE0)) - {0xC8, 0xD8} - _JPEG_STANDALONE
+"""Frames, tables, scans and the end."""
 _JPEG_AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
 _JFIF_BYTES = 18
 """Of its header, of which only a thumbnail makes more."""
@@ -234,59 +238,104 @@ def _is_sane_profile(chunk: bytes) -> bool:
 
 def _keep_jpeg_segments(data: bytes) -> Iterator[bytes | memoryview]:
     """Give the parts of a JPEG that make the picture, up to its end."""
-    yield data[:2]
+    view = memoryview(data)
+    yield view[:2]
+    for marker, start, end in _find_jpeg_segments(data):
+        content = data[start + 4 : start + _JFIF_BYTES]
+        # The last says which colours the channels are.
+        is_profile = marker == _JPEG_APP2 and content.startswith(b"ICC_PROFILE\0")
+        is_adobe = marker == _JPEG_APP14 and content.startswith(b"Adobe")
+        if marker in _JPEG_PICTURE or is_profile or is_adobe:
+            yield view[start:end]
+        elif marker == _JPEG_APP0 and content.startswith(b"JFIF\0") and end - start >= _JFIF_BYTES:
+            # Without its thumbnail, which may show what was cut off.
+            yield b"\xff\xe0" + (_JFIF_BYTES - 2).to_bytes(2) + content[: _JFIF_BYTES - 6] + b"\0\0"
+
+
+def _find_jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
+    """
+    Give the marker, the start and the end of every segment; a scan's ends behind its pixels.
+
+    Raises:
+        NotAnImageError: the end is missing.
+        ValueError: they are no segments.
+    """
     start = 2
     while True:
         while data[start : start + 2] == b"\xff\xff":
             start += 1
-        if data[start : start + 2] == _JPEG_END:
-            yield _JPEG_END
-            return
-        marker = data[start + 1] if data[start : start + 1] == b"\xff" else 0
-        if marker in _JPEG_STANDALONE:
-            start += 2
-            continue
-        end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
-        if not marker or end < start + 4 or end > len(data):
+        if start + 2 > len(data):
+            raise _cut("JPEG")
+        marker = data[start + 1] if data[start] == 0xFF else 0  # noqa: PLR2004 - so begins every marker
+        if marker in _JPEG_STANDALONE or marker == _JPEG_EOI:
+            end = start + 2
+        else:
+            end = start + 2 + int.from_bytes(data[start + 2 : start + 4])
+        if not marker or end < start + 2 or (marker not in _JPEG_STANDALONE | {_JPEG_EOI} and end < start + 4):
             raise ValueError("a segment is no segment")
-        yield _keep_jpeg_segment(marker, data[start:end])
         if marker == _JPEG_SCAN:
             found = _JPEG_AFTER_SCAN.search(data, end)
-            if found is None:
-                raise _cut("JPEG")
-            yield memoryview(data)[end : found.start()]
-            end = found.start()
+            end = found.start() if found else len(data) + 1
+        if end > len(data):
+            raise _cut("JPEG")
+        yield marker, start, end
+        if marker == _JPEG_EOI:
+            return
         start = end
-
-
-def _keep_jpeg_segment(marker: int, segment: bytes) -> bytes:
-    content = segment[4:]
-    if marker in _JPEG_PICTURE:
-        return segment
-    if marker == _JPEG_APP0 and content.startswith(b"JFIF\0") and len(segment) >= _JFIF_BYTES:
-        # Without its thumbnail, which may show what was cut off.
-        return segment[:2] + (_JFIF_BYTES - 2).to_bytes(2) + segment[4 : _JFIF_BYTES - 2] + b"\0\0"
-    if marker == _JPEG_APP2 and content.startswith(b"ICC_PROFILE\0"):
-        return segment
-    # The last says which colours the channels are.
-    return segment if marker == _JPEG_APP14 and content.startswith(b"Adobe") else b""
 
 
 def _keep_webp_chunks(data: bytes) -> bytes:
     kept: list[bytes] = []
-    start, last = 12, 8 + int.from_bytes(data[4:8], "little")
-    while start + 8 <= last:
-        kind, size = data[start : start + 4], int.from_bytes(data[start + 4 : start + 8], "little")
-        chunk = data[start : start + 8 + size]
-        start += 8 + size + size % 2
-        if len(chunk) < 8 + size:
-            raise _cut("WebP")
+    for kind, start, end in _find_webp_chunks(data):
+        chunk = data[start:end]
         if kind == b"VP8X":
             chunk = chunk[:8] + bytes([chunk[8] & ~_WEBP_METADATA_FLAGS & 0xFF]) + chunk[9:]
         if kind in _WEBP_PICTURE:
-            kept.append(chunk + b"\0" * (size % 2))
+            kept.append(chunk + b"\0" * (len(chunk) % 2))
     body = b"WEBP" + b"".join(kept)
     return b"RIFF" + len(body).to_bytes(4, "little") + body
+
+
+def _find_webp_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
+    """
+    Give the kind, the start and the end of every chunk, without what fills it up.
+
+    Raises:
+        NotAnImageError: the end is missing.
+    """
+    start, last = 12, 8 + int.from_bytes(data[4:8], "little")
+    while start + 8 <= last:
+        end = start + 8 + int.from_bytes(data[start + 4 : start + 8], "little")
+        if end > len(data):
+            raise _cut("WebP")
+        yield data[start : start + 4], start, end
+        start = end + end % 2
+
+
+def read_orientation(data: bytes) -> int:
+    """
+    Read from a whole PNG, JPEG or WebP how the camera was held: 1 is upright, and so is what cannot be read.
+
+    Source: https://www.cipa.jp/std/documents/e/DC-008-Translation-2023-E.pdf
+    """
+    exif = (_find_exif(data) or b"").removeprefix(b"Exif\0\0")
+    order: Literal["little", "big"] = "little" if exif[:2] == b"II" else "big"
+    start = int.from_bytes(exif[4:8], order)
+    for number in range(int.from_bytes(exif[start : start + 2], order)):
+        entry = exif[start + 2 + 12 * number : start + 14 + 12 * number]
+        if int.from_bytes(entry[:2], order) == _ORIENTATION:
+            value = int.from_bytes(entry[8:10], order)
+            return value if value in range(1, 9) else 1
+    return 1
+
+
+def _find_exif(data: bytes) -> bytes | None:
+    if data.startswith(_PNG_START):
+        return find_png_chunk(data, b"eXIf")
+    if data.startswith(_JPEG_START):
+        blocks = (data[start + 4 : end] for marker, start, end in _find_jpeg_segments(data) if marker == _JPEG_APP1)
+        return next((block for block in blocks if block.startswith(b"Exif\0\0")), None)
+    return next((data[start + 8 : end] for kind, start, end in _find_webp_chunks(data) if kind == b"EXIF"), None)
 
 
 def _check_png(data: bytes) -> Size:

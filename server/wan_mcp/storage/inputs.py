@@ -19,6 +19,7 @@ from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
 from io import BytesIO
+from math import sqrt
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -31,7 +32,7 @@ from wan_mcp.storage.image_format import (
     find_png_chunk,
     inspect_image,
     leave_out_metadata,
-    leave_out_texts,
+    read_orientation,
     read_webp_size,
 )
 from wan_mcp_tools.catalogue.model import InputLimits
@@ -57,7 +58,6 @@ _READERS = {
 }
 """Of Pillow: module and class."""
 _SVG_WITHIN = 4096
-_ORIENTATION = 0x0112
 _TURNS: Mapping[int, str | None] = {
     1: None,
     2: "FLIP_LEFT_RIGHT",
@@ -68,12 +68,12 @@ _TURNS: Mapping[int, str | None] = {
     7: "TRANSVERSE",
     8: "ROTATE_90",
 }
-"""What brings a picture upright. Source: https://www.cipa.jp/std/documents/e/DC-008-Translation-2023-E.pdf"""
+"""What brings a picture upright, by what EXIF says of how the camera was held; Pillow turns a TIFF by itself."""
 _PNG_ALPHA = 4
 """The bit of the colour type that says so."""
 _OPAQUE = 255
-_QUALITIES = (95, 88, 78, 66)
-_SHRINK = 0.75
+_QUALITIES = (94, 84, 70)
+_LEAST_SHRINK, _MOST_SHRINK = 0.9, 0.4
 _LARGE = 16 * 1024 * 1024
 """Pixels, above which one picture at a time is decoded: it may take some hundred megabytes."""
 _DECODING_LARGE = Lock()
@@ -81,19 +81,24 @@ _TAKEN = "Give a PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
 class _Source(NamedTuple):
-    """A file: what Pillow calls its format, its bytes, and its sides as they are stored."""
+    """
+    A file: what Pillow calls its format, its bytes without what is told of the picture, and its sides as stored.
+
+    `orientation` is how the camera was held, 1 for upright. `is_moving` says that there are more frames.
+    """
 
     name: str
     format: str
     data: bytes
     width: int
     height: int
+    orientation: int = 1
+    is_moving: bool = False
 
 
 class _Plan(NamedTuple):
-    """What has to be done to a file, as far as its header tells. `orientation` is how the camera was held, from 1."""
+    """What has to be done to a file, as far as its header tells."""
 
-    orientation: int
     is_moving: bool
     must_draw: bool
 
@@ -137,11 +142,11 @@ def _prepare(data: bytes, name: str, limits: InputLimits, *, is_checked: bool) -
     plan = _make_plan(source, limits)
     if not is_checked:
         _check_pixels(source)
-    stripped = None if plan.must_draw else _leave_out_metadata(source)
-    if stripped is None or len(stripped) > limits.max_bytes:
+    if plan.must_draw or _is_too_large(source, limits):
         return _draw(source, plan, limits, digest)
+    mime_type = _MIME_TYPES[source.format]
     changes = (InputChange.FIRST_FRAME,) if plan.is_moving else ()
-    return PreparedInput(stripped, _MIME_TYPES[source.format], source.width, source.height, digest, 1.0, changes)
+    return PreparedInput(source.data, mime_type, source.width, source.height, digest, 1.0, changes)
 
 
 def _refuse(name: str, reason: str, advice: str, code: ErrorCode = ErrorCode.NOT_AN_IMAGE) -> RequestRefusedError:
@@ -164,6 +169,12 @@ def _read_source(data: bytes, name: str) -> _Source:
         what = "an SVG drawing" if is_drawing else describe(data)
         advice = "Export it as a PNG first." if is_drawing else f"{_TAKEN}."
         raise _refuse(name, f"is none that can be sent: it looks like {what}.", advice)
+    orientation, is_moving = 1, form == "PNG" and find_png_chunk(data, b"acTL") is not None
+    if form in ("PNG", "JPEG", "WEBP"):
+        orientation, data = read_orientation(data), leave_out_metadata(data)
+    elif form == "BMP":
+        # It has no place for such things but behind its end.
+        data = data[: int.from_bytes(data[2:6], "little") or len(data)]
     width, height = _read_sides(form, data)
     if not (1 <= width <= LONGEST_SIDE and 1 <= height <= LONGEST_SIDE) or width * height > MOST_PIXELS:
         raise _refuse(
@@ -171,7 +182,7 @@ def _read_source(data: bytes, name: str) -> _Source:
             f"claims {width} x {height} pixels, too many to be read safely.",
             f"At most {MOST_PIXELS // 1_000_000} million pixels are read: make it smaller.",
         )
-    return _Source(name, form, data, width, height)
+    return _Source(name, form, data, width, height, orientation, is_moving)
 
 
 def _recognize(data: bytes) -> str | None:
@@ -202,8 +213,6 @@ def _read_sides(form: str, data: bytes) -> tuple[int, int]:
 def _open(form: str, data: bytes) -> "ImageFile":
     """Open a file with the one reader of its format; no pixel is decoded. Our limits count, and not Pillow's."""
     reader = import_module(f"PIL.{_READERS[form][0]}")
-    if form == "PNG":
-        data = leave_out_texts(data, keep_profile=True)
     return getattr(reader, _READERS[form][1])(BytesIO(data))
 
 
@@ -241,41 +250,24 @@ def _check_shape(source: _Source, limits: InputLimits) -> None:
 
 
 def _make_plan(source: _Source, limits: InputLimits) -> _Plan:
+    is_moving = source.is_moving
     if source.format == "PNG":
         # By hand, because Pillow reads a PNG to its end for this.
-        colour, chunks = source.data[25], (b"tRNS", b"acTL", b"eXIf")
-        transparency, animation, exif = (find_png_chunk(source.data, kind) for kind in chunks)
-        has_alpha, is_moving = bool(colour & _PNG_ALPHA) or transparency is not None, animation is not None
-        orientation = _read_orientation(exif)
+        has_alpha = bool(source.data[25] & _PNG_ALPHA) or find_png_chunk(source.data, b"tRNS") is not None
     else:
         with _open(source.format, source.data) as image:
             has_alpha = image.has_transparency_data
             is_moving = source.format in ("GIF", "WEBP") and bool(getattr(image, "is_animated", False))
-            # Pillow turns a TIFF by itself.
-            orientation = _read_orientation(image.info.get("exif")) if source.format in ("JPEG", "WEBP") else 1
     must_draw = (
-        orientation != 1
+        source.orientation != 1
         or source.format not in _MIME_TYPES
         or source.format not in limits.formats
-        # The parts that move are cut out of a PNG with its metadata.
+        # The parts that move were cut out of a PNG with its metadata.
         or (is_moving and source.format != "PNG")
         or (has_alpha and not limits.has_alpha)
         or max(source.width, source.height) > limits.max_side
     )
-    return _Plan(orientation, is_moving, must_draw)
-
-
-def _read_orientation(block: bytes | None) -> int:
-    """Give how the camera was held, 1 for upright; what cannot be read counts as upright, as in every viewer."""
-    from PIL.Image import Exif  # noqa: PLC0415 - costs start-up time that only a picture should pay
-
-    exif = Exif()
-    try:
-        exif.load(block or b"")
-        value = exif.get(_ORIENTATION)
-    except Exception:  # noqa: BLE001 - as everywhere with Pillow, and what is told of a picture decides nothing
-        return 1
-    return value if isinstance(value, int) and value in _TURNS else 1
+    return _Plan(is_moving, must_draw)
 
 
 def _check_pixels(source: _Source) -> None:
@@ -306,25 +298,13 @@ def _hold_back(source: _Source) -> Generator[None]:
         yield
 
 
-def _leave_out_metadata(source: _Source) -> bytes | None:
-    """Give a file without what is told about the picture, its pixels as they are; None if that cannot be done."""
-    if source.format == "BMP":
-        # It has no place for such things but behind its end.
-        size = int.from_bytes(source.data[2:6], "little")
-        return source.data[:size] if size else source.data
-    try:
-        return leave_out_metadata(source.data)
-    except ValueError:
-        return None
-
-
 # --- drawing it anew ----------------------------------------------------------------------------------------
 
 
 def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> PreparedInput:
     """Decode a file, change what has to be changed, and encode it so that the model takes it."""
     changes = {InputChange.FIRST_FRAME} if plan.is_moving else set[InputChange]()
-    if not plan.must_draw:
+    if _is_too_large(source, limits) and source.format in ("PNG", "JPEG", "WEBP"):
         changes.add(InputChange.COMPRESSED)
     with _hold_back(source):
         with _open(source.format, source.data) as file:
@@ -332,7 +312,7 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
             # A JPEG can be decoded at a fraction of its size.
             file.draft(None, (limits.max_side, limits.max_side))
             file.load()
-            image = _normalize(file, plan.orientation)
+            image = _normalize(file, source.orientation)
         if image.mode == "RGBA" and not limits.has_alpha:
             if image.getchannel("A").getextrema()[0] != _OPAQUE:
                 changes.add(InputChange.FLATTENED)
@@ -403,15 +383,29 @@ def _shrink(image: "Image", longest: int) -> "Image":
 def _encode_ever_smaller(
     image: "Image", source: _Source, limits: InputLimits, profile: bytes | None
 ) -> Iterator[_Encoded]:
-    """Encode at falling quality, then at falling size, as small as the model takes."""
+    """Encode without loss if that may help, then at falling quality, then smaller, as small as the model takes."""
     is_photo = source.format == "JPEG" or image.mode == "CMYK"
+    # With all of its pixels it would be as large as it was.
+    is_worth = (
+        source.format != "PNG" or image.size != (source.width, source.height) or not _is_too_large(source, limits)
+    )
+    if "PNG" in limits.formats and not is_photo and is_worth:
+        yield _encode(image, "PNG", profile)
     lossy = "WEBP" if image.mode == "RGBA" else "JPEG"
+    form, qualities = (lossy, _QUALITIES) if lossy in limits.formats else ("PNG", (0,))
     while min(image.size) >= max(limits.min_side, 1):
-        if "PNG" in limits.formats and not is_photo:
-            yield _encode(image, "PNG", profile)
-        for quality in _QUALITIES if lossy in limits.formats else ():
-            yield _encode(image, lossy, profile, quality=quality)
-        image = _shrink(image, int(max(image.size) * _SHRINK))
+        size = 1
+        for quality in qualities:
+            encoded = _encode(image, form, profile, quality=quality)
+            yield encoded
+            size = len(encoded.data)
+        # Bytes grow with the square of the sides, or nearly.
+        factor = max(_MOST_SHRINK, min(_LEAST_SHRINK, sqrt(limits.max_bytes / size)))
+        image = _shrink(image, int(max(image.size) * factor))
+
+
+def _is_too_large(source: _Source, limits: InputLimits) -> bool:
+    return len(source.data) > limits.max_bytes
 
 
 def _encode(image: "Image", form: str, profile: bytes | None, **options: Any) -> _Encoded:  # noqa: ANN401 - Pillow's

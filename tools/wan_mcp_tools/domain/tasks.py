@@ -234,7 +234,7 @@ _CHANGES = {
 
 
 def describe_inputs(images: Sequence[InputImage]) -> str | None:
-    """Say which input pictures are sent changed, because the model does not take them as they are; None if none is."""
+    """Say which input pictures are sent changed because the model does not take them as they are; None if none."""
     changed = [(number, image) for number, image in enumerate(images, 1) if image.changes]
     if not changed:
         return None
