@@ -101,7 +101,7 @@ async def order_batch(
 
     async with anyio.create_task_group() as group:
         for number, item in enumerate(items):
-            picture = replace(item.request, output_dir=None, filename=None)
+            picture = item.request.without_target()
             group.start_soon(work, number, item, None if fresh else last_of_picture.get(picture))
             last_of_picture[picture] = item
 
