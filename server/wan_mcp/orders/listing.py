@@ -63,7 +63,8 @@ async def report_costs(ledger: Ledger, clock: Clock, catalogue: Catalogue, *, da
 
     bounds = [(day, begins(-number), begins(1 - number)) for number, day in enumerate(dates)]
     # A ledger that is not there is not made for a look into it.
-    counts = await ledger.reports.count_images(bounds) if await ledger.exists() else ()
+    graded = frozenset(catalogue.graded_models)
+    counts = await ledger.reports.count_images(bounds, graded=graded) if await ledger.exists() else ()
     return make_report(counts, catalogue, since=dates[-1], until=today)
 
 

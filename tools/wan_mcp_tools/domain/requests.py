@@ -105,8 +105,8 @@ class ImageRequest:
     service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images; of a set it is the most. `None` means
     that the model has no such parameter, or that the service chooses. `output_dir` and `filename` are the caller's,
     not yet confined. `images` are in the order in which the prompt counts them. `options` are what only some models
-    have, by the service's own names. `is_seed_chosen` and `is_size_chosen` say that the seed, or the size, is ours and
-    not the caller's.
+    have, by the service's own names. `is_seed_chosen` and `is_size_chosen` say that the seed, or the size, is ours
+    and not the caller's.
     """
 
     model: str
@@ -121,7 +121,7 @@ class ImageRequest:
     output_dir: str | None = None
     filename: str | None = None
     images: tuple[InputImage, ...] = ()
-    options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS)
+    options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS, hash=False)
     is_seed_chosen: bool = False
     is_size_chosen: bool = False
 
