@@ -77,7 +77,7 @@ class MemoryService:
             finally:
                 self.closed += 1
 
-    async def order(self, request, *, wait_seconds, until_accepted, fresh, report) -> Task:
+    async def order(self, request, *, wait_seconds, until_accepted, fresh, report, placed=None) -> Task:
         self.orders.append((request, fresh))
         self.waits.append(wait_seconds)
         name = f"task-{len(self.tasks) + 1}"
@@ -93,14 +93,27 @@ class MemoryService:
             request=request,
             open=True,
         )
+        if placed is not None:
+            joined = not fresh and bool(self.outcome.get("deduplicated"))
+            placed(replace(self.tasks[name], task_id=f"local-{name}", deduplicated=joined))
         await report(ProgressReport(0.0, None, "Sending the order"))
-        await self.clock.sleep(self.naming)
+        await self.send(request)
         first = self._look(name)
         return replace(
             first,
             deduplicated=not fresh and bool(self.outcome.get("deduplicated")),
             notes=self.outcome.get("first_notes", ()),
         )
+
+    async def send(self, request) -> None:
+        """Take the time until the order has a name."""
+        await self.clock.sleep(self.naming)
+
+    async def peek(self, task_id) -> Task | None:
+        return self.tasks.get(task_id)
+
+    async def find_by_beginning(self, beginning, *, limit) -> list[Task]:
+        return [self._look(name) for name in reversed(self.tasks) if name.startswith(beginning)][:limit]
 
     async def get(self, task_id, *, wait_seconds, report) -> Task:
         if task_id not in self.tasks:

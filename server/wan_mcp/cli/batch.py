@@ -1,8 +1,9 @@
 """One order or many at the same time: each is placed and waited for, and none stops another."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 
@@ -23,6 +24,7 @@ _TASK_ID_SECONDS = 30.0
 _RETRY_SECONDS = 0.2
 _MAX_UNNAMED = 8
 """Orders that wait for their task id at the same time; the service takes them one by one anyway."""
+_NOTHING_ORDERED = "Stopped. Nothing was ordered."
 _MAX_LISTED = 20
 """Orders of which each is named when the wait is broken off, or when one reason stopped them."""
 
@@ -32,14 +34,15 @@ class BatchItem:
     """
     One prompt and its order: `task` is the last that is known of it, `error` what ended it.
 
-    `is_sent` says that it may have reached the service, `is_over` that nothing more is done about it here.
+    `placed` is the order as it was written down; as long as it is None, nothing was ordered. As long as `task` is
+    None, nobody has heard that the service took the order. `is_over` says that nothing more is done about it here.
     """
 
     label: str
     request: ImageRequest
+    placed: Task | None = None
     task: Task | None = None
     error: AppError | None = None
-    is_sent: bool = False
     is_over: bool = False
     over: anyio.Event = field(default_factory=anyio.Event)
 
@@ -51,10 +54,48 @@ class BatchItem:
         return ExitCode.RUNNING if self.task is None else exit_code_of_task(self.task)
 
 
+class OrderAnnouncement:
+    """
+    Says how many images are ordered, of which model and where, and what they cost.
+
+    It says so when the first order is written down and before it is sent: what is refused costs nothing, and neither
+    does an order that was there already.
+    """
+
+    def __init__(self, console: Console, items: Sequence[BatchItem], catalogue: Catalogue) -> None:
+        self._console = console
+        self._items = items
+        self._catalogue = catalogue
+        self._is_said = False
+
+    def note(self, placed: Task) -> None:
+        """Take an order that was written down."""
+        if self._is_said or placed.deduplicated:
+            return
+        self._is_said = True
+        first, count = self._items[0].request, len(self._items)
+        prompts = f" of {count} prompts" if count > 1 else ""
+        what = f"{prompts} with {first.model} in {first.region}"
+        self._console.note(f"Ordering {self._describe(self._items, what)}.")
+
+    def correct(self) -> None:
+        """Say what was ordered after all, if it is less than was said."""
+        ordered = [item for item in self._items if item.placed is not None and not item.placed.deduplicated]
+        if self._is_said and len(ordered) < len(self._items):
+            prompts = "1 prompt" if len(ordered) == 1 else f"{len(ordered)} prompts"
+            self._console.note(f"Ordered after all: {self._describe(ordered, f' of {prompts}')}.")
+
+    def _describe(self, items: Sequence[BatchItem], what: str) -> str:
+        total = estimate([item.request for item in items], self._catalogue)
+        images = "1 image" if total.images == 1 else f"{total.images} images"
+        return f"{images}{what}: {describe_cost(total)}"
+
+
 async def order_batch(
     service: ImageService,
     items: Sequence[BatchItem],
     display: ProgressDisplay,
+    announcement: OrderAnnouncement,
     clock: Clock,
     *,
     wait_seconds: float,
@@ -71,12 +112,17 @@ async def order_batch(
     last_of_picture: dict[str, BatchItem] = {}
     received: set[str] = set()
 
-    async def place(request: ImageRequest, report: ReportProgress) -> Task:
+    async def place(item: BatchItem, report: ReportProgress) -> Task:
         while True:
             left = ends - clock.monotonic()
             # The wait for the task id comes first, so that an interrupted wait can say what to ask for later.
             task = await service.order(
-                request, wait_seconds=max(left, _TASK_ID_SECONDS), until_accepted=True, fresh=fresh, report=report
+                item.request,
+                wait_seconds=max(left, _TASK_ID_SECONDS),
+                until_accepted=True,
+                fresh=fresh,
+                report=report,
+                placed=partial(_note_placed, item, announcement, received),
             )
             if not task.deduplicated or task.local_id not in received or left <= 0:
                 return task
@@ -89,8 +135,7 @@ async def order_batch(
         report = display.reporter(number)
         try:
             async with limiter:
-                item.is_sent = True
-                item.task = await place(item.request, report)
+                item.task = await place(item, report)
             item.task = await _wait(service, item.task, ends - clock.monotonic(), report)
         except AppError as error:
             item.error = error
@@ -105,6 +150,12 @@ async def order_batch(
             picture = json.dumps(item.request.to_picture(), sort_keys=True)
             group.start_soon(work, number, item, None if fresh else last_of_picture.get(picture))
             last_of_picture[picture] = item
+
+
+def _note_placed(item: BatchItem, announcement: OrderAnnouncement, received: Collection[str], placed: Task) -> None:
+    if not (placed.deduplicated and placed.local_id in received):
+        item.placed = placed
+        announcement.note(placed)
 
 
 async def _wait(service: ImageService, ordered: Task, seconds: float, report: ReportProgress) -> Task:
@@ -126,15 +177,6 @@ def _describe_end(item: BatchItem) -> str:
             return f"still {item.task.status}"
         case _:
             return f"failed ({item.task.status})"
-
-
-def announce_order(console: Console, requests: Sequence[ImageRequest], catalogue: Catalogue) -> None:
-    """Say how many images are about to be ordered, of which model and where, and what they cost."""
-    total = estimate(requests, catalogue)
-    first = requests[0]
-    images = "1 image" if total.images == 1 else f"{total.images} images"
-    prompts = f" of {len(requests)} prompts" if len(requests) > 1 else ""
-    console.note(f"Ordering {images}{prompts} with {first.model} in {first.region}: {describe_cost(total)}.")
 
 
 def show_results(
@@ -173,48 +215,66 @@ def show_results(
             ):
                 console.note(f"{item.label}:")
             show_task(console, item.task, as_json=False, pictures=pictures.get(number, {}))
-    _show_errors(console, items)
+    _show_errors(console, items, total=len(items))
     return _exit_code_of(items)
 
 
 def show_interruption(console: Console, items: Sequence[BatchItem], *, is_list: bool, as_json: bool) -> None:
-    """Say what becomes of orders that are waited for no longer, and how to fetch each."""
-    if not is_list:
-        console.note(_describe_interruption(items[0]))
-        return
-    if not as_json:
-        for item in items:
-            if item.is_over and item.task is not None:
-                show_task(console, item.task, as_json=False)
+    """Say what has ended, what becomes of orders that are waited for no longer, and how to fetch each."""
+    ended = [item for item in items if item.is_over]
+    if not as_json or not is_list:
+        for item in ended:
+            if item.task is not None and item.error is None:
+                show_task(console, item.task, as_json=as_json)
+    _show_errors(console, ended, total=len(items))
     left = [item for item in items if not item.is_over]
+    if not is_list:
+        for item in left:
+            console.note(_describe_interruption(item))
+        return
     named = [(item.label, item.task.task_id) for item in left if item.task is not None]
-    unnamed = [item for item in left if item.is_sent and item.task is None]
+    unnamed = [(item.label, item.placed.task_id) for item in left if item.task is None and item.placed is not None]
     if named:
         orders_go = "1 order goes" if len(named) == 1 else f"{len(named)} orders go"
         console.note(
             f"Stopped waiting. {orders_go} on at the service: wan-mcp collect fetches what is ready, wan-mcp get "
             "ID one of them:"
         )
-        for label, task_id in named[:_MAX_LISTED]:
-            console.note(f"  wan-mcp get {task_id}    ({label})")
-        if len(named) > _MAX_LISTED:
-            console.note(f"  and {len(named) - _MAX_LISTED} more; wan-mcp tasks lists them.")
+        _list_commands(console, named)
     if unnamed:
-        console.note(f"{len(unnamed)} may have reached the service: wan-mcp tasks shows it, wan-mcp collect fetches.")
+        orders = "1 order was" if len(unnamed) == 1 else f"{len(unnamed)} orders were"
+        console.note(
+            f"{orders} being sent and may have reached the service: wan-mcp get ID shows what became of one, "
+            "wan-mcp collect fetches what is ready:"
+        )
+        _list_commands(console, unnamed)
     unsent = len(left) - len(named) - len(unnamed)
-    if unsent:
+    if unsent == len(items):
+        console.note(_NOTHING_ORDERED)
+    elif unsent:
         console.note(f"{unsent} of {len(items)} prompts were not ordered.")
 
 
+def _list_commands(console: Console, orders: Sequence[tuple[str, str]]) -> None:
+    """Say for each order, a label and an id, what to type."""
+    for label, task_id in orders[:_MAX_LISTED]:
+        console.note(f"  wan-mcp get {task_id}    ({label})")
+    if len(orders) > _MAX_LISTED:
+        console.note(f"  and {len(orders) - _MAX_LISTED} more; wan-mcp tasks lists them.")
+
+
 def _describe_interruption(item: BatchItem) -> str:
-    if item.task is None or item.is_over:
+    if item.task is not None:
         return (
-            "Stopped. The order may have reached the service: wan-mcp tasks shows it, and wan-mcp collect fetches it."
+            "Stopped waiting. The order goes on at the service: wan-mcp collect or wan-mcp get "
+            f"{item.task.task_id} fetches it."
         )
-    return (
-        "Stopped waiting. The order goes on at the service: wan-mcp collect or wan-mcp get "
-        f"{item.task.task_id} fetches it."
-    )
+    if item.placed is not None:
+        return (
+            f"Stopped. The order {item.placed.task_id} was being sent and may have reached the service: wan-mcp get "
+            f"{item.placed.task_id} shows what became of it, and wan-mcp collect fetches it."
+        )
+    return _NOTHING_ORDERED
 
 
 def _item_facts(item: BatchItem) -> dict[str, object]:
@@ -227,15 +287,15 @@ def _item_facts(item: BatchItem) -> dict[str, object]:
     return facts | {"code": item.error.code if item.error else None, "message": str(item.error)}
 
 
-def _show_errors(console: Console, items: Sequence[BatchItem]) -> None:
-    """Say each reason once, with the prompts that it stopped."""
+def _show_errors(console: Console, items: Sequence[BatchItem], *, total: int) -> None:
+    """Say each reason once, with the prompts that it stopped, unless it stopped all of the `total`."""
     labels: dict[str, list[str]] = {}
     for item in items:
         if item.error is not None:
             known = f" (task {item.task.task_id})" if item.task is not None else ""
             labels.setdefault(describe_error(item.error), []).append(f"{item.label}{known}")
     for reason, stopped in labels.items():
-        if len(stopped) == len(items):
+        if len(stopped) == total:
             console.note(f"wan-mcp: {reason}")
             continue
         more = f"\n  and {len(stopped) - _MAX_LISTED} more" if len(stopped) > _MAX_LISTED else ""

@@ -2,10 +2,11 @@
 
 import math
 import os
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from shutil import get_terminal_size
 from typing import TYPE_CHECKING, Any
 
 import anyio
@@ -19,6 +20,11 @@ from wan_mcp.settings import Settings
 
 if TYPE_CHECKING:
     from wan_mcp.orders import OrderService
+
+_WIDEST_HELP = 80
+_WIDE_HELP = 60
+"""Columns from which on what an option means stands beside it."""
+_NARROWEST_HELP = 20
 
 OpenService = Callable[[Settings, bool], AbstractAsyncContextManager["OrderService"]]
 """Takes the settings, and whether open orders are followed in the background."""
@@ -62,9 +68,40 @@ class CommandContext:
 
         async def run() -> ExitCode:
             async with self.open_service(settings, follow) as service:
-                return await work(service, standard_console(self.clock))
+                return await work(service, standard_console(self.clock, self.environ))
 
         return anyio.run(run)
+
+
+class HelpPage(click.HelpFormatter):
+    """
+    A page of help no wider than the terminal, where the library takes 50 columns at least.
+
+    In a narrow one what an option means stands below it.
+    """
+
+    def __init__(self, indent_increment: int = 2, width: int | None = None, max_width: int | None = None) -> None:
+        columns = min(get_terminal_size().columns, max_width or _WIDEST_HELP)
+        super().__init__(indent_increment, width or max(columns - 2, _NARROWEST_HELP), max_width)
+
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = 30, col_spacing: int = 2) -> None:
+        """Write names and what they mean."""
+        if self.width >= _WIDE_HELP:
+            super().write_dl(rows, col_max, col_spacing)
+            return
+        for name, meaning in rows:
+            self.write_text(name)
+            self.indent()
+            self.indent()
+            self.write_text(meaning)
+            self.dedent()
+            self.dedent()
+
+
+class HelpContext(click.Context):
+    """Where a command runs; its help fits the terminal."""
+
+    formatter_class = HelpPage
 
 
 pass_context = click.make_pass_decorator(CommandContext)

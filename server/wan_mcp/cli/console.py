@@ -1,16 +1,17 @@
 """The streams of a command: results on stdout, everything said to a person on stderr, questions at the terminal."""
 
 import getpass
+import os
 import sys
 import warnings
-from collections.abc import Generator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TextIO
 
 import click
 
-from wan_mcp.cli.output import printable
+from wan_mcp.cli.output import printable, terminal_width
 from wan_mcp.cli.progress import ProgressDisplay, show_progress
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.log import mask
@@ -18,13 +19,20 @@ from wan_mcp_tools.domain.errors import MissingKeyError
 from wan_mcp_tools.domain.service import ReportProgress
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Console:
-    """Where a command writes."""
+    """Where a command writes. While a wait is shown, what it writes to stderr goes through the display of it."""
 
     out: TextIO
     err: TextIO
     clock: Clock = field(default_factory=SystemClock)
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    _display: ProgressDisplay | None = field(default=None, init=False)
+
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal that results go to; None if they go to none."""
+        return terminal_width(self.out)
 
     def print(self, text: str) -> None:
         """Write a result."""
@@ -33,6 +41,9 @@ class Console:
 
     def note(self, text: str) -> None:
         """Write a remark."""
+        if self._display is not None:
+            self._display.note(text)
+            return
         self.err.write(printable(mask(text)) + "\n")
         self.err.flush()
 
@@ -41,9 +52,15 @@ class Console:
         self.err.write(codes + "\n")
         self.err.flush()
 
-    def progress_of(self, labels: Sequence[str]) -> AbstractContextManager[ProgressDisplay]:
+    @contextmanager
+    def progress_of(self, labels: Sequence[str]) -> Generator[ProgressDisplay]:
         """Show several waits, or a single one without a label."""
-        return show_progress(self.err, self.clock, labels)
+        with show_progress(self.err, self.clock, labels, environ=self.environ) as display:
+            self._display = display
+            try:
+                yield display
+            finally:
+                self._display = None
 
     @contextmanager
     def progress(self) -> Generator[ReportProgress]:
@@ -52,9 +69,9 @@ class Console:
             yield display.reporter(0)
 
 
-def standard_console(clock: Clock | None = None) -> Console:
-    """Give the console of this process."""
-    return Console(sys.stdout, sys.stderr, clock or SystemClock())
+def standard_console(clock: Clock | None = None, environ: Mapping[str, str] | None = None) -> Console:
+    """Give the console of this process; `environ` says what its terminal is."""
+    return Console(sys.stdout, sys.stderr, clock or SystemClock(), os.environ if environ is None else environ)
 
 
 def can_ask() -> bool:

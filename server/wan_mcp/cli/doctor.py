@@ -1,9 +1,7 @@
 """`wan-mcp doctor`: what is wrong, and what helps."""
 
-import textwrap
 from collections.abc import Sequence
 from dataclasses import asdict
-from shutil import get_terminal_size
 from typing import TYPE_CHECKING
 
 import anyio
@@ -12,7 +10,7 @@ import click
 from wan_mcp import __version__, log
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.output import ExitCode, printable, to_json
+from wan_mcp.cli.output import ExitCode, can_move_cursor, display_width, printable, to_json
 
 if TYPE_CHECKING:
     from wan_mcp.doctor import Environment, Finding
@@ -37,7 +35,7 @@ def doctor(context: CommandContext, *, as_json: bool) -> ExitCode:
 
     log.configure("WARNING")
     environment = Environment(context.environ, context.env_file, context.clock)
-    console = standard_console()
+    console = standard_console(environ=context.environ)
     return anyio.run(run_doctor, environment, console, as_json)
 
 
@@ -51,8 +49,8 @@ async def run_doctor(environment: "Environment", console: Console, as_json: bool
         rows = [asdict(finding) for finding in findings]
         console.print(to_json({"version": __version__, "problems": problems, "findings": rows}))
     else:
-        coloured = console.out.isatty() and not environment.environ.get("NO_COLOR")
-        width = max(_MIN_WIDTH, get_terminal_size().columns) if console.out.isatty() else None
+        coloured = can_move_cursor(console.out, console.environ) and not environment.environ.get("NO_COLOR")
+        width = None if console.width is None else max(_MIN_WIDTH, console.width)
         for line in format_findings(findings, width=width, coloured=coloured):
             console.print(line)
     return ExitCode.FAILED if problems else ExitCode.DONE
@@ -85,7 +83,15 @@ def _wrap(text: str, width: int | None) -> list[str]:
     text = printable(text)
     if width is None:
         return [text]
-    return textwrap.wrap(text, width - _INDENT_WIDTH, break_long_words=False, break_on_hyphens=False)
+    lines: list[str] = []
+    for word in text.split():
+        joined = f"{lines[-1]} {word}" if lines else word
+        if lines and display_width(joined) <= width - _INDENT_WIDTH:
+            lines[-1] = joined
+        else:
+            # A path or a command that is longer than a line stays whole: it is to be copied.
+            lines.append(word)
+    return lines
 
 
 def _summarize(findings: Sequence["Finding"]) -> str:

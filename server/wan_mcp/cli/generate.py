@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -12,10 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 import anyio
 import click
 
-from wan_mcp.cli.batch import BatchItem, announce_order, order_batch, show_interruption, show_results
+from wan_mcp.cli.batch import BatchItem, OrderAnnouncement, order_batch, show_interruption, show_results
 from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, printable
+from wan_mcp.cli.output import ExitCode, cut_to_width, printable
 from wan_mcp.cli.terminal_images import encode_task_images, prepare_terminal
 from wan_mcp.settings import Settings
 from wan_mcp.settings.files import full_path
@@ -29,15 +30,84 @@ from wan_mcp_tools.domain.text import one_line
 if TYPE_CHECKING:
     from wan_mcp.orders import OrderService
 
+_MAX_QUOTED = 60
+"""Columns of a prompt that an advice repeats."""
+_SHELL_SIGNS = frozenset('"$`\\!')
 _STDIN = "-"
 """What stands for standard input, as in other programs."""
 _LABEL_WIDTH = 24
-"""Characters of a prompt that stand for it beside its bar."""
+"""Columns of a prompt that stand for it beside its bar."""
 _MAX_REFUSED = 5
 """Lines of a list that are said to be wrong."""
 
 
-@click.command()
+class PromptCommand(click.Command):
+    """A command whose argument is a prompt; where the shell made something else of it, this says how to write it."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """
+        Read the command line.
+
+        Raises:
+            click.UsageError: it cannot be read; nothing is guessed, because what is ordered costs.
+        """
+        given = list(args)
+        # More than one prompt is told in our words, below.
+        ctx.allow_extra_args = True
+        try:
+            rest = super().parse_args(ctx, args)
+        except click.NoSuchOption as error:
+            raise click.UsageError(_explain_dash(error, given), ctx) from error
+        if rest and not ctx.resilient_parsing:
+            words = [str(ctx.params["prompt"]), *rest]
+            raise click.UsageError(_explain_several_words(words, "--" in given), ctx)
+        return rest
+
+
+def quote_prompt(prompt: str) -> str:
+    """Give a prompt as it is typed: in quotes, behind -- if it begins with a dash; a long one by its first words."""
+    shown = printable(cut_to_width(" ".join(prompt.split()), _MAX_QUOTED))
+    # Double quotes are those of every shell; what means something inside of them is left to the shell's own.
+    quoted = shlex.quote(shown) if set(shown) & _SHELL_SIGNS and sys.platform != "win32" else f'"{shown}"'
+    return f"-- {quoted}" if prompt.startswith("-") else quoted
+
+
+def _explain_several_words(words: Sequence[str], has_dashes: bool) -> str:
+    if has_dashes and any(word.startswith("-") for word in words[1:]):
+        return (
+            "Behind -- everything is taken for the prompt. Write options before it, and the prompt in quotes: "
+            'wan-mcp generate [OPTIONS] -- "PROMPT"'
+        )
+    return (
+        f"The prompt is not in quotes, so that it came as {len(words)} arguments. "
+        f"Put it in quotes: wan-mcp generate {quote_prompt(' '.join(words))}"
+    )
+
+
+def _explain_dash(error: click.NoSuchOption, given: Sequence[str]) -> str:
+    """Say what to do about an option that is not there: it may be the beginning of a prompt."""
+    options = given[: given.index("--")] if "--" in given else given
+    # Of several letters behind a single dash the library names the first that it does not know.
+    letter = error.option_name.removeprefix("-")
+    prompts = [
+        each
+        for each in options
+        if len(each.split()) > 1
+        and (each.startswith(error.option_name) or (each[:1] == "-" != each[1:2] and letter in each))
+    ]
+    if prompts:
+        return (
+            "The prompt begins with a dash, so that it was taken for an option. "
+            f"Write -- before it, behind all options: wan-mcp generate {quote_prompt(prompts[0])}"
+        )
+    example = quote_prompt(f"{error.option_name} ...")
+    return (
+        f"{error.format_message()} If it is part of a prompt, put all of the prompt in quotes; and if the prompt "
+        f"begins with it, write -- before it, behind all options: wan-mcp generate {example}"
+    )
+
+
+@click.command(cls=PromptCommand)
 @click.argument("prompt", required=False)
 @click.option("--prompts", "file", metavar="FILE", help="Order each line of a file; - is standard input.")
 @click.option("--negative-prompt", metavar="TEXT", help="What the image should not show.")
@@ -136,13 +206,17 @@ async def run_generate(
     Raises:
         AppError: the only order was refused or failed.
     """
-    terminal = await prepare_terminal(console, show_on) if show_on is not None else None
     items = [BatchItem(_label(number, requests) if is_list else "", each) for number, each in enumerate(requests, 1)]
-    announce_order(console, requests, service.catalogue)
+    announcement = OrderAnnouncement(console, items, service.catalogue)
     try:
+        terminal = await prepare_terminal(console, show_on) if show_on is not None else None
         with console.progress_of([item.label for item in items]) as display:
-            await order_batch(service, items, display, console.clock, wait_seconds=wait_seconds, fresh=fresh)
+            await order_batch(
+                service, items, display, announcement, console.clock, wait_seconds=wait_seconds, fresh=fresh
+            )
+        announcement.correct()
     except anyio.get_cancelled_exc_class():
+        announcement.correct()
         show_interruption(console, items, is_list=is_list, as_json=as_json)
         raise
     pictures: dict[int, dict[int, str]] = {}
@@ -285,5 +359,6 @@ def _read_stdin() -> bytes:
 
 
 def _label(number: int, requests: Sequence[ImageRequest]) -> str:
-    prompt = printable(one_line(requests[number - 1].prompt, _LABEL_WIDTH))
-    return f"{number}/{len(requests)} {prompt}"
+    # A letter may carry several marks and an emoji be made of several others.
+    prompt = printable(one_line(requests[number - 1].prompt, 8 * _LABEL_WIDTH))
+    return f"{number}/{len(requests)} {cut_to_width(prompt, _LABEL_WIDTH, '…')}"

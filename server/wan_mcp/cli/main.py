@@ -5,10 +5,10 @@ from typing import Any
 import click
 
 import wan_mcp
-from wan_mcp.cli.command import CommandContext, env_file_option
+from wan_mcp.cli.command import CommandContext, HelpContext, env_file_option
 from wan_mcp.cli.doctor import doctor
 from wan_mcp.cli.gallery import gallery
-from wan_mcp.cli.generate import generate
+from wan_mcp.cli.generate import generate, quote_prompt
 from wan_mcp.cli.install import install
 from wan_mcp.cli.models import models
 from wan_mcp.cli.output import ExitCode, unwrap, write_error
@@ -16,13 +16,46 @@ from wan_mcp.cli.sandbox import sandbox
 from wan_mcp.cli.serve import serve
 from wan_mcp.cli.tasks import cancel, collect, get, tasks
 
+_WHOLE = 1_000
+"""Characters; no first sentence of a help is as long."""
+
 
 class CommandGroup(click.Group):
     """A group of commands that answers our errors with a sentence and an exit code, never with a traceback."""
 
+    context_class = HelpContext
+
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
         """Name the commands in the order in which they are met."""
         return list(self.commands)
+
+    def add_command(self, cmd: click.Command, name: str | None = None) -> None:
+        """Add a command, whose help fits the terminal."""
+        cmd.context_class = HelpContext
+        super().add_command(cmd, name)
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:  # noqa: ARG002 - the same
+        """Write what each command does as a whole sentence, however narrow the terminal is."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, each.get_short_help_str(_WHOLE)) for name, each in self.commands.items()])
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """
+        Find the command that was named.
+
+        Raises:
+            click.UsageError: there is none; if it looks like a prompt, where a prompt belongs.
+        """
+        try:
+            return super().resolve_command(ctx, args)
+        except click.UsageError as error:
+            if " " not in args[0].strip():
+                raise
+            raise click.UsageError(
+                f"There is no such command. A prompt is ordered so: wan-mcp generate {quote_prompt(args[0])}", ctx
+            ) from error
 
     def invoke(self, ctx: click.Context) -> Any:  # noqa: ANN401 - click's own type
         """Run the command that was named, and end with the exit code that it gives."""

@@ -7,9 +7,9 @@ The plain server ends through this module too, so it imports no library of the c
 import errno
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import IntEnum
-from typing import cast
+from typing import TextIO, cast
 
 from wan_mcp.log import mask
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError, SettingsError
@@ -18,6 +18,13 @@ from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
 _SEVERAL = 2
 _STREAM_ERRORS = frozenset({errno.EPIPE, errno.ENOSPC, errno.EIO, errno.EBADF, errno.EFBIG, errno.EDQUOT})
+_PLAIN_TERMINALS = frozenset({"dumb", "unknown"})
+_JOINER = "\u200d"
+"""What makes one emoji of two."""
+_MOST_SIGNS = 8
+"""Characters for each column that a text takes; a family of four as one emoji has seven for two."""
+_GAP = 2
+"""Columns between two columns of a table."""
 
 _GET = "wan-mcp get {task_id}"
 _WAIT = f"Run: {_GET} --wait-seconds 45"
@@ -152,15 +159,94 @@ def printable(text: str) -> str:
     return "".join(each if each.isprintable() or each == "\n" else " " for each in text)
 
 
+def can_move_cursor(stream: TextIO, environ: Mapping[str, str]) -> bool:
+    """
+    Say whether a stream is a terminal that takes more than plain lines: colours, and a cursor that moves.
+
+    One that calls itself `dumb`, or does not say what it is where others do, takes none.
+    """
+    term = environ.get("TERM", "").lower()
+    return stream.isatty() and term not in _PLAIN_TERMINALS and (bool(term) or sys.platform == "win32")
+
+
+def terminal_width(stream: TextIO) -> int | None:
+    """Give the columns of the terminal behind a stream (`COLUMNS` wins over what it says); None if it is none."""
+    if not stream.isatty():
+        return None
+    from shutil import get_terminal_size  # noqa: PLC0415 - the plain server never asks
+
+    return get_terminal_size().columns
+
+
+def display_width(text: str) -> int:
+    """Give the columns that a text takes: two for a wide letter or an emoji, none for a mark that combines."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # noqa: PLC0415 - most texts need no tables of letters
+
+    return cell_len(text)
+
+
+def cut_to_width(text: str, most: int, mark: str = "...") -> str:
+    """Give a text that takes at most `most` columns; a cut is shown by a mark, and parts no letter from accents."""
+    if display_width(text) <= most:
+        return text
+    room = max(0, most - display_width(mark))
+    # A letter may carry marks without end, and each of them would be measured anew.
+    text = text[: most * _MOST_SIGNS]
+    end = next((end for end in range(len(text)) if display_width(text[: end + 1]) > room), len(text))
+    return text[:end].rstrip(_JOINER) + mark[:most]
+
+
 def format_table(rows: Sequence[tuple[str, ...]]) -> list[str]:
     """Give rows as lines, the words of each column padded to the same width."""
-    widths = [max(len(word) for word in column) for column in zip(*rows, strict=True)]
-    return ["  ".join(word.ljust(width) for word, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    widths = _measure(rows)
+    return [
+        "  ".join(
+            word + " " * (width - display_width(word)) for word, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def fit_table(
+    forms: Sequence[Sequence[tuple[str, ...]]],
+    width: int,
+    *,
+    stretching: int,
+    least: int,
+    droppable: Sequence[int] = (),
+) -> list[str]:
+    """
+    Give rows as lines of at most `width` columns.
+
+    `forms` are the same rows in ever shorter words; the first that fits is taken. If none does, the columns of
+    `droppable` are left out of the last, one after another. One fits if `least` columns are left for the words of
+    the column `stretching`, or as many as they take; they are cut to what is left.
+    """
+    columns = list(range(len(forms[0][0])))
+    fitting = [(rows, columns) for rows in forms]
+    for dropped in droppable:
+        columns = [column for column in columns if column != dropped]
+        fitting.append((forms[-1], columns))
+    rows, room = fitting[0][0], 0
+    for rows, columns in fitting:
+        widths = _measure(rows)
+        room = max(0, width - sum(widths[column] + _GAP for column in columns if column != stretching))
+        if room >= min(least, widths[stretching]):
+            break
+    stretched = [(*row[:stretching], cut_to_width(row[stretching], room), *row[stretching + 1 :]) for row in rows]
+    lines = format_table([tuple(row[column] for column in columns) for row in stretched])
+    return [cut_to_width(line, width) for line in lines]
 
 
 def to_json(data: object) -> str:
     """Give data as JSON that passes through any terminal and any pipe."""
     return json.dumps(data, indent=2)
+
+
+def _measure(rows: Sequence[tuple[str, ...]]) -> list[int]:
+    return [max(map(display_width, column)) for column in zip(*rows, strict=True)]
 
 
 def _format_error(error: AppError) -> str:

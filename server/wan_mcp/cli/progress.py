@@ -1,20 +1,27 @@
 """
 What a person sees while waiting: a line for each order, on stderr.
 
-On a terminal the lines move by themselves, also between two reports; elsewhere they are plain lines for a log.
+On a terminal the lines move by themselves, also between two reports; elsewhere, and on a terminal that cannot move
+its cursor, they are plain lines for a log.
 """
 
-from collections.abc import Callable, Generator, Sequence
+import os
+import threading
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from wan_mcp.cli.output import printable, with_next_step
+from wan_mcp.cli.output import can_move_cursor, printable, with_next_step
 from wan_mcp.clock import Clock
 from wan_mcp.log import mask
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console as RichConsole
+    from rich.live import Live
     from rich.table import Table
 
 _LINE_INTERVAL = 5.0
@@ -23,7 +30,7 @@ _BAR_CELLS = 16
 """Cells of a bar."""
 _MAX_FRACTION = 0.97
 """A bar is full only at the end."""
-_MIN_ROWS = 3
+_FRAME_SECONDS = 0.25
 
 
 class ProgressDisplay(Protocol):
@@ -35,6 +42,10 @@ class ProgressDisplay(Protocol):
 
     def finish(self, number: int, words: str) -> None:
         """Say how one wait ended."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Write a remark beside what is shown."""
         ...
 
 
@@ -91,39 +102,98 @@ def format_time(wait: Progress, now: float) -> str:
 
 
 @contextmanager
-def show_progress(stream: TextIO, clock: Clock, labels: Sequence[str]) -> Generator[ProgressDisplay]:
+def show_progress(
+    stream: TextIO, clock: Clock, labels: Sequence[str], *, environ: Mapping[str, str] = os.environ
+) -> Generator[ProgressDisplay]:
     """Show waits until this is left; a single one needs no label."""
     waits = [Progress(label) for label in labels]
-    if not stream.isatty():
+    if not can_move_cursor(stream, environ):
         yield _LineDisplay(stream, waits)
         return
-    # Only here is the library of any use, and it costs a tenth of a second to import.
-    from rich.console import Console as RichConsole  # noqa: PLC0415
-    from rich.live import Live  # noqa: PLC0415
-
-    console = RichConsole(file=stream)
-    display = _LiveDisplay(waits, clock, console.print)
-    live = Live(
-        console=console,
-        get_renderable=lambda: display.draw(console.height),
-        refresh_per_second=4,
-        transient=True,
-        # stdout is for results, and may go elsewhere.
-        redirect_stdout=False,
-    )
-    display.refresh = live.refresh
-    with live:
+    display = _LiveDisplay(waits, clock, _one_at_a_time(stream))
+    with display.shown():
         yield display
 
 
-class _LiveDisplay:
-    """Bars on a terminal. They are drawn from another thread, some times a second."""
+def _one_at_a_time(stream: TextIO) -> "RichConsole":
+    """
+    Give a console of which one thread has hold until everything that it prints is written.
 
-    def __init__(self, waits: Sequence[Progress], clock: Clock, write: Callable[[object], None]) -> None:
+    The library's own works out where the cursor is, prints, and writes later; whoever draws in between leaves dead
+    bars on the screen. The lock is taken before any other of the library, so nobody waits for each other.
+    """
+    # Only here is the library of any use, and it costs a tenth of a second to import.
+    from rich.console import Console as RichConsole  # noqa: PLC0415
+
+    lock = threading.RLock()
+
+    class OneAtATime(RichConsole):
+        def __enter__(self) -> "RichConsole":
+            lock.acquire()
+            return super().__enter__()
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, where: "TracebackType | None"
+        ) -> None:
+            try:
+                super().__exit__(kind, error, where)
+            finally:
+                lock.release()
+
+    return OneAtATime(file=stream)
+
+
+class _LiveDisplay:
+    """
+    Bars on a terminal. They are drawn anew some times a second, by a thread of their own.
+
+    Whatever else is written meanwhile, also to `sys.stderr`, goes through the same console, and whoever writes or
+    draws has it alone.
+    """
+
+    def __init__(self, waits: Sequence[Progress], clock: Clock, console: "RichConsole") -> None:
         self._waits = waits
         self._clock = clock
-        self._write = write
-        self.refresh = _do_nothing
+        self._console = console
+        self._live: Live | None = None
+        self._is_over = threading.Event()
+
+    @contextmanager
+    def shown(self) -> Generator[None]:
+        """Draw until this is left, and leave nothing of the bars on the screen."""
+        from rich.live import Live  # noqa: PLC0415 - the same
+
+        live = self._live = Live(
+            console=self._console,
+            get_renderable=lambda: self.draw(self._console.height),
+            # Its own thread takes the locks the other way round.
+            auto_refresh=False,
+            transient=True,
+            # stdout is for results, and may go elsewhere.
+            redirect_stdout=False,
+        )
+        drawing = threading.Thread(target=self._draw_often, daemon=True)
+        with self._console:
+            live.start()
+        drawing.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            with self._console:
+                # The thread may come once more, and finds nothing to draw.
+                self._live = None
+                live.stop()
+
+    def refresh(self) -> None:
+        """Draw anew."""
+        with self._console:
+            if self._live is not None:
+                self._live.refresh()
+
+    def _draw_often(self) -> None:
+        while not self._is_over.wait(_FRAME_SECONDS):
+            self.refresh()
 
     def reporter(self, number: int) -> ReportProgress:
         wait = self._waits[number]
@@ -135,12 +205,16 @@ class _LiveDisplay:
         return show
 
     def finish(self, number: int, words: str) -> None:
-        from rich.text import Text  # noqa: PLC0415 - the same
-
         wait = self._waits[number]
         wait.is_over = True
         if wait.label:
-            self._write(Text(f"{wait.label}: {words}"))
+            self.note(f"{wait.label}: {words}")
+
+    def note(self, text: str) -> None:
+        from rich.text import Text  # noqa: PLC0415 - the same
+
+        # The terminal breaks the lines: a command or a path is to be copied whole.
+        self._console.print(Text(printable(mask(text))), soft_wrap=True)
 
     def draw(self, height: int) -> "Table":
         """Draw the waits that have begun and are not over, as many as fit, and how many there are."""
@@ -153,7 +227,7 @@ class _LiveDisplay:
         table = Table.grid(padding=(0, 1), expand=False)
         for name in ("bar", "time", "label", "state"):
             table.add_column(name, no_wrap=True, overflow="ellipsis")
-        for wait in rows[: max(_MIN_ROWS, height - 2)]:
+        for wait in rows[: max(1, height - 2)]:
             fraction = wait.fraction(now)
             bar = ProgressBar(1.0, fraction or 0.0, width=_BAR_CELLS, pulse=fraction is None, animation_time=now)
             table.add_row(bar, Text(format_time(wait, now)), Text(wait.label), Text(wait.state))
@@ -183,18 +257,18 @@ class _LineDisplay:
             is_new = wait.update(0.0, report)
             line = describe_state(report, with_timing=True)
             if wait.label and is_new:
-                self._write(f"{wait.label}: {wait.state}")
+                self.note(f"{wait.label}: {wait.state}")
             elif not wait.label and self._filter.is_due(report.seconds, line):
-                self._write(line)
+                self.note(line)
 
         return show
 
     def finish(self, number: int, words: str) -> None:
         label = self._waits[number].label
         if label:
-            self._write(f"{label}: {words}")
+            self.note(f"{label}: {words}")
 
-    def _write(self, text: str) -> None:
+    def note(self, text: str) -> None:
         self._stream.write(printable(mask(text)) + "\n")
         self._stream.flush()
 
@@ -209,7 +283,3 @@ class _LineFilter:
             return False
         self.written, self.written_at = sentence, gone
         return True
-
-
-def _do_nothing() -> None:
-    """Stand for the display until it is there."""

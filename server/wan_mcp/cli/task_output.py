@@ -1,13 +1,15 @@
 """Tasks and their costs as a person or a script reads them."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import (
     ExitCode,
+    cut_to_width,
     describe_next_step,
     exit_code_of_task,
+    fit_table,
     format_table,
     to_json,
     with_next_step,
@@ -16,9 +18,16 @@ from wan_mcp_tools.catalogue.prices import Cost, CostLine, CostReport, describe_
 from wan_mcp_tools.domain.service import TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus, describe_inputs, describe_places
 
-_TASK_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", "CREATED (UTC)", "FILES", "PROMPT")
+_CREATED = "CREATED (UTC)"
+_TASK_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", _CREATED, "FILES", "PROMPT")
 _COST_HEADINGS = ("DAY", "REGION", "MODEL", "IMAGES", "COST", "OPEN")
 _PROMPT_WIDTH = 40
+_LEAST_PROMPT_WIDTH = 16
+_LEAST_MODEL_WIDTH = 16
+_SHORT_ID = 8
+"""Characters that an id is shortened to: as many as file names have of it."""
+_LOCAL = "local-"
+"""What ids begin with that the service has not named yet; it tells nothing of the one."""
 
 
 def show_task(
@@ -63,7 +72,7 @@ def show_task_page(console: Console, page: TaskPage, *, as_json: bool) -> None:
         console.print(to_json(list_result(page).model_dump(mode="json", exclude_none=True)))
         return
     if page.tasks:
-        for line in format_table([_TASK_HEADINGS, *(_task_row(task) for task in page.tasks)]):
+        for line in format_tasks(page.tasks, console.width):
             console.print(line)
     else:
         console.note("No tasks.")
@@ -71,6 +80,62 @@ def show_task_page(console: Console, page: TaskPage, *, as_json: bool) -> None:
         console.note(text)
     if page.cursor is not None:
         console.note(f"There are more: wan-mcp tasks --cursor {page.cursor}")
+
+
+def format_tasks(tasks: Sequence[Task], width: int | None) -> list[str]:
+    """
+    Give tasks as lines of a table.
+
+    Where it goes to no terminal, `width` is None, ids are whole and only prompts are cut. A terminal that is too
+    narrow for this gets ids that are shortened to a beginning that no other task of the table has, and what tells
+    least is left out.
+    """
+    whole = [_TASK_HEADINGS, *(_task_row(task, task.task_id) for task in tasks)]
+    if width is None:
+        return format_table([(*row[:-1], cut_to_width(row[-1], _PROMPT_WIDTH)) for row in whole])
+    short_ids = shorten_ids([task.task_id for task in tasks])
+    short = [_TASK_HEADINGS, *(_task_row(task, short_ids[task.task_id]) for task in tasks)]
+    created = _TASK_HEADINGS.index(_CREATED)
+    # Without the year.
+    shorter = [(*row[:created], row[created][-len("01-02 03:04") :], *row[created + 1 :]) for row in short[1:]]
+    shorter.insert(0, (*_TASK_HEADINGS[:created], "UTC", *_TASK_HEADINGS[created + 1 :]))
+    return fit_table(
+        [whole, short, shorter],
+        width,
+        stretching=len(_TASK_HEADINGS) - 1,
+        least=_LEAST_PROMPT_WIDTH,
+        droppable=[_TASK_HEADINGS.index(name) for name in ("REGION", "MODEL", "FILES", _CREATED)],
+    )
+
+
+def format_costs(lines: Sequence[CostLine], width: int | None) -> list[str]:
+    """Give costs as lines of a table; in a terminal that is too narrow, what tells least is left out."""
+    rows = [_COST_HEADINGS, *map(_cost_row, lines)]
+    if width is None:
+        return format_table(rows)
+    # Without the year.
+    shorter = [_COST_HEADINGS, *((day[-len("01-02") :], *rest) for day, *rest in rows[1:])]
+    model = _COST_HEADINGS.index("MODEL")
+    droppable = [_COST_HEADINGS.index(name) for name in ("REGION", "OPEN")]
+    return fit_table([rows, shorter], width, stretching=model, least=_LEAST_MODEL_WIDTH, droppable=droppable)
+
+
+def shorten_ids(ids: Sequence[str]) -> dict[str, str]:
+    """Give for each id its shortest beginning of some characters that no other of them has."""
+    length = _SHORT_ID
+    while True:
+        short = {each: each[: length + (len(_LOCAL) if each.startswith(_LOCAL) else 0)] for each in ids}
+        if len(set(short.values())) == len(short):
+            return short
+        length += 1
+
+
+def describe_candidates(beginning: str, tasks: Sequence[Task], count: int) -> list[str]:
+    """Say in lines which tasks begin with what was typed; `count` may be more than there are `tasks`."""
+    more = ["  and more"] if count > len(tasks) else []
+    rows = [(f"  {_matching_id(task, beginning)}", task.status.value, _prompt_of(task)) for task in tasks]
+    lines = format_table([(*row[:-1], cut_to_width(row[-1], _PROMPT_WIDTH)) for row in rows])
+    return [f"Several tasks begin with {beginning}. Type more of the one that you mean:", *lines, *more]
 
 
 def show_costs(console: Console, report: CostReport, *, as_json: bool) -> None:
@@ -81,7 +146,7 @@ def show_costs(console: Console, report: CostReport, *, as_json: bool) -> None:
     if not report.lines:
         console.note(f"No images were ordered from {report.since} to {report.until}.")
         return
-    for line in format_table([_COST_HEADINGS, *(_cost_row(line) for line in report.lines)]):
+    for line in format_costs(report.lines, console.width):
         console.print(line)
     console.print("")
     days = f"from {report.since} to {report.until}"
@@ -118,14 +183,20 @@ def _describe_state(task: Task) -> str | None:
     return None
 
 
-def _task_row(task: Task) -> tuple[str, ...]:
-    created = task.created_at.strftime("%Y-%m-%d %H:%M")
+def _matching_id(task: Task, beginning: str) -> str:
+    """Give the id of a task that begins so: it may have one of its own and one of the service."""
+    return task.task_id if task.task_id.startswith(beginning) else task.local_id
+
+
+def _prompt_of(task: Task) -> str:
     prompt = task.request.prompt if task.request is not None else ""
-    one_line = " ".join("".join(each if each.isprintable() else " " for each in prompt).split())
-    if len(one_line) > _PROMPT_WIDTH:
-        one_line = one_line[: _PROMPT_WIDTH - 3] + "..."
+    return " ".join("".join(each if each.isprintable() else " " for each in prompt).split())
+
+
+def _task_row(task: Task, shown_id: str) -> tuple[str, ...]:
+    created = task.created_at.strftime("%Y-%m-%d %H:%M")
     saved = str(len(task.images))
-    return (task.task_id, task.status.value, task.region, task.model or "-", created, saved, one_line)
+    return (shown_id, task.status.value, task.region, task.model or "-", created, saved, _prompt_of(task))
 
 
 def _cost_row(line: CostLine) -> tuple[str, ...]:

@@ -7,8 +7,8 @@ import click
 from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.output import ExitCode, describe_error, exit_code_of_task, to_json, with_options
-from wan_mcp.cli.task_output import show_costs, show_task, show_task_page
-from wan_mcp_tools.domain.errors import AppError, ErrorCode
+from wan_mcp.cli.task_output import describe_candidates, show_costs, show_task, show_task_page
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
@@ -16,13 +16,18 @@ if TYPE_CHECKING:
     from wan_mcp.orders import OrderService
 
 _COST_DAYS = 30
+_SHORTEST_BEGINNING = 4
+"""Characters of an id that may stand for all of it."""
+_MAX_CANDIDATES = 8
+"""Tasks that are named when several begin with what was typed."""
 
 
 @click.command()
 @click.option(
     "--status",
     type=click.Choice([status.value for status in TaskStatus], case_sensitive=False),
-    help="Only tasks in this state.",
+    metavar="STATE",
+    help=f"Only tasks in this state: {', '.join(status.value.lower() for status in TaskStatus)}.",
 )
 @click.option("--limit", type=click.IntRange(1, 100), default=20, show_default=True, help="How many at most.")
 @click.option("--cursor", metavar="CURSOR", help="Go on where an earlier page ended.")
@@ -72,7 +77,11 @@ def tasks(
 @env_file_option
 @pass_context
 def get(context: CommandContext, *, task_id: str, wait_seconds: float, again: bool, as_json: bool) -> ExitCode:
-    """Show one task and print its saved paths."""
+    """
+    Show one task and print its saved paths.
+
+    TASK_ID is its id, or the beginning of it: at least 4 characters that no other task begins with.
+    """
     settings = context.read_settings()
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
@@ -87,7 +96,11 @@ def get(context: CommandContext, *, task_id: str, wait_seconds: float, again: bo
 @env_file_option
 @pass_context
 def cancel(context: CommandContext, *, task_id: str, as_json: bool) -> ExitCode:
-    """Cancel a task that the service has not begun."""
+    """
+    Cancel a task that the service has not begun.
+
+    TASK_ID is its id, or the beginning of it: at least 4 characters that no other task begins with.
+    """
     settings = context.read_settings()
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
@@ -127,12 +140,35 @@ async def run_get(
     Raises:
         AppError: the task is not known, or cannot be asked for.
     """
+    task_id = await complete_task_id(service, task_id)
     with console.progress() as report:
         task = await service.get(task_id, wait_seconds=wait_seconds, report=report)
     if again:
         task = await fetch_again(service, task, console)
     show_task(console, task, as_json=as_json)
     return exit_code_of_task(task)
+
+
+async def complete_task_id(service: ImageService, typed: str) -> str:
+    """
+    Give the id that was typed, or the one that begins so; what the ledger does not know is given as it is.
+
+    Raises:
+        RequestRefusedError: several begin so, or too little was typed to tell.
+    """
+    typed = typed.strip()
+    # Ids are of ASCII; what is not is refused in the service's words.
+    if not typed or not typed.isascii() or await service.peek(typed) is not None:
+        return typed
+    if len(typed) < _SHORTEST_BEGINNING:
+        raise RequestRefusedError(
+            f"{typed!r} is no task id, and too little for the beginning of one.",
+            f"Type at least {_SHORTEST_BEGINNING} characters; wan-mcp tasks lists the ids.",
+        )
+    found = await service.find_by_beginning(typed, limit=_MAX_CANDIDATES + 1)
+    if len(found) > 1:
+        raise RequestRefusedError("\n".join(describe_candidates(typed, found[:_MAX_CANDIDATES], len(found))))
+    return found[0].task_id if found else typed
 
 
 async def fetch_again(service: ImageService, task: Task, console: Console) -> Task:
@@ -157,6 +193,7 @@ async def run_cancel(service: ImageService, task_id: str, console: Console, *, a
     Raises:
         AppError: it is too late, or the task is not known.
     """
+    task_id = await complete_task_id(service, task_id)
     task = await service.cancel(task_id)
     if as_json:
         show_task(console, task, as_json=True)

@@ -62,7 +62,7 @@ _PROTOCOL_OF_PROGRAM: Mapping[str, ImageProtocol] = {
     "mintty": ImageProtocol.ITERM2,
     "ghostty": ImageProtocol.KITTY,
 }
-_TERMS_WITHOUT_IMAGES = ("dumb", "linux")
+_TERMS_WITHOUT_IMAGES = ("dumb", "unknown", "linux")
 
 _COLUMNS, _ROWS = 40, 16
 """The most room that a picture takes, in cells."""

@@ -51,7 +51,7 @@ class CreateOrder:
     watermark: bool | None = False
     has_n: bool = True
     images: tuple[str, ...] = field(default=(), repr=False)
-    options: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from wan_mcp.ledger.records import (
     Stage,
 )
 from wan_mcp.ledger.rows import (
+    NEWEST_FIRST,
     chunks,
     find_changed_images,
     find_changes,
@@ -113,6 +114,21 @@ class Orders(Repository):
     def get(self, tx: Transaction, any_id: str) -> Order | None:
         """Find an order by its own id or by the service's."""
         return read_order(tx, "task_id = $1 OR local_id = $1", any_id)
+
+    @reads
+    def find_by_beginning(self, tx: Transaction, beginning: str, *, limit: int) -> Sequence[Order]:
+        """
+        Find the orders whose own id or whose id at the service begins with these letters, newest first.
+
+        They are compared as they stand: no sign among them stands for others.
+        """
+        return read_orders(
+            tx,
+            "SUBSTR(task_id, 1, LENGTH(CAST($1 AS TEXT))) = $1 OR SUBSTR(local_id, 1, LENGTH(CAST($1 AS TEXT))) = $1",
+            beginning,
+            order_by=NEWEST_FIRST,
+            limit=limit,
+        )
 
     @writes
     def begin_sending(

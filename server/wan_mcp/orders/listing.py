@@ -51,6 +51,14 @@ async def list_orders(
     )
 
 
+async def find_by_beginning(ledger: Ledger, live: LiveOrders, beginning: str, *, limit: int) -> tuple[Task, ...]:
+    """Give the orders one of whose ids begins with these letters, newest first; the service is not asked."""
+    if not await ledger.exists():
+        return ()
+    rows = await ledger.orders.find_by_beginning(beginning, limit=limit)
+    return tuple(to_task(live.latest(row.local_id) or row) for row in rows)
+
+
 async def report_costs(ledger: Ledger, clock: Clock, catalogue: Catalogue, *, days: int) -> CostReport:
     """Give the images of today and the days before it, `days` in all by this machine's calendar, and their cost."""
     # Not by aware times: Python takes no zone of more than 24 hours, and TZ=UTC+25 is one.

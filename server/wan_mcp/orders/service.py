@@ -1,7 +1,7 @@
 """The tools' port, fulfilled: order, write down, follow, collect."""
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -18,7 +18,7 @@ from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import RecentImages, create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
-from wan_mcp.orders.listing import OrderSearch, list_orders, report_costs
+from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, report_costs
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
@@ -37,7 +37,15 @@ from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
-from wan_mcp_tools.domain.service import ImageData, OrderQuery, OrderTotals, Preview, ReportProgress, TaskPage
+from wan_mcp_tools.domain.service import (
+    ImageData,
+    NotePlaced,
+    OrderQuery,
+    OrderTotals,
+    Preview,
+    ReportProgress,
+    TaskPage,
+)
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
 
 T = TypeVar("T")
@@ -156,13 +164,19 @@ class OrderService:
         until_accepted: bool,
         fresh: bool,
         report: ReportProgress | None,
+        placed: NotePlaced | None = None,
     ) -> Task:
         """Write the order down, send it, and wait."""
         self._settings.require_folders()
         progress = self._make_progress(report, "Writing the order down")
         return await progress.report_during(
             lambda: self._order(
-                request, progress, seconds=wait_seconds, until_accepted=until_accepted, deduplicate=not fresh
+                request,
+                progress,
+                seconds=wait_seconds,
+                until_accepted=until_accepted,
+                deduplicate=not fresh,
+                placed=placed,
             )
         )
 
@@ -174,6 +188,7 @@ class OrderService:
         seconds: float,
         until_accepted: bool,
         deduplicate: bool,
+        placed: NotePlaced | None,
     ) -> Task:
         ends = self._clock.monotonic() + seconds
         placement = await create(
@@ -193,6 +208,8 @@ class OrderService:
         )
         # A write to the ledger is never abandoned, and no cancellation can come between it and the next line.
         order = placement.order
+        if placed is not None:
+            placed(to_task(order, deduplicated=placement.deduplicated, saved_elsewhere=placement.saved_elsewhere))
         if placement.deduplicated:
             self._worker.check_ledger()
         elif not self._worker.start(order):
@@ -237,6 +254,10 @@ class OrderService:
         """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
         order = await self._lookup.find_known(task_id)
         return to_task(order, trouble=self._live.trouble_of(order.local_id)) if order else None
+
+    async def find_by_beginning(self, beginning: str, *, limit: int) -> Sequence[Task]:
+        """Give the tasks of the ledger one of whose ids begins with these letters, newest first."""
+        return await find_by_beginning(self._ledger, self._live, beginning, limit=limit)
 
     async def seconds_left(self, task: Task) -> float | None:
         """Give the seconds until such a task usually ends, by what was learned of earlier ones."""

@@ -143,6 +143,8 @@ def test_the_daily_limit_refuses_the_rest_with_words_said_once() -> None:
     assert (done.exit_code, len(done.stdout.splitlines())) == (1, 2)
     assert done.stderr.count("100 images were ordered") == 1
     assert done.stderr.endswith("wan-mcp: 100 images were ordered in the last 24 hours. Wait.\n  3/4 c\n  4/4 d\n")
+    # What was said of the price before is set right.
+    assert "Ordered after all: 2 images of 2 prompts: free.\n" in done.stderr
 
 
 def test_what_stops_all_of_them_is_a_wrong_setting() -> None:
@@ -150,6 +152,7 @@ def test_what_stops_all_of_them_is_a_wrong_setting() -> None:
     done = run(PartlyFailingService({"a": error, "b": error}), "-", lines="a\nb\n")
     assert (done.exit_code, done.stdout) == (2, "")
     assert done.stderr.endswith("wan-mcp: There is no key. Set one.\n")
+    assert "Order" not in done.stderr
 
 
 def test_a_prompt_that_still_runs_is_told_and_has_its_own_code() -> None:
@@ -207,14 +210,23 @@ import anyio
 from fakes.memory_service import MemoryService
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.command import CommandContext
+from wan_mcp_tools.domain.errors import LedgerError
 
 class EndlessService(MemoryService):
     left = int(sys.argv[1])
 
     async def order(self, request, **words):
+        if "unwritten" in request.prompt:
+            await self.wait()
+        if "refused" in request.prompt:
+            self.left -= 1
+            raise LedgerError("The disk is full. Nothing was ordered.")
+        return await super().order(request, **words)
+
+    async def send(self, request):
         if "unnamed" in request.prompt:
             await self.wait()
-        return await super().order(request, **words)
+        await super().send(request)
 
     async def get(self, task_id, **words):
         if "endless" in self.tasks[task_id].request.prompt:
@@ -268,10 +280,14 @@ needs_signals = pytest.mark.skipif(
     ("prompt", "words"),
     [
         ("endless", "The order goes on at the service: wan-mcp collect or wan-mcp get task-1 fetches it."),
-        ("unnamed", "wan-mcp tasks shows it, and wan-mcp collect fetches it."),
+        (
+            "unnamed",
+            "The order local-task-1 was being sent and may have reached the service: wan-mcp get local-task-1",
+        ),
+        ("unwritten", "Stopped. Nothing was ordered."),
     ],
 )
-def test_ctrl_c_says_that_the_order_goes_on_and_how_to_fetch_it(prompt: str, words: str) -> None:
+def test_ctrl_c_says_what_becomes_of_the_order_and_how_to_fetch_it(prompt: str, words: str) -> None:
     out, err = interrupt(1, prompt)
     assert (out, words in err) == ("", True)
 
@@ -285,5 +301,18 @@ def test_ctrl_c_says_how_to_fetch_each_order_that_goes_on(arguments: list[str]) 
     assert out == ("" if arguments else "/pictures/task-2-1.png\n")
     assert "Stopped waiting. 1 order goes on at the service: wan-mcp collect fetches what is ready" in err
     assert "  wan-mcp get task-1    (1/12 endless)\n" in err
-    assert "8 may have reached the service: wan-mcp tasks shows it" in err
+    assert "8 orders were being sent and may have reached the service: wan-mcp get ID shows what became of" in err
+    for number in range(3, 11):
+        assert f"  wan-mcp get local-task-{number}    ({number}/12 unnamed {number - 3})\n" in err
     assert "2 of 12 prompts were not ordered.\n" in err
+    assert "Ordered after all: 10 images of 10 prompts: free.\n" in err
+
+
+@needs_signals
+def test_ctrl_c_calls_nothing_ordered_that_was_refused() -> None:
+    _, err = interrupt(3, "-", lines="endless\nrefused\nunwritten\n")
+    assert "1/3 endless" in err
+    assert "wan-mcp: The disk is full. Nothing was ordered.\n  2/3 refused\n" in err
+    assert "wan-mcp get task-1    (1/3 endless)\n" in err
+    assert "1 of 3 prompts were not ordered.\n" in err
+    assert "may have reached" not in err

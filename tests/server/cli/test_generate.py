@@ -2,6 +2,8 @@
 
 import io
 import json
+import shlex
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,7 +12,7 @@ from click.testing import CliRunner
 from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.generate import run_generate, split_prompts
+from wan_mcp.cli.generate import quote_prompt, run_generate, split_prompts
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.output import ExitCode
 from wan_mcp_tools.domain.tasks import FailedImage, NameChange, NameReason, Problem, SavedImage, TaskStatus
@@ -230,7 +232,6 @@ def test_an_argument_that_the_offer_refuses_is_wrong_usage(arguments: list[str],
         ["x", "--wait-seconds", "3601"],
         ["x", "--wait-seconds", "nan"],
         ["x", "--wait-seconds", "inf"],
-        ["a", "red", "fox"],
         ["x", "--show", "--json"],
         ["x", "--prompts", "list.txt"],
     ],
@@ -239,6 +240,90 @@ def test_an_option_that_cannot_be_read_is_wrong_usage(arguments: list[str]) -> N
     service = MemoryService()
     assert run(service, *arguments).exit_code == 2
     assert service.opened == []
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["a", "red", "fox"], 'came as 3 arguments. Put it in quotes: wan-mcp generate "a red fox"'),
+        (["a", "red", "fox", "--n", "2"], 'wan-mcp generate "a red fox"'),
+        (["--fresh", "fruit", "bowl"], 'wan-mcp generate "fruit bowl"'),
+        (["-", "a", "fox"], 'wan-mcp generate -- "- a fox"'),
+        (["x" * 50, "y" * 50], f'wan-mcp generate "{"x" * 50} yyyyyy..."'),
+        (["-a red fox"], "begins with a dash, so that it was taken for an option. Write -- before it, behind"),
+        (["-a red fox"], 'wan-mcp generate -- "-a red fox"'),
+        (["-help me"], 'wan-mcp generate -- "-help me"'),
+        (["--moody street", "--n", "2"], 'wan-mcp generate -- "--moody street"'),
+        (["--fresh fruit"], 'wan-mcp generate -- "--fresh fruit"'),
+        (["--moody", "street"], "No such option '--moody'."),
+        (["--moody", "street"], "If it is part of a prompt, put all of the prompt in quotes"),
+        (["a", "--moody", "street"], 'write -- before it, behind all options: wan-mcp generate -- "--moody ..."'),
+        (["--colour"], "No such option '--colour'."),
+        (["--", "-a red fox", "--n", "2"], "Write options before it, and the prompt in quotes"),
+    ],
+)
+def test_a_prompt_that_the_shell_made_something_else_of_is_explained_and_nothing_is_ordered(
+    arguments: list[str], words: str
+) -> None:
+    service = MemoryService()
+    done = run(service, *arguments)
+    assert (done.exit_code, done.stdout, service.opened) == (2, "", [])
+    assert words in done.stderr
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="other shells quote otherwise")
+@pytest.mark.parametrize("prompt", ['say "hi" for $5', "it's `late`!", "a \\ b", "-$HOME"])
+def test_a_prompt_that_is_advised_comes_through_the_shell_as_it_was(prompt: str) -> None:
+    assert shlex.split(quote_prompt(prompt)) == [*(["--"] if prompt.startswith("-") else []), prompt]
+
+
+@pytest.mark.parametrize("prompt", ["-a red fox", "--moody street", "--", "--n 2"])
+def test_a_prompt_behind_two_dashes_is_ordered_as_it_stands(prompt: str) -> None:
+    service = MemoryService()
+    done = run(service, "--n", "2", "--", prompt)
+    assert done.exit_code == 0, done.stderr
+    assert [(request.prompt, request.n) for request, _ in service.orders] == [(prompt, 2)]
+
+
+# --- what it costs --------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("variables", "arguments", "code"),
+    [
+        ({"DASHSCOPE_API_KEY": ""}, [], 2),
+        ({"WAN_MCP_DAILY_IMAGE_LIMIT": "1"}, ["--n", "2"], 2),
+        ({"WAN_MCP_OUTPUT_DIR": "{file}"}, [], 1),
+        ({"WAN_MCP_STATE_DIR": "{file}/state"}, [], 1),
+        ({}, ["--filename", "a/b"], 2),
+    ],
+    ids=["key", "limit", "folder", "ledger", "name"],
+)
+@pytest.mark.parametrize("is_list", [False, True], ids=["one", "list"])
+def test_no_price_is_told_of_an_order_that_is_refused(
+    tmp_path: Path, variables: dict[str, str], arguments: list[str], code: int, is_list: bool
+) -> None:
+    (tmp_path / "file").write_text("")
+    environ = {
+        "WAN_MCP_OUTPUT_DIR": str(tmp_path / "pictures"),
+        "WAN_MCP_STATE_DIR": str(tmp_path / "state"),
+        "DASHSCOPE_API_KEY": "sk-test-singapore",
+        "DASHSCOPE_HTTP_BASE_URL": "http://127.0.0.1:1/api/v1",
+    }
+    environ |= {name: text.format(file=tmp_path / "file") for name, text in variables.items()}
+    words = ["--prompts", "-"] if is_list else ["a red fox"]
+    done = CliRunner().invoke(cli, ["generate", *words, *arguments], obj=CommandContext(environ), input="a\nb\n")
+    assert (done.exit_code, done.stdout) == (code, ""), done.stderr
+    assert "wan-mcp: " in done.stderr
+    assert "Order" not in done.stderr.replace("Order fewer", "").replace("Order without", "")
+    assert "USD" not in done.stderr
+
+
+def test_no_price_is_told_of_an_order_that_was_there_already() -> None:
+    done = run(MemoryService(outcome={"deduplicated": True}), "a red fox")
+    assert done.exit_code == 0
+    assert "Ordering" not in done.stderr
+    assert "An identical order was there already" in done.stderr
 
 
 def test_a_wrong_setting_is_told_before_anything_is_opened() -> None:

@@ -39,6 +39,35 @@ def test_every_command_explains_each_of_its_options(name: str) -> None:
     assert run(name, "--help").exit_code == 0
 
 
+@pytest.mark.parametrize("columns", ["30", "40", "80"])
+@pytest.mark.parametrize("name", ["", *sorted(cli.commands)])
+def test_the_help_of_every_command_fits_the_terminal(
+    monkeypatch: pytest.MonkeyPatch, name: str, columns: str
+) -> None:
+    monkeypatch.setenv("COLUMNS", columns)
+    # What the library of the tests would put in the place of the terminal's width.
+    monkeypatch.setattr("click.formatting.FORCED_WIDTH", None)
+    done = run(*([name] if name else []), "--help")
+    assert done.exit_code == 0
+    lines = done.stdout.splitlines()
+    assert max(map(len, lines)) <= int(columns), max(lines, key=len)
+    # Nothing is left out of it.
+    words = " ".join(done.stdout.split())
+    command = cli.commands[name] if name else cli
+    for option in command.params:
+        if isinstance(option, click.Option) and not option.hidden:
+            assert all(flag in words for flag in option.opts)
+            assert option.help in words
+    for each in () if name else cli.commands.values():
+        assert each.get_short_help_str(1_000) in words
+
+
+def test_a_prompt_in_the_place_of_a_command_is_told_where_it_belongs() -> None:
+    done = run("a red fox")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert 'wan-mcp generate "a red fox"' in done.stderr
+
+
 def test_an_unknown_command_is_wrong_usage() -> None:
     done = run("paint")
     assert (done.exit_code, done.stdout) == (2, "")

@@ -10,7 +10,15 @@ from contract.situations.page import read_rows
 from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.main import cli
-from wan_mcp.cli.output import describe_next_step, with_next_step, with_options
+from wan_mcp.cli.output import (
+    cut_to_width,
+    describe_next_step,
+    display_width,
+    fit_table,
+    format_table,
+    with_next_step,
+    with_options,
+)
 from wan_mcp_tools import results
 from wan_mcp_tools.domain.errors import MissingKeyError, NotFoundError, ServiceDownError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
@@ -114,7 +122,7 @@ def test_the_next_step_of_an_error_comes_behind_it() -> None:
         async def get(self, task_id, **_):
             raise NotFoundError("It is not there.", next_step=NextStep(NextAction.LIST_KNOWN_TASKS))
 
-    done = run(Strange(), "get", "1")
+    done = run(Strange(), "get", "task-1")
     assert done.stderr == "wan-mcp: It is not there. Run wan-mcp tasks to see the tasks that are known.\n"
 
 
@@ -123,3 +131,61 @@ def test_an_argument_that_is_named_is_an_option_here_and_a_path_stays_a_path() -
     assert told == "Use another folder (--output-dir, or a setting) or --no-prompt-extend, not /me/output_dir/x."
     step = NextStep(NextAction.WAIT_FIRST, task_id="{braces}")
     assert with_next_step("A {brace}.", step) == "A {brace}. Run: wan-mcp get {braces} --wait-seconds 45 first."
+
+
+# --- texts as wide as they are seen ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "width"),
+    [("fox", 3), ("花店", 4), ("💐", 2), ("e\u0301", 1), ("\u200b", 0), ("ﾊﾝ", 2), ("Ａ", 2), ("", 0)],
+)
+def test_a_text_is_as_wide_as_it_is_seen(text: str, width: int) -> None:
+    assert display_width(text) == width
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "cut"),
+    [
+        ("a red fox", 9, "a red fox"),
+        ("a red fox", 8, "a red..."),
+        ("花店里的红狐狸", 14, "花店里的红狐狸"),
+        ("花店里的红狐狸", 13, "花店里的红..."),
+        ("花店里的红狐狸", 12, "花店里的..."),
+        ("花店", 3, "..."),
+        ("花店", 2, ".."),
+        ("花店", 0, ""),
+        ("e\u0301" * 9, 8, "e\u0301" * 5 + "..."),
+        ("👨\u200d👩\u200d👧 and more", 4, "..."),
+        ("e" + "\u0301" * 5_000 + "花" * 9, 8, "e" + "\u0301" * 63 + "..."),
+    ],
+)
+def test_a_cut_counts_columns_and_parts_no_letter(text: str, most: int, cut: str) -> None:
+    assert cut_to_width(text, most) == cut
+
+
+def test_the_columns_of_a_table_stand_below_each_other_whatever_is_in_them() -> None:
+    lines = format_table([("PROMPT", "N"), ("花店", "1"), ("e\u0301", "2"), ("💐", "3")])
+    assert lines == ["PROMPT  N", "花店    1", "e\u0301       2", "💐      3"]
+
+
+ROWS_TO_FIT = [("ID", "PLACE", "WORDS"), ("0123456789", "singapore", "a red fox in the snow")]
+SHORT_ROWS = [("ID", "PLACE", "WORDS"), ("0123", "singapore", "a red fox in the snow")]
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (60, "0123456789  singapore  a red fox in the snow"),
+        (40, "0123456789  singapore  a red fox in t..."),
+        (30, "0123  singapore  a red fox ..."),
+        (20, "0123  a red fox i..."),
+        (10, "0123  a..."),
+        (5, "0123"),
+        (3, "..."),
+    ],
+)
+def test_a_table_that_is_too_wide_gets_shorter_words_then_fewer_columns(width: int, line: str) -> None:
+    lines = fit_table([ROWS_TO_FIT, SHORT_ROWS], width, stretching=2, least=12, droppable=[1])
+    assert lines[1] == line
+    assert max(map(display_width, lines)) <= width

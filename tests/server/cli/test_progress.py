@@ -1,10 +1,16 @@
 """What is seen while waiting."""
 
 import io
+import sys
+import threading
+from functools import partial
 
+import anyio
 import pytest
 from rich.console import Console as RichConsole
 
+from fakes.terminal import Screen
+from wan_mcp.cli.console import Console
 from wan_mcp.cli.progress import Progress, describe_state, format_time, show_progress
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.service import ProgressReport
@@ -122,6 +128,99 @@ async def test_one_order_has_one_line_that_needs_no_label(monkeypatch: pytest.Mo
         (line,) = _text(display.draw(24)).rstrip().splitlines()
         display.finish(0, "saved")
     assert line.strip("━╸╺ ") == "7 s of about 20 s  RUNNING"
+
+
+class SlowTerminal(Terminal):
+    """Lets another thread go on before it writes, once it `is_slow`."""
+
+    is_slow = False
+
+    def write(self, text: str) -> int:
+        if self.is_slow:
+            threading.Event().wait(0.0005)
+        return super().write(text)
+
+
+@pytest.fixture
+def _threads_change_often():
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+@pytest.mark.usefixtures("_threads_change_often")
+@pytest.mark.parametrize("height", ["100", "4"])
+def test_whoever_writes_and_draws_at_the_same_time_leaves_no_bar_behind(
+    monkeypatch: pytest.MonkeyPatch, height: str
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", height)
+    stream = SlowTerminal()
+    labels = [f"{number}/60 owl" for number in range(1, 61)]
+
+    with show_progress(stream, ManualClock(), labels) as display:
+
+        async def begin() -> None:
+            for number in range(60):
+                await display.reporter(number)(make_report("RUNNING", 0.0, 20.0))
+
+        def finish(numbers: range) -> None:
+            for number in numbers:
+                display.finish(number, "saved")
+
+        def draw() -> None:
+            for _ in range(60):
+                display.refresh()
+
+        def warn() -> None:
+            for number in range(20):
+                print(f"warning {number}", file=sys.stderr)
+
+        anyio.run(begin)
+        stream.is_slow = True
+        works = (partial(finish, range(30)), partial(finish, range(30, 60)), draw, draw, warn)
+        threads = [threading.Thread(target=work) for work in works]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(30)
+
+    screen = Screen(60, int(height))
+    screen.feed(stream.getvalue().replace("\n", "\r\n"))
+    expected = [*(f"{label}: saved" for label in labels), *(f"warning {number}" for number in range(20))]
+    assert sorted(screen.lines) == sorted(expected)
+    assert screen.cursor_is_shown
+
+
+async def test_a_remark_while_bars_are_shown_stands_above_them_and_is_not_broken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("COLUMNS", "40")
+    stream = Terminal()
+    console = Console(io.StringIO(), stream)
+    remark = "See it with: wan-mcp get " + "0" * 36
+    with console.progress() as report:
+        await report(make_report("RUNNING", 0.0, 20.0))
+        console.note(remark + "\x1b[2J sk-0123456789abcdef")
+    console.note("after it")
+    assert remark + " [2J sk-***\n" in stream.getvalue()
+    screen = Screen(40)
+    screen.feed(stream.getvalue().replace("\n", "\r\n"))
+    assert "".join(screen.lines) == remark + " [2J sk-***after it"
+
+
+@pytest.mark.parametrize("term", ["dumb", "DUMB", "unknown", ""])
+async def test_a_terminal_that_takes_plain_lines_alone_gets_no_other(term: str) -> None:
+    stream = Terminal()
+    console = Console(io.StringIO(), stream, environ={"TERM": term})
+    with console.progress_of(["1/1 owl"]) as display:
+        await display.reporter(0)(make_report("RUNNING", 0.0, 20.0))
+        console.note("A remark.")
+        display.finish(0, "saved")
+    assert stream.getvalue() == "1/1 owl: RUNNING\nA remark.\n1/1 owl: saved\n"
 
 
 def _text(renderable: object) -> str:

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import date
 from pathlib import Path
 
@@ -19,9 +20,10 @@ from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.output import ExitCode
-from wan_mcp.cli.tasks import run_get
-from wan_mcp_tools.catalogue.prices import ImageCount
-from wan_mcp_tools.domain.errors import NotConnectedError
+from wan_mcp.cli.task_output import format_costs, shorten_ids
+from wan_mcp.cli.tasks import run_cancel, run_get
+from wan_mcp_tools.catalogue.prices import ImageCount, make_report
+from wan_mcp_tools.domain.errors import NotConnectedError, RequestRefusedError
 from wan_mcp_tools.list_tasks import list_tasks
 
 
@@ -245,6 +247,77 @@ def test_a_cancel_that_comes_too_late_is_failed_work() -> None:
 def test_a_cancel_as_json_is_the_result_of_the_tool() -> None:
     done = run(service_with("a red fox"), "cancel", "task-1", "--json")
     assert (done.exit_code, json.loads(done.stdout)["status"]) == (0, "CANCELED")
+
+
+@pytest.mark.parametrize("command", ["get", "cancel"])
+def test_a_beginning_that_one_task_has_stands_for_its_id(command: str) -> None:
+    service = service_with("a red fox", "an owl")
+    service.tasks["second-3"] = replace(service.tasks.pop("task-2"), task_id="second-3")
+    service.born["second-3"] = service.born["task-2"]
+    done = run(service, command, "second", "--json")
+    assert json.loads(done.stdout)["task_id"] == "second-3", done.stderr
+    assert run(service, "get", "task-1", "--json").exit_code == 3
+
+
+@pytest.mark.parametrize("command", ["get", "cancel"])
+def test_a_beginning_that_several_tasks_have_is_wrong_usage_and_names_them(command: str) -> None:
+    service = service_with(*(f"花店 {number}" for number in range(10)))
+    done = run(service, command, "task")
+    assert (done.exit_code, done.stdout) == (2, "")
+    lines = done.stderr.splitlines()
+    assert lines[0] == "wan-mcp: Several tasks begin with task. Type more of the one that you mean:"
+    assert lines[1:3] == ["  task-10  PENDING  花店 9", "  task-9   PENDING  花店 8"]
+    assert lines[-1] == "  and more"
+    assert all(task.status != "CANCELED" for task in service.tasks.values())
+    # A whole id is meant although another one begins with it.
+    assert run(service, "get", "task-1", "--json").stdout.count('"task-1"') == 1
+
+
+def test_less_than_a_beginning_is_wrong_usage() -> None:
+    done = run(service_with("a red fox"), "get", "tas")
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert "Type at least 4 characters; wan-mcp tasks lists the ids." in done.stderr
+
+
+@pytest.mark.parametrize("typed", ["%%%%", "____", "task_", "t%s-", "TASK-", "ask-1", "task-1 "])
+async def test_only_the_letters_of_an_id_find_it(tmp_path: Path, typed: str) -> None:
+    with FakeService() as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            task = await order(service, "a red fox")
+            assert await service.find_by_beginning(typed, limit=9) == ()
+            for any_id in (task.task_id, task.local_id):
+                for length in (4, 8, len(any_id)):
+                    (found,) = await service.find_by_beginning(any_id[:length], limit=9)
+                    assert found.local_id == task.local_id
+
+
+@pytest.mark.parametrize("typed", ["花店花店", "\udcff\udcff\udcff\udcff", "a b c d", ""])
+async def test_what_can_be_no_id_is_refused_as_before(tmp_path: Path, typed: str) -> None:
+    async with running_service(make_settings(tmp_path)) as service:
+        await order(service, "a red fox")
+        for command in (run_get, run_cancel):
+            more = {"wait_seconds": 0} if command is run_get else {}
+            with pytest.raises(RequestRefusedError, match=r"is not a task id|is empty"):
+                await command(service, typed, Console(io.StringIO(), io.StringIO()), as_json=False, **more)
+
+
+def test_ids_are_shortened_to_what_tells_them_apart() -> None:
+    ids = ["0123456789ab", "0123456789cd", "local-0123456789ab", "short"]
+    assert shorten_ids(ids) == {
+        "0123456789ab": "0123456789a",
+        "0123456789cd": "0123456789c",
+        "local-0123456789ab": "local-0123456789a",
+        "short": "short",
+    }
+
+
+def test_costs_fit_a_narrow_terminal() -> None:
+    catalogue = MemoryService().catalogue
+    counts = [ImageCount(DAY, "singapore", "wan2.7-image-pro", charged=30, open=1)]
+    report = make_report(counts, catalogue, since=DAY, until=DAY)
+    assert format_costs(report.lines, 60)[1] == "01-02  singapore  wan2.7-image-pro  30      2.25 USD  1"
+    assert format_costs(report.lines, 40)[1] == "01-02  wan2.7-image...  30      2.25 USD"
+    assert max(map(len, format_costs(report.lines, 40))) <= 40
 
 
 @pytest.mark.parametrize(

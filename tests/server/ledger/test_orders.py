@@ -98,6 +98,30 @@ async def test_an_unknown_id_finds_nothing(ledger):
     assert await ledger.orders.get("task-of-nobody") is None
 
 
+async def test_the_beginning_of_either_id_finds_orders_the_newest_first(ledger, clock):
+    first = await placed(ledger, local_id="local-0a1b2c")
+    clock.advance(1)
+    second = await accepted(ledger, "0a1b-2c3d", local_id="local-0a1bff")
+    clock.advance(1)
+    await accepted(ledger, "0A1B-9999", local_id="local-ff0a1b")
+
+    async def find(beginning: str, limit: int = 9) -> list[str]:
+        return [order.local_id for order in await ledger.orders.find_by_beginning(beginning, limit=limit)]
+
+    assert await find("local-0a1b") == [second.local_id, first.local_id]
+    assert await find("local-0a1b", limit=1) == [second.local_id]
+    assert await find("0a1b") == await find("0a1b-2c3d") == [second.local_id]
+    assert await find("0a1b-2c3d-and-more") == []
+
+
+@pytest.mark.parametrize(
+    "beginning", ["%", "%%%%", "_____", "local_", "local%", "LOCAL", "ocal-", "l*", "[l]ocal", "花"]
+)
+async def test_nothing_but_the_letters_of_an_id_finds_it(ledger, beginning):
+    await accepted(ledger, "0a1b-2c3d")
+    assert await ledger.orders.find_by_beginning(beginning, limit=9) == []
+
+
 # --- identical orders --------------------------------------------------------------------------------------------
 
 

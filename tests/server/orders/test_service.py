@@ -61,6 +61,39 @@ async def test_an_expired_wait_answers_with_the_id_and_the_file_comes_all_the_sa
     assert len(saved_files(settings)) == 1
 
 
+async def test_a_caller_hears_of_its_order_when_it_is_written_down_and_before_it_is_sent(tmp_path):
+    with FakeService() as dashscope:
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            heard = []
+
+            def note(task):
+                heard.append((task.task_id, task.local_id, task.deduplicated, len(dashscope.creates)))
+
+            async def ask():
+                request = service.catalogue.make_request(prompt="a red fox")
+                return await service.order(
+                    request, wait_seconds=30, until_accepted=True, fresh=False, report=None, placed=note
+                )
+
+            task = await ask()
+            assert heard == [(task.local_id, task.local_id, False, 0)]
+            # One that is there already is told as such.
+            again = await ask()
+            assert again.local_id == task.local_id
+            assert heard[1:] == [(task.task_id, task.local_id, True, 1)]
+
+
+async def test_a_caller_hears_of_no_order_that_is_refused(tmp_path):
+    heard = []
+    async with running_service(make_settings(tmp_path, DASHSCOPE_REGION="singapore")) as service:
+        request = service.catalogue.make_request(prompt="a red fox")
+        with pytest.raises(MissingKeyError):
+            await service.order(
+                request, wait_seconds=30, until_accepted=True, fresh=False, report=None, placed=heard.append
+            )
+    assert heard == []
+
+
 async def test_without_a_key_the_answer_names_the_setting_and_nothing_is_written_down(tmp_path):
     settings = make_settings(tmp_path, DASHSCOPE_REGION="beijing")
     async with running_service(settings) as service:

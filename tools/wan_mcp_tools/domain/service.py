@@ -31,6 +31,13 @@ class ProgressReport:
 ReportProgress = Callable[[ProgressReport], Awaitable[None]]
 """Tells a caller how its call is doing."""
 
+NotePlaced = Callable[[Task], None]
+"""
+Tells a caller of its order as soon as it is written down: before it is sent, and although the call may be broken off.
+
+Until then nothing was ordered. An order that was there already, and that the call joins, is `deduplicated`.
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Preview:
@@ -133,6 +140,7 @@ class ImageService(Protocol):
         until_accepted: bool,
         fresh: bool,
         report: ReportProgress | None,
+        placed: NotePlaced | None = None,
     ) -> Task:
         """
         Write the order down, send it, and wait.
@@ -148,6 +156,14 @@ class ImageService(Protocol):
 
     async def peek(self, task_id: str) -> Task | None:
         """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
+        ...
+
+    async def find_by_beginning(self, beginning: str, *, limit: int) -> Sequence[Task]:
+        """
+        Give the tasks of the ledger one of whose ids begins with these letters, newest first.
+
+        For a person who types; who has an id as data has all of it.
+        """
         ...
 
     async def seconds_left(self, task: Task) -> float | None:
