@@ -91,7 +91,7 @@ _NO_SWITCH = BeforeValidator(_refuse_switch)
 Prompt = Annotated[
     str,
     _field(
-        'What the picture shows or what to change, in any language; with several images say "image 1".',
+        "What it shows or what to change, in any language, e.g. put the cup of image 1 on the table of image 2.",
         minLength=1,
         maxLength=5000,
     ),
@@ -100,7 +100,7 @@ Images = Annotated[
     list[str] | SkipJsonSchema[None],
     BeforeValidator(_read_images),
     _field(
-        "Up to 10: a path (in the image folder or an allowed one), an https URL, or TASK_ID#1 for an earlier result.",
+        "Up to 10, e.g. a path (in the image folder or an allowed one), a URL, or TASK_ID#1 for an earlier result.",
         maxItems=MOST_IMAGES,
     ),
 ]
@@ -123,8 +123,8 @@ ModelId = Annotated[
 Size = Annotated[
     str | SkipJsonSchema[None],
     _field(
-        "1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K. With images the default "
-        "keeps the last one's shape."
+        "1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K. Default with "
+        "images: the last one's shape."
     ),
 ]
 Count = Annotated[

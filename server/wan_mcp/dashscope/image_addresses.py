@@ -262,7 +262,7 @@ def check_image_url(
         raise HostNotAllowedError(
             "The image address is not a plain https address.", "Use the address as the service gave it."
         )
-    if in_process and host == SANDBOX_HOST:
+    if in_process and host in (SANDBOX_HOST, f"upload.{SANDBOX_HOST}"):
         return ImageSource(url, HostKind.IN_PROCESS)
     port = url.port or USUAL_PORTS[url.scheme]
     if (host, port) in configured or (host, None) in configured:
