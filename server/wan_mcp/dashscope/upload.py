@@ -108,8 +108,10 @@ async def upload(
     clients = await connections.open(in_process=kind is HostKind.IN_PROCESS)
     client = clients.images if kind is HostKind.SERVICE else clients.named_images
     phases = httpx.Timeout(connect=timeouts.connect, read=timeouts.order, write=timeouts.write, pool=timeouts.pool)
-    # Read in pieces, so that each of them has the time of a write.
-    files = {"file": (key.rpartition("/")[2], BytesIO(data), mime_type)}
+    # Read in pieces, so that each of them has the time of a write; and let go of at the end, because the objects of
+    # the HTTP library hold one another until somebody looks for such circles.
+    content = BytesIO(data)
+    files = {"file": (key.rpartition("/")[2], content, mime_type)}
     request = client.build_request("POST", url, data=fields, files=files, timeout=phases)
     trouble: UploadError
     try:
@@ -133,6 +135,8 @@ async def upload(
         )
     else:
         return f"oss://{key}"
+    finally:
+        content.close()
     # Raised here and not where it was caught: httpx's exceptions hold the request, and that the signature.
     raise trouble
 

@@ -70,6 +70,8 @@ async def find_inputs(
         images.append(replace(image, path=str(path), sha256=prepared.sha256, changes=prepared.changes))
         size = prepared.width, prepared.height
         total += _count_inline(prepared)
+        # One picture at a time is held, and not beside the next one.
+        del prepared
     if total > MOST_INLINE_BYTES and not region_has_uploads:
         raise _refuse_size(request.region)
     request = replace(request, images=tuple(images))
@@ -165,6 +167,7 @@ class InputSender:
                 break
             addresses.append(await run_sync(_to_data_address, prepared))
             scales.append(prepared.scale)
+            del prepared
         else:
             return SentInputs(tuple(addresses), scale_places(request.options, scales))
         if can_upload:
@@ -188,7 +191,6 @@ class InputSender:
                     order.region, order.wire_model or "", prepared.data, prepared.mime_type
                 )
                 known = self._uploads[key] = _Upload(address, until, prepared.scale)
-                # One picture at a time is held.
                 del prepared
             addresses.append(known.address)
             scales.append(known.scale)

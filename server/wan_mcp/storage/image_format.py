@@ -16,7 +16,7 @@ Sources:
 """
 
 import re
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from io import BytesIO
@@ -174,7 +174,7 @@ def leave_out_metadata(data: bytes) -> bytes:
     if data.startswith(_PNG_START):
         return _keep_png_chunks(data, (_PNG_PICTURE | _PNG_COLOURS) - {b"eXIf"})
     if data.startswith(_JPEG_START):
-        return b"".join(_keep_jpeg_segments(data))
+        return _join(list(_keep_jpeg_segments(data)), data)
     return _keep_webp_chunks(data)
 
 
@@ -224,7 +224,12 @@ def _keep_png_chunks(data: bytes, kinds: Collection[bytes]) -> bytes:
     for kind, start, end in _find_png_chunks(data):
         if kind in kinds and (kind != b"iCCP" or _is_sane_profile(data[start + 8 : end - 4])):
             kept.append(view[start:end])
-    return b"".join(kept)
+    return _join(kept, data)
+
+
+def _join(kept: Sequence[bytes | memoryview], data: bytes) -> bytes:
+    """Join what was kept of an image; all of it is the image itself, and needs no room a second time."""
+    return data if sum(len(part) for part in kept) == len(data) else b"".join(kept)
 
 
 def _is_sane_profile(chunk: bytes) -> bool:

@@ -14,7 +14,7 @@ Sources:
     https://help.aliyun.com/zh/model-studio/qwen-image-edit-api
 """
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from hashlib import sha256
 from importlib import import_module
@@ -36,7 +36,7 @@ from wan_mcp.storage.image_format import (
     read_webp_size,
 )
 from wan_mcp_tools.catalogue.model import InputLimits
-from wan_mcp_tools.domain.errors import ErrorCode, NotAnImageError, RequestRefusedError
+from wan_mcp_tools.domain.errors import ErrorCode, InputChangedError, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.requests import InputChange
 
 if TYPE_CHECKING:
@@ -104,26 +104,43 @@ class _Plan(NamedTuple):
 
 
 class _Encoded(NamedTuple):
-    """An image drawn anew: format, bytes, and its sides in pixels."""
+    """An image drawn anew: format, bytes, and its sides in pixels; `is_compressed` where it has lost something."""
 
     format: str
     data: bytes
     width: int
     height: int
+    is_compressed: bool
 
 
-def prepare_image(data: bytes, name: str, limits: InputLimits, *, is_checked: bool = False) -> PreparedInput:
+def prepare_image(data: bytes, name: str, limits: InputLimits, *, expected: str | None = None) -> PreparedInput:
     """
     Give what is sent of a file as input to a model. Call it in a thread.
 
-    `name` is what messages call the file. That it can be decoded to its end is taken for granted if `is_checked`.
+    `name` is what messages call the file. Where its digest is `expected` (SHA-256, in hex), it was looked at before,
+    and that it can be decoded to its end is taken for granted.
 
     Raises:
+        InputChangedError: it has another digest.
         RequestRefusedError: it is no picture, a damaged one, one that claims too many pixels, or one that the model
             does not take whatever is done to it.
     """
+    digest = sha256(data).hexdigest()
+    if expected is not None and digest != expected:
+        raise InputChangedError(
+            f"The picture {name} has been changed since it was ordered with.",
+            "Order again with the picture as it is now.",
+        )
     try:
-        return _prepare(data, name, limits, is_checked=is_checked)
+        source = _read_source(data, name)
+        # It may be twenty million bytes, and what is sent of it as many.
+        del data
+        _check_shape(source, limits)
+        plan = _make_plan(source, limits)
+        if expected is None:
+            _check_pixels(source)
+        if plan.must_draw or _is_too_large(source, limits):
+            return _draw(source, plan, limits, digest)
     except RequestRefusedError:
         raise
     except NotAnImageError as problem:
@@ -133,19 +150,8 @@ def prepare_image(data: bytes, name: str, limits: InputLimits, *, is_checked: bo
         raise _refuse(
             name, "is a damaged picture: it cannot be read to its end.", "Save it anew, or use another one."
         ) from problem
-
-
-def _prepare(data: bytes, name: str, limits: InputLimits, *, is_checked: bool) -> PreparedInput:
-    source = _read_source(data, name)
-    _check_shape(source, limits)
-    digest = sha256(data).hexdigest()
-    plan = _make_plan(source, limits)
-    if not is_checked:
-        _check_pixels(source)
-    if plan.must_draw or _is_too_large(source, limits):
-        return _draw(source, plan, limits, digest)
-    mime_type = _MIME_TYPES[source.format]
     changes = (InputChange.FIRST_FRAME,) if plan.is_moving else ()
+    mime_type = _MIME_TYPES[source.format]
     return PreparedInput(source.data, mime_type, source.width, source.height, digest, 1.0, changes)
 
 
@@ -318,8 +324,7 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
                 changes.add(InputChange.FLATTENED)
             image = _flatten(image)
         image = _shrink(image, limits.max_side)
-        attempts = enumerate(_encode_ever_smaller(image, source, limits, profile))
-        attempt, encoded = next((each for each in attempts if len(each[1].data) <= limits.max_bytes), (0, None))
+        encoded = _encode_to_fit(image, source, limits, profile)
     if encoded is None:
         raise _refuse(
             source.name,
@@ -328,7 +333,7 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
             ErrorCode.INVALID_REQUEST,
         )
     scale = max(encoded.width, encoded.height) / max(source.width, source.height)
-    if attempt:
+    if encoded.is_compressed:
         changes.add(InputChange.COMPRESSED)
     if encoded.format != source.format:
         changes.add(InputChange.FORMAT)
@@ -380,35 +385,43 @@ def _shrink(image: "Image", longest: int) -> "Image":
     return image.resize((width, height), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)  # pyright: ignore[reportUnknownMemberType] - NumPy
 
 
-def _encode_ever_smaller(
-    image: "Image", source: _Source, limits: InputLimits, profile: bytes | None
-) -> Iterator[_Encoded]:
-    """Encode without loss if that may help, then at falling quality, then smaller, as small as the model takes."""
+def _encode_to_fit(image: "Image", source: _Source, limits: InputLimits, profile: bytes | None) -> _Encoded | None:
+    """
+    Encode without loss if that may help, then at falling quality, then smaller, until the model takes it.
+
+    None if it takes none that is so small.
+    """
     is_photo = source.format == "JPEG" or image.mode == "CMYK"
     # With all of its pixels it would be as large as it was.
     is_worth = (
         source.format != "PNG" or image.size != (source.width, source.height) or not _is_too_large(source, limits)
     )
-    if "PNG" in limits.formats and not is_photo and is_worth:
-        yield _encode(image, "PNG", profile)
     lossy = "WEBP" if image.mode == "RGBA" else "JPEG"
-    form, qualities = (lossy, _QUALITIES) if lossy in limits.formats else ("PNG", (0,))
+    ways = [(lossy, quality) for quality in _QUALITIES] if lossy in limits.formats else [("PNG", 0)]
+    first = [("PNG", 0)] if "PNG" in limits.formats and not is_photo and is_worth else []
+    is_compressed = False
     while min(image.size) >= max(limits.min_side, 1):
         size = 1
-        for quality in qualities:
-            encoded = _encode(image, form, profile, quality=quality)
-            yield encoded
-            size = len(encoded.data)
+        for form, quality in (*first, *ways):
+            data = _encode(image, form, profile, quality=quality)
+            size = len(data)
+            if size <= limits.max_bytes:
+                return _Encoded(form, data, *image.size, is_compressed)
+            is_compressed = True
+            # No two attempts are held side by side.
+            del data
+        first = []
         # Bytes grow with the square of the sides, or nearly.
         factor = max(_MOST_SHRINK, min(_LEAST_SHRINK, sqrt(limits.max_bytes / size)))
         image = _shrink(image, int(max(image.size) * factor))
+    return None
 
 
 def _is_too_large(source: _Source, limits: InputLimits) -> bool:
     return len(source.data) > limits.max_bytes
 
 
-def _encode(image: "Image", form: str, profile: bytes | None, **options: Any) -> _Encoded:  # noqa: ANN401 - Pillow's
+def _encode(image: "Image", form: str, profile: bytes | None, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's
     buffer = BytesIO()
     image.save(buffer, form, icc_profile=profile, **options)
-    return _Encoded(form, buffer.getvalue(), *image.size)
+    return buffer.getvalue()

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
-from hashlib import file_digest, sha256
+from hashlib import file_digest
 from pathlib import Path
 from typing import NamedTuple, cast
 
@@ -38,7 +38,6 @@ from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,
     FolderNotAllowedError,
-    InputChangedError,
     RequestRefusedError,
     StorageError,
 )
@@ -255,13 +254,7 @@ class LocalStorage(Storage):
     def _prepare_input(self, path: Path, limits: InputLimits, digest: str | None) -> PreparedInput:
         if path not in self._input_files:
             path = self._folders.confine(path)
-        data = read_whole(path, most_bytes=MOST_INPUT_BYTES)
-        if digest is not None and sha256(data).hexdigest() != digest:
-            raise InputChangedError(
-                f"The picture {shorten(path)} has been changed since it was ordered with.",
-                "Order again with the picture as it is now.",
-            )
-        return prepare_image(data, shorten(path), limits, is_checked=digest is not None)
+        return prepare_image(read_whole(path, most_bytes=MOST_INPUT_BYTES), shorten(path), limits, expected=digest)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
