@@ -112,9 +112,9 @@ class DashScope:
         response = await self._call(
             context,
             "POST",
-            build_order_url(endpoint, order.protocol),
+            build_order_url(endpoint, order),
             body=encode_body(order),
-            protocol=order.protocol,
+            order=order,
             answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
         )
         return await _read(response, partial(read_created_task, response, context, most=order.n))
@@ -228,7 +228,7 @@ class DashScope:
         url: str,
         *,
         body: bytes | None = None,
-        protocol: WireProtocol | None = None,
+        order: CreateOrder | None = None,
         answer_seconds: float | None = None,
     ) -> JsonResponse:
         clients = await self._connections.open(in_process=context.endpoint.in_process)
@@ -238,7 +238,7 @@ class DashScope:
         call = Call(
             method=method,
             url=url,
-            headers=build_headers(context.endpoint, protocol),
+            headers=build_headers(context.endpoint, order),
             answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
             proxy=await self._find_proxy(context, url),

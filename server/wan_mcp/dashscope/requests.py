@@ -1,7 +1,10 @@
 """
 What is sent to the service: where a region's calls go, what every call carries, and the body of an order.
 
-Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference
+Sources: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference,
+https://help.aliyun.com/zh/model-studio/wan-image-generation-and-editing-api-reference,
+https://help.aliyun.com/zh/model-studio/qwen-image-generation-and-editing-api-reference and
+https://help.aliyun.com/zh/model-studio/wan-image-edit
 """
 
 import json
@@ -32,6 +35,10 @@ _PATHS: Mapping[WireProtocol, str] = {
     WireProtocol.ASYNC: "services/aigc/image-generation/generation",
     WireProtocol.LEGACY: "services/aigc/text2image/image-synthesis",
 }
+_LEGACY_EDIT_PATH = "services/aigc/image2image/image-synthesis"
+_UPLOADED = "oss://"
+_MOST_OF_SERIES = "max_images"
+"""The parameter that counts the images of text with pictures, where `n` is always 1."""
 # The list's times carry no zone; the service's own samples are on Chinese time.
 _LIST_ZONE = timezone(timedelta(hours=8))
 _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
@@ -102,21 +109,30 @@ def _find_workspace(entry: "RegionAccess", base_url: str) -> str | None:
     return None if named_by_host else workspace or None
 
 
-def build_headers(endpoint: Endpoint, protocol: WireProtocol | None = None) -> dict[str, str]:
-    """Give the headers of a call, without the key; `protocol` is that of an order and None for other calls."""
+def build_headers(endpoint: Endpoint, order: "CreateOrder | None" = None) -> dict[str, str]:
+    """
+    Give the headers of a call, without the key; `order` is None for calls that order nothing.
+
+    An image that was uploaded is only found by a service that is told to look it up. Source:
+    https://help.aliyun.com/zh/model-studio/get-temporary-file-url
+    """
     headers = {"Accept": "application/json"}
     if endpoint.workspace_id:
         headers["X-DashScope-WorkSpace"] = endpoint.workspace_id
-    if protocol is not None:
-        headers["Content-Type"] = "application/json"
-    if protocol in (WireProtocol.ASYNC, WireProtocol.LEGACY):
+    if order is None:
+        return headers
+    headers["Content-Type"] = "application/json"
+    if order.protocol in (WireProtocol.ASYNC, WireProtocol.LEGACY):
         headers["X-DashScope-Async"] = "enable"
+    if any(image.startswith(_UPLOADED) for image in order.images):
+        headers["X-DashScope-OssResourceResolve"] = "enable"
     return headers
 
 
-def build_order_url(endpoint: Endpoint, protocol: WireProtocol) -> str:
-    """Give the address that takes orders by this protocol."""
-    return f"{endpoint.base_url}/{_PATHS[protocol]}"
+def build_order_url(endpoint: Endpoint, order: "CreateOrder") -> str:
+    """Give the address that takes this order: the oldest protocol has one of its own for pictures as input."""
+    is_legacy_edit = order.protocol is WireProtocol.LEGACY and order.images
+    return f"{endpoint.base_url}/{_LEGACY_EDIT_PATH if is_legacy_edit else _PATHS[order.protocol]}"
 
 
 def build_task_url(endpoint: Endpoint, task_id: str, action: str = "") -> str:
@@ -181,30 +197,38 @@ def encode_body(order: "CreateOrder") -> bytes:
 
 
 def _messages_body(order: "CreateOrder") -> dict[str, Any]:
+    pictures: list[dict[str, Any]] = [{"image": image} for image in order.images]
     parameters = {"negative_prompt": order.negative_prompt, **_parameters(order)}
     return {
         "model": order.model_id,
-        "input": {"messages": [{"role": "user", "content": [{"text": order.prompt}]}]},
+        "input": {"messages": [{"role": "user", "content": [*pictures, {"text": order.prompt}]}]},
         "parameters": _present(parameters),
     }
 
 
 def _legacy_body(order: "CreateOrder") -> dict[str, Any]:
+    given = {
+        "prompt": order.prompt,
+        "negative_prompt": order.negative_prompt,
+        "images": list(order.images) or None,
+    }
     return {
         "model": order.model_id,
-        "input": _present({"prompt": order.prompt, "negative_prompt": order.negative_prompt}),
+        "input": _present(given),
         "parameters": _present(_parameters(order)),
     }
 
 
 def _parameters(order: "CreateOrder") -> dict[str, Any]:
-    # `n` is always sent: its default is 4, and every image is billed.
+    # `n` is sent wherever the model has it: its default is 4 for some, and every image is billed.
+    count = 1 if _MOST_OF_SERIES in order.options else order.n
     return {
         "size": order.size,
-        "n": order.n,
+        "n": count if order.has_n else None,
         "prompt_extend": order.prompt_extend,
         "watermark": order.watermark,
         "seed": order.seed,
+        **order.options,
     }
 
 

@@ -33,9 +33,10 @@ class CreateOrder:
     """
     One order as the wire needs it: `model_id` is the id that this region knows the model by.
 
-    `size` is `W*H` in pixels, or `1K`, `2K`, `4K`; `n` counts images. None leaves a parameter out. `images` are
-    `data:`, `https:` or `oss:` addresses in the order in which the prompt counts them; `options` are further
-    parameters by the service's own names.
+    `size` is `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images, of a set the most; so many are read of the
+    answer. `has_n` says that the model is told. None leaves a parameter out. `images` are `data:`, `https:` or `oss:`
+    addresses in the order in which the prompt counts them; `options` are further parameters by the service's own
+    names.
     """
 
     region: str
@@ -47,7 +48,8 @@ class CreateOrder:
     negative_prompt: str | None = None
     seed: int | None = None
     prompt_extend: bool | None = None
-    watermark: bool = False
+    watermark: bool | None = False
+    has_n: bool = True
     images: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 

@@ -145,6 +145,9 @@ def _fingerprint(request: ImageRequest, account: str) -> str:
         negative_prompt=_normalize(request.negative_prompt) if request.negative_prompt else None,
         output_dir=None,
         filename=None,
+        seed=None if request.is_seed_chosen else request.seed,
+        is_seed_chosen=False,
+        is_size_chosen=False,
     )
     text = json.dumps(picture.to_dict(), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(f"{account}\n{text}".encode()).hexdigest()

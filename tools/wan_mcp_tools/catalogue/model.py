@@ -1,11 +1,14 @@
 """One model as data: where it is offered, by which protocols, what it takes and what it costs."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
+from typing import Any
 
+from wan_mcp_tools.catalogue.options import Option
 from wan_mcp_tools.catalogue.regions import SANDBOX
-from wan_mcp_tools.catalogue.sizes import SizeRule
+from wan_mcp_tools.catalogue.sizes import GRADES, SizeRule, read_grade, read_pixels
 from wan_mcp_tools.domain.errors import RequestRefusedError
 
 EXTRA_MODELS_SETTING = "WAN_MCP_EXTRA_MODELS"
@@ -25,11 +28,38 @@ class WireProtocol(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Price:
-    """What one image cost on the day `as_of` (year-month): a hint for people, and so is every sum of it."""
+    """
+    What one image cost on the day `as_of` (year-month): a hint for people, and so is every sum of it.
+
+    `large` is the amount for an image of more than `large_from` pixels, `extended` that for one whose prompt the
+    service was told to rewrite; None where it is the same. `per_input` is added once for each input picture of an
+    order. `source` is the page it was read from, or says that others than the service wrote it.
+    """
 
     amount: Decimal
     currency: str
     as_of: str
+    source: str = ""
+    large: Decimal | None = None
+    large_from: int = 0
+    extended: Decimal | None = None
+    per_input: Decimal = Decimal()
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether every image costs the same, however large and whatever it is made from."""
+        return self.large is None and self.extended is None and not self.per_input
+
+    def of_image(self, size: str | None, *, is_extended: bool = False) -> Decimal:
+        """Give the amount for one image of a size, `W*H` or a grade; without a size, that of the larger ones."""
+        if self.extended is not None and is_extended:
+            return self.extended
+        if self.large is None:
+            return self.amount
+        grade = read_grade(size)
+        sides = (GRADES[grade], GRADES[grade]) if grade else read_pixels(size or "")
+        # What the service chooses by itself has been seen to be large.
+        return self.large if sides is None or sides[0] * sides[1] > self.large_from else self.amount
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,17 +100,48 @@ class InputLimits:
 
 
 @dataclass(frozen=True, slots=True)
+class Mode:
+    """
+    What holds in the place of the row's own where a switch among the options is on.
+
+    `option` is that switch, and such an order is of at most `max_n` images. `count_option` is the parameter that
+    tells the service how many, where it is not `n`: `n` is 1 on the wire then. `inputs` are the least and the most
+    input pictures, None where they are the row's. `is_task_only` says that the synchronous protocol answers in a
+    way of its own, so that it is not used.
+    """
+
+    option: str
+    max_n: int
+    sizes: SizeRule
+    count_option: str | None = None
+    inputs: tuple[int, int] | None = None
+    is_task_only: bool = False
+
+
+class LengthUnit(StrEnum):
+    """What the limit of a prompt counts."""
+
+    CHARACTERS = "characters"
+    TOKENS = "tokens"
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """
     One model: what callers name, where it is offered, and what it takes.
 
-    Limits of prompts count characters. `negative_prompt_limit` is None, and `has_prompt_extend` False, where the
-    parameter does not exist. `inputs` is None for a model that draws from words alone.
+    `negative_prompt_limit` is None, and `has_…` False, where the parameter does not exist. `sizes` is None for a
+    model that takes no size; `edit_sizes` holds in its place where there are input pictures, if it differs.
+    `inputs` is None for a model that draws from words alone. `modes` and `options` are what only some models have.
+    `usual_seconds` are those of one order until something was learned. `snapshots` are dated ids of the same row,
+    which are sent as they were named; `aliases` are other spellings of the id. `is_prompt_limit_certain` says that
+    the service's page counts so: what is longer is refused, elsewhere it is only remarked on. `is_second_hand`
+    says that others than the service described the model.
     """
 
     id: str
     regions: tuple[ModelRegion, ...]
-    sizes: SizeRule
+    sizes: SizeRule | None
     prompt_limit: int
     negative_prompt_limit: int | None
     has_prompt_extend: bool
@@ -88,6 +149,55 @@ class Model:
     aliases: tuple[str, ...] = ()
     note: str = ""
     inputs: InputLimits | None = None
+    edit_sizes: SizeRule | None = None
+    modes: tuple[Mode, ...] = ()
+    options: tuple[Option, ...] = ()
+    has_n: bool = True
+    has_seed: bool = True
+    has_watermark: bool = True
+    is_extended_by_default: bool = True
+    usual_seconds: float = 60.0
+    snapshots: tuple[str, ...] = ()
+    prompt_unit: LengthUnit = LengthUnit.CHARACTERS
+    is_prompt_limit_certain: bool = True
+    is_second_hand: bool = False
+
+    def find_mode(self, options: Mapping[str, Any]) -> Mode | None:
+        """Find what holds with these options, where it is not the row's own."""
+        return next((mode for mode in self.modes if options.get(mode.option) is True), None)
+
+    def sizes_of(self, options: Mapping[str, Any], *, with_images: bool) -> SizeRule | None:
+        """Give the sizes of such an order; None if it has none."""
+        mode = self.find_mode(options)
+        if mode is not None:
+            return mode.sizes
+        return self.edit_sizes if with_images and self.edit_sizes is not None else self.sizes
+
+    def count_inputs(self, options: Mapping[str, Any]) -> tuple[int, int]:
+        """Give the least and the most input pictures of such an order."""
+        if self.inputs is None:
+            return 0, 0
+        mode = self.find_mode(options)
+        return mode.inputs if mode is not None and mode.inputs is not None else (self.inputs.least, self.inputs.most)
+
+    def as_snapshot(self, snapshot: str) -> "Model":
+        """
+        Give the row of a dated id: the same, but ordered under that id.
+
+        That the oldest protocol takes dated ids is documented nowhere, so it is left out where there is another.
+        """
+        regions = tuple(
+            replace(region, protocols=newer)
+            if (newer := tuple(each for each in region.protocols if each is not WireProtocol.LEGACY))
+            else region
+            for region in self.regions
+        )
+        return replace(self, id=snapshot, regions=regions, aliases=(), snapshots=())
+
+    @property
+    def draws_from_words(self) -> bool:
+        """Whether an order may be without input pictures, as the row stands."""
+        return self.inputs is None or self.inputs.least == 0
 
     @property
     def region_names(self) -> tuple[str, ...]:
@@ -112,9 +222,13 @@ class Model:
         """Give the id that the service of this region knows."""
         return self.in_region(region).wire_id or self.id
 
-    def choose_protocol(self, region: str, *, prefer_sync: bool) -> WireProtocol:
+    def choose_protocol(
+        self, region: str, *, prefer_sync: bool, options: Mapping[str, Any] | None = None
+    ) -> WireProtocol:
         """Choose how to order: by a task wherever there is one, since its id survives a broken connection."""
         offered = self.in_region(region).protocols
+        mode = self.find_mode(options or {})
+        prefer_sync = prefer_sync and not (mode is not None and mode.is_task_only)
         tasks_first = (WireProtocol.ASYNC, WireProtocol.LEGACY, WireProtocol.SYNC)
         order = (WireProtocol.SYNC, *tasks_first) if prefer_sync else tasks_first
         return next(protocol for protocol in order if protocol in offered)

@@ -7,7 +7,7 @@ https://www.alibabacloud.com/help/en/model-studio/wan-image-generation-and-editi
 
 import re
 from dataclasses import dataclass
-from math import isqrt
+from math import isqrt, log
 from typing import Protocol
 
 from wan_mcp_tools.domain.errors import RequestRefusedError
@@ -110,13 +110,16 @@ class SizeRule:
     The sizes of one model.
 
     `default` is sent if the caller names no size; `presets` gives the size for each aspect ratio the model can
-    draw; `native` are the grades that the service itself understands for this model.
+    draw; `native` are the grades that the service itself understands for this model. `follows_input` says that an
+    order with input pictures and no size of the caller's gets the shape of the last of them, in about as many pixels
+    as the default.
     """
 
     limits: SizeLimits
     default: str
     presets: tuple[tuple[str, str], ...]
     native: tuple[str, ...] = ()
+    follows_input: bool = False
 
     def resolve(self, text: str | None) -> str:
         """
@@ -138,6 +141,27 @@ class SizeRule:
         if pixels := read_pixels(wanted):
             return self._accept(*pixels, _pixels(*pixels))
         raise self._refuse(f"{wanted[:_ECHO]!r} is not a size")
+
+    def fit(self, width: int, height: int) -> str:
+        """
+        Give the size of a shape: about as many pixels as the default, in steps of 16 pixels.
+
+        A shape that the model does not draw becomes the nearest that it does.
+        """
+        usual = read_pixels(self.default)
+        if usual is None or width < 1 or height < 1:
+            return self.default
+        total = usual[0] * usual[1]
+        found: list[tuple[float, int, str]] = []
+        for down in range(_STEP, max(GRADES.values()) + 1, _STEP):
+            least, most = (round(total * share / down / _STEP) for share in (0.9, 1.1))
+            # Beside the exact one only the ends matter: for shapes that are more elongated than any that is drawn.
+            exact = min(most, max(least, round(down * width / height / _STEP)))
+            for across in {least * _STEP, exact * _STEP, most * _STEP}:
+                if across and self.limits.find_problem(across, down) is None:
+                    off = abs(log(across * height / (down * width)))
+                    found.append((round(off, 2), abs(across * down - total), _pixels(across, down)))
+        return min(found)[2] if found else self.default
 
     def allows(self, text: str | None) -> bool:
         """Whether the model draws this size."""

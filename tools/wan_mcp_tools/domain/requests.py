@@ -1,12 +1,21 @@
 """A request as data: checked, complete, and the same for every protocol."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, cast
 
+from wan_mcp_tools.domain.errors import RequestRefusedError
+
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
+
+_TASK_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}#[1-9][0-9]{0,2}")
+_WEB = re.compile(r"https?://", re.IGNORECASE)
+_SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
+"""Of two letters or more: one letter is a drive."""
+_LONGEST_ECHO = 60
 
 
 class InputSource(StrEnum):
@@ -36,6 +45,32 @@ class InputImage:
     sha256: str | None = None
 
 
+def read_reference(text: str) -> InputImage:
+    """
+    Read what a caller names as an input picture, without looking whether it is there.
+
+    Raises:
+        RequestRefusedError: it is blank, or an address of a kind that is not taken.
+    """
+    reference = text.strip()
+    if not reference:
+        raise RequestRefusedError(
+            "images has a member that is blank.", "Name a picture there, or leave the member out."
+        )
+    if _WEB.match(reference):
+        return InputImage(InputSource.URL, reference)
+    if _TASK_IMAGE.fullmatch(reference):
+        return InputImage(InputSource.TASK, reference)
+    scheme = _SCHEME.match(reference)
+    if scheme is not None:
+        shown = reference[:_LONGEST_ECHO]
+        raise RequestRefusedError(
+            f"images takes no {scheme[1][:20].lower()}: addresses ({shown!r}).",
+            "Name a file by its path, an earlier result by TASK_ID#INDEX, or a picture of the web by its https URL.",
+        )
+    return InputImage(InputSource.FILE, reference)
+
+
 @dataclass(frozen=True, slots=True)
 class ImageRequest:
     """
@@ -45,7 +80,8 @@ class ImageRequest:
     service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images; of a set it is the most. `None` means
     that the model has no such parameter, or that the service chooses. `output_dir` and `filename` are the caller's,
     not yet confined. `images` are in the order in which the prompt counts them. `options` are what only some models
-    have, by the service's own names. `is_seed_chosen` says that the seed is ours and not the caller's.
+    have, by the service's own names. `is_seed_chosen` and `is_size_chosen` say that the seed, or the size, is ours and
+    not the caller's.
     """
 
     model: str
@@ -56,12 +92,13 @@ class ImageRequest:
     negative_prompt: str | None = None
     seed: int | None = None
     prompt_extend: bool | None = None
-    watermark: bool = False
+    watermark: bool | None = False
     output_dir: str | None = None
     filename: str | None = None
     images: tuple[InputImage, ...] = ()
     options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS, hash=False)
     is_seed_chosen: bool = False
+    is_size_chosen: bool = False
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ImageRequest":
@@ -83,7 +120,7 @@ class ImageRequest:
         values = {each.name: getattr(self, each.name) for each in fields(self)}
         values["images"] = [_present(asdict(image)) for image in self.images]
         values["options"] = dict(self.options)
-        for name in ("images", "options", "is_seed_chosen"):
+        for name in ("images", "options", "is_seed_chosen", "is_size_chosen"):
             if not values[name]:
                 del values[name]
         return _present(values)
@@ -91,7 +128,8 @@ class ImageRequest:
     def to_arguments(self) -> dict[str, Any]:
         """Give the arguments with which the same is ordered, `images` as their references."""
         values = self.to_dict()
-        values.pop("is_seed_chosen", None)
+        for name in ("is_seed_chosen", "is_size_chosen"):
+            values.pop(name, None)
         return values | ({"images": [image.reference for image in self.images]} if self.images else {})
 
 

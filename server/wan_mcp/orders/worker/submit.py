@@ -131,7 +131,7 @@ class Submitter:
 
         async def create(scope: anyio.CancelScope) -> None:
             try:
-                answers.append(await self._dashscope.create(_make_create_order(order)))
+                answers.append(await self._dashscope.create(_make_create_order(order, self._catalogue)))
             except AppError as error:
                 errors.append(error)
             scope.cancel()
@@ -172,7 +172,7 @@ class Submitter:
         return lifecycle.lost(order, Problem(error.code, error.message), now=now)
 
 
-def _make_create_order(order: Order) -> CreateOrder:
+def _make_create_order(order: Order, catalogue: Catalogue) -> CreateOrder:
     request = order.request
     if request is None:
         raise ValueError(f"the order {order.local_id} has no request that could be sent")
@@ -187,4 +187,6 @@ def _make_create_order(order: Order) -> CreateOrder:
         seed=request.seed,
         prompt_extend=request.prompt_extend,
         watermark=request.watermark,
+        has_n=catalogue.find(request.model).has_n,
+        options=request.options,
     )
