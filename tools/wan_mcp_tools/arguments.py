@@ -14,17 +14,18 @@ take half a kilobyte of what models read. It cannot say that a number as text is
 https://ai.google.dev/api/caching#Schema
 """
 
-from typing import Annotated, Any
+import json
+from typing import Annotated, Any, cast
 
 from pydantic import BeforeValidator, Field
 from pydantic.config import JsonDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
-from wan_mcp_tools.catalogue.catalogue import MAX_SEED, Catalogue
+from wan_mcp_tools.catalogue.catalogue import MAX_SEED, MOST_IMAGES, Catalogue
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageFormat
 from wan_mcp_tools.domain.tasks import TaskStatus
-from wan_mcp_tools.tool import Arguments
+from wan_mcp_tools.tool import Arguments, is_nothing
 
 _BRITISH = "CANCELLED"
 _LONGEST_WAIT = 3600
@@ -71,15 +72,56 @@ def _read_format(value: object) -> object:
     return value
 
 
+def _read_images(value: object) -> object:
+    """Read a single text as one reference, and the text of a JSON list as that list; no member may be blank."""
+    if isinstance(value, str):
+        value = _read_json(value, list) or [value]
+    if isinstance(value, list):
+        members = cast("list[object]", value)
+        if any(is_nothing(member) for member in members):
+            raise ValueError("a member names no picture")
+        return members or None
+    return value
+
+
+def _read_options(value: object) -> object:
+    """Read the text of a JSON object as that object."""
+    value = (_read_json(value, dict) if isinstance(value, str) else None) or value
+    return value or None
+
+
+def _read_json(text: str, kind: type) -> Any:  # noqa: ANN401 - JSON
+    """Read JSON of one kind; None if the text holds something else."""
+    try:
+        value = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return value if isinstance(value, kind) else None
+
+
 _NO_SWITCH = BeforeValidator(_refuse_switch)
 
 Prompt = Annotated[
     str,
     _field(
-        "What the picture shows, in any language, e.g. a flower shop in spring, morning light.",
+        'What the picture shows or what to change, in any language; with several images say "image 1".',
         minLength=1,
         maxLength=5000,
     ),
+]
+Images = Annotated[
+    list[str] | SkipJsonSchema[None],
+    BeforeValidator(_read_images),
+    _field(
+        "Up to 10: a path (in the image folder or an allowed one), an https URL, or TASK_ID#1 for an earlier result.",
+        maxItems=MOST_IMAGES,
+    ),
+]
+Options = Annotated[
+    dict[str, Any] | SkipJsonSchema[None],
+    BeforeValidator(_read_options),
+    WithJsonSchema({"type": "object"}),
+    _field('What only some models have, e.g. {"enable_sequential": true}: a set that belongs together, n to 12.'),
 ]
 NegativePrompt = Annotated[
     str | SkipJsonSchema[None], _field("What to keep out, e.g. text, people; not for wan2.7.", maxLength=500)
@@ -87,19 +129,22 @@ NegativePrompt = Annotated[
 ModelId = Annotated[
     str | SkipJsonSchema[None],
     _field(
-        "e.g. wan2.6-t2i (usual default) or wan2.7-image, 0.03 USD an image; wan2.7-image-pro (to 4K) 0.075. "
-        "Cheapest: wan2.2-t2i-flash 0.025; only in region beijing wanx2.0-t2i-turbo, 0.04 CNY."
+        "e.g. wan2.6-t2i (usual default) or wan2.7-image (with images), 0.03 USD an image; wan2.7-image-pro (to 4K) "
+        "0.075; qwen-image-3.0-pro: lettering; qwen-image-2.1-pro: transparent. Cheapest: z-image-turbo 0.015."
     ),
 ]
 Size = Annotated[
     str | SkipJsonSchema[None],
-    _field("1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K (square)."),
+    _field(
+        "1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K. With images the default "
+        "keeps the last one's shape."
+    ),
 ]
 Count = Annotated[
     int,
     _NO_SWITCH,
     BeforeValidator(_read_count),
-    _field("How many images, 1 to 4, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=4),
+    _field("How many images, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=12),
 ]
 Seed = Annotated[
     int | SkipJsonSchema[None],
@@ -113,8 +158,8 @@ Watermark = Annotated[bool, _field("Put an AI mark at the lower right.")]
 RegionName = Annotated[
     str | SkipJsonSchema[None],
     _field(
-        "singapore beijing virginia frankfurt; sandbox: offline, free, for tests only: placeholder pictures. "
-        "Default: the operator's."
+        "singapore beijing virginia frankfurt tokyo hongkong; sandbox: offline, free, for tests only: placeholder "
+        "pictures. Default: the operator's."
     ),
 ]
 OutputDir = Annotated[
@@ -183,6 +228,7 @@ class OrderArguments(Arguments):
     """What can be said of a picture that is wanted."""
 
     prompt: Prompt
+    images: Images = None
     negative_prompt: NegativePrompt = None
     model: ModelId = None
     size: Size = None
@@ -190,6 +236,7 @@ class OrderArguments(Arguments):
     seed: Seed = None
     prompt_extend: PromptExtend = None
     watermark: Watermark = False
+    options: Options = None
     region: RegionName = None
     output_dir: OutputDir = None
     filename: Filename = None
@@ -214,4 +261,6 @@ class OrderArguments(Arguments):
             region=self.region,
             output_dir=self.output_dir,
             filename=self.filename,
+            images=self.images,
+            options=self.options,
         )

@@ -2,12 +2,13 @@
 
 from wan_mcp_tools.arguments import OrderArguments, OrderWaitSeconds
 from wan_mcp_tools.domain.service import ImageService, ReportProgress
-from wan_mcp_tools.results import TaskResult, check_wait, task_answer
+from wan_mcp_tools.results import TaskResult, check_wait, list_remarks, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
-Draw pictures, photos, illustrations or logos from a text and save them as files; answers with their paths.
-Each image costs money (0.025 to 0.075 USD). When wait_seconds is over, the answer is the task_id: call get_task
+Draw pictures, photos, illustrations or logos, or change pictures, and save them as files; answers with their paths.
+Pass images where a picture is there to edit, combine or go on from ("the same but blue": the earlier TASK_ID#1).
+Each image costs money (0.015 to 0.075 USD). When wait_seconds is over, the answer is the task_id: call get_task
 with it, never generate_image again. The picture is saved even if nobody asks.
 An identical call, whatever its output_dir and filename, joins an order whose result was never received; fresh=true,
 another seed or other words order a new one; so do calls side by side. Results live 24 hours at the service, files
@@ -29,13 +30,13 @@ def generate_image(service: ImageService) -> Tool:
         task = await service.order(
             request, wait_seconds=seconds, until_accepted=False, fresh=arguments.fresh, report=report
         )
-        return task_answer(task)
+        return task_answer(task, await list_remarks(service, request, task))
 
     return Tool(
         name="generate_image",
         title="Generate image",
         description=DESCRIPTION,
-        search_hint="draw, paint or make a picture, photo, illustration, logo, icon, poster or other art from a text",
+        search_hint="draw, paint, edit, change, retouch or combine a picture, photo, illustration, logo, icon, poster or art",
         arguments=GenerateImageArguments,
         run=run,
         result=TaskResult,

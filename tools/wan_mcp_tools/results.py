@@ -1,10 +1,13 @@
 """The answer that the ordering tools share, and the words in it."""
 
 import re
+from collections.abc import Sequence
 
+from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.service import ProgressReport
+from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.service import ImageService, ProgressReport
 from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus, describe_places
 from wan_mcp_tools.domain.text import cut_middle, leave_out_links, one_line
 from wan_mcp_tools.tool import Answer, Result
@@ -12,6 +15,8 @@ from wan_mcp_tools.tool import Answer, Result
 _LONGEST_WAIT = 3600.0
 _LONGEST_PROGRESS = 400
 """Characters of a sentence about the progress of a call."""
+_SLOW_FROM = 60.0
+"""Seconds from which a model's usual duration is worth a word: an answer is expected within a minute anyway."""
 _PROMPT_BYTES = 160
 """How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
 _ERROR_BYTES, _MESSAGE_BYTES, _FAILURE_BYTES = 1_600, 900, 400
@@ -106,10 +111,11 @@ class TaskResult(Result):
     next_step: str | None = None
 
 
-def task_result(task: Task) -> TaskResult:
-    """Give a task as the answer of a tool."""
+def task_result(task: Task, remarks: Sequence[str] = ()) -> TaskResult:
+    """Give a task as the answer of a tool; `remarks` are sentences about the order that stand in its message."""
     images = tuple(ImageResult(path=i.path, width=i.width, height=i.height, bytes=i.bytes) for i in task.images)
     expires_at = None if task.status in _WITHOUT_RESULTS else task.expires_at
+    message = " ".join(part for part in (_message(task, for_models=True), *remarks) if part)
     return TaskResult(
         task_id=task.task_id,
         status=task.status,
@@ -120,14 +126,28 @@ def task_result(task: Task) -> TaskResult:
         failed_images=_failures(task),
         actual_prompt=_shorten(task.actual_prompt) if task.actual_prompt else None,
         expires_at=expires_at.isoformat(timespec="seconds") if expires_at else None,
-        message=cut_middle(message, _MESSAGE_BYTES) if (message := _message(task, for_models=True)) else None,
+        message=cut_middle(message, _MESSAGE_BYTES) if message else None,
         next_step=describe_next_step(task.next_step) if task.next_step else None,
     )
 
 
-def task_answer(task: Task) -> Answer:
-    """Give a task as an answer, marked as a failure where it failed."""
-    return Answer(task_result(task), is_error=task.is_failure, facts=task_facts(task))
+def task_answer(task: Task, remarks: Sequence[str] = ()) -> Answer:
+    """Give a task as an answer, marked as a failure where it failed; `remarks` stand in its message."""
+    return Answer(task_result(task, remarks), is_error=task.is_failure, facts=task_facts(task))
+
+
+async def list_remarks(service: ImageService, request: ImageRequest, task: Task) -> tuple[str, ...]:
+    """Say what whoever has just ordered should know: what may not come out as meant, and that it takes long."""
+    remarks = service.catalogue.list_remarks(request)
+    usual = service.catalogue.find(request.model).usual_seconds
+    is_open = task.next_step is not None and task.next_step.action.is_wait and not task.images
+    if usual <= _SLOW_FROM or not is_open or request.region == SANDBOX.name:
+        return remarks
+    left = await service.seconds_left(task)
+    # What was learned here says more than the row does.
+    if left is None:
+        return (*remarks, f"{request.model} usually takes about {usual:.0f} s in all.")
+    return (*remarks, f"Such orders usually take about {left:.0f} s more.") if left > 0 else remarks
 
 
 def task_facts(task: Task) -> dict[str, object]:

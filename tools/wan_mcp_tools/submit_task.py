@@ -1,35 +1,58 @@
 """The tool that orders and answers at once."""
 
+from typing import cast
+
+from pydantic import ConfigDict
+from pydantic.config import JsonDict
+
 from wan_mcp_tools.arguments import OrderArguments
 from wan_mcp_tools.domain.service import ImageService, ReportProgress
-from wan_mcp_tools.results import TaskResult, task_answer
+from wan_mcp_tools.results import TaskResult, list_remarks, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
-Order pictures like generate_image, but answer at once with the task_id.
-Use this for several orders side by side, for slow models, or where calls are cut off after seconds; collect each with
-get_task. Costs, saving and repeated calls are as there."""
+Order like generate_image, but answer at once with the task_id.
+For several orders side by side, for slow models, or where calls are cut off after seconds; collect each with get_task.
+All arguments mean what they mean there."""
+
+_SAME = "As there."
+
+
+def _refer(schema: JsonDict) -> None:
+    """Leave every word about the arguments to the tool that has the same ones: a model reads both."""
+    properties = cast("dict[str, JsonDict]", schema["properties"])
+    for shape in properties.values():
+        shape["description"] = _SAME
+        for bound in ("enum", "minLength", "minimum", "maximum", "maxItems"):
+            shape.pop(bound, None)
+
+
+class SubmitTaskArguments(OrderArguments):
+    """An order, described where its arguments first are."""
+
+    model_config = ConfigDict(json_schema_extra=_refer)
 
 
 def submit_task(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: OrderArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: SubmitTaskArguments, report: ReportProgress | None) -> Answer:
+        request = arguments.make_request(service.catalogue)
         task = await service.order(
-            arguments.make_request(service.catalogue),
+            request,
             wait_seconds=service.default_wait_seconds,
             until_accepted=True,
             fresh=arguments.fresh,
             report=report,
         )
-        return task_answer(task)
+        return task_answer(task, await list_remarks(service, request, task))
 
     return Tool(
         name="submit_task",
         title="Submit image task",
         description=DESCRIPTION,
-        search_hint="draw several pictures, photos, illustrations, logos or art side by side, without waiting",
-        arguments=OrderArguments,
+        search_hint="draw, edit, change, retouch or combine several pictures, photos or logos side by side, without waiting",
+        arguments=SubmitTaskArguments,
         run=run,
         result=TaskResult,
         read_only=False,

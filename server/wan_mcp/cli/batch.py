@@ -147,16 +147,9 @@ async def order_batch(
 
     async with anyio.create_task_group() as group:
         for number, item in enumerate(items):
-            picture = _describe_picture(item.request)
+            picture = json.dumps(item.request.without_target().to_dict(), sort_keys=True)
             group.start_soon(work, number, item, None if fresh else last_of_picture.get(picture))
             last_of_picture[picture] = item
-
-
-def _describe_picture(request: ImageRequest) -> str:
-    """Give what is equal for requests of the same picture; where its files go, and a seed of ours, make no other."""
-    seed = None if request.is_seed_chosen else request.seed
-    picture = replace(request, output_dir=None, filename=None, seed=seed, is_seed_chosen=False)
-    return json.dumps(picture.to_dict(), sort_keys=True)
 
 
 def _note_placed(item: BatchItem, announcement: OrderAnnouncement, received: Collection[str], placed: Task) -> None:

@@ -1,14 +1,15 @@
 """Questions about many orders at once: pages, numbers, durations, images by day."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from datetime import date
 from typing import cast
 
 from wan_mcp.ledger.database import Repository, Transaction, reads
 from wan_mcp.ledger.limits import count_images_since
 from wan_mcp.ledger.records import DAY, ImageState, Order, Origin, Stage
-from wan_mcp.ledger.rows import IS_COUNTABLE, NEWEST_FIRST, is_name, read_orders
-from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp.ledger.rows import IS_COUNTABLE, NEWEST_FIRST, is_name, read_orders, read_request
+from wan_mcp_tools.catalogue.prices import ImageCount, PricedImages
 from wan_mcp_tools.domain.service import OrderQuery, OrderState, OrderTotals
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -40,7 +41,7 @@ _DURATIONS = 50
 # is FAILED with the service's code; one whose link died before it was saved is FAILED with ours, and was charged.
 # Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference
 _COUNTED = f"""
-    SELECT region, model, stage, status, images_ordered,
+    SELECT region, model, request, stage, status, images_ordered,
         CASE WHEN origin = '{Origin.ORDERED}' THEN 1 ELSE 0 END AS ours,
         (SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id) AS told,
         (SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id
@@ -59,6 +60,11 @@ _SUMMED = f"""
         CAST(SUM(CASE WHEN told = 0 AND {_IS_LOST} THEN ours * images_ordered ELSE 0 END) AS BIGINT) AS unclear,
         CAST(SUM((1 - ours) * made) AS BIGINT) AS found
     FROM ({_COUNTED}) AS counted GROUP BY region, model ORDER BY region, model
+"""  # noqa: S608 - put together of constants
+_LISTED = f"""
+    SELECT region, model, request, ours * made AS charged,
+        CASE WHEN {_IS_OPEN} THEN ours * images_ordered ELSE 0 END AS open
+    FROM ({_COUNTED}) AS counted WHERE model = $3
 """  # noqa: S608 - put together of constants
 
 
@@ -133,11 +139,14 @@ class Reports(Repository):
         return rows[0]["first"]
 
     @reads
-    def count_images(self, tx: Transaction, days: Sequence[tuple[date, float, float]]) -> Sequence[ImageCount]:
+    def count_images(
+        self, tx: Transaction, days: Sequence[tuple[date, float, float]], *, graded: Collection[str] = ()
+    ) -> Sequence[ImageCount]:
         """
         Count the images of the orders placed on each day by region and model; what was never made counts nowhere.
 
-        `days` have their date, their first moment, and the first moment that is too late.
+        `days` have their date, their first moment, and the first moment that is too late. Of the models that are
+        `graded` it is also told what the price of an image depends on.
         """
         counts = [
             ImageCount(
@@ -148,12 +157,27 @@ class Reports(Repository):
                 open=row["open"],
                 unclear=row["unclear"],
                 found=row["found"],
+                priced=_list_priced(tx, row["region"], row["model"], start, end) if row["model"] in graded else (),
             )
             for day, start, end in days
             for row in tx.execute(_SUMMED, start, end)
             if is_name(row["region"]) and (row["model"] is None or is_name(row["model"]))
         ]
         return [count for count in counts if count.charged + count.open + count.unclear + count.found]
+
+
+def _list_priced(tx: Transaction, region: str, model: object, start: float, end: float) -> tuple[PricedImages, ...]:
+    """Add up the orders of a model that are alike in what their price depends on."""
+    sums: defaultdict[tuple[str | None, bool], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
+    for row in tx.execute(_LISTED, start, end, model):
+        request = read_request(row["request"])
+        if request is None or row["region"] != region:
+            continue
+        found = sums[request.size, request.prompt_extend is True]
+        inputs = len(request.images)
+        added = (row["charged"], row["open"], inputs * (row["charged"] > 0), inputs * (row["open"] > 0))
+        found[:] = [one + other for one, other in zip(found, added, strict=True)]
+    return tuple(PricedImages(size, is_extended, *numbers) for (size, is_extended), numbers in sums.items())
 
 
 class _Conditions:

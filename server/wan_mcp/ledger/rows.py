@@ -293,6 +293,14 @@ def _load_word(words: type[W], what: str, value: object) -> W:
         raise _OddValueError(f"{what} is {_show(value)}") from None
 
 
+def read_request(text: object) -> ImageRequest | None:
+    """Read the request of a row; None where it has none, or one that cannot be read."""
+    try:
+        return None if text is None else _load_request(text)
+    except _OddValueError:
+        return None
+
+
 def _load_request(text: object) -> ImageRequest:
     values = _parse_json(text)
     if not isinstance(values, dict):

@@ -155,7 +155,9 @@ def _list_models(catalogue: Catalogue, filled_in: Mapping[str, str]) -> list[str
     found = [
         model.id
         for model in catalogue.models
-        if (region is None or region in model.region_names) and (not size or model.sizes.allows(size))
+        if model.draws_from_words
+        and (region is None or region in model.region_names)
+        and (not size or (model.sizes is not None and model.sizes.allows(size)))
     ]
     default = find_default(catalogue)
     return sorted(found, key=lambda model_id: model_id != default)
@@ -166,6 +168,8 @@ def _list_sizes(catalogue: Catalogue, filled_in: Mapping[str, str]) -> list[str]
     model = _find_model(catalogue, filled_in.get("model", "").strip() or catalogue.default_model)
     if model is None:
         return [*RATIOS, *GRADES]
+    if model.sizes is None:
+        return []
     grades = [grade for grade in GRADES if model.sizes.allows(grade)]
     ratios = [ratio for ratio, _ in model.sizes.presets]
     return list(dict.fromkeys([*ratios, *grades, model.sizes.default, *model.sizes.recommended]))

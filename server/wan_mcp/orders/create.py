@@ -140,14 +140,9 @@ def _fingerprint(request: ImageRequest, account: str) -> str:
     to be paid for twice. What is sent stays as the caller wrote it.
     """
     picture = replace(
-        request,
+        request.without_target(),
         prompt=_normalize(request.prompt),
         negative_prompt=_normalize(request.negative_prompt) if request.negative_prompt else None,
-        output_dir=None,
-        filename=None,
-        seed=None if request.is_seed_chosen else request.seed,
-        is_seed_chosen=False,
-        is_size_chosen=False,
     )
     text = json.dumps(picture.to_dict(), ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(f"{account}\n{text}".encode()).hexdigest()

@@ -121,7 +121,8 @@ async def report_costs(
         latest = min(find_day(end - _MOMENT), find_day(now))
         days = [latest - timedelta(days=number) for number in range((latest - earliest).days + 1)]
         counts += await ledger.reports.count_images(
-            [(day, max(start, find_begin(day)), min(end, find_begin(day + timedelta(days=1)))) for day in days]
+            [(day, max(start, find_begin(day)), min(end, find_begin(day + timedelta(days=1)))) for day in days],
+            graded=frozenset(catalogue.graded_models),
         )
     return make_report(counts, catalogue, since=find_day(start), until=find_day(max(start, end - _MOMENT)))
 

@@ -420,6 +420,7 @@ class OrderService:
             self._ledger,
             self._clock,
             live=self._live,
+            catalogue=self._catalogue,
             report=report,
             first=first,
             interval=self._timings.progress_interval,

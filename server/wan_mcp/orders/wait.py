@@ -12,8 +12,9 @@ from wan_mcp.clock import Clock
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Ledger, Order
 from wan_mcp.orders.live_orders import LiveOrders
+from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.regions import SANDBOX
-from wan_mcp_tools.domain.errors import LedgerError, NotFoundError
+from wan_mcp_tools.domain.errors import LedgerError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -26,7 +27,7 @@ _FIRST_REPORT_SECONDS = 0.5
 """Seconds from the call to the first report."""
 _GUESS, _SANDBOX_GUESS = 60.0, 3.0
 """
-Seconds that a task takes, as long as none was seen.
+Seconds that a task takes, as long as none was seen; the first is for a model that the catalogue does not know.
 
 Source: https://help.aliyun.com/zh/model-studio/text-to-image-v2-api-reference, which says one to two minutes.
 """
@@ -47,11 +48,13 @@ class ProgressReporter:
         clock: Clock,
         *,
         live: LiveOrders,
+        catalogue: Catalogue,
         report: ReportProgress | None,
         first: str,
         interval: float,
     ) -> None:
         self._ledger = ledger
+        self._catalogue = catalogue
         self._clock = clock
         self._live = live
         self._interval = interval
@@ -112,7 +115,7 @@ class ProgressReporter:
         if order is None:
             await report(ProgressReport(since_call, None, self._first))
             return
-        usual = self._usual or _guess(order)
+        usual = self._usual or _guess(order, self._catalogue)
         elapsed = max(0.0, self._clock.now() - (order.accepted_at or order.created_at))
         trouble = self._live.trouble_of(order.local_id)
         # What takes longer than usual still has a little before it.
@@ -193,8 +196,15 @@ def describe_timing(order: Order, elapsed: float, usual: UsualDuration) -> str:
     return f"{timing}, longer than the usual {usual.seconds:.0f} s" if usual.is_known else timing
 
 
-def _guess(order: Order) -> UsualDuration:
-    return UsualDuration(_SANDBOX_GUESS if order.region == SANDBOX.name else _GUESS, is_known=False)
+def _guess(order: Order, catalogue: Catalogue) -> UsualDuration:
+    if order.region == SANDBOX.name:
+        return UsualDuration(_SANDBOX_GUESS, is_known=False)
+    try:
+        seconds = catalogue.find(order.model or "").usual_seconds
+    except RequestRefusedError:
+        # A task that was found at the service may be of a model that is not known here.
+        seconds = _GUESS
+    return UsualDuration(seconds, is_known=False)
 
 
 async def estimate_seconds_left(ledger: Ledger, clock: Clock, live: LiveOrders, local_id: str) -> float | None:

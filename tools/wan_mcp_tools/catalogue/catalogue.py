@@ -172,10 +172,20 @@ class Catalogue:
         models = [model for model in self.models if model.inputs is not None]
         return [model for model in models if region is None or region in model.region_names]
 
+    @property
+    def graded_models(self) -> tuple[str, ...]:
+        """The ids of the models whose images do not all cost the same."""
+        graded = [
+            model for model in self.models if any(not each.price.is_flat for each in model.regions if each.price)
+        ]
+        return tuple(name for model in graded for name in (model.id, *model.snapshots))
+
     def _choose_model(self, named: str | None, *, with_images: bool) -> Model:
         if named and named.strip():
             return self.find(named)
-        setting, default = ("WAN_MCP_EDIT_MODEL", self.edit_model) if with_images else ("WAN_MCP_MODEL", self.default_model)
+        setting, default = (
+            ("WAN_MCP_EDIT_MODEL", self.edit_model) if with_images else ("WAN_MCP_MODEL", self.default_model)
+        )
         try:
             model = self.find(default)
         except RequestRefusedError as error:
@@ -215,13 +225,10 @@ class Catalogue:
         return _check_whole("seed", seed, 0, MAX_SEED, "leave it out for a random one")
 
     def _check_watermark(self, value: bool | None, model: Model) -> bool | None:
-        if value is not None and not isinstance(value, bool):
-            raise RequestRefusedError(
-                f"watermark is {_echo(value)}, and must be true or false.", "Choose one of them."
-            )
+        wanted = False if value is None else _check_switch("watermark", value)
         if model.has_watermark:
-            return bool(value)
-        if value:
+            return wanted
+        if wanted:
             raise _no_such_parameter("watermark", model, [each.id for each in self.models if each.has_watermark])
         return None
 
@@ -271,7 +278,9 @@ class Catalogue:
         if rule is None:
             if not (size or "").strip():
                 return None
-            having = [each.id for each in self.models if each.count_inputs({})[1] >= inputs and each.sizes is not None]
+            having = [
+                each.id for each in self.models if each.count_inputs({})[1] >= inputs and each.sizes is not None
+            ]
             raise _no_such_parameter("size", model, having)
         try:
             return rule.resolve(size)
@@ -369,7 +378,7 @@ def _measure(text: str, unit: LengthUnit) -> int:
     return len(text) - latin + latin // _CHARACTERS_A_TOKEN
 
 
-def _read_images(images: Sequence[str] | None) -> tuple[InputImage, ...]:
+def _read_images(images: Sequence[object] | None) -> tuple[InputImage, ...]:
     """Read the references; what none of them can be is refused, never dropped."""
     given = list(images or ())
     if len(given) > MOST_IMAGES:
@@ -377,13 +386,15 @@ def _read_images(images: Sequence[str] | None) -> tuple[InputImage, ...]:
             f"images has {len(given)} pictures, and {MOST_IMAGES} are the most that any model takes.",
             "Leave some out, or combine them in several orders.",
         )
+    inputs: list[InputImage] = []
     for number, each in enumerate(given, start=1):
         if not isinstance(each, str) or not each.strip():
             raise RequestRefusedError(
                 f"images: number {number} of {len(given)} is {_echo(each)} and names no picture.",
                 "Name a picture there, or leave the member out.",
             )
-    return tuple(map(read_reference, given))
+        inputs.append(read_reference(each))
+    return tuple(inputs)
 
 
 def _takes(model: Model, inputs: int) -> bool:
@@ -395,7 +406,7 @@ def _range(least: int, most: int) -> str:
     return str(most) if least == most else f"{least} to {most}"
 
 
-def _check_count(n: int | None, model: Model, options: dict[str, Any]) -> tuple[int, dict[str, Any]]:
+def _check_count(n: object, model: Model, options: dict[str, Any]) -> tuple[int, dict[str, Any]]:
     """
     Check how many images are wanted, and give the options with what they say of it.
 
@@ -403,7 +414,7 @@ def _check_count(n: int | None, model: Model, options: dict[str, Any]) -> tuple[
     """
     mode = model.find_mode(options)
     most = model.max_n if mode is None else mode.max_n
-    wanted: object = 1 if n is None else n
+    wanted = 1 if n is None else n
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > most:
         raise _refuse_count(wanted, most, model, mode)
     count = _check_whole("n", wanted, 1, most, f"{model.id} draws at most that many")
@@ -431,7 +442,9 @@ def _refuse_count(wanted: int, most: int, model: Model, mode: Mode | None) -> Re
     else:
         split = f"Split it: call submit_task with n={', n='.join(map(str, parts))}"
     sets = next((each for each in model.modes if mode is None and wanted <= each.max_n), None)
-    related = f" For pictures that belong together, {sets.option}=true in options takes n to {sets.max_n}." if sets else ""
+    related = (
+        f" For pictures that belong together, {sets.option}=true in options takes n to {sets.max_n}." if sets else ""
+    )
     return RequestRefusedError(problem, f"{split}, each with fresh=true.{related}")
 
 

@@ -5,7 +5,8 @@ from math import isqrt
 from typing import Any
 
 from wan_mcp_tools.catalogue.catalogue import MAX_SEED, Catalogue
-from wan_mcp_tools.catalogue.model import Model, ModelRegion, Price
+from wan_mcp_tools.catalogue.model import InputLimits, Mode, Model, ModelRegion, Price, format_amount
+from wan_mcp_tools.catalogue.options import Option
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.catalogue.sizes import PixelWindow, SideRange, SizeRule
 from wan_mcp_tools.domain.errors import RequestRefusedError
@@ -25,6 +26,7 @@ def list_models(catalogue: Catalogue) -> Facts:
     models = catalogue.models
     return {
         "default_model": find_default(catalogue) or catalogue.default_model,
+        "default_model_with_images": find_edit_default(catalogue) or catalogue.edit_model,
         "default_region": catalogue.default_region,
         "regions_with_key": _list_keyed(catalogue),
         "prices": f"of one image, indicative, {' and '.join(_list_dates(models))}",
@@ -40,32 +42,68 @@ def describe_model(model: Model, catalogue: Catalogue) -> Facts:
         "about": summarize(model),
         "default": model.id == find_default(catalogue),
         "regions": [_describe_region(model, region, catalogue) for region in model.regions],
-        "sizes": _describe_sizes(model.sizes),
-        "n": {"default": 1, "minimum": 1, "maximum": model.max_n},
-        "seed": {"minimum": 0, "maximum": MAX_SEED},
-        "prompt": {"most_characters": model.prompt_limit},
+        "prompt": {f"most_{model.prompt_unit}": model.prompt_limit},
         "parameters": list_parameters(model),
+        "usual_seconds": model.usual_seconds,
     }
+    if model.sizes is not None:
+        facts["sizes"] = _describe_sizes(model.sizes)
+    if model.edit_sizes is not None:
+        facts["sizes_with_images"] = _describe_sizes(model.edit_sizes)
+    if model.has_n:
+        facts["n"] = {"default": 1, "minimum": 1, "maximum": model.max_n}
+    if model.has_seed:
+        facts["seed"] = {"minimum": 0, "maximum": MAX_SEED}
+    if model.inputs is not None:
+        facts["images"] = _describe_inputs(model.inputs)
+    if model.options:
+        facts["options"] = {option.name: _describe_option(option) for option in model.options}
+    if model.modes:
+        facts["with_option"] = {mode.option: _describe_mode(mode) for mode in model.modes}
     if model.negative_prompt_limit is not None:
         facts["negative_prompt"] = {"most_characters": model.negative_prompt_limit}
     if model.aliases:
         facts["aliases"] = list(model.aliases)
+    if model.snapshots:
+        facts["dated_ids"] = list(model.snapshots)
+    if model.is_second_hand:
+        facts["source"] = "others than the service described this model; what does not fit is refused there"
     return facts
 
 
 def summarize(model: Model) -> str:
     """Say in a line what a model draws and reads."""
-    parts = [_summarize_sizes(model), f"prompts to {model.prompt_limit} characters"]
+    parts = [_summarize_sizes(model)] if model.sizes is not None else ["Size as that of the input"]
+    if model.inputs is not None:
+        least, most = model.inputs.least, model.inputs.most
+        parts.append(f"{least} to {most} images" if least else f"up to {most} images")
+    about = "" if model.is_prompt_limit_certain else "about "
+    parts.append(f"prompts to {about}{model.prompt_limit} {model.prompt_unit}")
     if model.negative_prompt_limit is None:
         parts.append("no negative_prompt")
     return f"{'; '.join(parts)}. {model.note}".rstrip()
 
 
+def describe_input_kind(model: Model) -> str:
+    """Say in two words at most from what a model draws: `text`, `text, images` or `images`."""
+    if model.inputs is None:
+        return "text"
+    return "text, images" if model.draws_from_words else "images"
+
+
 def list_parameters(model: Model) -> list[str]:
     """Name the arguments of an order that reach the model."""
-    optional = {"negative_prompt": model.negative_prompt_limit is not None, "prompt_extend": model.has_prompt_extend}
-    names = ("prompt", "negative_prompt", "size", "n", "seed", "prompt_extend", "watermark")
-    return [name for name in names if optional.get(name, True)]
+    optional = {
+        "negative_prompt": model.negative_prompt_limit is not None,
+        "size": model.sizes is not None,
+        "n": model.has_n,
+        "seed": model.has_seed,
+        "prompt_extend": model.has_prompt_extend,
+        "watermark": model.has_watermark,
+        "images": model.inputs is not None,
+        "options": bool(model.options),
+    }
+    return ["prompt", *(name for name, is_there in optional.items() if is_there)]
 
 
 def find_default(catalogue: Catalogue) -> str | None:
@@ -76,11 +114,23 @@ def find_default(catalogue: Catalogue) -> str | None:
         return None
 
 
+def find_edit_default(catalogue: Catalogue) -> str | None:
+    """Give the id of the model that is used when a call with images names none, or None where there is none."""
+    try:
+        return catalogue.find(catalogue.edit_model).id
+    except RequestRefusedError:
+        return None
+
+
 def format_price(price: Price | None, region: str) -> str:
-    """Say what one image costs in a region."""
+    """Say what one image costs in a region: `0.03 USD`, or `0.04-0.075 USD` where that depends on it."""
     if region == SANDBOX.name:
         return "free"
-    return f"{price.amount} {price.currency}" if price else _UNKNOWN_PRICE
+    if price is None:
+        return _UNKNOWN_PRICE
+    most = price.large or price.extended
+    upper = f"-{format_amount(most)}" if most is not None else ""
+    return f"{format_amount(price.amount)}{upper} {price.currency}"
 
 
 def _list_model(model: Model, catalogue: Catalogue) -> Facts:
@@ -105,8 +155,45 @@ def _describe_region(model: Model, region: ModelRegion, catalogue: Catalogue) ->
     }
     if price is not None:
         facts["price_as_of"] = price.as_of
+        facts |= _describe_price(price)
     if region.wire_id:
         facts["id_there"] = region.wire_id
+    return facts
+
+
+def _describe_price(price: Price) -> Facts:
+    """Give what a price depends on, and where it was read."""
+    facts: Facts = {"price_source": price.source} if price.source else {}
+    if price.large is not None:
+        facts["price_above_pixels"] = {str(price.large_from): f"{format_amount(price.large)} {price.currency}"}
+    if price.extended is not None:
+        facts["price_with_prompt_extend"] = f"{format_amount(price.extended)} {price.currency}"
+    if price.per_input:
+        facts["price_of_each_input_image"] = f"{format_amount(price.per_input)} {price.currency}"
+    return facts
+
+
+def _describe_inputs(inputs: InputLimits) -> Facts:
+    return {
+        "least": inputs.least,
+        "most": inputs.most,
+        "most_bytes": inputs.max_bytes,
+        "sides": f"{inputs.min_side} to {inputs.max_side} pixels",
+        "ratio": f"1:{inputs.max_ratio:g} to {inputs.max_ratio:g}:1",
+        "formats": list(inputs.formats),
+        "transparent": inputs.has_alpha,
+    }
+
+
+def _describe_option(option: Option) -> Facts:
+    bounds = option.describe_bounds()
+    return {"about": option.about, "takes": option.describe()} | ({"bounds": bounds} if bounds else {})
+
+
+def _describe_mode(mode: Mode) -> Facts:
+    facts: Facts = {"most_images": mode.max_n, "sizes": _describe_sizes(mode.sizes)}
+    if mode.inputs is not None:
+        facts["input_images"] = {"least": mode.inputs[0], "most": mode.inputs[1]}
     return facts
 
 
@@ -122,7 +209,7 @@ def _rank(models: tuple[Model, ...]) -> Mapping[str, list[str]]:
             if region.price is not None:
                 priced.setdefault(region.name, []).append((region.price, model.id))
     return {
-        name: [f"{model_id} ({price.amount} {price.currency})" for price, model_id in sorted(found, key=_cost)]
+        name: [f"{model_id} ({format_price(price, name)})" for price, model_id in sorted(found, key=_cost)]
         for name, found in priced.items()
     }
 
@@ -141,11 +228,13 @@ def _list_dates(models: tuple[Model, ...]) -> list[str]:
 
 
 def _summarize_sizes(model: Model) -> str:
-    match model.sizes.limits:
+    match model.sizes and model.sizes.limits:
         case PixelWindow(max_pixels=most):
             side = isqrt(most)
             return f"Up to {side}*{side} pixels in total"
         case SideRange(min_side=least, max_side=most):
             return f"Sides of {least} to {most} pixels"
+        case None:
+            return ""
         case limits:
             return limits.describe().capitalize()

@@ -73,8 +73,8 @@ class Option:
                 return f"a whole number from {self.least} to {self.most}"
             case OptionKind.BOXES:
                 return (
-                    "a list with one list for each input picture, of at most 2 boxes [x1,y1,x2,y2] in its pixels, "
-                    "[] for none"
+                    "a list with one list for each input picture, of at most 2 boxes [x1,y1,x2,y2] in its pixels "
+                    "(x1<x2, y1<y2), [] for none"
                 )
             case OptionKind.PALETTE:
                 return (
@@ -110,7 +110,8 @@ def check_options(
         if name not in rows:
             raise _refuse_name(name, model_id, known)
     checked = {name: _check_value(rows[name], value, images) for name, value in given.items()}
-    present = {name for name, value in checked.items() if value is not False} | ({IMAGES} if images else set())
+    present = {name for name, value in checked.items() if value is not False}
+    present.update([IMAGES] if images else [])
     for name, value in checked.items():
         option = rows[name]
         if value is False or (option.choices_bound and value not in option.choices_bound):
@@ -175,7 +176,7 @@ def _check_boxes(option: Option, value: object, images: int) -> None:
         if len(listed) > _MOST_BOXES:
             raise _misfit(option, f"has {len(listed)} boxes for picture {number}")
         if not all(map(_is_box, listed)):
-            raise _misfit(option, f"has {_echo(boxes)} for picture {number}, with x1 < x2 and y1 < y2 expected")
+            raise _misfit(option, f"has {_echo(listed)} for picture {number}, which are no boxes")
 
 
 def _is_box(box: object) -> bool:
@@ -199,7 +200,7 @@ def _check_palette(option: Option, value: object) -> None:
         tone, share = parts.get("hex"), parts.get("ratio")
         is_whole = set(parts) == {"hex", "ratio"} and isinstance(tone, str) and isinstance(share, str)
         if not is_whole or not _HEX.fullmatch(str(tone)) or not _SHARE.fullmatch(str(share)):
-            raise _misfit(option, f"has the colour {_echo(colour)}")
+            raise _misfit(option, f"has the colour {_echo(parts or 'that is no object')}")
         total += Decimal(str(share).rstrip("%"))
     if total != 100:  # noqa: PLR2004 - per cent
         raise _misfit(option, f"has ratios of {total}% together")

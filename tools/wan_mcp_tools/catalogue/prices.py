@@ -26,6 +26,8 @@ class ImageCount:
     `day` is of this machine's calendar and of the order, not of the picture. `charged` are images that the service
     made, saved or not. `open` were ordered and are not made yet. `unclear` were ordered and nobody knows what became
     of them. `found` were made by tasks that were found at the service and not ordered here: they are in no sum.
+    `priced` are the orders of `charged` and `open` by what their price depends on; empty where it depends on
+    nothing, or nothing is known of them.
     """
 
     day: date
@@ -35,6 +37,24 @@ class ImageCount:
     open: int = 0
     unclear: int = 0
     found: int = 0
+    priced: tuple["PricedImages", ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PricedImages:
+    """
+    Images of orders that were alike in what their price depends on.
+
+    `size` is what was ordered, `inputs` the input pictures of all these orders of which images were charged, or are
+    open.
+    """
+
+    size: str | None
+    is_extended: bool
+    charged: int = 0
+    open: int = 0
+    charged_inputs: int = 0
+    open_inputs: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,28 +110,34 @@ class CostReport:
     found: int
 
 
-Batch = tuple[int, Price | None, bool]
-"""Some images of one kind: how many, the price of one, and whether the region is free."""
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Some images of one kind: how many, what they cost together if that is known, and whether they are free."""
+
+    images: int
+    money: Money | None
+    is_free: bool
+    as_of: str = ""
 
 
 def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Cost:
     """Give what orders will cost if every image of them is made."""
-    return _add_up([_batch(request.n, request.region, request.model, catalogue) for request in requests])
+    return _add_up([_estimate(request, catalogue) for request in requests])
 
 
 def make_report(counts: Sequence[ImageCount], catalogue: Catalogue, *, since: date, until: date) -> CostReport:
     """Give what the images of a ledger cost."""
-    charged = [_batch(each.charged, each.region, each.model, catalogue) for each in counts]
-    expected = [_batch(each.open, each.region, each.model, catalogue) for each in counts]
+    charged = [_batch_of(each, catalogue, is_open=False) for each in counts]
+    expected = [_batch_of(each, catalogue, is_open=True) for each in counts]
     return CostReport(
         since=since,
         until=until,
         lines=tuple(
-            CostLine(count, _add_up([made]), _add_up([to_come]))
+            CostLine(count, _add_up(made), _add_up(to_come))
             for count, made, to_come in zip(counts, charged, expected, strict=True)
         ),
-        charged=_add_up(charged),
-        open=_add_up(expected),
+        charged=_add_up([batch for batches in charged for batch in batches]),
+        open=_add_up([batch for batches in expected for batch in batches]),
         unclear=sum(each.unclear for each in counts),
         found=sum(each.found for each in counts),
     )
@@ -157,8 +183,42 @@ def report_facts(report: CostReport) -> dict[str, Any]:
     }
 
 
-def _batch(images: int, region: str, model: str | None, catalogue: Catalogue) -> Batch:
-    return images, _find_price(region, model, catalogue), region == SANDBOX.name
+def _estimate(request: ImageRequest, catalogue: Catalogue) -> _Batch:
+    return _batch(
+        request.n,
+        request.region,
+        _find_price(request.region, request.model, catalogue),
+        size=request.size,
+        is_extended=request.prompt_extend is True,
+        inputs=len(request.images),
+    )
+
+
+def _batch_of(count: ImageCount, catalogue: Catalogue, *, is_open: bool) -> list[_Batch]:
+    """Give the images of one count, those of which nothing more is known last."""
+    price = _find_price(count.region, count.model, catalogue)
+    known = [
+        _batch(
+            each.open if is_open else each.charged,
+            count.region,
+            price,
+            size=each.size,
+            is_extended=each.is_extended,
+            inputs=each.open_inputs if is_open else each.charged_inputs,
+        )
+        for each in count.priced
+    ]
+    rest = (count.open if is_open else count.charged) - sum(batch.images for batch in known)
+    return [*known, _batch(rest, count.region, price, size=None, is_extended=False, inputs=0)]
+
+
+def _batch(
+    images: int, region: str, price: Price | None, *, size: str | None, is_extended: bool, inputs: int
+) -> _Batch:
+    if region == SANDBOX.name or price is None:
+        return _Batch(images, None, is_free=region == SANDBOX.name)
+    amount = images * price.of_image(size, is_extended=is_extended) + inputs * price.per_input
+    return _Batch(images, Money(amount, price.currency), is_free=False, as_of=price.as_of)
 
 
 def _find_price(region: str, model: str | None, catalogue: Catalogue) -> Price | None:
@@ -169,21 +229,22 @@ def _find_price(region: str, model: str | None, catalogue: Catalogue) -> Price |
         return None
 
 
-def _add_up(batches: Iterable[Batch]) -> Cost:
+def _add_up(batches: Iterable[_Batch]) -> Cost:
     amounts: dict[str, Decimal] = {}
     months: set[str] = set()
     images = unpriced = free = 0
-    for count, price, is_free in batches:
-        if not count:
+    for batch in batches:
+        if not batch.images:
             continue
-        images += count
-        if is_free:
-            free += count
-        elif price is None:
-            unpriced += count
+        images += batch.images
+        if batch.is_free:
+            free += batch.images
+        elif batch.money is None:
+            unpriced += batch.images
         else:
-            amounts[price.currency] = amounts.get(price.currency, Decimal()) + count * price.amount
-            months.add(price.as_of)
+            currency = batch.money.currency
+            amounts[currency] = amounts.get(currency, Decimal()) + batch.money.amount
+            months.add(batch.as_of)
     money = tuple(Money(amounts[currency], currency) for currency in sorted(amounts))
     return Cost(images, money, unpriced, free, tuple(sorted(months)))
 

@@ -3,8 +3,8 @@ The Qwen-Image family: pictures from words and from pictures, with the best lett
 
 Each row says whether its facts are the service's own; prices are those of several independent tables.
 Sources: https://help.aliyun.com/zh/model-studio/qwen-image-generation-and-editing-api-reference,
-https://help.aliyun.com/zh/model-studio/qwen-image-api, https://help.aliyun.com/zh/model-studio/qwen-image-edit-api and
-https://help.aliyun.com/zh/model-studio/rate-limit
+https://help.aliyun.com/zh/model-studio/qwen-image-api, https://help.aliyun.com/zh/model-studio/qwen-image-edit-api
+and https://help.aliyun.com/zh/model-studio/rate-limit
 """
 
 from decimal import Decimal
@@ -126,9 +126,7 @@ def _model_30(model_id: str, *, beijing: Price, singapore: Price) -> Model:
 def _model_20(model_id: str, *, beijing: str, singapore: str, rate: float, snapshots: tuple[str, ...]) -> Model:
     return Model(
         id=model_id,
-        regions=_regions(
-            _SYNC, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD"), rate=rate
-        ),
+        regions=_regions(_SYNC, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD"), rate=rate),
         sizes=_SIZES,
         prompt_limit=2000,
         prompt_unit=LengthUnit.TOKENS,
@@ -152,9 +150,7 @@ def _painter(
 ) -> Model:
     return Model(
         id=model_id,
-        regions=_regions(
-            protocols, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD"), rate=rate
-        ),
+        regions=_regions(protocols, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD"), rate=rate),
         sizes=_FIVE_SIZES,
         prompt_limit=2000,
         prompt_unit=LengthUnit.TOKENS,
@@ -209,8 +205,8 @@ QWEN_IMAGE_MODELS: tuple[Model, ...] = (
         options=(_REWRITING, _THINKING),
         usual_seconds=120,
         note=(
-            'Transparent pictures: begin the prompt with "This is an RGBA format image with transparency." and end it '
-            'with "The image has an alpha channel and a transparent background."'
+            'Transparent pictures: begin the prompt with "This is an RGBA format image with transparency." and end '
+            'it with "The image has an alpha channel and a transparent background."'
         ),
         is_second_hand=True,
     ),

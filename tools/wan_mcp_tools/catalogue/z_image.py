@@ -14,9 +14,9 @@ _SYNC = (WireProtocol.SYNC,)
 _WINDOW = PixelWindow(512 * 512, 2048 * 2048, 8)
 
 
-def _cny(amount: str, extended: str) -> Price:
+def _price(amount: str, currency: str, extended: str) -> Price:
     source = "https://help.aliyun.com/zh/model-studio/model-pricing"
-    return Price(Decimal(amount), "CNY", "2026-05", source, extended=Decimal(extended))
+    return Price(Decimal(amount), currency, "2026-05", source, extended=Decimal(extended))
 
 
 Z_IMAGE_MODELS: tuple[Model, ...] = (
@@ -24,8 +24,9 @@ Z_IMAGE_MODELS: tuple[Model, ...] = (
         id="z-image-turbo",
         regions=add_sandbox(
             (
-                ModelRegion("singapore", _SYNC, 2, 2, _cny("0.110089", "0.220178")),
-                ModelRegion("beijing", _SYNC, 2, 2, _cny("0.10", "0.20")),
+                # The list has CNY 0.110089, which by the rate of its other lines is this.
+                ModelRegion("singapore", _SYNC, 2, 2, _price("0.015", "USD", "0.03")),
+                ModelRegion("beijing", _SYNC, 2, 2, _price("0.10", "CNY", "0.20")),
             )
         ),
         # The pages disagree about what holds without a size, so it is always sent.

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, cast
@@ -80,8 +80,8 @@ class ImageRequest:
     service is sent: `W*H` in pixels, or `1K`, `2K`, `4K`. `n` counts images; of a set it is the most. `None` means
     that the model has no such parameter, or that the service chooses. `output_dir` and `filename` are the caller's,
     not yet confined. `images` are in the order in which the prompt counts them. `options` are what only some models
-    have, by the service's own names. `is_seed_chosen` and `is_size_chosen` say that the seed, or the size, is ours and
-    not the caller's.
+    have, by the service's own names. `is_seed_chosen` and `is_size_chosen` say that the seed, or the size, is ours
+    and not the caller's.
     """
 
     model: str
@@ -124,6 +124,17 @@ class ImageRequest:
             if not values[name]:
                 del values[name]
         return _present(values)
+
+    def without_target(self) -> "ImageRequest":
+        """Give what is equal for requests of the same picture: not where its files go, nor what we chose."""
+        return replace(
+            self,
+            output_dir=None,
+            filename=None,
+            seed=None if self.is_seed_chosen else self.seed,
+            is_seed_chosen=False,
+            is_size_chosen=False,
+        )
 
     def to_arguments(self) -> dict[str, Any]:
         """Give the arguments with which the same is ordered, `images` as their references."""

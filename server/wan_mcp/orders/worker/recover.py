@@ -21,11 +21,16 @@ from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.sizes import GRADES, read_grade, read_pixels
 from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, ServiceError, SettingsError
+from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 _FEW_PAGES = 5
 _MOST_PAGES = 50
 _SIDES_MAY_DIFFER = 0.06
+_GRADES_MAY_DIFFER = 1.8
+"""In pixels: 1K is 1024*1024 to one model and 1280*1280 to another, and the next grade has four times as many."""
+_COUNTED_BY_MODEL = frozenset({"enable_sequential", "enable_interleave"})
+"""The options under which the model decides how many images it draws."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,27 +99,38 @@ async def _read_pages(
 
 
 def matches_order(answer: TaskAnswer, order: Order, *, with_all_images: bool = True) -> bool:
-    """Say whether a finished task can be an order: by count, size, and the prompt where it is repeated."""
+    """
+    Say whether a finished task can be an order: by count, size, and the prompt where it is repeated.
+
+    Of a set, and of text with pictures, the order names the most images, and the model decides how many.
+    """
     request = order.request
     if request is None or answer.status is not TaskStatus.SUCCEEDED:
         return False
     count = answer.total or len(answer.images) + answer.surplus
-    if count != request.n and (with_all_images or count > request.n):
+    is_counted_by_model = any(request.options.get(name) is True for name in _COUNTED_BY_MODEL)
+    needs_all = with_all_images and not is_counted_by_model
+    if count > request.n or (needs_all and count != request.n):
         return False
     if order.protocol == WireProtocol.LEGACY and answer.orig_prompt is not None:
         return answer.orig_prompt.strip() == request.prompt.strip()
-    return answer.size is None or _is_about(answer.size, request.size)
+    return answer.size is None or _is_about(answer.size, request)
 
 
-def _is_about(got: str, asked: str | None) -> bool:
-    """Compare sizes; the newest models return a few pixels more or less than they were asked for."""
-    if asked is None:
-        return True
-    grade = read_grade(asked)
-    wanted = (GRADES[grade], GRADES[grade]) if grade else read_pixels(asked)
+def _is_about(got: str, request: ImageRequest) -> bool:
+    """
+    Compare sizes; the newest models return a few pixels more or less than they were asked for.
+
+    A grade is a square, except with input pictures: then it has the shape of the last of them, and what a grade
+    stands for differs from model to model.
+    """
+    grade = read_grade(request.size)
+    wanted = (GRADES[grade], GRADES[grade]) if grade else read_pixels(request.size or "")
     sides = read_pixels(got)
     if sides is None or wanted is None:
         return True
+    if grade and request.images:
+        return 1 / _GRADES_MAY_DIFFER <= sides[0] * sides[1] / (wanted[0] * wanted[1]) <= _GRADES_MAY_DIFFER
     return all(abs(one - other) <= other * _SIDES_MAY_DIFFER for one, other in zip(sides, wanted, strict=True))
 
 
