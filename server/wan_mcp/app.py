@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from wan_mcp.mcp_server import WanServer
 
 INSTRUCTIONS = """\
-Makes pictures with Alibaba Cloud's Wan models and answers with file paths. generate_image is the main tool. If it \
+Makes and edits pictures with Alibaba Cloud's Wan, Qwen-Image and Z-Image models; answers with file paths. generate_image is the main tool. If it \
 answers with PENDING or RUNNING, call get_task with the task_id: ordering again would cost again. Every picture that \
 was ordered is saved, even when a call was cut off; list_tasks finds it. Show the person the path."""
 
@@ -55,13 +55,12 @@ def build_context(
     )
 
 
-def build_service(
-    settings: Settings, *, context: Context | None = None, timings: Timings | None = None
-) -> OrderService:
-    """Build the service on what ordering stands on. Nothing is opened, read or connected before it runs."""
-    catalogue = Catalogue(
+def build_catalogue(settings: Settings) -> Catalogue:
+    """Build what can be ordered, with the operator's choices."""
+    return Catalogue(
         settings.extra_models,
         default_model=settings.model,
+        edit_model=settings.edit_model,
         default_region=settings.default_region,
         keyed_regions=frozenset(
             access.region
@@ -70,9 +69,15 @@ def build_service(
         ),
         prefer_sync=settings.prefer_sync,
     )
+
+
+def build_service(
+    settings: Settings, *, context: Context | None = None, timings: Timings | None = None
+) -> OrderService:
+    """Build the service on what ordering stands on. Nothing is opened, read or connected before it runs."""
     return OrderService(
         context or build_context(settings),
-        catalogue=catalogue,
+        catalogue=build_catalogue(settings),
         settings=settings,
         timings=timings or Timings(),
         worker_id=new_worker_id(),
@@ -104,7 +109,7 @@ def build_server(service: OrderService) -> "WanServer":
     return WanServer(
         service,
         "wan",
-        title="Wan text-to-image",
+        title="Wan and Qwen pictures",
         version=__version__,
         instructions=INSTRUCTIONS,
         tools=[bind_tool(make(service)) for make in TOOLS],

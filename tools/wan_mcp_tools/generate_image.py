@@ -6,7 +6,7 @@ from wan_mcp_tools.results import TaskResult, check_wait, list_remarks, task_ans
 from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
-Draw pictures, photos, illustrations or logos, or change pictures, and save them as files; answers with their paths.
+Draw or edit pictures, photos, illustrations or logos and save them as files; answers with their paths.
 Pass images where a picture is there to edit, combine or go on from ("the same but blue": the earlier TASK_ID#1).
 Each image costs money (0.015 to 0.075 USD). When wait_seconds is over, the answer is the task_id: call get_task
 with it, never generate_image again. The picture is saved even if nobody asks.
@@ -36,7 +36,9 @@ def generate_image(service: ImageService) -> Tool:
         name="generate_image",
         title="Generate image",
         description=DESCRIPTION,
-        search_hint="draw, paint, edit, change, retouch or combine a picture, photo, illustration, logo, icon, poster or art",
+        search_hint=(
+            "draw, paint, edit, change, retouch or combine a picture, photo, illustration, logo, icon, poster or art"
+        ),
         arguments=GenerateImageArguments,
         run=run,
         result=TaskResult,

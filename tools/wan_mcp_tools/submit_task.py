@@ -12,8 +12,8 @@ from wan_mcp_tools.tool import Answer, Tool
 
 DESCRIPTION = """\
 Order like generate_image, but answer at once with the task_id.
-For several orders side by side, for slow models, or where calls are cut off after seconds; collect each with get_task.
-All arguments mean what they mean there."""
+For several orders side by side, slow models, or where calls are cut off after seconds; collect each with get_task.
+The arguments are those of generate_image."""
 
 _SAME = "As there."
 
@@ -51,7 +51,7 @@ def submit_task(service: ImageService) -> Tool:
         name="submit_task",
         title="Submit image task",
         description=DESCRIPTION,
-        search_hint="draw, edit, change, retouch or combine several pictures, photos or logos side by side, without waiting",
+        search_hint="draw, edit, change, retouch or combine several pictures, photos or art side by side, no waiting",
         arguments=SubmitTaskArguments,
         run=run,
         result=TaskResult,

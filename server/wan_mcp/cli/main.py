@@ -10,6 +10,7 @@ from wan_mcp.cli.doctor import doctor
 from wan_mcp.cli.gallery import gallery
 from wan_mcp.cli.generate import generate, quote_prompt
 from wan_mcp.cli.install import install
+from wan_mcp.cli.models import models
 from wan_mcp.cli.output import ExitCode, unwrap, write_error
 from wan_mcp.cli.sandbox import sandbox
 from wan_mcp.cli.serve import serve
@@ -87,5 +88,5 @@ def cli(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for command in (serve, generate, tasks, get, cancel, collect, gallery, doctor, install, sandbox):
+for command in (serve, generate, models, tasks, get, cancel, collect, gallery, doctor, install, sandbox):
     cli.add_command(command)

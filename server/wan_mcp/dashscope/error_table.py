@@ -91,8 +91,8 @@ _PURCHASE = ErrorMeaning(
 )
 _INSPECTION = ErrorMeaning(
     ContentRefusedError,
-    "The service's content inspection refused the words of the order.",
-    "Rephrase the prompt. The same words will be refused again.",
+    "The service's content inspection refused the words of the order, or a picture in it.",
+    "Rephrase the prompt, or take another picture. The same will be refused again.",
 )
 PICTURE_INSPECTION = ErrorMeaning(
     ContentRefusedError,
@@ -141,10 +141,16 @@ _BODY = ErrorMeaning(
     "Shorten or simplify the order and try again.",
     is_quoted=True,
 )
-_INPUT_ADDRESS = ErrorMeaning(
+INPUT_ADDRESS = ErrorMeaning(
     ParameterRefusedError,
-    "The service could not fetch a file that the order points to.",
-    "Make it reachable and order again.",
+    "The service could not fetch an input picture from where the order says that it is.",
+    "Name a file in its place, or an address that everybody can open, and order again.",
+)
+INPUT_PICTURE = ErrorMeaning(
+    ParameterRefusedError,
+    "The service cannot use an input picture: its width or height is outside of what {model} takes.",
+    "Give a picture of another size.",
+    is_quoted=True,
 )
 _RUSH = ErrorMeaning(
     ThrottledError,
@@ -195,7 +201,7 @@ _MEANINGS: tuple[tuple[ErrorMeaning, tuple[str, ...]], ...] = (
         ),
     ),
     (
-        _INPUT_ADDRESS,
+        INPUT_ADDRESS,
         ("InvalidURL", "InvalidURL.ConnectionRefused", "InvalidURL.Timeout", "BadRequest.InputDownloadFailed"),
     ),
     (

@@ -10,6 +10,8 @@ from wan_mcp.dashscope.error_table import (
     BY_CODE,
     BY_STATUS,
     GENERAL,
+    INPUT_ADDRESS,
+    INPUT_PICTURE,
     MODEL,
     PAIRING,
     PICTURE_INSPECTION,
@@ -301,7 +303,11 @@ def _refine_by_message(known: ErrorMeaning, message: str) -> ErrorMeaning:
         return PICTURE_INSPECTION
     if known is BY_CODE["accessdenied"] and "synchronous calls" in message:
         return PAIRING
+    if "download" in message and (known.error_class is ContentRefusedError or known in GENERAL):
+        return INPUT_ADDRESS
     if known is BY_CODE["invalidparameter"]:
+        if "image length and width" in message:
+            return INPUT_PICTURE
         if "model not exist" in message:
             return MODEL
         if "url error" in message:

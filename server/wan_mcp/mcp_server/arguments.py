@@ -209,6 +209,10 @@ def _describe(shape: Schema) -> str:
     """Say in words what fits a schema: type, choices, bounds."""
     if shape["type"] == "boolean":
         return "true or false"
+    if shape["type"] == "object":
+        return "an object of names and values"
+    if shape["type"] == "array":
+        return "a list of texts, none of them blank"
     if shape["type"] == "string":
         return f"one of {', '.join(shape['enum'])}" if "enum" in shape else "text"
     kind = "a whole number" if shape["type"] == "integer" else "a number"

@@ -106,6 +106,8 @@ def region_of_host(url: str) -> Region | None:
             continue
         if host == region.shared_host or host.endswith(region.workspace_host.removeprefix("{workspace}")):
             return region
+        if any(host == brand or host.endswith(f".{brand}") for brand in region.brand_hosts):
+            return region
     return None
 
 

@@ -38,6 +38,7 @@ class Settings:
     regions: Mapping[str, RegionAccess]
     default_region: str
     model: str
+    edit_model: str
     output_dir: Path
     state_dir: Path
     allowed_dirs: tuple[Path, ...] = ()
@@ -123,6 +124,7 @@ def check_values(values: Values, path: Path | None) -> Settings:
         regions=read_regions(values, default_region),
         default_region=default_region,
         model=values.text("WAN_MCP_MODEL") or "wan2.6-t2i",
+        edit_model=values.text("WAN_MCP_EDIT_MODEL") or "wan2.7-image",
         output_dir=values.folder(OUTPUT_DIR) or _pictures_dir(),
         state_dir=values.folder(STATE_DIR) or _platform_state_dir(),
         allowed_dirs=values.folders("WAN_MCP_ALLOWED_DIRS"),

@@ -58,6 +58,7 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
         "Replaces the address of a further region; it ends in /api/v1.",
     ),
     SettingRow("WAN_MCP_MODEL", "wan2.6-t2i", "The model of an order that names none."),
+    SettingRow("WAN_MCP_EDIT_MODEL", "wan2.7-image", "The model of an order that has images and names none."),
     SettingRow("WAN_MCP_OUTPUT_DIR", "wan-mcp in your pictures folder", "The folder where images are saved."),
     SettingRow(
         "WAN_MCP_ALLOWED_DIRS",

@@ -137,6 +137,8 @@ def _list_model(model: Model, catalogue: Catalogue) -> Facts:
     line: Facts = {
         "id": model.id,
         "about": summarize(model),
+        "draws_from": describe_input_kind(model),
+        "usual_seconds": model.usual_seconds,
         "regions": {region.name: format_price(region.price, region.name) for region in model.regions},
     }
     return line | ({"default": True} if model.id == find_default(catalogue) else {})
