@@ -104,7 +104,7 @@ _NO_SWITCH = BeforeValidator(_refuse_switch)
 Prompt = Annotated[
     str,
     _field(
-        'What the picture shows or what to change, in any language; with several images say "image 1".',
+        "What it shows or what to change, in any language, e.g. put the cup of image 1 on the table of image 2.",
         minLength=1,
         maxLength=5000,
     ),
@@ -113,7 +113,7 @@ Images = Annotated[
     list[str] | SkipJsonSchema[None],
     BeforeValidator(_read_images),
     _field(
-        "Up to 10: a path (in the image folder or an allowed one), an https URL, or TASK_ID#1 for an earlier result.",
+        "Up to 10, e.g. a path (in the image folder or an allowed one), a URL, or TASK_ID#1 for an earlier result.",
         maxItems=MOST_IMAGES,
     ),
 ]

@@ -4,9 +4,10 @@ import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
+from typing import Any, cast
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.description import format_price
+from wan_mcp_tools.catalogue.prices import estimate, format_cost
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService
@@ -55,11 +56,24 @@ _ORIGINAL_REGION = replace(_REGION, description="Another region than that of the
 _SCREEN = replace(_SIZE, description="9:16 for a phone, 16:9 for a desktop, 3:4 or 4:3 for a tablet. Empty: 9:16.")
 
 _PHONE = "9:16"
+_FOUR = 4
 _ID = re.compile(r"(?:local-)?[0-9a-f-]{8,}")
 """What the id of a task looks like, unlike any word."""
 _LIST = "List the paths with their numbers"
-_INHERITED = ("model", "size", "region", "negative_prompt", "prompt_extend", "watermark", "output_dir")
+_INHERITED = (
+    "images",
+    "model",
+    "size",
+    "region",
+    "negative_prompt",
+    "prompt_extend",
+    "watermark",
+    "options",
+    "output_dir",
+)
 """Arguments of an order that its variations share."""
+_CHECKED = ("images", "model", "size", "region", "options")
+"""Those of them that do not fit every model."""
 
 _COLLECT = (
     "While the status is PENDING or RUNNING, call get_task with the task_id and wait_seconds=45, again and again. "
@@ -133,7 +147,8 @@ def variations(service: ImageService) -> Prompt:
             choices = _inherit(original)
         cost = _tell_cost(catalogue, request, 4)
         words = original.prompt if original else chosen.get("prompt")
-        steps = _vary_words(choices, cost) if "change" in chosen else _draw_again(choices, cost)
+        most = catalogue.find(request.model).max_n if request else _FOUR
+        steps = _vary_words(choices, cost) if "change" in chosen else _draw_again(choices, cost, most=most)
         facts = {"Its prompt": words, "What shall differ": chosen.get("change")}
         return _write_steps(title, facts, [*_ask_first(problem, misfit), *steps])
 
@@ -168,8 +183,17 @@ PROMPTS: tuple[Callable[[ImageService], Prompt], ...] = (picture, variations, wa
 """Every prompt, in the order of the menu."""
 
 
-def _draw_again(choices: dict[str, object], cost: str) -> list[str]:
-    call = _write_call("generate_image", choices | {"n": 4})
+def _draw_again(choices: dict[str, object], cost: str, *, most: int = 4) -> list[str]:
+    """Say how the same is drawn four times; the model draws at most so many at once."""
+    if most < _FOUR:
+        call = _write_call("submit_task", choices | {"fresh": True})
+        return [
+            f"Call {call}, four times. The prompt is the one above, word for word; leave seed out, so that the four "
+            f"differ. {cost}",
+            f"Collect each of the four. {_COLLECT}",
+            f"{_LIST}, and ask which one I like. To see one, call view_image with its task_id.",
+        ]
+    call = _write_call("generate_image", choices | {"n": _FOUR})
     return [
         f"Call {call}. The prompt is the one above, word for word; leave seed out, so that the four differ. {cost}",
         _COLLECT,
@@ -229,16 +253,16 @@ def _inherit(original: ImageRequest | None) -> dict[str, object]:
     """Give the arguments of the original that its variations share, without those that are the default."""
     if original is None:
         return {}
-    values = original.to_dict()
+    values = original.to_arguments()
     usual = {"prompt_extend": True, "watermark": False}
     return {name: values[name] for name in _INHERITED if name in values and values[name] != usual.get(name)}
 
 
 def _check_choices(catalogue: Catalogue, choices: Mapping[str, object]) -> tuple[ImageRequest | None, str | None]:
-    """Check a model, size and region as an order would be checked: give the order, or why there can be none."""
-    model, size, region = (str(choices.get(name, "")) for name in ("model", "size", "region"))
+    """Check what was chosen as an order would be checked: give the order, or why there can be none."""
+    chosen = cast("dict[str, Any]", {name: choices[name] for name in _CHECKED if name in choices})
     try:
-        return catalogue.make_request(prompt="A picture", model=model, size=size, region=region), None
+        return catalogue.make_request(prompt="A picture", **chosen), None
     except AppError as error:
         return None, str(error)
 
@@ -258,11 +282,11 @@ def _tell_cost(catalogue: Catalogue, request: ImageRequest | None, images: int) 
     """Say in a sentence what the images cost, if that is known."""
     if request is None:
         return ""
-    price = catalogue.find(request.model).price(request.region)
-    if price is None:
-        return f"In {request.region} that costs nothing." if format_price(price, request.region) == "free" else ""
+    cost = estimate([replace(request, n=1)], catalogue)
+    if cost.free:
+        return f"In {request.region} that costs nothing."
     each = " each" if images > 1 else ""
-    return f"That costs about {format_price(price, request.region)}{each}."
+    return f"That costs about {format_cost(cost)}{each}." if cost.amounts else ""
 
 
 def _ask_first(*problems: str | None) -> list[str]:

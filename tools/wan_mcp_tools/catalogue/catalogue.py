@@ -157,10 +157,8 @@ class Catalogue:
         model = self.find(request.model)
         if model.is_prompt_limit_certain or _measure(request.prompt, model.prompt_unit) <= model.prompt_limit:
             return ()
-        return (
-            f"{model.id} reads about {model.prompt_limit} {model.prompt_unit} of a prompt; the end of this one may "
-            "be cut off.",
-        )
+        limit = f"about {model.prompt_limit} {model.prompt_unit}"
+        return (f"{model.id} reads {limit} of a prompt; the end of this one may be cut off.",)
 
     def choose_protocol(self, request: ImageRequest) -> WireProtocol:
         """Give the protocol by which the request is ordered."""
@@ -432,7 +430,8 @@ def _check_count(n: object, model: Model, options: dict[str, Any]) -> tuple[int,
 def _refuse_count(wanted: int, most: int, model: Model, mode: Mode | None) -> RequestRefusedError:
     """Say how more images than a model draws at once are ordered."""
     kind = "in such an order" if mode is not None else "in one order"
-    problem = f"n is {_echo(wanted)}, and {model.id} draws at most {most} {kind}; n must be a whole number from 1 to {most}."
+    bounds = f"n must be a whole number from 1 to {most}"
+    problem = f"n is {_echo(wanted)}, and {model.id} draws at most {most} {kind}; {bounds}."
     orders = -(-wanted // most)
     if orders > _MOST_ORDERS:
         return RequestRefusedError(problem, "Order fewer, in several calls.")

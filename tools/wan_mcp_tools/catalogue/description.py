@@ -15,6 +15,7 @@ Facts = dict[str, Any]
 """Something that is JSON."""
 
 _UNKNOWN_PRICE = "price not known"
+_SECOND_HAND = "Others than the service described this model."
 
 
 def list_models(catalogue: Catalogue) -> Facts:
@@ -46,29 +47,20 @@ def describe_model(model: Model, catalogue: Catalogue) -> Facts:
         "parameters": list_parameters(model),
         "usual_seconds": model.usual_seconds,
     }
-    if model.sizes is not None:
-        facts["sizes"] = _describe_sizes(model.sizes)
-    if model.edit_sizes is not None:
-        facts["sizes_with_images"] = _describe_sizes(model.edit_sizes)
-    if model.has_n:
-        facts["n"] = {"default": 1, "minimum": 1, "maximum": model.max_n}
-    if model.has_seed:
-        facts["seed"] = {"minimum": 0, "maximum": MAX_SEED}
-    if model.inputs is not None:
-        facts["images"] = _describe_inputs(model.inputs)
-    if model.options:
-        facts["options"] = {option.name: _describe_option(option) for option in model.options}
-    if model.modes:
-        facts["with_option"] = {mode.option: _describe_mode(mode) for mode in model.modes}
-    if model.negative_prompt_limit is not None:
-        facts["negative_prompt"] = {"most_characters": model.negative_prompt_limit}
-    if model.aliases:
-        facts["aliases"] = list(model.aliases)
-    if model.snapshots:
-        facts["dated_ids"] = list(model.snapshots)
-    if model.is_second_hand:
-        facts["source"] = "others than the service described this model; what does not fit is refused there"
-    return facts
+    optional: Facts = {
+        "sizes": model.sizes and _describe_sizes(model.sizes),
+        "sizes_with_images": model.edit_sizes and _describe_sizes(model.edit_sizes),
+        "n": {"default": 1, "minimum": 1, "maximum": model.max_n} if model.has_n else None,
+        "seed": {"minimum": 0, "maximum": MAX_SEED} if model.has_seed else None,
+        "images": model.inputs and _describe_inputs(model.inputs),
+        "options": {option.name: _describe_option(option) for option in model.options},
+        "with_option": {mode.option: _describe_mode(mode) for mode in model.modes},
+        "negative_prompt": model.negative_prompt_limit and {"most_characters": model.negative_prompt_limit},
+        "aliases": list(model.aliases),
+        "dated_ids": list(model.snapshots),
+        "source": _SECOND_HAND if model.is_second_hand else None,
+    }
+    return facts | {name: value for name, value in optional.items() if value}
 
 
 def summarize(model: Model) -> str:

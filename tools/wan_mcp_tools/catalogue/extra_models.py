@@ -6,7 +6,15 @@ from typing import Annotated, cast
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
-from wan_mcp_tools.catalogue.model import EXTRA_MODELS_SETTING, Model, ModelRegion, WireProtocol, add_sandbox
+from wan_mcp_tools.catalogue.model import (
+    EXTRA_MODELS_SETTING,
+    InputLimits,
+    Model,
+    ModelRegion,
+    WireProtocol,
+    add_sandbox,
+)
+from wan_mcp_tools.catalogue.options import Option, OptionKind
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, find_region
 from wan_mcp_tools.catalogue.sizes import (
     GRADES,
@@ -22,7 +30,9 @@ from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
 
 _ADVICE = (
     'A row needs "id" and "protocol" (sync, async, legacy, or a list of them). It may have "regions", "sizes", '
-    '"max_n", "prompt_limit", "negative_prompt_limit", "prompt_extend" and "submit_rate". "sizes" has '
+    '"max_n", "prompt_limit", "negative_prompt_limit", "prompt_extend", "submit_rate", "inputs", "options", "seed", '
+    '"watermark" and "usual_seconds". "inputs" has "most" and may have "least", "max_bytes", "min_side", "max_side", '
+    '"max_ratio", "formats" and "alpha"; "options" is a list of names of parameters. "sizes" has '
     '"min_pixels", "max_pixels" and "max_ratio", or "min_side" and "max_side", or "only" with a list of sizes; '
     'beside these "default_size" and "grades".'
 )
@@ -51,6 +61,8 @@ def _find_region_name(value: object) -> object:
 
 
 Whole = Annotated[int, Field(strict=True, ge=1)]
+Ratio = Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)]
+Format = Annotated[str, Field(pattern="^(PNG|JPEG|WEBP|BMP|TIFF|GIF)$")]
 Grade = Annotated[str, Field(pattern=f"^({'|'.join(GRADES)})$")]
 
 
@@ -61,12 +73,23 @@ class _Row(BaseModel):
 class _Sizes(_Row):
     min_pixels: Whole | None = None
     max_pixels: Whole | None = None
-    max_ratio: Annotated[float, Field(strict=True, ge=1, allow_inf_nan=False)] | None = None
+    max_ratio: Ratio | None = None
     min_side: Whole | None = None
     max_side: Whole | None = None
     only: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     default_size: str | None = None
     grades: tuple[Grade, ...] = ()
+
+
+class _Inputs(_Row):
+    most: Annotated[int, Field(strict=True, ge=1, le=10)]
+    least: Annotated[int, Field(strict=True, ge=0, le=10)] = 0
+    max_bytes: Whole = 10 * 1024 * 1024
+    min_side: Whole = 384
+    max_side: Whole = 3072
+    max_ratio: Ratio = 8.0
+    formats: Annotated[tuple[Format, ...], Field(min_length=1)] = ("JPEG", "PNG", "BMP", "WEBP")
+    alpha: Annotated[bool, Field(strict=True)] = False
 
 
 class _ExtraModel(_Row):
@@ -86,6 +109,11 @@ class _ExtraModel(_Row):
     negative_prompt_limit: Whole | None = None
     prompt_extend: Annotated[bool, Field(strict=True)] | None = None
     submit_rate: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
+    inputs: _Inputs | None = None
+    options: tuple[Annotated[str, Field(pattern="^[A-Za-z][A-Za-z0-9_]{0,60}$")], ...] | None = None
+    seed: Annotated[bool, Field(strict=True)] | None = None
+    watermark: Annotated[bool, Field(strict=True)] | None = None
+    usual_seconds: Annotated[float, Field(strict=True, gt=0, allow_inf_nan=False)] | None = None
 
 
 def read_extra_models(rows: Sequence[Mapping[str, object]], *, built_in: Sequence[Model]) -> tuple[Model, ...]:
@@ -96,13 +124,15 @@ def read_extra_models(rows: Sequence[Mapping[str, object]], *, built_in: Sequenc
         SettingsError: a row is wrong; the message says which and why.
     """
     known = {name.lower(): model for model in built_in for name in (model.id, *model.aliases)}
+    known |= {name.lower(): model.as_snapshot(name) for model in built_in for name in model.snapshots}
+    options = {option.name: option for model in built_in for option in model.options}
     models: dict[str, Model] = {}
     for number, values in enumerate(rows, start=1):
         label = f"{EXTRA_MODELS_SETTING}, row {number}"
         row = _parse(values, label)
         base = known.get(row.id.lower())
         try:
-            model = _build(row) if base is None else _change(base, row)
+            model = _add_parameters(_build(row) if base is None else _change(base, row), row, options)
         except RequestRefusedError as error:
             raise SettingsError(f"{label}: sizes: {error}", _ADVICE) from error
         except ValueError as error:
@@ -153,6 +183,42 @@ def _change(base: Model, row: _ExtraModel) -> Model:
         negative_prompt_limit=row.negative_prompt_limit if names_negative else base.negative_prompt_limit,
         has_prompt_extend=extends,
         max_n=row.max_n or base.max_n,
+    )
+
+
+def _add_parameters(model: Model, row: _ExtraModel, known: Mapping[str, Option]) -> Model:
+    """Give a model what its row says of input pictures and of further parameters."""
+    inputs, sizes = model.inputs, model.sizes
+    if row.inputs is not None:
+        inputs = _read_inputs(row.inputs)
+        if model.inputs is None and sizes is not None:
+            sizes = replace(sizes, follows_input=True)
+    options = model.options
+    if row.options is not None:
+        options = tuple(known.get(name) or Option(name, OptionKind.ANY, "") for name in row.options)
+    return replace(
+        model,
+        inputs=inputs,
+        sizes=sizes,
+        options=options,
+        has_seed=model.has_seed if row.seed is None else row.seed,
+        has_watermark=model.has_watermark if row.watermark is None else row.watermark,
+        usual_seconds=row.usual_seconds or model.usual_seconds,
+    )
+
+
+def _read_inputs(row: _Inputs) -> InputLimits:
+    if row.least > row.most:
+        raise ValueError(f"inputs: the least {row.least} is greater than the most {row.most}")
+    return InputLimits(
+        least=row.least,
+        most=row.most,
+        max_bytes=row.max_bytes,
+        min_side=row.min_side,
+        max_side=row.max_side,
+        max_ratio=row.max_ratio,
+        formats=row.formats,
+        has_alpha=row.alpha,
     )
 
 
