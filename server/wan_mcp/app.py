@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from wan_mcp.mcp_server import WanServer
 
 INSTRUCTIONS = """\
-Makes and edits pictures with Alibaba Cloud's Wan, Qwen-Image and Z-Image models; answers with file paths. generate_image is the main tool. If it \
-answers with PENDING or RUNNING, call get_task with the task_id: ordering again would cost again. Every picture that \
-was ordered is saved, even when a call was cut off; list_tasks finds it. Show the person the path."""
+Makes and edits pictures with Alibaba Cloud's Wan, Qwen-Image and Z-Image models and answers with file paths. \
+generate_image is the main tool, for changes too. If it answers with PENDING or RUNNING, call get_task with the \
+task_id: ordering again would cost again. Every picture that was ordered is saved, even when a call was cut off; \
+list_tasks finds it. Show the person the path."""
 
 
 def build_context(

@@ -188,8 +188,7 @@ def _draw_again(choices: dict[str, object], cost: str, *, most: int = 4) -> list
     if most < _FOUR:
         call = _write_call("submit_task", choices | {"fresh": True})
         return [
-            f"Call {call}, four times. The prompt is the one above, word for word; leave seed out, so that the four "
-            f"differ. {cost}",
+            f"Call {call}, four times; the prompt is the one above, word for word. {cost}",
             f"Collect each of the four. {_COLLECT}",
             f"{_LIST}, and ask which one I like. To see one, call view_image with its task_id.",
         ]

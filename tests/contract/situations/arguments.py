@@ -42,7 +42,6 @@ ARGUMENTS = (
     _order("the model is not offered in the region", model="wanx2.0-t2i-turbo", region="singapore"),
     Situation(_ABOUT, "the model is offered only in regions without a key", "no", "no", _region_without_key),
     _order("there is no such region", region="atlantis"),
-    _order("the region has no model", region="tokyo"),
     _order("the size is none", size="large"),
     _order("the size is outside the model's range", size="4096*4096"),
     _order("the aspect ratio is not known", size="5:4"),

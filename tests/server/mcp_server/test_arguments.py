@@ -28,9 +28,9 @@ def refusal(tool, **arguments):
         ({"prompt": 5}, "The argument 'prompt' is 5, and must be text."),
         ({"prompt": None}, "The argument 'prompt' is null, and must be text."),
         ({"prompt": ["x"]}, "The argument 'prompt' is [\"x\"], and must be text."),
-        ({"prompt": "x", "n": "four"}, "The argument 'n' is 'four', and must be a whole number from 1 to 4."),
-        ({"prompt": "x", "n": 2.5}, "The argument 'n' is 2.5, and must be a whole number from 1 to 4."),
-        ({"prompt": "x", "n": True}, "The argument 'n' is true, and must be a whole number from 1 to 4."),
+        ({"prompt": "x", "n": "four"}, "The argument 'n' is 'four', and must be a whole number from 1 to 12."),
+        ({"prompt": "x", "n": 2.5}, "The argument 'n' is 2.5, and must be a whole number from 1 to 12."),
+        ({"prompt": "x", "n": True}, "The argument 'n' is true, and must be a whole number from 1 to 12."),
         (
             {"prompt": "x", "seed": "?"},
             "The argument 'seed' is '?', and must be a whole number from 0 to 2147483647.",
@@ -227,6 +227,8 @@ def test_a_schema_leaves_it_to_the_server_to_refuse_unknown_arguments(tool):
 @pytest.mark.parametrize(("tool", "name"), NAMES)
 @pytest.mark.parametrize("value", [["a"], {"a": 1}])
 def test_no_argument_is_ever_answered_in_the_validators_words(tool, name, value):
+    if (name, value) in (("images", ["a"]), ("options", {"a": 1})):
+        pytest.skip("that is what these two take")
     text = refusal(tool, **{name: value})
 
     assert f"'{name}'" in text
@@ -256,6 +258,10 @@ def test_every_argument_shows_one_example_or_its_choices(tool, name):
     shown = "e.g." in shape["description"] or "1280*1280" in shape["description"]
     is_choice = shape["type"] == "boolean" or "enum" in shape or name == "region"
 
+    if tool == "submit_task":
+        # It has the arguments of generate_image, and leaves the words about them to it.
+        assert shape["description"] == "As there."
+        return
     # A cursor is read from an answer, and a default is an example too.
     assert shown or is_choice or "default" in shape or name == "cursor"
 
@@ -263,7 +269,7 @@ def test_every_argument_shows_one_example_or_its_choices(tool, name):
 @pytest.mark.parametrize(("tool", "name"), NAMES)
 def test_every_number_has_its_bounds_for_a_refusal_and_hosts_see_none(tool, name):
     shape = plain_schema(TOOL[tool].arguments)["properties"][name]
-    if shape["type"] in ("integer", "number"):
+    if shape["type"] in ("integer", "number") and tool != "submit_task":
         assert "minimum" in shape
         # A task may have as many images as the operator's own models give.
         assert "maximum" in shape or name == "index"

@@ -293,7 +293,7 @@ async def test_a_region_that_has_no_key_is_a_place_in_a_command_line(tmp_path):
         ({"subject": "x", "size": "7:5"}, "7:5 in pixels"),
         ({"subject": "x", "model": "wan2.6-t2i", "size": "4K"}, "wan2.6-t2i does not draw this size"),
         ({"subject": "x", "region": "atlantis"}, "Subject: x atlantis\n"),
-        ({"subject": "x", "region": "tokyo"}, "There is no Wan model in tokyo."),
+        ({"subject": "x", "region": "tokyo"}, "wan2.6-t2i is not offered in tokyo."),
         ({"subject": "x", "model": "wanx-v1", "region": "singapore"}, "wanx-v1 is not offered in singapore."),
         ({"subject": "x" * 2101}, "x" * 2101),
         ({"subject": "half \ud83d an emoji"}, "Subject: half ? an emoji\n"),

@@ -8,7 +8,16 @@ import pytest
 
 from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
 from wan_mcp_tools.catalogue.model import format_amount
-from wan_mcp_tools.catalogue.prices import Cost, ImageCount, Money, describe_cost, estimate, make_report, report_facts
+from wan_mcp_tools.catalogue.prices import (
+    Cost,
+    ImageCount,
+    Money,
+    PricedImages,
+    describe_cost,
+    estimate,
+    make_report,
+    report_facts,
+)
 
 CATALOGUE = Catalogue()
 KEYED = frozenset({"singapore", "beijing", "virginia", "frankfurt"})
@@ -104,8 +113,42 @@ def test_a_report_of_nothing_costs_nothing() -> None:
     assert (facts["charged"], facts["lines"], "prices" in facts) == ({"images": 0, "cost": {}}, [], False)
 
 
-def test_every_price_of_the_catalogue_has_a_month_and_only_frankfurt_has_none() -> None:
+def test_every_price_of_the_catalogue_has_a_month_and_a_source() -> None:
     regions = [(model.id, region) for model in MODELS for region in model.regions if region.name != "sandbox"]
-    without = {(model_id, region.name) for model_id, region in regions if region.price is None}
-    assert without == {("wan2.6-t2i", "frankfurt")}
-    assert all(len(region.price.as_of) == len("2026-05") for _, region in regions if region.price)
+    without = {model_id for model_id, region in regions if region.price is None}
+    assert without == {"wan2.6-t2i", "wan2.6-image", "wan2.5-i2i-preview", "qwen-image-3.0-pro", "qwen-image-3.0"}
+    prices = [region.price for _, region in regions if region.price]
+    assert all(len(price.as_of) == len("2026-05") and price.source for price in prices)
+
+
+# --- prices that depend on something ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("words", "cost"),
+    [
+        ({"model": "qwen-image-3.0-pro"}, "0.04 USD"),
+        ({"model": "qwen-image-3.0-pro", "size": "1500*1500"}, "0.04 USD"),
+        ({"model": "qwen-image-3.0-pro", "size": "1504*1504"}, "0.075 USD"),
+        ({"model": "qwen-image-3.0-pro", "size": "2K", "n": 2, "images": ["a.png"]}, "0.153 USD"),
+        ({"model": "qwen-image-3.0", "images": ["a.png", "b.png"], "region": "beijing"}, "0.22 CNY"),
+        ({"model": "wan2.7-image", "images": ["a.png", "b.png"]}, "0.03 USD"),
+        ({"model": "z-image-turbo"}, "0.015 USD"),
+        ({"model": "z-image-turbo", "prompt_extend": True}, "0.03 USD"),
+        ({"model": "wan2.7-image", "options": {"enable_sequential": True}, "n": 12}, "0.36 USD"),
+    ],
+)
+def test_area_input_pictures_and_rewriting_are_part_of_a_price(words: dict[str, object], cost: str) -> None:
+    assert describe_cost(estimate([request(**words)], CATALOGUE)).startswith(f"about {cost} (")
+
+
+def test_a_report_adds_up_what_was_ordered_by_size_and_input_pictures() -> None:
+    parts = (
+        PricedImages("1024*1024", False, charged=2, charged_inputs=1),
+        PricedImages("2048*2048", False, charged=1, open=3, charged_inputs=0, open_inputs=2),
+    )
+    made = report(ImageCount(DAY, "singapore", "qwen-image-3.0-pro", charged=4, open=3, priced=parts))
+    # The fourth image has no order that could be read: it counts as a large one.
+    assert made.charged.amounts == (Money(Decimal("0.233"), "USD"),)
+    assert made.open.amounts == (Money(Decimal("0.231"), "USD"),)
+    assert (made.charged.images, made.open.images) == (4, 3)

@@ -7,6 +7,7 @@ import pytest
 from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.regions import REGIONS
+from wan_mcp_tools.catalogue.wan import WAN_MODELS
 
 
 def test_every_region_of_a_model_exists_and_the_sandbox_is_always_one():
@@ -33,8 +34,9 @@ def test_a_model_is_offered_where_the_documentation_says(model_id, regions):
 
 def test_a_task_is_preferred_wherever_the_model_has_one():
     for model in MODELS:
-        for region in model.region_names:
-            assert model.choose_protocol(region, prefer_sync=False) is not WireProtocol.SYNC
+        for region in model.regions:
+            has_tasks = set(region.protocols) != {WireProtocol.SYNC}
+            assert (model.choose_protocol(region.name, prefer_sync=False) is not WireProtocol.SYNC) is has_tasks
 
 
 def test_rates_are_those_of_the_region():
@@ -53,9 +55,9 @@ def test_a_price_belongs_to_a_region_and_has_a_currency_and_a_date():
     assert model.price("tokyo") is None
 
 
-def test_a_model_without_a_negative_prompt_has_no_rewriting_either():
-    lacking = {model.id for model in MODELS if model.negative_prompt_limit is None}
-    assert lacking == {model.id for model in MODELS if not model.has_prompt_extend}
+def test_a_wan_model_without_a_negative_prompt_has_no_rewriting_either():
+    lacking = {model.id for model in WAN_MODELS if model.negative_prompt_limit is None}
+    assert lacking == {model.id for model in WAN_MODELS if not model.has_prompt_extend}
     assert "wan2.7-image" in lacking
     assert "wan2.6-t2i" not in lacking
 

@@ -118,7 +118,9 @@ class Catalogue:
         """
         inputs = _read_images(images)
         chosen = self._choose_model(model, with_images=bool(inputs))
-        chosen_region = self._choose_region(chosen, region, prefers_key=bool(inputs) and not (model or "").strip())
+        chosen_region = self._choose_region(
+            chosen, region, with_images=bool(inputs), prefers_key=bool(inputs) and not (model or "").strip()
+        )
         checked = check_options(options, chosen.options, model_id=chosen.id, images=len(inputs))
         self._check_inputs(len(inputs), chosen, checked)
         count, checked = _check_count(n, chosen, checked)
@@ -165,10 +167,9 @@ class Catalogue:
         model = self.find(request.model)
         return model.choose_protocol(request.region, prefer_sync=self.prefer_sync, options=request.options)
 
-    def list_editing(self, region: str | None = None) -> list[Model]:
-        """Give the models that take input pictures, those of a region if one is named."""
-        models = [model for model in self.models if model.inputs is not None]
-        return [model for model in models if region is None or region in model.region_names]
+    def list_editing(self) -> tuple[Model, ...]:
+        """Give the models that take input pictures."""
+        return tuple(model for model in self.models if model.inputs is not None)
 
     @property
     def graded_models(self) -> tuple[str, ...]:
@@ -230,19 +231,15 @@ class Catalogue:
             raise _no_such_parameter("watermark", model, [each.id for each in self.models if each.has_watermark])
         return None
 
-    def _choose_region(self, model: Model, named: str | None, *, prefers_key: bool) -> str:
+    def _choose_region(self, model: Model, named: str | None, *, with_images: bool, prefers_key: bool) -> str:
         if named and named.strip():
             region = find_region(named).name
             if region in model.region_names:
                 return region
-            offering = self._list_regions()
-            if region not in offering:
-                raise RequestRefusedError(
-                    f"There is no model in {region}.", f"Regions that have some: {', '.join(offering)}."
-                )
+            others = self._name_models_of(region, with_images=with_images)
             raise RequestRefusedError(
                 f"{model.id} is not offered in {region}.",
-                f"Regions that offer it: {', '.join(model.region_names)}. {self._name_models_of(region)}",
+                f"Regions that offer it: {', '.join(model.region_names)}. {others}",
             )
         is_there = self.default_region in model.region_names
         if is_there and (not prefers_key or self.default_region in self.keyed_regions):
@@ -258,17 +255,14 @@ class Catalogue:
             f"{model.id} is not offered in {self.default_region}, and no region that offers it has a key.",
             f"Regions that offer it: {', '.join(others) or 'none but the sandbox'}. "
             + (f"Set {' or '.join(settings)}. " if settings else "")
-            + self._name_models_of(self.default_region),
+            + self._name_models_of(self.default_region, with_images=with_images),
         )
 
-    def _list_regions(self) -> list[str]:
-        """Name the regions that offer any model, in the order of the table."""
-        offering = {region for model in self.models for region in model.region_names}
-        return [region.name for region in REGIONS if region.name in offering]
-
-    def _name_models_of(self, region: str) -> str:
-        names = [model.id for model in self.models if region in model.region_names]
-        return f"Models of {region}: {', '.join(names) or 'none'}."
+    def _name_models_of(self, region: str, *, with_images: bool) -> str:
+        models = self.list_editing() if with_images else self.models
+        names = [model.id for model in models if region in model.region_names]
+        kind = " that take images" if with_images else ""
+        return f"Models of {region}{kind}: {', '.join(names) or 'none'}."
 
     def _resolve_size(
         self, size: str | None, rule: SizeRule | None, model: Model, region: str, *, inputs: int

@@ -14,8 +14,9 @@ from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.catalogue.model import Model, WireProtocol
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotConnectedError, ThrottledError
+from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import Problem
 
 _SLOT_CHECK = 0.25
@@ -176,10 +177,23 @@ def _make_create_order(order: Order, catalogue: Catalogue) -> CreateOrder:
     request = order.request
     if request is None:
         raise ValueError(f"the order {order.local_id} has no request that could be sent")
-    return CreateOrder(
+    return make_create_order(
+        request,
+        catalogue.find(request.model),
         region=order.region,
         protocol=WireProtocol(order.protocol or ""),
         model_id=order.wire_model or "",
+    )
+
+
+def make_create_order(
+    request: ImageRequest, model: Model, *, region: str, protocol: WireProtocol, model_id: str
+) -> CreateOrder:
+    """Give a request as the wire needs it, yet without its input pictures."""
+    return CreateOrder(
+        region=region,
+        protocol=protocol,
+        model_id=model_id,
         prompt=request.prompt,
         size=request.size,
         n=request.n,
@@ -187,6 +201,6 @@ def _make_create_order(order: Order, catalogue: Catalogue) -> CreateOrder:
         seed=request.seed,
         prompt_extend=request.prompt_extend,
         watermark=request.watermark,
-        has_n=catalogue.find(request.model).has_n,
+        has_n=model.has_n,
         options=request.options,
     )
