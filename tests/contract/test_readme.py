@@ -9,6 +9,9 @@ import pytest
 from wan_mcp.app import build_service
 from wan_mcp.settings import SETTING_ROWS, read_settings
 from wan_mcp_tools import TOOLS
+from wan_mcp_tools.catalogue.catalogue import MODELS
+from wan_mcp_tools.catalogue.description import describe_input_kind, format_price
+from wan_mcp_tools.catalogue.regions import SANDBOX
 
 ROOT = Path(__file__).resolve().parents[2]
 README = ROOT / "README.md"
@@ -32,9 +35,34 @@ def _settings_table() -> str:
     return "\n".join(rows)
 
 
+def _models_table() -> str:
+    rows = ["| model | draws from | regions, price of one image | usual time |", "|---|---|---|---|"]
+    for model in MODELS:
+        regions = (region for region in model.regions if region.name != SANDBOX.name)
+        prices = ", ".join(f"{region.name} {format_price(region.price, region.name)}" for region in regions)
+        rows.append(f"| `{model.id}` | {describe_input_kind(model)} | {prices} | {model.usual_seconds:.0f} s |")
+    return "\n".join(rows)
+
+
+def _options_table() -> str:
+    rows = ["| option | models | takes | does |", "|---|---|---|---|"]
+    options = {option.name: option for model in MODELS for option in model.options}
+    for name, option in options.items():
+        models = ", ".join(f"`{model.id}`" for model in MODELS if option in model.options)
+        bounds = f"; {option.describe_bounds()}" if option.describe_bounds() else ""
+        takes = f"{option.describe()}{bounds}".replace("|", "\\|")
+        rows.append(f"| `{name}` | {models} | {takes} | {option.about} |")
+    return "\n".join(rows)
+
+
 @pytest.mark.parametrize(
     ("page", "name", "make"),
-    [("README.md", "tools", _tools_table), ("docs/settings.md", "settings", _settings_table)],
+    [
+        ("README.md", "tools", _tools_table),
+        ("docs/settings.md", "settings", _settings_table),
+        ("docs/models.md", "models", _models_table),
+        ("docs/models.md", "options", _options_table),
+    ],
 )
 def test_a_table_says_what_the_code_does(page, name, make):
     path = ROOT / page

@@ -25,6 +25,7 @@ from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.wait import ProgressReporter, UsualDuration, describe_state, describe_timing
+from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 from wan_mcp_tools.results import describe_progress
@@ -111,7 +112,13 @@ async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path
 
     ledger = build_context(make_settings(tmp_path), clock=clock).ledger
     progress = ProgressReporter(
-        ledger, clock, live=LiveOrders(), report=report, first="Looking for the task", interval=4.0
+        ledger,
+        clock,
+        live=LiveOrders(),
+        catalogue=Catalogue(),
+        report=report,
+        first="Looking for the task",
+        interval=4.0,
     )
 
     async def work() -> str:

@@ -3,6 +3,7 @@
 from contract.situations.situation import Situation, Workspace
 
 _ABOUT = "arguments"
+_AGENT = {"prompt_extend_mode": "agent"}
 
 
 def _refused(title: str, tool: str = "generate_image", **arguments: object) -> Situation:
@@ -41,6 +42,13 @@ ARGUMENTS = (
     _order("there is no such model", model="wan9"),
     _order("the model is not offered in the region", model="wanx2.0-t2i-turbo", region="singapore"),
     Situation(_ABOUT, "the model is offered only in regions without a key", "no", "no", _region_without_key),
+    _order("the model takes no pictures", model="wan2.6-t2i", images=["fox.png"]),
+    _order("the model needs a picture", model="qwen-image-edit"),
+    _order("more pictures than the model takes", model="qwen-image-3.0", images=["fox.png"] * 4),
+    _order("a picture that is blank", images=["fox.png", " "]),
+    _order("a picture that stands in its own address", images=["data:text/html,x"]),
+    _order("an option that the model lacks", model="wan2.7-image", options={"style": "anime"}),
+    _order("options that exclude one another", model="qwen-image-3.0", images=["fox.png"], options=_AGENT),
     _order("there is no such region", region="atlantis"),
     _order("the size is none", size="large"),
     _order("the size is outside the model's range", size="4096*4096"),

@@ -13,6 +13,9 @@ from wan_mcp.dashscope import error_table
 LATER, NO = "yes, after a while", "no"
 
 
+_BAD_INPUT = "The image length and width do not meet the model restrictions."
+
+
 def _refusal(
     title: str, status: int, code: str, message: str = "", *, repeat: str = NO, retry_after: float | None = None
 ) -> Situation:
@@ -66,6 +69,7 @@ REFUSALS = (
     _refusal("the model has trouble at once", 400, "InternalError.Algo", "Algo process error.", repeat="yes"),
     _refusal("the order cannot be used", 400, "BadRequest.TooLarge", "Payload too large."),
     _refusal("a file cannot be fetched", 400, "InvalidURL"),
+    _refusal("an input picture has a size that the model does not take", 400, "InvalidParameter", _BAD_INPUT),
     _refusal("too many requests, for longer than is waited", 429, "Throttling.RateQuota", repeat=LATER),
     _refusal("an unknown code", 400, "BrandNew", "Nobody knows this one."),
     _refusal("an unknown code and status", 418, "BrandNew", "Nobody knows this one."),

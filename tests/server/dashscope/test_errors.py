@@ -89,6 +89,10 @@ REFUSALS = [
     (400, "Arrearage", "<400> InternalError.Algo.DataInspectionFailed: ...", BillingError),
     (400, "NewCode", "Nobody knows this one.", ParameterRefusedError),
     (409, "NewCode", "Nobody knows this one.", ServiceError),
+    (400, "InvalidParameter", "lack of image or text", ParameterRefusedError),
+    (400, "InvalidParameter", "num_images_per_prompt must be 1", ParameterRefusedError),
+    (400, "InvalidParameter.DataInspection", "Failed to download multimodal content", ParameterRefusedError),
+    (400, "InternalError.Algo.InvalidParameter", "Failed to download multimodal content", ParameterRefusedError),
 ]
 
 
@@ -357,3 +361,27 @@ async def test_a_wait_of_weeks_is_a_quota_and_not_a_rate(kit):
     assert type(error) is QuotaError
     assert "about 21 days" in error.advice
     assert not error.retryable
+
+
+@pytest.mark.parametrize(
+    ("code", "message", "words"),
+    [
+        (
+            "InvalidParameter.DataInspection",
+            "Failed to download multimodal content",
+            "could not fetch an input picture",
+        ),
+        ("InternalError.Algo.InvalidParameter", "Download the media resource timed out.", "could not fetch an input"),
+        ("BadRequest.InputDownloadFailed", "", "could not fetch an input picture"),
+        (
+            "InvalidParameter",
+            "The image length and width do not meet the model restrictions. [height:1 or width:1 must be larger than 10]",
+            "cannot use an input picture",
+        ),
+        ("InvalidParameter", "Text request limit violated, expected 1.", 'says: "Text request limit violated'),
+        ("InvalidParameter", "url error, please check url\uff01", "model and protocol do not fit together"),
+    ],
+)
+async def test_what_is_wrong_with_an_input_picture_is_told_as_that(kit, code, message, words):
+    error = await kit.error_of(kit.json({"request_id": "r-7", "code": code, "message": message}, status=400))
+    assert words in str(error)

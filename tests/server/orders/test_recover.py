@@ -5,6 +5,11 @@ import pytest
 
 from fakes.dashscope import FakeService
 from fakes.order_service import get, make_settings, order, running_service, saved_files
+from fakes.orders import make_order
+from wan_mcp.dashscope import TaskAnswer
+from wan_mcp.dashscope.types import TaskImage
+from wan_mcp.orders.worker.recover import matches_order
+from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 NEW, OLD = "wan2.6-t2i", "wan2.5-t2i-preview"
@@ -209,3 +214,32 @@ async def test_an_image_that_must_not_be_fetched_is_named_and_comes_when_the_cau
                 if task.images:
                     break
     assert len(task.images) == len(saved_files(settings)) == 1
+
+
+def finished(count, size):
+    images = tuple(
+        TaskImage(number, url=f"https://dashscope-a.oss-x.aliyuncs.com/{number}.png") for number in range(count)
+    )
+    return TaskAnswer("t-1", TaskStatus.SUCCEEDED, images, size=size)
+
+
+@pytest.mark.parametrize(
+    ("words", "count", "size", "fits"),
+    [
+        ({"model": "wan2.7-image"}, 1, "2048*2048", True),
+        ({"model": "wan2.7-image"}, 1, "1440*2560", False),
+        ({"model": "wan2.7-image", "images": ["a.png"]}, 1, "1488*2816", True),
+        ({"model": "wan2.7-image", "images": ["a.png"]}, 1, "1024*1024", False),
+        ({"model": "wan2.6-image", "images": ["a.png"]}, 1, "1472*1104", True),
+        ({"model": "wan2.6-image", "images": ["a.png"]}, 1, "2048*2048", False),
+        ({"model": "qwen-image-3.0", "images": ["a.png"]}, 1, "1024*1024", True),
+        ({"model": "wan2.7-image", "n": 4}, 3, "2048*2048", False),
+        ({"model": "wan2.7-image", "n": 6, "options": {"enable_sequential": True}}, 4, "2048*2048", True),
+        ({"model": "wan2.7-image", "n": 6, "options": {"enable_sequential": True}}, 7, "2048*2048", False),
+        ({"model": "wan2.6-image", "n": 3, "options": {"enable_interleave": True}}, 2, "1280*1280", True),
+    ],
+)
+def test_a_task_fits_an_order_by_its_size_and_count_as_far_as_the_order_settles_them(words, count, size, fits):
+    request = Catalogue().make_request(prompt="x", **words)
+    lost = make_order(request=request, model=request.model, protocol="async", images_ordered=request.n)
+    assert matches_order(finished(count, size), lost) is fits

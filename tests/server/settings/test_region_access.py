@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.settings import read_settings
-from wan_mcp.settings.region_access import parse_base_url
+from wan_mcp.settings.region_access import parse_base_url, region_of_host
 from wan_mcp_tools.catalogue.regions import REGIONS
 from wan_mcp_tools.domain.errors import SettingsError
 
@@ -292,3 +292,26 @@ def test_the_sandbox_never_stands_for_the_real_service() -> None:
     assert (access.base_url, access.in_process) == (None, False)
     assert "DASHSCOPE_REGION=singapore" in access.problem
     assert access.api_key.get_secret_value() == "sk-sandbox"
+
+
+@pytest.mark.parametrize(
+    ("host", "region"),
+    [
+        ("maas.qwencloudapi.com", "singapore"),
+        ("ws-1.maas.qwencloudapi.com", "singapore"),
+        ("maas.qianwenaiapi.com", "beijing"),
+        ("notmaas.qwencloudapi.com", None),
+        ("maas.qwencloudapi.com.example.com", None),
+    ],
+)
+def test_the_services_brand_hosts_belong_to_their_region(host, region):
+    owner = region_of_host(f"https://{host}/api/v1")
+    assert (owner and owner.name) == region
+
+
+def test_a_brand_host_is_used_only_where_a_setting_names_it_and_for_its_own_region():
+    url = "https://maas.qwencloudapi.com/api/v1"
+    assert all("maas.q" not in (access.base_url or "") for access in read_settings({}).regions.values())
+    assert read_settings({"DASHSCOPE_HTTP_BASE_URL": url}).regions["singapore"].base_url == url
+    elsewhere = read_settings({"DASHSCOPE_HTTP_BASE_URL_BEIJING": url}).regions["beijing"]
+    assert "address of Singapore" in (elsewhere.problem or "")
