@@ -92,7 +92,7 @@ _PURCHASE = ErrorMeaning(
 _INSPECTION = ErrorMeaning(
     ContentRefusedError,
     "The service's content inspection refused the words of the order, or a picture in it.",
-    "Rephrase the prompt, or take another picture. The same will be refused again.",
+    "Rephrase the prompt. The same words, or the same picture, will be refused again.",
 )
 PICTURE_INSPECTION = ErrorMeaning(
     ContentRefusedError,
