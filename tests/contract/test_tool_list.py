@@ -47,7 +47,7 @@ async def test_every_argument_has_one_type_and_no_bound_by_which_a_host_could_re
         for shape in tool["inputSchema"]["properties"].values():
             # Without a type, Gemini CLI passes over the whole tool.
             assert isinstance(shape["type"], str)
-            assert shape.keys() <= {"type", "description", "default", "enum", "nullable"}
+            assert shape.keys() <= {"type", "description", "default", "enum", "nullable", "items"}
 
 
 async def test_no_schema_has_what_clients_cannot_read(tmp_path):

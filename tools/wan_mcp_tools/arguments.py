@@ -121,7 +121,10 @@ Options = Annotated[
     dict[str, Any] | SkipJsonSchema[None],
     BeforeValidator(_read_options),
     WithJsonSchema({"type": "object"}),
-    _field('What only some models have, e.g. {"enable_sequential": true}: a set that belongs together, n to 12.'),
+    _field(
+        'What only some models have, e.g. {"enable_sequential": true} of wan2.7: a set that belongs together, n to 12. '
+        "wan://models/ID lists them, and so does a refusal."
+    ),
 ]
 NegativePrompt = Annotated[
     str | SkipJsonSchema[None], _field("What to keep out, e.g. text, people; not for wan2.7.", maxLength=500)

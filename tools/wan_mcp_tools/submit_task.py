@@ -23,8 +23,6 @@ def _refer(schema: JsonDict) -> None:
     properties = cast("dict[str, JsonDict]", schema["properties"])
     for shape in properties.values():
         shape["description"] = _SAME
-        for bound in ("enum", "minLength", "minimum", "maximum", "maxItems"):
-            shape.pop(bound, None)
 
 
 class SubmitTaskArguments(OrderArguments):

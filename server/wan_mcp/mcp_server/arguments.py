@@ -19,7 +19,7 @@ from wan_mcp_tools.tool import Arguments, Tool
 
 Schema = dict[str, Any]
 
-_BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength"})
+_BOUNDS = frozenset({"minimum", "maximum", "minLength", "maxLength", "maxItems"})
 _LONGEST_ECHO = 60
 """Characters of a caller's value, or of a name, that an error repeats."""
 _MOST_FAULTS = 6
