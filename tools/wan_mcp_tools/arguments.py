@@ -122,8 +122,8 @@ Options = Annotated[
     BeforeValidator(_read_options),
     WithJsonSchema({"type": "object"}),
     _field(
-        'What only some models have, e.g. {"enable_sequential": true} of wan2.7: a set that belongs together, n to 12. '
-        "wan://models/ID lists them, and so does a refusal."
+        'What only some models have, e.g. {"enable_sequential": true} of wan2.7: a set that belongs together, n to '
+        "12. wan://models/ID lists them, and so does a refusal."
     ),
 ]
 NegativePrompt = Annotated[
