@@ -8,7 +8,8 @@ import pytest
 
 from fakes.orders import CLOSED, FAILED, accepted, make_found, make_request, placed, save, sent
 from wan_mcp.ledger import DAY, ImageState, OrderImage, Origin, Stage
-from wan_mcp_tools.catalogue.prices import ImageCount
+from wan_mcp_tools.catalogue.prices import ImageCount, PricedImages
+from wan_mcp_tools.domain.requests import InputImage, InputSource
 from wan_mcp_tools.domain.service import OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -282,3 +283,25 @@ async def test_a_period_bounds_the_orders_of_a_list(ledger, clock):
     assert await found(until=times[1]) == [0]
     assert await found(since=times[1], until=times[2]) == [1]
     assert await ledger.reports.find_first_order() == times[0]
+
+
+async def test_of_models_whose_prices_differ_it_is_told_what_they_depend_on(ledger, clock):
+    model, made = "qwen-image-3.0-pro", itertools.count()
+
+    async def make_one(size, images=(), **changes):
+        inputs = tuple(InputImage(InputSource.FILE, name) for name in images)
+        request = make_request(model=model, size=size, prompt_extend=True, images=inputs)
+        words = {"request": request, "model": model, "wire_model": model}
+        return await accepted(ledger, f"task-{next(made)}", **words, **changes)
+
+    await save(ledger, await make_one("1024*1024", ["a.png", "b.png"]), **CLOSED, images=(SAVED,))
+    await save(ledger, await make_one("1024*1024"), **CLOSED, images=(SAVED,))
+    await make_one("2048*2048", ["a.png"])
+
+    [line] = await ledger.reports.count_images(days_until(clock), graded={model})
+    assert sorted(line.priced, key=lambda each: each.size or "") == [
+        PricedImages("1024*1024", True, charged=2, charged_inputs=2),
+        PricedImages("2048*2048", True, open=1, open_inputs=1),
+    ]
+    [plain] = await ledger.reports.count_images(days_until(clock))
+    assert plain.priced == ()

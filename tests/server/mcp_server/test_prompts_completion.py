@@ -36,7 +36,8 @@ async def test_models_are_completed_by_their_beginning_in_any_case_the_default_f
         none = await _values(client, PICTURE, "model", "dall-e")
 
     assert everything[0] == "wan2.6-t2i"
-    assert sorted(everything) == sorted(model.id for model in MODELS)
+    # A prompt of the menu has no pictures as input.
+    assert sorted(everything) == sorted(model.id for model in MODELS if model.draws_from_words)
     assert some == ["wan2.7-image-pro", "wan2.7-image"]
     assert none == []
 
@@ -48,7 +49,11 @@ async def test_the_default_model_comes_first_however_its_setting_spells_it(tmp_p
 
 async def test_models_are_those_of_the_chosen_region_and_size(tmp_path):
     async with Client(_server(make_settings(tmp_path))) as client:
-        assert await _values(client, PICTURE, "model", region="us-east-1") == ["wan2.6-t2i"]
+        assert await _values(client, PICTURE, "model", region="us-east-1") == [
+            "wan2.6-t2i",
+            "qwen-image-3.0-pro",
+            "qwen-image-3.0",
+        ]
         assert await _values(client, PICTURE, "model", size="4K") == ["wan2.7-image-pro"]
         assert await _values(client, PICTURE, "model", "wanx", region="singapore") == []
         assert "wanx-v1" not in await _values(client, PICTURE, "model", size="3:4")
@@ -76,7 +81,8 @@ async def test_every_size_that_is_offered_can_be_ordered(tmp_path):
     async with Client(build_server(service)) as client:
         for model in MODELS:
             for size in await _values(client, PICTURE, "size", model=model.id):
-                service.catalogue.make_request(prompt="x", model=model.id, size=size, region="sandbox")
+                images = ["a.png"] * model.count_inputs({})[0]
+                service.catalogue.make_request(prompt="x", model=model.id, size=size, region="sandbox", images=images)
 
 
 async def test_regions_are_those_of_the_chosen_model_the_usable_ones_first(tmp_path):
@@ -88,6 +94,8 @@ async def test_regions_are_those_of_the_chosen_model_the_usable_ones_first(tmp_p
             "singapore",
             "virginia",
             "frankfurt",
+            "tokyo",
+            "hongkong",
         ]
         assert await _values(client, PICTURE, "region", model="wan2.7-image") == ["beijing", "sandbox", "singapore"]
         assert await _values(client, PICTURE, "region", "S") == ["sandbox", "singapore"]
