@@ -134,10 +134,11 @@ def test_what_is_no_key_is_left_alone():
 @pytest.mark.parametrize("item", ['{"code":"E"}', "[]", "{}", '"ab"', "1"])
 def test_an_answer_of_very_many_values_is_read_in_seconds_or_not_at_all(item):
     many = (LARGEST_ANSWER - 100) // (len(item) + 1)
-    began = time.perf_counter()
+    # What the processor does, because a busy machine takes longer for it.
+    began = time.thread_time()
     payload = parse_object(f'{{"output": {{"results": [{",".join([item] * many)}]}}}}'.encode(), KEYS)
     assert len(payload["output"]["results"]) == many
-    assert time.perf_counter() - began < 20
+    assert time.thread_time() - began < 20
     twice = parse_object(f'{{"results": [{",".join([item] * 2 * many)}]}}'.encode(), KEYS)
     assert twice is None
 

@@ -1,11 +1,11 @@
 """The doctor ends in time, whatever hangs."""
 
 import threading
-import time
 
 import anyio
 import pytest
 
+from fakes.clock import LONGEST
 from wan_mcp.storage.disk import Disk
 
 
@@ -15,7 +15,7 @@ def stuck():
     over = threading.Event()
 
     def hang(*_: object):
-        over.wait(30)
+        over.wait()
 
     yield hang
     over.set()
@@ -23,13 +23,12 @@ def stuck():
 
 async def test_a_network_drive_that_hangs_holds_up_nothing_else(doctor, stuck, tmp_path):
     (tmp_path / "pictures").mkdir()
-    began = time.monotonic()
 
-    report = await doctor.run(
-        parts={"disk": Disk(create_new=stuck), "check_seconds": 1.0}, DASHSCOPE_REGION="sandbox"
-    )
+    with anyio.fail_after(LONGEST):
+        report = await doctor.run(
+            parts={"disk": Disk(create_new=stuck), "check_seconds": 1.0}, DASHSCOPE_REGION="sandbox"
+        )
 
-    assert time.monotonic() - began < 5
     finding = report.problem_of("folder")
     assert finding.found == "no end after 1 seconds; given up"
     assert "WAN_MCP_OUTPUT_DIR" in finding.remedy
@@ -41,11 +40,10 @@ async def test_a_name_service_that_hangs_is_told_in_time(doctor):
         await anyio.sleep_forever()
 
     parts = {"resolve_name": never, "reach_seconds": 0.3}
-    began = time.monotonic()
 
-    report = await doctor.run(service=False, parts=parts, DASHSCOPE_API_KEY="sk-0123456789")
+    with anyio.fail_after(LONGEST):
+        report = await doctor.run(service=False, parts=parts, DASHSCOPE_API_KEY="sk-0123456789")
 
-    assert time.monotonic() - began < 5
     assert "no name service answers" in report.problem_of("network").found
 
 
@@ -56,11 +54,10 @@ async def test_a_service_that_never_answers_is_told_in_time(doctor):
     import httpx
 
     parts = {"transport": httpx.MockTransport(never), "reach_seconds": 0.3}
-    began = time.monotonic()
 
-    report = await doctor.run(parts=parts, DASHSCOPE_API_KEY="sk-0123456789")
+    with anyio.fail_after(LONGEST):
+        report = await doctor.run(parts=parts, DASHSCOPE_API_KEY="sk-0123456789")
 
-    assert time.monotonic() - began < 5
     assert "in time" in report.problem_of("network").found
 
 

@@ -123,10 +123,10 @@ def test_of_many_faults_some_are_told_and_the_rest_is_counted():
 
 
 def test_a_hundred_thousand_arguments_are_refused_at_once():
-    started = time.perf_counter()
+    started = time.thread_time()
     refusal("generate_image", prompt="x", **{f"{number}{'x' * 10}": None for number in range(100_000)})
 
-    assert time.perf_counter() - started < 2
+    assert time.thread_time() - started < 2
 
 
 ADDED = {

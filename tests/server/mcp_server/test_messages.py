@@ -146,9 +146,9 @@ def test_a_message_that_is_too_long_has_the_id_at_either_end():
 @pytest.mark.parametrize("part", [b"[", b'{"', b'"', b'\\"', b'{"id":', b'"id":1,', b",", b"[1],"])
 def test_no_data_takes_long_to_be_judged(part):
     for data in (part * (3_000_000 // len(part)), b'{"x":"' + part * (3_000_000 // len(part))):
-        started = time.perf_counter()
+        started = time.thread_time()
         refusal(data)
-        assert time.perf_counter() - started < 2
+        assert time.thread_time() - started < 2
 
 
 def ids(data):

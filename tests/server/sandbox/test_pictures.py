@@ -32,7 +32,7 @@ def test_any_prompt_can_be_painted(prompt):
 
 
 def test_a_picture_is_painted_quickly():
-    before = time.perf_counter()
+    before = time.thread_time()
     paint(Picture("a prompt that nobody painted before", 1280, 1280, 99))
-    # About 0.1 s where nothing else runs.
-    assert time.perf_counter() - before < 2
+    # About 0.1 s of the processor.
+    assert time.thread_time() - before < 2
