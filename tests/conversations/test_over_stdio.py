@@ -201,7 +201,7 @@ def test_the_server_ends_soon_after_stdin_closes_and_the_next_one_collects(tmp_p
         with _start(variables) as process:
             _greet(process)
             _say(process, "tools/call", 2, name="generate_image", arguments={"prompt": "left behind"})
-            wait_until(lambda: service.creates)
+            wait_until(lambda: service.tasks)
             process.stdin.close()
             # Long before the picture is there.
             assert process.wait(LONGEST) == 0
@@ -225,7 +225,7 @@ def test_a_signal_ends_the_server_at_once_and_loses_nothing(tmp_path, name):
         with _start(variables) as process:
             _greet(process)
             _say(process, "tools/call", 2, name="generate_image", arguments={"prompt": "interrupted"})
-            wait_until(lambda: service.creates)
+            wait_until(lambda: service.tasks)
             process.send_signal(getattr(signal, name))
             assert process.wait(LONGEST) != 0
             process.stdin.close()

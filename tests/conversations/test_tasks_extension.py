@@ -98,6 +98,7 @@ async def test_a_task_outlives_the_server_that_told_of_it(tmp_path):
             task = await call(client, "generate_image", {"prompt": "x"})
         async with _talk_over_stdio(variables) as client:
             again = await ask(client, "tasks/get", task.task_id)
+            await until(lambda: service.tasks)
             service.advance(120)
             told = await end_of(client, task.task_id)
 

@@ -50,6 +50,7 @@ async def test_an_expired_wait_is_a_normal_answer_with_the_id_and_the_next_call(
             assert told["status"] in ("PENDING", "RUNNING")
             assert f"get_task with task_id={told['task_id']}" in told["next_step"]
             assert "try again" not in str(told)
+            await until(lambda: dashscope.tasks)
             dashscope.advance(120)
             done = facts(await client.call_tool("get_task", {"task_id": told["task_id"], "wait_seconds": 45}))
     assert done["status"] == "SUCCEEDED"
@@ -254,6 +255,7 @@ async def test_a_call_after_an_expired_wait_joins_the_order_and_fresh_overrides_
             fresh = facts(
                 await client.call_tool("generate_image", {"prompt": "x", "fresh": True, "wait_seconds": 0.2})
             )
+            await until(lambda: dashscope.tasks[1:])
             dashscope.advance(120)
             joined = facts(await client.call_tool("generate_image", {"prompt": "x"}))
             named = [

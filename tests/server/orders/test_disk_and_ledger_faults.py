@@ -56,7 +56,7 @@ async def test_a_picture_that_cannot_be_written_is_kept_and_saved_when_the_cause
         pictures = settings.output_dir
         async with running_service(settings) as service:
             pending = await order(service, wait=0.1)
-            await until(lambda: dashscope.creates)
+            await until(lambda: dashscope.tasks)
             if pictures.exists():
                 shutil.rmtree(pictures)
             pictures.write_text("in the way")

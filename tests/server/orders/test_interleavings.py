@@ -146,7 +146,7 @@ async def test_an_order_by_the_synchronous_protocol_that_is_under_way_is_not_wai
         settings = make_settings(tmp_path, dashscope, WAN_MCP_PROTOCOL="sync")
         async with running_service(settings) as service:
             task = await submit(service, wait=0.1)
-            await until(lambda: dashscope.creates)
+            await until(lambda: dashscope.tasks)
             with anyio.fail_after(LONGEST), pytest.raises(NotCancelableError, match="knows no cancelling") as raised:
                 await service.cancel(task.task_id)
             assert not raised.value.retryable

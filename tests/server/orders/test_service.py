@@ -5,6 +5,7 @@ import os
 import anyio
 import pytest
 
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
 from wan_mcp_tools.domain.errors import DailyLimitError, MissingKeyError
@@ -55,6 +56,7 @@ async def test_an_expired_wait_answers_with_the_id_and_the_file_comes_all_the_sa
             task = await order(service, wait=0.3)
             assert task.status in (TaskStatus.PENDING, TaskStatus.RUNNING)
 
+            await until(lambda: dashscope.tasks)
             dashscope.advance(120)
             done = await get(service, task.local_id)
     assert done.status is TaskStatus.SUCCEEDED
