@@ -48,7 +48,7 @@ from wan_mcp.web.gallery import make_gallery_app
 from wan_mcp.web.security import Secrets
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-_LONGEST_CALL = 12.0
+_LONGEST_CALL = 30.0
 """Seconds; a call of this campaign waits for one at most."""
 _HOST = "127.0.0.1:4711"
 _PYTHONS_WORDS = re.compile(

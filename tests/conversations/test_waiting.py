@@ -56,11 +56,10 @@ async def test_an_expired_wait_is_a_normal_answer_with_the_id_and_the_next_call(
     assert done["status"] == "SUCCEEDED"
 
 
-@pytest.mark.parametrize("era", ERAS)
-async def test_fifty_calls_that_wait_side_by_side_are_each_answered_in_their_time(tmp_path, era):
+async def test_fifty_calls_that_wait_side_by_side_are_each_answered_in_their_time(tmp_path):
     # Over stdio: own orders, those of another process, joined and new ones; a slow service; a ledger that is locked
     # while they wait, and again when they end.
-    plan = Plan(waits=(4.0, 4.5, 2.0, 0.5, 5.0), era=era, locks=((1.2, 2.0), (4.3, 2.0)), slow_seconds=2.0)
+    plan = Plan(waits=(4.0, 4.5, 2.0, 0.5, 5.0), locks=((1.2, 2.0), (4.3, 2.0)), slow_seconds=2.0)
     report = await run(plan, tmp_path)
 
     assert len(report.calls) == 50
@@ -68,7 +67,7 @@ async def test_fifty_calls_that_wait_side_by_side_are_each_answered_in_their_tim
 
 
 def test_the_program_for_a_person_measures_and_prints_its_report():
-    command = [sys.executable, str(Path(waiting.__file__)), "--calls", "10", "--seconds", "3"]
+    command = [sys.executable, str(Path(waiting.__file__)), "--calls", "10", "--seconds", "3", "--era", "legacy"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr

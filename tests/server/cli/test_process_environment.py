@@ -63,9 +63,19 @@ def read_answers(done: subprocess.CompletedProcess[str]) -> dict[int, dict]:
     return {answer["id"]: answer["result"] for answer in map(json.loads, done.stdout.splitlines())}
 
 
-@pytest.mark.parametrize("redirect", [">&-", "2>&-", ">&- 2>&-", ">&- 2>&- <&-", "2>/dev/full"])
 @pytest.mark.parametrize(
-    ("words", "code"), [("--help", 0), ("tasks --json", 0), ("get nothing", 1), ("nonsense", 2), ("collect", 0)]
+    ("words", "redirect", "code"),
+    [
+        ("tasks --json", ">&-", 0),
+        ("get nothing", "2>&-", 1),
+        ("collect", ">&- 2>&-", 0),
+        ("nonsense", "2>/dev/full", 2),
+        ("--help", ">&- 2>&- <&-", 0),
+        ("tasks --json", ">&- 2>&- <&-", 0),
+        ("get nothing", ">&- 2>&- <&-", 1),
+        ("nonsense", ">&- 2>&- <&-", 2),
+        ("collect", ">&- 2>&- <&-", 0),
+    ],
 )
 def test_a_stream_that_is_closed_changes_no_exit_code(tmp_path, redirect, words, code) -> None:
     assert run(words, tmp_path, redirect).returncode == code
@@ -77,7 +87,7 @@ def test_an_order_is_finished_although_nobody_can_be_told(tmp_path, redirect) ->
     assert len(list((tmp_path / "pictures").glob("*.png"))) == 1
 
 
-@pytest.mark.parametrize("words", ["--help", "--version", "tasks --json", "doctor", GENERATE])
+@pytest.mark.parametrize("words", ["--help", "tasks --json", "doctor", GENERATE])
 def test_a_result_that_cannot_be_written_is_told_and_counts_as_failed(tmp_path, words) -> None:
     done = run(words, tmp_path, ">/dev/full")
     assert done.returncode == 1
@@ -98,8 +108,9 @@ def test_the_results_of_a_command_do_not_go_into_a_file_that_took_the_number_of_
     assert run("tasks", tmp_path).stdout.count("SUCCEEDED") == 1
 
 
-@pytest.mark.parametrize("words", ["", "serve", "serve --transport stdio"])
-@pytest.mark.parametrize("redirect", [">&-", "<&-"])
+@pytest.mark.parametrize(
+    ("words", "redirect"), [("", ">&-"), ("", "<&-"), ("serve", ">&-"), ("serve --transport stdio", "<&-")]
+)
 def test_a_server_without_a_stream_to_its_client_says_so(tmp_path, words, redirect) -> None:
     done = run(words, tmp_path, redirect)
     assert (done.returncode, done.stdout) == (2, "")
@@ -123,7 +134,7 @@ def test_a_server_that_cannot_answer_ends_with_a_sentence_at_most(tmp_path, redi
     assert told in done.stderr
 
 
-@pytest.mark.parametrize("zone", ["UTC+25", "UTC-167", ":/nowhere/at all", "Nowhere/Nothing", "x"])
+@pytest.mark.parametrize("zone", ["UTC-167", ":/nowhere/at all", "x"])
 def test_costs_are_summed_by_day_in_any_time_zone(tmp_path, zone) -> None:
     run(GENERATE, tmp_path, TZ=zone)
     done = run("tasks --costs --days 3", tmp_path, TZ=zone)
@@ -139,7 +150,7 @@ def test_names_are_in_utf_8_whatever_the_locale_is(tmp_path) -> None:
     assert "花店 💐" in run("tasks", tmp_path, **plain).stdout
 
 
-@pytest.mark.parametrize("words", ["tasks", "doctor --json", GENERATE])
+@pytest.mark.parametrize("words", ["doctor --json", GENERATE])
 def test_a_working_folder_that_is_gone_is_not_needed(tmp_path, words) -> None:
     gone = tmp_path / "gone"
     done = run(words, tmp_path, before=f"mkdir {gone}; cd {gone}; rmdir {gone};")

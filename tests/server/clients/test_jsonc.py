@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from wan_mcp.clients.formats import MISSING, InvalidConfigError
@@ -238,7 +238,6 @@ def common(one: str, other: str) -> int:
     return length
 
 
-@settings(deadline=None)
 @given(files())
 def test_any_file_means_the_same_with_our_entry_added(file) -> None:
     data, text = file
@@ -249,7 +248,6 @@ def test_any_file_means_the_same_with_our_entry_added(file) -> None:
     assert put(done, PATH, OURS) == done
 
 
-@settings(deadline=None)
 @given(files())
 def test_in_any_file_what_is_outside_our_entry_keeps_its_bytes(file) -> None:
     _, text = file
@@ -261,7 +259,6 @@ def test_in_any_file_what_is_outside_our_entry_keeps_its_bytes(file) -> None:
     assert not left.strip() or done[start:].startswith("," + left)
 
 
-@settings(deadline=None)
 @given(files())
 def test_what_was_added_to_any_file_can_be_taken_out_again(file) -> None:
     data, text = file
@@ -270,7 +267,6 @@ def test_what_was_added_to_any_file_can_be_taken_out_again(file) -> None:
     assert load(back) == data
 
 
-@settings(deadline=None)
 @given(files(), st.dictionaries(NAMES, VALUES, max_size=3))
 def test_an_entry_of_ours_changes_inside_its_own_bounds(file, older) -> None:
     _, text = file

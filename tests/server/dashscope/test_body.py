@@ -112,7 +112,7 @@ async def test_it_is_told_how_much_came_and_whether_it_was_packed():
         assert (body.received, body.is_packed) == (len(content), is_packed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200)
 @given(
     content=st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: b"\x1f\x8b\x08" + tail),
     coding=st.sampled_from(CODINGS),

@@ -131,7 +131,7 @@ def test_what_is_no_key_is_left_alone():
     assert KnownKeys().hide(KEY) == KEY
 
 
-@pytest.mark.parametrize("item", ['{"code":"E"}', "[]", "{}", '"ab"', "1"])
+@pytest.mark.parametrize("item", ['{"code":"E"}', "{}", "1"])
 def test_an_answer_of_very_many_values_is_read_in_seconds_or_not_at_all(item):
     many = (LARGEST_ANSWER - 100) // (len(item) + 1)
     # What the processor does, because a busy machine takes longer for it.
@@ -143,7 +143,7 @@ def test_an_answer_of_very_many_values_is_read_in_seconds_or_not_at_all(item):
     assert twice is None
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200)
 @given(body=st.binary(max_size=200) | st.text(max_size=100).map(lambda text: json.dumps({"a": text}).encode()))
 def test_no_bytes_whatever_they_are_raise(body):
     for content in (body, b'{"a": "' + body + b'"}', b'{"a": ' + body + b"}"):

@@ -248,7 +248,7 @@ open_orders = st.builds(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=100)
 @given(
     regions=accesses,
     left=st.lists(st.tuples(open_orders, st.sampled_from([False, False, True])), min_size=3, max_size=12),

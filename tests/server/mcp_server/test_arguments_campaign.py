@@ -9,15 +9,13 @@ import sys
 from pathlib import Path
 
 import anyio
-import pytest
 
 from campaigns import arguments
 from campaigns.arguments import Campaign, Plan
 
 
-@pytest.mark.parametrize("seed", [1, 2])
-async def test_whatever_is_said_is_answered_in_short_words_and_nothing_crashes(tmp_path, seed):
-    campaign = Campaign(Plan(cases=250, seed=seed, seconds=30), tmp_path / "campaign")
+async def test_whatever_is_said_is_answered_in_short_words_and_nothing_crashes(tmp_path):
+    campaign = Campaign(Plan(cases=200, seed=1, seconds=60), tmp_path / "campaign")
     await campaign.talk()
 
     assert not campaign.report.broken, str(campaign.report)

@@ -170,8 +170,7 @@ def _read(answer) -> bytes:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-@pytest.mark.parametrize(("name", "code"), [("SIGTERM", -signal.SIGTERM), ("SIGINT", 130)])
-@pytest.mark.parametrize("modern", [True, False])
+@pytest.mark.parametrize(("name", "code", "modern"), [("SIGTERM", -signal.SIGTERM, True), ("SIGINT", 130, False)])
 def test_a_signal_ends_the_server_though_a_call_waits_and_the_order_is_kept(tmp_path, name, code, modern):
     with serving(tmp_path) as (process, url):
         order = {"prompt": "sandbox:slow harbour", "wait_seconds": 50}

@@ -359,7 +359,7 @@ async def test_a_wanted_name_that_became_another_is_a_fact_of_the_task(tmp_path)
     assert changes(copied, again) == [("logo.webp", NameReason.ENDING), ("logo.png", NameReason.TAKEN)]
 
 
-async def test_fifteen_hundred_views_while_a_link_comes_and_goes_show_nothing_from_outside(tmp_path, outside):
+async def test_five_hundred_views_while_a_link_comes_and_goes_show_nothing_from_outside(tmp_path, outside):
     ours = encode(40, 30, colour=(200, 30, 30), texts={})
     settings = make_settings(tmp_path)
     settings.output_dir.mkdir(parents=True)
@@ -382,7 +382,7 @@ async def test_fifteen_hundred_views_while_a_link_comes_and_goes_show_nothing_fr
         try:
             with anyio.fail_after(45):
                 for number in range(30_000):
-                    if number >= 1500 and any(isinstance(each, bytes) for each in shown):
+                    if number >= 500 and any(isinstance(each, bytes) for each in shown):
                         break
                     try:
                         if number % 3 == 2:

@@ -17,12 +17,12 @@ SHORT = {"lease": 0.9, "renew_interval": 0.3, "search_grace": 1.2, "create_windo
 
 PLANS = {
     "whoever is killed": Plan(
-        orders=24, processes=3, kills=5, limit=100, duration=(0.1, 0.8), timings=SHORT | {"submit_slot_seconds": 0.6}
+        orders=14, processes=3, kills=3, limit=100, duration=(0.1, 0.8), timings=SHORT | {"submit_slot_seconds": 0.6}
     ),
     "whoever is killed in a submit without an echo of the prompt": Plan(
-        orders=10,
+        orders=7,
         processes=3,
-        kills=4,
+        kills=3,
         protocol="new",
         faults=False,
         limit=100,
@@ -47,10 +47,10 @@ def test_every_order_ends_as_its_file_and_none_is_paid_twice(tmp_path, plan):
 
 
 def test_the_program_for_a_person_runs_a_campaign_and_prints_its_report():
-    command = [sys.executable, str(Path(kill.__file__)), "--orders", "12", "--processes", "3"]
-    command += ["--kills", "2", "--stops", "2", "--limit", "100"]
+    command = [sys.executable, str(Path(kill.__file__)), "--orders", "6", "--processes", "2"]
+    command += ["--kills", "1", "--stops", "1", "--limit", "100"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=110, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "12 orders, 3 processes, 2 kills, 2 stops" in done.stdout
+    assert "6 orders, 2 processes, 1 kills, 1 stops" in done.stdout
     assert "BROKEN" not in done.stdout

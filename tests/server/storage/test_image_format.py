@@ -6,7 +6,7 @@ import zlib
 from hashlib import sha256
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -29,7 +29,6 @@ FORMS = [
     ("WEBP", MOVING),
 ]
 ENDINGS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WEBP": (".webp", "image/webp")}
-reusing = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60, deadline=None)
 
 
 @pytest.mark.parametrize(("form", "options"), FORMS)
@@ -44,7 +43,6 @@ def test_a_complete_picture_is_known_by_its_bytes(paint, form, options):
 
 
 @pytest.mark.parametrize(("form", "options"), FORMS)
-@reusing
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_picture_cut_anywhere_is_refused(paint, form, options, share):
     data = paint(form, (61, 47), noisy=True, **options)
@@ -54,7 +52,6 @@ def test_a_picture_cut_anywhere_is_refused(paint, form, options, share):
 
 
 @pytest.mark.parametrize(("form", "options"), [each for each in FORMS if each[0] != "WEBP"])
-@reusing
 @given(share=st.floats(0, 1, exclude_max=True))
 def test_a_picture_whose_rest_is_zeros_is_refused(paint, form, options, share):
     data = paint(form, (61, 47), noisy=True, **options)
@@ -71,7 +68,6 @@ def test_the_refusal_names_the_cut_picture(paint, form, words):
 
 
 @pytest.mark.parametrize(("form", "options"), FORMS)
-@reusing
 @given(place=st.floats(0, 1, exclude_max=True), value=st.integers(0, 255))
 def test_a_changed_byte_gives_facts_or_a_refusal_and_never_a_crash(paint, form, options, place, value):
     data = bytearray(paint(form, (61, 47), noisy=True, **options))
@@ -84,7 +80,6 @@ def test_a_changed_byte_gives_facts_or_a_refusal_and_never_a_crash(paint, form, 
     assert facts.bytes == len(data)
 
 
-@reusing
 @given(start=st.sampled_from([b"", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"RIFF"]), rest=st.binary(max_size=80))
 def test_arbitrary_bytes_are_refused_and_never_crash(start, rest):
     with pytest.raises(NotAnImageError):
