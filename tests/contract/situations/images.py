@@ -26,32 +26,35 @@ async def _one_missing(workspace: Workspace):
 
 
 async def _not_written(workspace: Workspace):
-    with FakeService(duration=0.4) as service:
+    with FakeService(duration=60) as service:
         async with workspace.server(service) as call:
             task = await call.submit()
             shutil.rmtree(call.settings.output_dir, ignore_errors=True)
             call.settings.output_dir.write_text("in the way")
-            return await call("get_task", task_id=task["task_id"], wait_seconds=10)
+            service.advance(120)
+            return await call("get_task", task_id=task["task_id"], wait_seconds=45)
 
 
 async def _behind_a_link(workspace: Workspace):
-    with FakeService(duration=0.4) as service:
+    with FakeService(duration=60) as service:
         async with workspace.server(service) as call:
             task = await call.submit()
             outside = workspace.folder / "outside"
             outside.mkdir()
             call.settings.output_dir.rename(workspace.folder / "moved")
             call.settings.output_dir.symlink_to(outside)
-            return await call("get_task", task_id=task["task_id"], wait_seconds=10)
+            service.advance(120)
+            return await call("get_task", task_id=task["task_id"], wait_seconds=45)
 
 
 async def _folder_not_allowed_now(workspace: Workspace):
     album = workspace.folder / "album"
-    with FakeService(duration=0.6) as service:
+    with FakeService(duration=60) as service:
         async with workspace.server(service, WAN_MCP_ALLOWED_DIRS=str(album)) as call:
             task = await call.submit(output_dir=str(album))
+        service.advance(120)
         async with workspace.server(service) as call:
-            return await call("get_task", task_id=task["task_id"], wait_seconds=10)
+            return await call("get_task", task_id=task["task_id"], wait_seconds=45)
 
 
 async def _other_ending(workspace: Workspace):

@@ -66,7 +66,7 @@ class Caller:
 
     async def make(self, **arguments: object) -> Any:
         """Order a picture as an agent would."""
-        return await self("generate_image", **({"prompt": "a flower shop", "wait_seconds": 20} | arguments))
+        return await self("generate_image", **({"prompt": "a flower shop", "wait_seconds": 45} | arguments))
 
     async def submit(self, **arguments: object) -> dict[str, Any]:
         """Order and give the facts."""

@@ -1,10 +1,10 @@
 """What becomes of orders: waits that end, answers that are lost, cancellations, tasks that nobody knows."""
 
-import anyio
-
 from contract.situations.situation import Situation, Workspace
+from fakes.clock import until
 from fakes.dashscope import FakeService
 
+STILL_LOOKING = {"search_grace": 60.0}
 STRANGER = "00000000-1111-2222-3333-444444444444"
 
 
@@ -22,38 +22,37 @@ async def _running(workspace: Workspace):
 
 async def _unnamed(workspace: Workspace):
     with FakeService() as service:
-        service.script("create", {"kind": "slow-after", "seconds": 2})
+        service.script("create", "held")
         async with workspace.server(service) as call:
             return await call.make(wait_seconds=0.3)
 
 
 async def _standing_in_line(workspace: Workspace):
     with FakeService() as service:
-        service.script("create", {"kind": "slow-after", "seconds": 3})
-        async with workspace.server(service) as call:
+        service.script("create", "held")
+        async with workspace.server(service, timings={"submit_slot_seconds": 60.0}) as call:
             await call.make(wait_seconds=0)
             return await call.make(prompt="another", wait_seconds=0.5)
 
 
 async def _saving(workspace: Workspace):
     with FakeService(duration=0.0, pending=0.0) as service:
-        service.script("image", {"kind": "slow", "seconds": 3})
+        service.script("image", "held")
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=1)
+            return await call.make(wait_seconds=3)
 
 
-async def _joined(workspace: Workspace):
-    with FakeService(duration=0.5) as service:
+async def _joined(workspace: Workspace, **arguments: object):
+    with FakeService(duration=60) as service:
         async with workspace.server(service) as call:
             await call.make(wait_seconds=0.2)
-            return await call.make()
+            await until(lambda: service.tasks)
+            service.advance(120)
+            return await call.make(**arguments)
 
 
 async def _joined_elsewhere(workspace: Workspace):
-    with FakeService(duration=0.5) as service:
-        async with workspace.server(service) as call:
-            await call.make(wait_seconds=0.2)
-            return await call.make(filename="shop")
+    return await _joined(workspace, filename="shop")
 
 
 WAITS = (
@@ -74,12 +73,20 @@ WAITS = (
 
 
 def _lost(
-    title: str, fault: str, repeat: str, charged: str, *, wait: float = 20, is_ambiguous: bool = False, **environ: str
+    title: str,
+    fault: str,
+    repeat: str,
+    charged: str,
+    *,
+    wait: float = 45,
+    timings: dict[str, float] | None = None,
+    is_ambiguous: bool = False,
+    **environ: str,
 ):
     async def bring_about(workspace: Workspace):
         with FakeService(duration=0.1) as service:
             service.script("create", fault)
-            async with workspace.server(service, **environ) as call:
+            async with workspace.server(service, timings=timings, **environ) as call:
                 if is_ambiguous:
                     service.create_foreign(model="wan2.6-t2i", n=1, size="1280*1280")
                 return await call.make(wait_seconds=wait)
@@ -89,7 +96,12 @@ def _lost(
 
 LOST = (
     _lost(
-        "the answer to the order was lost and is looked for", "drop-before", "no: call get_task", "perhaps", wait=0.5
+        "the answer to the order was lost and is looked for",
+        "drop-before",
+        "no: call get_task",
+        "perhaps",
+        wait=3,
+        timings=STILL_LOOKING,
     ),
     _lost("the order was found again", "drop-after", "not needed", "yes"),
     _lost("the service answered with trouble, and the order was found", "status-500-after", "not needed", "yes"),
@@ -132,7 +144,7 @@ async def _forgotten(workspace: Workspace):
         async with workspace.server(service) as call:
             task = await call.submit()
             service.set_chance("query", 1.0, "unknown")
-            return await call("get_task", task_id=task["task_id"], wait_seconds=8)
+            return await call("get_task", task_id=task["task_id"], wait_seconds=45)
 
 
 async def _expired(workspace: Workspace):
@@ -146,16 +158,16 @@ async def _never_sent(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
         async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
-            order = await call.make(wait_seconds=1)
+            order = await call.make(wait_seconds=3)
         async with workspace.server(service) as call:
-            return await call("get_task", task_id=order.structured_content["task_id"], wait_seconds=5)
+            return await call("get_task", task_id=order.structured_content["task_id"], wait_seconds=45)
 
 
 async def _throttled(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
         async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
-            return await call.make(wait_seconds=1)
+            return await call.make(wait_seconds=3)
 
 
 TASKS = (
@@ -168,12 +180,6 @@ TASKS = (
     Situation("tasks", "the server ended before the order was sent", "yes", "no", _never_sent),
     Situation("tasks", "the service lets the order wait", "no: call get_task", "perhaps", _throttled),
 )
-
-
-async def _until(happens) -> None:
-    with anyio.fail_after(45):
-        while not happens():
-            await anyio.sleep(0.02)
 
 
 async def _cancelled(workspace: Workspace):
@@ -195,7 +201,7 @@ async def _cancelled_in_line(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
         async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
-            order = await call.make(wait_seconds=1)
+            order = await call.make(wait_seconds=3)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
@@ -221,26 +227,26 @@ async def _ended_in_the_sandbox(workspace: Workspace):
 
 async def _being_sent(workspace: Workspace):
     with FakeService() as service:
-        service.script("create", {"kind": "slow-after", "seconds": 3})
+        service.script("create", "held")
         async with workspace.server(service, WAN_MCP_WAIT_SECONDS="2") as call:
             order = await call.make(wait_seconds=0)
-            await _until(lambda: service.creates)
+            await until(lambda: service.creates)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
 async def _being_made(workspace: Workspace):
-    with FakeService(duration=2.0, pending=0.0) as service:
+    with FakeService(duration=60, pending=0.0) as service:
         async with workspace.server(service, WAN_MCP_PROTOCOL="sync") as call:
             order = await call.make(wait_seconds=0)
-            await _until(lambda: service.creates)
+            await until(lambda: service.creates)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
 async def _lost_one(workspace: Workspace):
     with FakeService() as service:
         service.script("create", "drop-before")
-        async with workspace.server(service) as call:
-            order = await call.make(wait_seconds=0.5)
+        async with workspace.server(service, timings=STILL_LOOKING) as call:
+            order = await call.make(wait_seconds=3)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
