@@ -81,11 +81,15 @@ async def test_a_server_that_has_just_started_tells_how_the_order_of_an_earlier_
     async with open_client(environment(tmp_path), "legacy") as client:
         told = facts(await client.call_tool("get_task", {"task_id": ordered[0], "wait_seconds": 45}))
     async with open_client(environment(tmp_path), "legacy") as client:
-        listed = facts(await client.call_tool("list_tasks", {}))["tasks"]
+        with anyio.fail_after(LONGEST):
+            # Who does not wait is told what is known after a moment, which on a busy machine is not yet all.
+            while {row["status"] for row in facts(await client.call_tool("list_tasks", {}))["tasks"]} != {
+                "SUCCEEDED"
+            }:
+                await anyio.sleep(0.1)
 
     assert told["status"] == "SUCCEEDED"
     assert await anyio.Path(told["images"][0]["path"]).is_file()
-    assert [row["status"] for row in listed] == ["SUCCEEDED", "SUCCEEDED"]
 
 
 @pytest.mark.parametrize("era", ERAS)

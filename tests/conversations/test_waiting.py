@@ -160,13 +160,13 @@ async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path)
         async with service.running():
             await service.list_tasks(status=None, limit=1, cursor=None, remote=True)
             request = service.catalogue.make_request(prompt="a red fox")
-            with locked_now_and_then(settings.state_dir / "ledger.sqlite3", [(0.0, 4.0)]):
+            with locked_now_and_then(settings.state_dir / "ledger.sqlite3", [(0.0, 8.0)]):
                 await anyio.sleep(0.1)
                 started = time.monotonic()
-                await service.order(request, wait_seconds=5, until_accepted=False, fresh=False, report=None)
+                await service.order(request, wait_seconds=9, until_accepted=False, fresh=False, report=None)
                 seconds = time.monotonic() - started
-    # The wait alone would end nine seconds after the lock began.
-    assert 4.9 < seconds < 8.5
+    # The wait alone would end seventeen seconds after the lock began.
+    assert 8.9 < seconds < 16
 
 
 @pytest.mark.parametrize("wait", [0, 1])

@@ -398,7 +398,7 @@ async def test_a_proxy_that_refuses_was_sent_nothing_of_the_order(kit, clock):
 
 
 async def test_a_proxy_that_wants_a_password_is_named_with_where_to_write_it(kit, clock):
-    with anyio.fail_after(10):
+    with anyio.fail_after(45):
         async with Loopback(kit, clock, answer_with("407 Proxy Authentication Required", b"")) as proxy:
             address = f"http://127.0.0.1:{proxy.port}"
             async with DashScope(

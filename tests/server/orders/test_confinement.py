@@ -11,6 +11,7 @@ from pathlib import Path
 import anyio
 import pytest
 
+from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, make_settings, order, running_service, saved_files, submit
 from fakes.tiny_png import encode, read_size
@@ -59,21 +60,16 @@ def replace_by_link(path, target):
     path.symlink_to(target)
 
 
-async def until(happens, seconds=8):
-    with anyio.fail_after(seconds):
-        while not happens():
-            await anyio.sleep(0.02)
-
-
 async def test_an_output_folder_that_becomes_a_link_while_an_order_runs_gets_its_picture_when_it_is_back(
     tmp_path, outside
 ):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             task = await submit(service)
             settings.output_dir.rename(tmp_path / "moved")
             settings.output_dir.symlink_to(outside)
+            dashscope.advance(120)
             waiting = await get(service, task.task_id)
 
             assert [image.url is not None for image in waiting.failed_images] == [True]
@@ -89,12 +85,13 @@ async def test_an_output_folder_that_becomes_a_link_while_an_order_runs_gets_its
 async def test_a_folder_of_an_order_that_becomes_a_link_is_not_written_to_and_the_picture_is_saved_elsewhere(
     tmp_path, outside
 ):
-    with FakeService(duration=0.3) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             task = await submit(service, output_dir="album", n=2)
             (settings.output_dir / "album").rmdir()
             (settings.output_dir / "album").symlink_to(outside)
+            dashscope.advance(120)
             done = await get(service, task.task_id)
 
     assert [Path(image.path).parent for image in done.images] == [settings.output_dir.resolve()] * 2
@@ -105,10 +102,11 @@ async def test_a_folder_of_an_order_that_becomes_a_link_is_not_written_to_and_th
 
 async def test_an_order_whose_folder_is_allowed_no_more_is_saved_in_the_image_folder_and_that_is_said(tmp_path):
     album = tmp_path / "album"
-    with FakeService(duration=1.0) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_ALLOWED_DIRS=str(album))
         async with running_service(settings) as service:
             task = await submit(service, output_dir=str(album), filename="fox")
+        dashscope.advance(120)
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             done = await get(service, task.task_id)
@@ -138,10 +136,11 @@ async def test_an_order_whose_folder_is_allowed_no_more_is_saved_in_the_image_fo
 )
 async def test_whatever_a_row_says_of_a_folder_the_picture_is_saved_inside(tmp_path, outside, folder):
     folder = folder.format(outside=outside, pictures=tmp_path / "pictures")
-    with FakeService(duration=0.8) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             task = await submit(service)
+        dashscope.advance(120)
         change_row(settings, "orders", folder=folder)
         async with running_service(settings) as service:
             done = await get(service, task.task_id)
@@ -152,10 +151,11 @@ async def test_whatever_a_row_says_of_a_folder_the_picture_is_saved_inside(tmp_p
 
 
 async def test_a_filename_in_a_row_that_is_no_name_does_not_lose_the_picture(tmp_path, outside):
-    with FakeService(duration=0.8) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             task = await submit(service, filename="fox")
+        dashscope.advance(120)
         with closing(sqlite3.connect(settings.ledger_path)) as database, database:
             database.execute("UPDATE orders SET request = replace(request, '\"fox\"', '\"../outside/fox\"')")
         async with running_service(settings) as service:
@@ -210,7 +210,7 @@ async def test_something_else_in_the_place_of_a_saved_file_is_not_that_file(tmp_
             path.unlink()
             make = {"folder": os.mkdir, "pipe": os.mkfifo, "dangling link": partial(os.symlink, "nothing")}
             make[what](path)
-            with anyio.fail_after(5):
+            with anyio.fail_after(45):
                 gone = await get(service, task.task_id, wait=0)
                 image, _ = await download(service, task)
 
@@ -251,7 +251,7 @@ async def test_whatever_a_row_says_of_a_file_nothing_outside_is_read(tmp_path, o
                 partial(download, service, task, filename="copy"),
             )
             refused = []
-            with anyio.fail_after(10):
+            with anyio.fail_after(45):
                 for call in calls:
                     try:
                         await call()

@@ -161,7 +161,7 @@ async def test_a_server_says_at_its_start_who_else_may_write_where_only_its_user
     settings.ledger_path.touch()
     settings.ledger_path.chmod(0o660)
     async with running_service(settings):
-        with anyio.fail_after(5):
+        with anyio.fail_after(45):
             while len(caplog.records) < 3:
                 await anyio.sleep(0.02)
 
