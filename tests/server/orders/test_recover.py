@@ -3,6 +3,7 @@
 import anyio
 import pytest
 
+from fakes.clock import LONGEST
 from fakes.dashscope import FakeService
 from fakes.order_service import get, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -50,7 +51,10 @@ async def test_an_order_is_not_sent_while_another_of_its_kind_is_unanswered(tmp_
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", {"kind": "slow-after", "seconds": 1.5})
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as service, anyio.create_task_group() as group:
+        async with (
+            running_service(settings, submit_slot_seconds=30.0) as service,
+            anyio.create_task_group() as group,
+        ):
             for prompt in ("the first", "the second"):
                 group.start_soon(order, service, prompt)
 
@@ -196,16 +200,16 @@ async def test_an_image_that_fails_twice_is_fetched_the_third_time(tmp_path, fau
 @pytest.mark.parametrize("fault", ["endless", "redirect-private"])
 async def test_an_image_that_must_not_be_fetched_is_named_and_comes_when_the_cause_is_gone(tmp_path, fault):
     with FakeService(duration=0.1) as dashscope:
-        dashscope.script("image", fault)
+        dashscope.set_chance("image", 1.0, fault)
         settings = make_settings(tmp_path, dashscope, WAN_MCP_MAX_IMAGE_BYTES="2000000")
-        async with running_service(settings, save_again=1.0) as service:
+        async with running_service(settings) as service:
             task = await order(service)
 
             assert task.images == ()
             assert task.failed_images[0].url is not None
-            for _ in range(20):
-                await anyio.sleep(0.2)
-                task = await get(service, task.task_id, wait=0)
-                if task.images:
-                    break
+            dashscope.set_chance("image", 0.0)
+            with anyio.fail_after(LONGEST):
+                while not task.images:
+                    await anyio.sleep(0.1)
+                    task = await get(service, task.task_id, wait=0)
     assert len(task.images) == len(saved_files(settings)) == 1
