@@ -54,11 +54,12 @@ async def test_a_caller_in_one_process_sees_a_task_that_another_follows_end(tmp_
 
 
 async def test_collecting_to_the_end_finishes_what_is_open_and_says_so(tmp_path):
-    with FakeService(duration=0.4) as dashscope:
+    with FakeService(duration=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings) as service:
             for number in range(3):
                 await submit(service, f"picture {number}")
+        dashscope.advance(120)
         async with running_service(settings, watch=False) as service:
             summary = await service.collect(None, wait=True)
 
