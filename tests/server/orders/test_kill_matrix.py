@@ -7,11 +7,9 @@ Whatever the point: at most one order at the service, one file for each paid ima
 import signal
 import sqlite3
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass, field
 
-import anyio
 import pytest
 
 from campaigns.report import Report
@@ -97,7 +95,6 @@ def the_id(folder):
 
 
 async def play(point, model, folder):
-    folder.mkdir()
     with FakeService(duration=point.duration, image_padding=600_000) as service:
         for place, fault in point.faults.items():
             service.script(place, fault)
@@ -117,24 +114,10 @@ async def play(point, model, folder):
         return Played(make_report(service, folder), read_order(folder), service.paid_images())
 
 
-@pytest.fixture(scope="module")
-def plays(request, tmp_path_factory):
-    """Play the chosen cases side by side: each of them mostly waits for a lease to end."""
-    items = [item for item in request.session.items if item.path == request.path and hasattr(item, "callspec")]
-    cases = {(item.callspec.params.get("point"), item.callspec.params.get("model")) for item in items}
-    with ThreadPoolExecutor(5) as pool:
-        yield {
-            (point, model): pool.submit(
-                anyio.run, play, POINTS[point], model, tmp_path_factory.mktemp("matrix") / "case"
-            )
-            for point, model in cases
-            if point in POINTS
-        }
-
-
 @pytest.mark.parametrize(("point", "model"), CASES)
-def test_a_process_killed(plays, point, model):
-    played, expected = plays[point, model].result(timeout=100), POINTS[point]
+async def test_a_process_killed(tmp_path, point, model):
+    expected = POINTS[point]
+    played = await play(expected, model, tmp_path)
 
     assert not played.report.broken, str(played.report)
     assert played.report.creates == played.report.tasks == expected.tasks
