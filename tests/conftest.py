@@ -24,7 +24,4 @@ def _the_loop_is_never_blocked():
     with blockbuster_ctx(scanned_modules=["wan_mcp", "wan_mcp_tools"]) as guard:
         # Measuring coverage takes a lock of its own in whatever line it measures.
         guard.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
-        # Rich asks for the working folder once, when it is imported.
-        for name in ("os.getcwd", "os.path.abspath"):
-            guard.functions[name].can_block_in("rich/__init__.py", {"<module>"})
         yield

@@ -259,5 +259,5 @@ SANDBOX = (
     _in_sandbox("the words are refused in the sandbox", "sandbox:refuse", "no"),
     _in_sandbox("a suspicion of rights in the sandbox", "sandbox:infringe", "no"),
     _in_sandbox("the task fails in the sandbox", "sandbox:fail", "no"),
-    _in_sandbox("the task takes long in the sandbox", "sandbox:slow", "no: call get_task", wait_seconds=1),
+    _in_sandbox("the task takes long in the sandbox", "sandbox:slow", "no: call get_task", wait_seconds=4),
 )

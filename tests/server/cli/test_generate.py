@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import rich  # noqa: F401 - as the command does before its event loop
 from click.testing import CliRunner
 
 from fakes.memory_service import MemoryService
