@@ -70,18 +70,19 @@ def test_doctor_has_no_colours_where_the_terminal_has_none(tmp_path: Path) -> No
     assert "\x1b" not in process.written
 
 
-@pytest.mark.parametrize("columns", [24, 40, 60, 80, 200])
-def test_the_list_of_tasks_fits_the_terminal(tmp_path: Path, prompts: str, columns: int) -> None:
+def test_the_list_of_tasks_fits_the_terminal(tmp_path: Path, prompts: str) -> None:
     run(tmp_path, "generate", "--prompts", prompts, term="dumb", DASHSCOPE_REGION="sandbox")
-    lines = run(tmp_path, "tasks", columns=columns).lines
-    # No line was broken by the terminal.
-    assert len(lines) == 1 + len(PROMPTS)
-    assert max(map(measure, lines)) <= columns
-    starts = {measure(line.partition(" SUCCEEDED")[0]) for line in lines[1:]}
-    assert len(starts) == 1, "the columns stand below each other"
-    # What stands there for an id is understood.
-    first = run(tmp_path, "get", lines[1].split()[0])
-    assert first.text.endswith(".png")
+    for columns in (24, 40, 80, 200):
+        lines = run(tmp_path, "tasks", columns=columns).lines
+        # No line was broken by the terminal.
+        assert len(lines) == 1 + len(PROMPTS)
+        assert max(map(measure, lines)) <= columns
+        starts = {measure(line.partition(" SUCCEEDED")[0]) for line in lines[1:]}
+        assert len(starts) == 1, "the columns stand below each other"
+        if columns == 24:
+            # What stands there for an id is understood.
+            first = run(tmp_path, "get", lines[1].split()[0])
+            assert first.text.endswith(".png")
 
 
 def test_a_prompt_is_cut_by_what_is_seen_of_it_and_not_by_its_characters(tmp_path: Path) -> None:
