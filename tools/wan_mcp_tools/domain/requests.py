@@ -117,7 +117,7 @@ class ImageRequest:
     negative_prompt: str | None = None
     seed: int | None = None
     prompt_extend: bool | None = None
-    watermark: bool | None = False
+    watermark: bool | None = None
     output_dir: str | None = None
     filename: str | None = None
     images: tuple[InputImage, ...] = ()
