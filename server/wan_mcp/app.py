@@ -51,7 +51,12 @@ def build_context(
             sandbox=sandbox,
             transport=transport,
         ),
-        storage=LocalStorage(settings.output_dir, settings.allowed_dirs, file_mode=settings.file_mode),
+        storage=LocalStorage(
+            settings.output_dir,
+            settings.allowed_dirs,
+            input_files=settings.input_files,
+            file_mode=settings.file_mode,
+        ),
         clock=clock,
     )
 

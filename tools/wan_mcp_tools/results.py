@@ -8,7 +8,7 @@ from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService, ProgressReport
-from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus, describe_places
+from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus, describe_inputs, describe_places
 from wan_mcp_tools.domain.text import cut_middle, leave_out_links, one_line
 from wan_mcp_tools.tool import Answer, Result
 
@@ -229,6 +229,8 @@ def _message(task: Task, *, for_models: bool) -> str | None:
         parts.append(f"{_SAVED_ELSEWHERE}; {_COPY_THEM}" if for_models else f"{_SAVED_ELSEWHERE}.")
     else:
         parts.extend(describe_places(task.images, task.relative_folder))
+    if task.request is not None and (changed := describe_inputs(task.request.images)):
+        parts.append(changed)
     parts.extend(task.notes)
     told = task.status is TaskStatus.SUCCEEDED and task.failed_images
     if task.problem is not None and not told:

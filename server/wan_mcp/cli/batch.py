@@ -147,7 +147,7 @@ async def order_batch(
 
     async with anyio.create_task_group() as group:
         for number, item in enumerate(items):
-            picture = json.dumps(item.request.without_target().to_dict(), sort_keys=True)
+            picture = json.dumps(item.request.to_picture(), sort_keys=True)
             group.start_soon(work, number, item, None if fresh else last_of_picture.get(picture))
             last_of_picture[picture] = item
 

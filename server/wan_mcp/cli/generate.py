@@ -1,12 +1,14 @@
 """`wan-mcp generate`: a prompt goes in, paths come out; or many prompts."""
 
+import json
+import os
 import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import click
@@ -18,9 +20,10 @@ from wan_mcp.cli.output import ExitCode, cut_to_width, printable
 from wan_mcp.cli.terminal_images import encode_task_images, prepare_terminal
 from wan_mcp.settings import Settings
 from wan_mcp.settings.files import full_path
+from wan_mcp.storage.folders import read_file_address
 from wan_mcp.storage.names import check_filename
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.requests import ImageRequest, InputSource, read_reference
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.text import one_line
 
@@ -117,6 +120,15 @@ def _explain_dash(error: click.NoSuchOption, given: Sequence[str]) -> str:
 )
 @click.option("--watermark", is_flag=True, help="Let the service mark the image as made by AI.")
 @click.option("--region", metavar="REGION", help="The region to order in, for example singapore or sandbox.")
+@click.option(
+    "--image",
+    "images",
+    multiple=True,
+    metavar="PATH",
+    help="A picture to start from: a file, TASK_ID#INDEX or an https URL; give it again for more.",
+)
+@click.option("--options", "options_json", metavar="JSON", help="What only some models have, as a JSON object.")
+@click.option("--option", "options_named", multiple=True, metavar="NAME=VALUE", help="One of these by its name.")
 @click.option("--output-dir", metavar="FOLDER", help="The folder to save in.")
 @click.option("--filename", metavar="NAME", help="The name of the file, without a folder; a list numbers it.")
 @wait_option(300.0, "The longest wait; after it the order goes on without you.")
@@ -134,6 +146,9 @@ def generate(
     fresh: bool,
     show: bool,
     as_json: bool,
+    images: Sequence[str],
+    options_json: str | None,
+    options_named: Sequence[str],
     **arguments: Any,  # noqa: ANN401 - the catalogue checks each of them
 ) -> ExitCode:
     """
@@ -148,6 +163,8 @@ def generate(
     settings = context.read_settings()
     if arguments["output_dir"]:
         settings, arguments["output_dir"] = allow_folder(settings, arguments["output_dir"])
+    settings, arguments["images"] = allow_images(settings, images)
+    arguments["options"] = read_options(options_json, options_named)
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
         request = partial(service.catalogue.make_request, **arguments)
@@ -239,6 +256,49 @@ def allow_folder(settings: Settings, text: str) -> tuple[Settings, str]:
     """Allow the folder that the person at the terminal named; give its full path."""
     folder = full_path(Path(text))
     return replace(settings, allowed_dirs=(*settings.allowed_dirs, folder)), str(folder)
+
+
+def allow_images(settings: Settings, references: Sequence[str]) -> tuple[Settings, list[str]]:
+    """Let the files that the person at the terminal named be read, wherever they lie; give their full paths."""
+    named: list[str] = []
+    files: list[Path] = []
+    for reference in references:
+        if reference.strip() and read_reference(reference).source is InputSource.FILE:
+            # A person's own path may lead through links; what it leads to now is what is meant.
+            files.append(Path(os.path.realpath(full_path(Path(read_file_address(reference.strip()))))))
+            named.append(str(files[-1]))
+        else:
+            named.append(reference)
+    return replace(settings, input_files=(*settings.input_files, *files)), named
+
+
+def read_options(text: str | None, named: Sequence[str]) -> dict[str, Any] | None:
+    """
+    Give the options of a model: those of a JSON object, and each that was given by its name.
+
+    A value is read as JSON where it is some, and is a text otherwise.
+
+    Raises:
+        click.UsageError: it is no JSON object, or has no name.
+    """
+    options: dict[str, Any] = {}
+    if text is not None:
+        try:
+            read: object = json.loads(text)
+        except ValueError as error:
+            raise click.UsageError(f"--options is no JSON: {error}.") from error
+        if not isinstance(read, dict):
+            raise click.UsageError('--options must be a JSON object, such as {"enable_sequential": true}.')
+        options |= cast("dict[str, Any]", read)
+    for each in named:
+        name, equals, value = each.partition("=")
+        if not equals or not name.strip():
+            raise click.UsageError(f"--option {each}: write NAME=VALUE.")
+        try:
+            options[name.strip()] = json.loads(value)
+        except ValueError:
+            options[name.strip()] = value
+    return options or None
 
 
 def check_prompts(

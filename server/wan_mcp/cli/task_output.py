@@ -16,7 +16,7 @@ from wan_mcp.cli.output import (
 )
 from wan_mcp_tools.catalogue.prices import Cost, CostLine, CostReport, describe_cost, report_facts
 from wan_mcp_tools.domain.service import TaskPage
-from wan_mcp_tools.domain.tasks import Task, TaskStatus, describe_places
+from wan_mcp_tools.domain.tasks import Task, TaskStatus, describe_inputs, describe_places
 
 _CREATED = "CREATED (UTC)"
 _TASK_HEADINGS = ("TASK", "STATUS", "REGION", "MODEL", _CREATED, "FILES", "PROMPT")
@@ -167,6 +167,8 @@ def _list_notes(task: Task) -> list[str]:
         notes.append("Its files lie where that order wanted them.")
     else:
         notes += describe_places(task.images, task.relative_folder)
+    if task.request is not None and (changed := describe_inputs(task.request.images)):
+        notes.append(changed)
     return [*notes, *task.notes]
 
 

@@ -15,9 +15,11 @@ from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy, hide_
 from wan_mcp.dashscope.payload import KnownKeys
 from wan_mcp.dashscope.requests import (
     PROBE_TASK_ID,
+    REGIONS_WITH_UPLOADS,
     build_headers,
     build_list_url,
     build_order_url,
+    build_policy_url,
     build_task_url,
     encode_body,
     find_endpoint,
@@ -31,6 +33,7 @@ from wan_mcp.dashscope.responses import (
     read_task_list,
 )
 from wan_mcp.dashscope.types import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
+from wan_mcp.settings.key_format import PLAN_KEY
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -113,11 +116,47 @@ class DashScope:
             context,
             "POST",
             build_order_url(endpoint, order),
-            body=encode_body(order),
+            body=await _encode(order),
             order=order,
             answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
         )
         return await _read(response, partial(read_created_task, response, context, most=order.n))
+
+    def has_uploads(self, region: str) -> bool:
+        """Tell whether pictures can be handed to the service beforehand, in this region and with its key."""
+        entry = self._access.get(region)
+        if entry is None or entry.api_key is None or entry.region not in REGIONS_WITH_UPLOADS:
+            return False
+        return not entry.api_key.get_secret_value().startswith(PLAN_KEY)
+
+    async def upload(self, region: str, model_id: str, data: bytes, mime_type: str) -> str:
+        """
+        Hand a picture to the service for 48 hours, and give the address by which an order for this model names it.
+
+        One attempt. Nothing is ordered by it, and it costs nothing.
+
+        Raises:
+            KeyRefusedError: the region does not take the key.
+            UploadError: the picture could not be put into the service's store.
+            AppError: the service could not be asked where that is.
+        """
+        endpoint = find_endpoint(self._access, region)
+        context = CallContext(endpoint, CallKind.QUESTION, model_id)
+        response = await self._call(context, "GET", build_policy_url(endpoint, model_id))
+        error = find_error(response, context)
+        if error is not None:
+            raise error
+        from wan_mcp.dashscope.upload import read_policy, upload  # noqa: PLC0415 - brings httpx, after start-up
+
+        return await upload(
+            data,
+            mime_type,
+            read_policy(response.payload),
+            connections=self._connections,
+            hosts=self._image_hosts,
+            timeouts=self._timeouts,
+            in_process=endpoint.in_process,
+        )
 
     async def query(self, region: str, task_id: str, *, most: int = MOST_IMAGES) -> TaskAnswer:
         """
@@ -257,6 +296,11 @@ class DashScope:
             return None
         proxy = await self._proxies.find(parts.scheme, parts.hostname or "", port)
         return None if proxy is None else hide_password(proxy)
+
+
+async def _encode(order: CreateOrder) -> bytes:
+    """Give the body of an order, made in a thread if pictures stand in it."""
+    return await anyio.to_thread.run_sync(encode_body, order) if order.images else encode_body(order)
 
 
 async def _read(response: JsonResponse, read: Callable[[], T]) -> T:

@@ -61,7 +61,7 @@ class ConnectionPool:
     def _open_blocking(self, in_process: bool) -> "HttpClients":
         from wan_mcp.dashscope import http_clients  # noqa: PLC0415 - brings httpx, after start-up
 
-        for name in ("exchange", "image_download"):
+        for name in ("exchange", "image_download", "upload"):
             # Loaded here, in a thread, so that the first call does not do it on the event loop.
             importlib.import_module(f"wan_mcp.dashscope.{name}")
 

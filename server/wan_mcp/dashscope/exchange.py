@@ -5,7 +5,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
 from typing import cast
@@ -26,6 +26,9 @@ _OLDEST, _NEWEST = 946_684_800.0, 4_102_444_800.0
 """Seconds since 1970 of the years 2000 and 2100: what lies outside is no time of a clock."""
 _STATUS = re.compile(r"\b([1-5][0-9]{2})\b")
 _SIGN_IN = 407
+_PIECE = 65_536
+_SLOWEST = 25_000.0
+"""Bytes a second: a body with pictures in it may take minutes to leave."""
 _NUMBER = re.compile(r"[0-9]{1,15}(\.[0-9]{0,9})?")
 # Nothing has been sent when one of these is raised; after any other the service may have the call.
 _NEVER_SENT = (
@@ -80,7 +83,7 @@ async def send(
         connect=timeouts.connect, read=call.answer_seconds, write=timeouts.write, pool=timeouts.pool
     )
     # An answer that trickles would never run into the limit of a single read.
-    whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds
+    whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds + len(call.body or b"") / _SLOWEST
     trouble: AppError
     try:
         with anyio.fail_after(whole):
@@ -114,11 +117,21 @@ async def _request(
     # httpx shows neither this header nor its value when the object is printed.
     key = context.endpoint.key.get_secret_value()
     headers = httpx.Headers({**call.headers, "Authorization": f"Bearer {key}"})
-    async with client.stream(call.method, call.url, headers=headers, content=call.body, timeout=phases) as response:
+    content: bytes | AsyncIterator[bytes] | None = call.body
+    if call.body is not None and len(call.body) > _PIECE:
+        # In pieces, so that each of them has the time of a write.
+        content = _cut(call.body)
+        headers["Content-Length"] = str(len(call.body))
+    async with client.stream(call.method, call.url, headers=headers, content=content, timeout=phases) as response:
         served_at = read_date(response.headers.get("date"))
         retry_after = read_retry_after(response.headers, now=served_at or now)
         content = await read_body(response, LARGEST_ANSWER, extend=find_bound)
         return _RawResponse(response.status_code, content, served_at, retry_after)
+
+
+async def _cut(body: bytes) -> AsyncIterator[bytes]:
+    for start in range(0, len(body), _PIECE):
+        yield body[start : start + _PIECE]
 
 
 async def _read(raw: _RawResponse, keys: KnownKeys) -> JsonResponse:

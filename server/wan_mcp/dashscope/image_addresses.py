@@ -10,10 +10,16 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from wan_mcp.dashscope.errors import clean
-from wan_mcp.dashscope.network import USUAL_PORTS
+from wan_mcp.dashscope.network import USUAL_PORTS, are_public
 from wan_mcp.dashscope.payload import is_image_data
 from wan_mcp.dashscope.requests import SANDBOX_HOST
-from wan_mcp_tools.domain.errors import HostNotAllowedError, NotAnImageError, SettingsError, TooLargeError
+from wan_mcp_tools.domain.errors import (
+    HostNotAllowedError,
+    NotAnImageError,
+    RequestRefusedError,
+    SettingsError,
+    TooLargeError,
+)
 
 if TYPE_CHECKING:
     import httpx
@@ -52,6 +58,11 @@ _LONGEST_RIDDLE = 1000
 _DATA = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _AROUND = " \t\r\n\f\v\0\xa0\u200b\ufeff\ufffd\"'<>`"
 """What may stand around an address and is no part of it."""
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+_LONGEST_SHOWN = 200
+_NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]*|[0-9]+)(?:\.|$))+", re.IGNORECASE)
+_PRIVATE_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".intranet", ".corp", ".home", ".test")
+"""Of names that mean something in a private network only. Sources: RFC 6761, RFC 6762, RFC 8375."""
 _INSIDE = re.compile(r"[\x00-\x1f\x7f\u200b-\u200f\u2028-\u202e\u2060\ufeff\ufffd]+")
 _SCHEME = re.compile(r"(https?):[\\/]*", re.IGNORECASE)
 _ESCAPED_SLASHES = re.compile(r"(?:https?:)?\\/\\/", re.IGNORECASE)
@@ -191,6 +202,49 @@ def check_signature(address: str) -> None:
         )
 
 
+def check_input_url(address: str) -> None:
+    """
+    Check the address of a picture that a caller wants the service to fetch; nothing is fetched, or looked up, here.
+
+    Raises:
+        RequestRefusedError: it is no plain address of the public web.
+    """
+    shown = clean(_QUERY.sub("", address))[:_LONGEST_SHOWN]
+    host, fault = "", ""
+    try:
+        parts = urlsplit(address)
+        host, _ = (parts.hostname or "").rstrip("."), parts.port
+        if "@" in parts.netloc:
+            # It may hold a password: nothing of it is repeated.
+            shown, fault = "The address", "has a user name or a password in it"
+    except ValueError:
+        fault = "cannot be read"
+    if len(address) > LONGEST_ADDRESS:
+        fault = fault or "is longer than any address"
+    elif not all("!" <= sign <= "~" for sign in address) or not host:
+        fault = fault or "is no address as it must be written"
+    elif _is_private_host(host):
+        fault = fault or "leads to this machine or into a private network, where the service cannot fetch it"
+    if fault:
+        named = shown if shown == "The address" else f"The address {shown}"
+        raise RequestRefusedError(
+            f"{named} {fault}.",
+            "Give a public https address, or the path of the picture's file.",
+        )
+
+
+def _is_private_host(host: str) -> bool:
+    """Tell whether a host is no public one by its name alone."""
+    if ":" in host or _NUMBERS.fullmatch(host):
+        try:
+            return not are_public([host])
+        except ValueError:
+            # One of the odd spellings of a number, which nobody means well.
+            return True
+    name = host.lower()
+    return "." not in name or name.endswith(_PRIVATE_ENDINGS)
+
+
 def check_image_url(
     url: "httpx.URL", configured: ConfiguredHosts, *, in_process: bool, is_callers: bool = False
 ) -> ImageSource:
@@ -208,7 +262,7 @@ def check_image_url(
         raise HostNotAllowedError(
             "The image address is not a plain https address.", "Use the address as the service gave it."
         )
-    if in_process and host == SANDBOX_HOST:
+    if in_process and host in (SANDBOX_HOST, f"upload.{SANDBOX_HOST}"):
         return ImageSource(url, HostKind.IN_PROCESS)
     port = url.port or USUAL_PORTS[url.scheme]
     if (host, port) in configured or (host, None) in configured:

@@ -30,6 +30,9 @@ SANDBOX_HOST = "sandbox.invalid"
 PROBE_TASK_ID = "00000000-0000-0000-0000-000000000000"
 """No task has this id. Asking for it costs nothing and tells whether the region takes the key."""
 
+REGIONS_WITH_UPLOADS = frozenset({"beijing", "singapore", "sandbox"})
+"""Where pictures can be handed over beforehand: the page names the first, programs use the second as well."""
+
 _PATHS: Mapping[WireProtocol, str] = {
     WireProtocol.SYNC: "services/aigc/multimodal-generation/generation",
     WireProtocol.ASYNC: "services/aigc/image-generation/generation",
@@ -133,6 +136,15 @@ def build_order_url(endpoint: Endpoint, order: "CreateOrder") -> str:
     """Give the address that takes this order: the oldest protocol has one of its own for pictures as input."""
     is_legacy_edit = order.protocol is WireProtocol.LEGACY and order.images
     return f"{endpoint.base_url}/{_LEGACY_EDIT_PATH if is_legacy_edit else _PATHS[order.protocol]}"
+
+
+def build_policy_url(endpoint: Endpoint, model_id: str) -> str:
+    """
+    Give the address that says where pictures for a model are uploaded.
+
+    Source: https://help.aliyun.com/zh/model-studio/get-temporary-file-url
+    """
+    return f"{endpoint.base_url}/uploads?{urlencode({'action': 'getPolicy', 'model': model_id})}"
 
 
 def build_task_url(endpoint: Endpoint, task_id: str, action: str = "") -> str:

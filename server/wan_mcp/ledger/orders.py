@@ -92,8 +92,7 @@ class Orders(Repository):
         if found is not None:
             awaited = {"awaited_until": max(order.awaited_until, found.awaited_until), "awaited_by": order.awaited_by}
             update_order(tx, found.local_id, awaited)
-            # Both order the same picture, so whatever else differs is where its files go.
-            saved_elsewhere = (found.folder, found.request) != (order.folder, order.request)
+            saved_elsewhere = (found.folder, _find_filename(found)) != (order.folder, _find_filename(order))
             return Placement(
                 read_existing_order(tx, found.local_id), deduplicated=True, saved_elsewhere=saved_elsewhere
             )
@@ -303,6 +302,10 @@ def _find_identical(tx: Transaction, fingerprint: str | None) -> Order | None:
         if not is_awaited:
             return candidate
     return None
+
+
+def _find_filename(order: Order) -> str | None:
+    return order.request.filename if order.request else None
 
 
 def _adopt(tx: Transaction, order: Order) -> Order:

@@ -29,7 +29,7 @@ _REQUEST_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(
     "images": tuple,
     "options": Mapping,
 }
-_INPUT_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(InputImage)}
+_INPUT_TYPES: Mapping[str, Any] = {field.name: field.type for field in fields(InputImage)} | {"changes": tuple}
 _REQUIRED = tuple(
     field.name for field in fields(ImageRequest) if field.default is MISSING and field.default_factory is MISSING
 )

@@ -144,6 +144,13 @@ def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
     if request is None:
         return order
     order["arguments"] = request.to_arguments()
+    if request.images:
+        # What stands behind the address of a picture may be a signature.
+        order["arguments"]["images"] = [image.shown_reference for image in request.images]
+        order["inputs"] = [
+            {"sha256": image.sha256, "changes": list(image.changes)} if image.sha256 else {"changes": []}
+            for image in request.images
+        ]
     models = {model.id: model for model in catalogue.models}
     price = models[request.model].price(request.region) if request.model in models else None
     if price is not None:

@@ -5,12 +5,14 @@ import json
 import logging
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
+
+import anyio
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import DAY, Dispatch, Ledger, Order, Placement, new_local_id
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings
+from wan_mcp.orders.inputs import FindResult, find_inputs
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -21,6 +23,7 @@ from wan_mcp_tools.domain.errors import (
     FolderNotAllowedError,
     LedgerError,
     MissingKeyError,
+    RequestRefusedError,
     SettingsError,
     StorageError,
 )
@@ -31,6 +34,8 @@ _log = logging.getLogger(__name__)
 _LONGEST_LOCK = 10.0
 """Seconds for which a ledger that is locked is waited for."""
 _LOCK_STEP = 0.2
+_SHORTEST_READ = 15.0
+"""Seconds that the pictures of an order may take to be read and checked, even for a call that does not wait."""
 _NO_OTHER_REGION = "No other region is set up; the region sandbox needs nothing, but its pictures are placeholders."
 _JOINERS = "\u200c\u200d"
 """Without width, but with a meaning: they join or part letters, and make one emoji of several."""
@@ -47,6 +52,7 @@ async def create(
     timings: Timings,
     worker_id: str,
     begin: Callable[[Order], Order],
+    find_result: FindResult,
     awaited_seconds: float,
     deduplicate: bool,
     lock_seconds: float,
@@ -55,7 +61,8 @@ async def create(
     Write a request down as an order, or with `deduplicate` find an identical one that nobody has received.
 
     Identical orders may want their files in different places. `begin` gives an order as it is when its creating
-    request leaves. A call waits for it during `awaited_seconds`, and for a ledger that is locked during
+    request leaves; one with pictures to be read stands in line until they are. `find_result` gives the files of
+    earlier tasks' images. A call waits for it during `awaited_seconds`, and for a ledger that is locked during
     `lock_seconds`.
 
     Raises:
@@ -70,6 +77,14 @@ async def create(
         advice = f"Order without output_dir and copy the saved file there. {error.advice}"
         raise FolderNotAllowedError(error.message, advice) from error
     context.storage.check_filename(request.filename)
+    request = await _find_inputs(
+        context,
+        request,
+        catalogue=catalogue,
+        find_result=find_result,
+        seconds=max(lock_seconds, _SHORTEST_READ),
+    )
+    must_read = any(image.path is not None for image in request.images)
     account = access.account
     now = context.clock.now()
     order = lifecycle.placed(
@@ -88,8 +103,8 @@ async def create(
         context.ledger,
         context.clock,
         order,
-        sending=begin(order),
-        dispatch=make_dispatch(order, catalogue, timings),
+        sending=None if must_read else begin(order),
+        dispatch=None if must_read else make_dispatch(order, catalogue, timings),
         lease=timings.lease,
         daily_limit=daily_limit,
         recent=recent_images.list(),
@@ -132,6 +147,34 @@ async def withdraw(ledger: Ledger, order: Order, dispatch: Dispatch) -> None:
         _log.warning("order %s could not be withdrawn: %s", order.local_id, error)
 
 
+async def _find_inputs(
+    context: Context, request: ImageRequest, *, catalogue: Catalogue, find_result: FindResult, seconds: float
+) -> ImageRequest:
+    """
+    Look for the pictures of a request, for so many seconds: the disk of a network may not answer.
+
+    Raises:
+        AppError: one of them cannot be used.
+    """
+    with anyio.move_on_after(seconds):
+        try:
+            return await find_inputs(
+                request,
+                region_has_uploads=context.dashscope.has_uploads(request.region),
+                storage=context.storage,
+                catalogue=catalogue,
+                find_result=find_result,
+            )
+        except StorageError as error:
+            raise _tell_nothing_ordered(error) from error
+    raise RequestRefusedError(
+        f"The pictures could not be read within {seconds:.0f} seconds. Nothing was ordered.",
+        "Give fewer or smaller ones, or copy them to a quicker disk.",
+        code=ErrorCode.TIMED_OUT,
+        retryable=True,
+    )
+
+
 def _fingerprint(request: ImageRequest, account: str) -> str:
     """
     Give what is equal for requests of an account that order the same picture.
@@ -139,12 +182,10 @@ def _fingerprint(request: ImageRequest, account: str) -> str:
     Where the files shall lie makes no other picture of it, nor do blanks or signs that nobody sees: a picture is not
     to be paid for twice. What is sent stays as the caller wrote it.
     """
-    picture = replace(
-        request.without_target(),
-        prompt=_normalize(request.prompt),
-        negative_prompt=_normalize(request.negative_prompt) if request.negative_prompt else None,
-    )
-    text = json.dumps(picture.to_dict(), ensure_ascii=False, sort_keys=True)
+    picture = request.to_picture() | {"prompt": _normalize(request.prompt)}
+    if request.negative_prompt:
+        picture["negative_prompt"] = _normalize(request.negative_prompt)
+    text = json.dumps(picture, ensure_ascii=False, sort_keys=True)
     return hashlib.sha256(f"{account}\n{text}".encode()).hexdigest()
 
 
@@ -191,8 +232,8 @@ async def _place(
     clock: Clock,
     order: Order,
     *,
-    sending: Order,
-    dispatch: Dispatch,
+    sending: Order | None,
+    dispatch: Dispatch | None,
     lease: float,
     daily_limit: int,
     recent: Mapping[str, int],

@@ -165,11 +165,11 @@ class OrderImages:
         """Give a small picture of a saved image."""
         if order is None:
             return await self._storage.preview(await self._storage.readable(path or ""))
-        return await self._storage.preview(await self._find_file(order, index))
+        return await self._storage.preview(await self.find_file(order, index))
 
     async def read(self, order: Order, index: int, most_bytes: int) -> ImageData:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
-        path = await self._find_file(order, index)
+        path = await self.find_file(order, index)
         data, facts = await self._storage.read(path)
         file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
@@ -179,7 +179,7 @@ class OrderImages:
 
     async def draw_thumbnail(self, order: Order, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image; it is drawn once and kept."""
-        path = await self._find_file(order, index)
+        path = await self.find_file(order, index)
         draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
         return await self._thumbnails.fetch(path, side, draw)
 
@@ -222,7 +222,7 @@ class OrderImages:
             return to_saved_image(image, order)
         return SavedImage(image.index, image.path or "", facts.width, facts.height, facts.bytes)
 
-    async def _find_file(self, order: Order, index: int) -> Path:
+    async def find_file(self, order: Order, index: int) -> Path:
         """
         Find the file of a saved image, in an allowed folder.
 

@@ -3,6 +3,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from pathlib import Path
 from typing import TypeVar
 
 import anyio
@@ -201,6 +202,7 @@ class OrderService:
             timings=self._timings,
             worker_id=self._worker_id,
             begin=self._worker.submitter.begin,
+            find_result=self._find_result,
             awaited_seconds=0.0 if until_accepted else seconds,
             deduplicate=deduplicate,
             lock_seconds=seconds,
@@ -438,6 +440,13 @@ class OrderService:
             clock=self._clock,
             progress=progress,
         )
+
+    async def _find_result(self, task_id: str, index: int) -> Path:
+        """Find the file of a saved image, as a picture to order with; one that is just being saved is waited for."""
+        order = await self._find(task_id, seconds=REFRESH_SECONDS)
+        if order.images and not is_settled(order):
+            order = await self._wait(order, is_settled, SAVE_SECONDS, None)
+        return await self._images.find_file(order, index)
 
     async def _find(self, task_id: str, *, seconds: float) -> Order:
         """Find an order; one that was adopted just now is given a moment to be looked at."""

@@ -10,11 +10,12 @@ from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, Trouble
 from wan_mcp.storage.names import find_name_change, is_relative
 from wan_mcp_tools.domain.errors import ErrorCode
+from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus
 
 _LONGEST_KIND = 22
 """Characters of an address that holds an image: what kind it is, and no more."""
-_PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark"})
+_PARAMETERS = frozenset({"size", "n", "negative_prompt", "seed", "prompt_extend", "watermark", "options"})
 
 
 def to_task(
@@ -106,6 +107,7 @@ def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, obj
         "model": order.model,
         "region": order.region,
         "parameters": {name: value for name, value in parameters.items() if name in _PARAMETERS},
+        "inputs": describe_inputs(order.request) if order.request and order.request.images else None,
         "index": image.index,
         "task_id": order.task_id,
         "local_id": order.local_id,
@@ -119,6 +121,14 @@ def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, obj
         "sha256": image.sha256,
     }
     return {name: value for name, value in known.items() if value is not None}
+
+
+def describe_inputs(request: ImageRequest) -> list[dict[str, str]]:
+    """Give what an order was made from: what the caller named, without what may be secret of it, and the digest."""
+    return [
+        {"reference": image.shown_reference} | ({"sha256": image.sha256} if image.sha256 else {})
+        for image in request.images
+    ]
 
 
 def _find_last_step(order: Order) -> float:

@@ -32,7 +32,8 @@ class Settings:
 
     A server starts and lists its tools even where this user has no home folder for `output_dir` or `state_dir`.
     `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
-    that was read beside the environment, if one was.
+    that was read beside the environment, if one was. `input_files` are files that may be read as input wherever they
+    lie: what a person at a terminal has named, absolute and with links resolved.
     """
 
     regions: Mapping[str, RegionAccess]
@@ -52,6 +53,7 @@ class Settings:
     log_level: str = "WARNING"
     keeper: bool = False
     env_file: Path | None = None
+    input_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
 
     @property

@@ -7,11 +7,13 @@ back: callers keep it as text in the ledger, and take from it no more than its f
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from wan_mcp_tools.catalogue.model import InputLimits
+from wan_mcp_tools.domain.requests import InputChange
 from wan_mcp_tools.domain.service import Conversion, Preview
 from wan_mcp_tools.domain.tasks import CopyRemark
 
@@ -39,6 +41,24 @@ class ImageCopy:
     path: Path
     facts: ImageFacts
     remarks: tuple[CopyRemark, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedInput:
+    """
+    A picture as it is sent to a model: encoded bytes and their MIME type, sides in pixels.
+
+    `sha256` is the digest of the file that it was made of, in hex. `scale` is how long its sides are in shares of the
+    file's. `changes` is what was done to it beyond leaving out what is told of it.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    width: int
+    height: int
+    sha256: str
+    scale: float
+    changes: tuple[InputChange, ...]
 
 
 class Draft(Protocol):
@@ -245,6 +265,33 @@ class Storage(Protocol):
             FolderNotAllowedError: it lies outside the allowed folders, whether it exists or not.
             NotFoundError: there is no such file.
             RequestRefusedError: it is no image, or its path is none here.
+        """
+        ...
+
+    async def find_input(self, path: str) -> Path:
+        """
+        Find a file that a caller names as a picture to be sent: relative to the default folder, or absolute.
+
+        What it is is not looked at yet.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders, whether it exists or not.
+            RequestRefusedError: it is no path here.
+        """
+        ...
+
+    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+        """
+        Read a file that `find_input` or `locate` gave, and make of it what a model takes.
+
+        With `sha256` (in hex) the file must have this digest, and is known to be whole.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders by now.
+            NotFoundError: there is no such file.
+            InputChangedError: it has another digest.
+            RequestRefusedError: it is no picture, or none that the model takes whatever is done to it.
+            StorageError: it cannot be read.
         """
         ...
 

@@ -285,9 +285,10 @@ def read_whole(path: Path, *, most_bytes: int) -> bytes:
     """
     with open_file(path) as descriptor:
         # One byte more than it has: then the first piece is all of it, unless somebody writes to it.
-        step = min(os.fstat(descriptor).st_size, most_bytes) + 1
+        size = os.fstat(descriptor).st_size
+        step = min(size, most_bytes) + 1
         pieces: list[bytes] = []
-        size = 0
+        size = size if size > most_bytes else 0
         while size <= most_bytes and (piece := os.read(descriptor, step)):
             pieces.append(piece)
             size += len(piece)

@@ -189,7 +189,7 @@ class Folders:
                 f"{text[:200]!r} is a Windows path, and this server does not run on Windows.",
                 "Give a path of the server's own system, or a relative one.",
             )
-        text = _read_address(text)
+        text = read_file_address(text)
         if _VARIABLE.match(text):
             raise RequestRefusedError(
                 f"The path {text[:80]!r} begins with a variable, and variables are not replaced here.",
@@ -363,7 +363,7 @@ def _is_same_folder(root: Path, other: Path) -> bool:
         return False
 
 
-def _read_address(text: str) -> str:
+def read_file_address(text: str) -> str:
     """
     Give the path that a `file:` address means; any other text is a path already.
 

@@ -37,15 +37,15 @@ MOST_PIXELS = 64 * 1024 * 1024
 Size = tuple[int, int]
 """Width and height in pixels."""
 
-_PNG_START = b"\x89PNG\r\n\x1a\n"
+PNG_START = b"\x89PNG\r\n\x1a\n"
 _PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 _PNG_HEADER_BYTES = 25
 _MOST_PNG_CHUNKS = 100_000
 """A file of 64 MiB whose pixels come in pieces of a kilobyte has fewer."""
-_PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
+PNG_PICTURE = frozenset({b"IHDR", b"PLTE", b"tRNS", b"eXIf", b"IDAT", b"IEND"})
 """What the look of a picture depends on; the fourth may say how the camera was held."""
 
-_JPEG_START = b"\xff\xd8\xff"
+JPEG_START = b"\xff\xd8\xff"
 _JPEG_END = b"\xff\xd9"
 
 _DECODING = Semaphore(2)
@@ -54,6 +54,7 @@ _DECODING = Semaphore(2)
 _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"<!doctype html", "an HTML page"),
     (b"<html", "an HTML page"),
+    (b"<svg", "an SVG drawing"),
     (b"<?xml", "an XML document"),
     (b"<", "an XML document"),
     (b"{", "a JSON document"),
@@ -110,7 +111,7 @@ def describe(data: bytes) -> str:
     for start, words in _OTHERS:
         if head.startswith(start):
             return words
-    for name, start in (("PNG", _PNG_START), ("JPEG", _JPEG_START), ("WebP", b"RIFF")):
+    for name, start in (("PNG", PNG_START), ("JPEG", JPEG_START), ("WebP", b"RIFF")):
         if start.startswith(data[:12]):
             return f"the first bytes of a {name}"
     return "plain text" if _is_text(data[:256]) else "unknown binary data"
@@ -122,10 +123,10 @@ def leave_out_texts(data: bytes) -> bytes:
 
     Pillow unpacks these when it opens a file, and refuses all of it if one is large.
     """
-    if not data.startswith(_PNG_START):
+    if not data.startswith(PNG_START):
         return data
-    kept = [_PNG_START]
-    kept += [data[start:end] for kind, start, end in find_png_chunks(data) if kind in _PNG_PICTURE]
+    kept = [PNG_START]
+    kept += [data[start:end] for kind, start, end in find_png_chunks(data) if kind in PNG_PICTURE]
     return b"".join(kept)
 
 
@@ -136,13 +137,13 @@ def _check_png(data: bytes) -> Size:
     It is not Pillow that does this: that unpacks every text, and a picture is not damaged because one is large.
     """
     if data.rfind(_PNG_END) < 0:
-        raise _cut("PNG")
+        raise make_cut_error("PNG")
     size, has_pixels = (0, 0), False
     view = memoryview(data)
     for kind, start, end in find_png_chunks(data):
         if crc32(view[start + 4 : end - 4]) != int.from_bytes(data[end - 4 : end]):
             raise ValueError(f"the sum of the chunk {kind!r} is wrong")
-        if start == len(_PNG_START):
+        if start == len(PNG_START):
             if kind != b"IHDR" or end - start != _PNG_HEADER_BYTES:
                 raise ValueError("a PNG begins with its header")
             size = int.from_bytes(data[start + 8 : start + 12]), int.from_bytes(data[start + 12 : start + 16])
@@ -162,14 +163,14 @@ def find_png_chunks(data: bytes) -> Iterator[tuple[bytes, int, int]]:
     Raises:
         NotAnImageError: the end is missing.
     """
-    start, kind = len(_PNG_START), b""
+    start, kind = len(PNG_START), b""
     for _ in range(_MOST_PNG_CHUNKS):
         if kind == b"IEND":
             return
         kind = data[start + 4 : start + 8]
         end = start + 12 + int.from_bytes(data[start : start + 4])
         if end > len(data):
-            raise _cut("PNG")
+            raise make_cut_error("PNG")
         yield kind, start, end
         start = end
     raise ValueError("a picture is not cut into so many pieces")
@@ -186,7 +187,7 @@ def _check_jpeg(data: bytes) -> Size:
     # The reader has stopped where the pixels start. An end mark before that belongs to a thumbnail, and pixels never
     # look like one. Zeros in the place of the end would be decoded without a complaint.
     if data.rfind(_JPEG_END) < stream.tell():
-        raise _cut("JPEG")
+        raise make_cut_error("JPEG")
     # An eighth of each side, in grey: every bit is read as well, and the pixels hardly take room.
     image.draft("L", (1, 1))
     with _DECODING:
@@ -199,7 +200,7 @@ def _check_webp(data: bytes) -> Size:
     from PIL.WebPImagePlugin import WebPImageFile  # noqa: PLC0415 - as above
 
     if len(data) < 8 + int.from_bytes(data[4:8], "little"):
-        raise _cut("WebP")
+        raise make_cut_error("WebP")
     # Opening makes room for the whole canvas.
     _check_limits("WebP", read_webp_size(data), MOST_PIXELS)
     return WebPImageFile(BytesIO(data)).size
@@ -227,7 +228,8 @@ def _check_limits(name: str, size: Size, most_pixels: int) -> None:
     raise NotAnImageError(f"The {name} claims {width} x {height} pixels; {reason}.", "Fetch the image again.")
 
 
-def _cut(name: str) -> NotAnImageError:
+def make_cut_error(name: str) -> NotAnImageError:
+    """Give the error for an image whose end is missing."""
     return NotAnImageError(f"The picture is a cut {name}: its end is missing.", "Fetch the image again.")
 
 
@@ -245,9 +247,9 @@ _WEBP = _Kind("WebP", ".webp", "image/webp", _check_webp)
 
 
 def _recognize(data: bytes) -> _Kind | None:
-    if data.startswith(_PNG_START):
+    if data.startswith(PNG_START):
         return _PNG
-    if data.startswith(_JPEG_START):
+    if data.startswith(JPEG_START):
         return _JPEG
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return _WEBP

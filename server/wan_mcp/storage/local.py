@@ -4,7 +4,7 @@ import json
 import os
 import secrets
 import stat
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from datetime import datetime
 from functools import partial
@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.storage import drafts, names
-from wan_mcp.storage.base import ImageCopy, ImageFacts, Storage
+from wan_mcp.storage.base import ImageCopy, ImageFacts, PreparedInput, Storage
 from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
@@ -31,7 +31,9 @@ from wan_mcp.storage.disk import (
 from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_name, open_draft, write_file
 from wan_mcp.storage.folders import Folders
 from wan_mcp.storage.image_format import inspect_image, looks_like_image
+from wan_mcp.storage.inputs import MOST_INPUT_BYTES, prepare_image
 from wan_mcp.storage.previews import draw_preview
+from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,
@@ -46,7 +48,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
 _DRAWN_AT_ONCE = 2
-"""Previews and conversions: each may hold a few hundred megabytes of pixels for a moment."""
+"""Previews and conversions, and inputs: each may hold a few hundred megabytes of pixels for a moment."""
 
 
 class LocalStorage(Storage):
@@ -55,7 +57,8 @@ class LocalStorage(Storage):
 
     Paths that it gives are absolute, with links resolved. Every path that it is given is confined to these folders
     before it is touched, and reached without following a link that has come since. `file_mode` is what images and
-    the files beside them may be used for, and by whom.
+    the files beside them may be used for, and by whom. `input_files` are absolute paths, links resolved, of further
+    files that may be read as input, wherever they lie.
     """
 
     def __init__(
@@ -63,17 +66,20 @@ class LocalStorage(Storage):
         output_dir: Path,
         allowed_dirs: Sequence[Path] = (),
         *,
+        input_files: Collection[Path] = (),
         file_mode: int = PRIVATE,
         disk: Disk | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._folders = Folders(output_dir, tuple(allowed_dirs))
+        self._input_files = frozenset(input_files)
         self._file_mode = file_mode
         # Whoever may not write to the files may not replace them either.
         self._folder_mode = 0o755 | file_mode & 0o022
         self._disk = disk or Disk()
         self._clock = clock or SystemClock()
         self._drawing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
+        self._preparing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
 
     async def hold(self) -> None:
         """Resolve the links in the paths of the default folder and of the further ones."""
@@ -135,6 +141,15 @@ class LocalStorage(Storage):
     async def readable(self, path: str) -> Path:
         """Confine the path, and look at the file's first bytes."""
         return await run_sync(lambda: self._locate(self._folders.find(path)), abandon_on_cancel=True)
+
+    async def find_input(self, path: str) -> Path:
+        """Confine the path, unless it is one of the files that were named beforehand."""
+        return await run_sync(self._find_input, path, abandon_on_cancel=True)
+
+    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+        """Read the whole file and prepare it, two at a time."""
+        prepare = partial(self._prepare_input, path, limits, sha256)
+        return await run_sync(prepare, abandon_on_cancel=True, limiter=self._preparing)
 
     async def copy(
         self, source: Path, folder: Path, filename: str | None, conversion: Conversion | None = None
@@ -255,6 +270,15 @@ class LocalStorage(Storage):
         data, facts = self._read_image(path)
         converted = convert_image(data, facts, shorten(path), conversion)
         return facts, converted, inspect_image(converted.data)
+
+    def _find_input(self, text: str) -> Path:
+        named = Path(text)
+        return named if named in self._input_files else self._folders.find(text)
+
+    def _prepare_input(self, path: Path, limits: InputLimits, digest: str | None) -> PreparedInput:
+        if path not in self._input_files:
+            path = self._folders.confine(path)
+        return prepare_image(read_whole(path, most_bytes=MOST_INPUT_BYTES), shorten(path), limits, expected=digest)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
         data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)

@@ -12,13 +12,20 @@ from wan_mcp.dashscope.image_addresses import (
     KNOWN_HOSTS,
     HostKind,
     check_image_url,
+    check_input_url,
     check_signature,
     decode_image,
     parse_hosts,
     read_address,
     read_link_end,
 )
-from wan_mcp_tools.domain.errors import HostNotAllowedError, NotAnImageError, SettingsError, TooLargeError
+from wan_mcp_tools.domain.errors import (
+    HostNotAllowedError,
+    NotAnImageError,
+    RequestRefusedError,
+    SettingsError,
+    TooLargeError,
+)
 
 HOST = "dashscope-result-bj.oss-cn-beijing.aliyuncs.com"
 URL = (
@@ -323,3 +330,65 @@ async def test_a_caller_brings_no_image_instead_of_its_link(kit, url):
     with pytest.raises(HostNotAllowedError):
         await client.download("singapore", url, sink, is_callers=True)
     assert (network.requests, sink.content) == ([], b"")
+
+
+# Pictures of the web, which the service fetches itself
+
+
+@pytest.mark.parametrize(
+    "url", ["https://example.com/a.png", "http://example.com:8080/a?b=c#d", "https://8.8.8.8/a.png", URL]
+)
+def test_a_public_address_may_be_given_to_the_service(url):
+    check_input_url(url)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "http://localhost/a.png",
+        "http://a.localhost/a.png",
+        "http://LOCALHOST./a.png",
+        "http://127.0.0.1/a.png",
+        "http://127.1/a.png",
+        "http://2130706433/a.png",
+        "http://0x7f000001/a.png",
+        "http://0177.0.0.1/a.png",
+        "http://10.0.0.8/a.png",
+        "http://192.168.1.1:8080/a.png",
+        "http://172.16.0.1/a.png",
+        "http://169.254.169.254/latest/meta-data",
+        "http://100.64.0.1/a.png",
+        "http://0.0.0.0/a.png",
+        "http://[::1]/a.png",
+        "http://[fe80::1]/a.png",
+        "http://[fd00::1]/a.png",
+        "http://[::ffff:127.0.0.1]/a.png",
+        "http://metadata.google.internal/a.png",
+        "http://printer.local/a.png",
+        "http://intranet/a.png",
+    ],
+)
+def test_an_address_of_a_private_network_is_not_given_to_the_service(url):
+    with pytest.raises(RequestRefusedError, match="private network") as caught:
+        check_input_url(url)
+    assert caught.value.advice
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("https://me:s3cret@example.com/a.png", "password"),
+        ("https://s3cret@example.com/a.png", "user name"),
+        ("https:///a.png", "no address"),
+        ("https://example.com/a b.png", "no address"),
+        ("https://example.com/\u202ea.png", "no address"),
+        ("https://[/a.png", "cannot be read"),
+        ("https://example.com:99999/a.png", "cannot be read"),
+        ("https://example.com/?s3cret=" + "x" * 9000, "longer"),
+    ],
+)
+def test_an_address_that_is_none_is_refused_in_words_that_repeat_no_secret(url, words):
+    with pytest.raises(RequestRefusedError, match=words) as caught:
+        check_input_url(url)
+    assert "s3cret" not in str(caught.value)
+    assert len(str(caught.value)) < 500

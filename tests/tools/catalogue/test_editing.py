@@ -148,10 +148,10 @@ def test_a_seed_is_chosen_when_none_is_given_and_makes_no_other_picture():
     first, second = edit(), edit()
     assert first.is_seed_chosen
     assert first.seed != second.seed
-    assert first.without_target() == second.without_target()
+    assert first.to_picture() == second.to_picture()
     named = edit(seed=first.seed)
     assert not named.is_seed_chosen
-    assert named.without_target() != first.without_target()
+    assert named.to_picture() != first.to_picture()
     assert first.to_arguments()["seed"] == first.seed
     assert "is_seed_chosen" not in first.to_arguments()
 

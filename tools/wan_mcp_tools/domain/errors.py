@@ -4,6 +4,7 @@ What can go wrong, by who can act on it.
     AppError
     ├── RequestRefusedError        the arguments: the caller corrects them; nothing was sent
     │   ├── FolderNotAllowedError      a path outside the allowed folders
+    │   ├── InputChangedError          a picture that is to be sent is no longer the one that was ordered with
     │   └── DailyLimitError            the operator's own limit is reached
     ├── SettingsError              the settings: the operator corrects them; nothing was sent
     │   └── MissingKeyError            no key for the region
@@ -19,6 +20,7 @@ What can go wrong, by who can act on it.
     │   ├── NotCancelableError         the task is no longer PENDING
     │   ├── InterceptedError           a proxy or a firewall refused in the service's place
     │   └── ServiceDownError           5xx: the service's own trouble
+    ├── UploadError                a picture that is to be sent could not be handed to the service
     ├── NotConnectedError          no connection was opened: nothing was sent
     ├── AnswerLostError            sent, and no readable answer came back
     ├── NotFoundError              no such task or image
@@ -57,6 +59,8 @@ class ErrorCode(StrEnum):
     SETTINGS = "Settings"
     MISSING_API_KEY = "MissingApiKey"
     SERVICE_ERROR = "ServiceError"
+    INPUT_CHANGED = "InputChanged"
+    UPLOAD_FAILED = "UploadFailed"
     NOT_CONNECTED = "NotConnected"
     ANSWER_LOST = "AnswerLost"
     NOT_FOUND = "NotFound"
@@ -167,6 +171,12 @@ class FolderNotAllowedError(RequestRefusedError):
     default_code = ErrorCode.FOLDER_NOT_ALLOWED
 
 
+class InputChangedError(RequestRefusedError):
+    """Raised when a picture that is to be sent has another content than at the time of the order, or none."""
+
+    default_code = ErrorCode.INPUT_CHANGED
+
+
 class DailyLimitError(RequestRefusedError):
     """Raised when the operator's limit of images in 24 hours is reached."""
 
@@ -272,6 +282,13 @@ class ServiceDownError(ServiceError):
 
     retryable = True
     nothing_created = False
+
+
+class UploadError(AppError):
+    """Raised when a picture could not be put where the service would fetch it; nothing was ordered."""
+
+    default_code = ErrorCode.UPLOAD_FAILED
+    retryable = True
 
 
 class NotConnectedError(AppError):

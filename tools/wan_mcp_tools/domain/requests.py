@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, cast
@@ -29,6 +29,24 @@ class InputSource(StrEnum):
     """An address of the web, which the service fetches itself."""
 
 
+class InputChange(StrEnum):
+    """What is done to a picture that a model does not take as it is, before it is sent."""
+
+    FIRST_FRAME = "first_frame"
+    """It moves, and only its first frame is sent."""
+    FORMAT = "format"
+    """It is sent in another format."""
+    SCALED = "scaled"
+    """It is sent with fewer pixels."""
+    FLATTENED = "flattened"
+    """Its transparent parts are sent white."""
+    COMPRESSED = "compressed"
+    """It had too many bytes and is sent in fewer."""
+
+
+_QUERY = re.compile(r"[?#].*", re.DOTALL)
+
+
 @dataclass(frozen=True, slots=True)
 class InputImage:
     """
@@ -36,13 +54,20 @@ class InputImage:
 
     `reference` is what the caller named: a path, `TASK_ID#INDEX` (counted from 1) or a URL. `path` is the absolute
     path of the file that this is, `sha256` the digest of its bytes in hex at the time of the order; both are None
-    for a URL, and until the file was looked at. The bytes themselves are never kept.
+    for a URL, and until the file was looked at. `changes` are what is done to it before it is sent. The bytes
+    themselves are never kept.
     """
 
     source: InputSource
     reference: str
     path: str | None = None
     sha256: str | None = None
+    changes: tuple[InputChange, ...] = ()
+
+    @property
+    def shown_reference(self) -> str:
+        """The reference as anybody may read it: what stands behind the address of a URL may be a signature."""
+        return _QUERY.sub("", self.reference) if self.source is InputSource.URL else self.reference
 
 
 def read_reference(text: str) -> InputImage:
@@ -62,7 +87,7 @@ def read_reference(text: str) -> InputImage:
     if _TASK_IMAGE.fullmatch(reference):
         return InputImage(InputSource.TASK, reference)
     scheme = _SCHEME.match(reference)
-    if scheme is not None:
+    if scheme is not None and scheme[1].lower() != "file":
         shown = reference[:_LONGEST_ECHO]
         raise RequestRefusedError(
             f"images takes no {scheme[1][:20].lower()}: addresses ({shown!r}).",
@@ -118,23 +143,27 @@ class ImageRequest:
     def to_dict(self) -> dict[str, Any]:
         """Give the request as plain data, without what is absent."""
         values = {each.name: getattr(self, each.name) for each in fields(self)}
-        values["images"] = [_present(asdict(image)) for image in self.images]
+        values["images"] = [_describe_image(image) for image in self.images]
         values["options"] = dict(self.options)
         for name in ("images", "options", "is_seed_chosen", "is_size_chosen"):
             if not values[name]:
                 del values[name]
         return _present(values)
 
-    def without_target(self) -> "ImageRequest":
-        """Give what is equal for requests of the same picture: not where its files go, nor what we chose."""
-        return replace(
-            self,
-            output_dir=None,
-            filename=None,
-            seed=None if self.is_seed_chosen else self.seed,
-            is_seed_chosen=False,
-            is_size_chosen=False,
-        )
+    def to_picture(self) -> dict[str, Any]:
+        """
+        Give what the picture depends on, as plain data that is equal for orders of equal pictures.
+
+        Where its files shall lie is left out, and so is a seed that is not the caller's. An input counts by its
+        content where that is known, whatever it is called.
+        """
+        values = self.to_dict()
+        ours = ("output_dir", "filename", "is_seed_chosen", "is_size_chosen")
+        for name in (*ours, *(("seed",) if self.is_seed_chosen else ())):
+            values.pop(name, None)
+        if self.images:
+            values["images"] = [image.sha256 or image.reference for image in self.images]
+        return values
 
     def to_arguments(self) -> dict[str, Any]:
         """Give the arguments with which the same is ordered, `images` as their references."""
@@ -146,8 +175,17 @@ class ImageRequest:
 
 def _read_image(values: Mapping[str, Any]) -> InputImage:
     known = {each.name for each in fields(InputImage)}
-    kept = {name: value for name, value in values.items() if name in known}
-    return InputImage(**kept | {"source": InputSource(kept["source"])})
+    kept: dict[str, Any] = {name: value for name, value in values.items() if name in known}
+    kept["source"] = InputSource(kept["source"])
+    kept["changes"] = tuple(change for change in InputChange if change in kept.get("changes", ()))
+    return InputImage(**kept)
+
+
+def _describe_image(image: InputImage) -> dict[str, Any]:
+    values = _present(asdict(image)) | {"changes": list(image.changes)}
+    if not image.changes:
+        del values["changes"]
+    return values
 
 
 def _present(values: dict[str, Any]) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.requests import ImageRequest
+from wan_mcp_tools.domain.requests import ImageRequest, InputChange, InputImage
 from wan_mcp_tools.domain.text import one_line
 
 
@@ -57,6 +57,7 @@ _NAME_REASONS = {
     NameReason.LETTERS: "the system does not take that name as it is",
 }
 _NAME_CHARACTERS, _FOLDER_CHARACTERS = 80, 200
+_INPUTS_TOLD = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -263,6 +264,28 @@ def describe_places(images: Sequence[SavedImage], relative_folder: RelativeFolde
 def _tell_relative_folder(folder: RelativeFolder) -> str:
     given, path = (one_line(each, _FOLDER_CHARACTERS) for each in (folder.given, folder.path))
     return f"The relative folder {given} is {path}."
+
+
+_CHANGES = {
+    InputChange.FIRST_FRAME: "its first frame alone",
+    InputChange.FORMAT: "in another format",
+    InputChange.SCALED: "with fewer pixels",
+    InputChange.FLATTENED: "with white in the place of transparency",
+    InputChange.COMPRESSED: "compressed",
+}
+
+
+def describe_inputs(images: Sequence[InputImage]) -> str | None:
+    """Say which input pictures are sent changed because the model does not take them as they are; None if none."""
+    changed = [(number, image) for number, image in enumerate(images, 1) if image.changes]
+    if not changed:
+        return None
+    told: list[str] = []
+    for number, image in changed[:_INPUTS_TOLD]:
+        name = one_line(re.split(r"[\\/]", image.reference)[-1], _NAME_CHARACTERS)
+        told.append(f"picture {number} ({name}) {', '.join(_CHANGES[change] for change in image.changes)}")
+    more = f"; and {len(changed) - _INPUTS_TOLD} more" if len(changed) > _INPUTS_TOLD else ""
+    return f"Sent as the model takes it: {'; '.join(told)}{more}. The files stay as they are."
 
 
 def tell_other_folder(folder: str) -> str:

@@ -1,6 +1,7 @@
 """From an order that is written down to one that the service has answered."""
 
 from collections import defaultdict
+from dataclasses import replace
 
 import anyio
 
@@ -10,12 +11,13 @@ from wan_mcp.dashscope import CreateOrder, DashScope, TaskAnswer
 from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
+from wan_mcp.orders.inputs import InputSender, SentInputs
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import Model, WireProtocol
-from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotConnectedError, ThrottledError
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotConnectedError, StorageError, ThrottledError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import Problem
 
@@ -23,6 +25,8 @@ _SLOT_CHECK = 0.25
 """Seconds between looks at a slot that is taken."""
 _LONGEST_THROTTLE, _LONGEST_CONNECT = 30.0, 8.0
 """Seconds between two attempts at most."""
+_READING = Trouble(ErrorCode.QUEUED, "The pictures of the order are being read and handed over.", is_retried=False)
+_UNSENT = "The order was not sent and nothing is charged for it."
 _QUEUED = Trouble(ErrorCode.QUEUED, "The order waits for its turn to be sent.", is_retried=False)
 
 
@@ -34,6 +38,14 @@ def make_dispatch(order: Order, catalogue: Catalogue, timings: Timings) -> Dispa
         return Dispatch(None, limit)
     name = f"create/{order.region}/{order.account}/{order.wire_model}"
     return Dispatch(Slot(name, timings.submit_slot_seconds), limit)
+
+
+class _NotReadableError(Exception):
+    """Carries why the pictures of an order cannot be sent."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__()
+        self.problem = problem
 
 
 class Submitter:
@@ -56,7 +68,9 @@ class Submitter:
         catalogue: Catalogue,
         timings: Timings,
         clock_offsets: ClockOffsets,
+        inputs: InputSender,
     ) -> None:
+        self._inputs = inputs
         self._ledger = ledger
         self._dashscope = dashscope
         self._clock = clock
@@ -73,20 +87,36 @@ class Submitter:
         return lifecycle.sending(order, clock_offset=self._clock_offsets.get(order.region))
 
     async def submit(self, order: Order) -> Order:
-        """Take an order that was placed here from QUEUED, or just marked SENDING, to OPEN, LOST or CLOSED."""
+        """
+        Take an order that was placed here from QUEUED, or just marked SENDING, to OPEN, LOST or CLOSED.
+
+        Its pictures are read before its turn, and before it is marked: whatever is wrong with them, nothing was sent.
+        """
+        try:
+            return await self._submit(order)
+        finally:
+            self._inputs.forget(order)
+
+    async def _submit(self, order: Order) -> Order:
         started = self._clock.monotonic()
         attempt = 0
         while True:
             attempt += 1
             dispatch = make_dispatch(order, self._catalogue, self._timings)
             queue = dispatch.slot.name if dispatch.slot else dispatch.limit.name
-            if order.stage is Stage.QUEUED:
-                async with self._queues[queue]:
-                    order = await self._take_turn(order, dispatch, queue)
+            try:
+                if order.stage is Stage.QUEUED:
+                    async with self._queues[queue]:
+                        inputs = await self._read_inputs(order)
+                        order = await self._take_turn(order, dispatch, queue)
+                else:
+                    inputs = await self._inputs.send(order)
+            except _NotReadableError as trouble:
+                return await self._writer.save(order, lifecycle.closed(order, trouble.problem))
             if order.stage is not Stage.SENDING:
                 return order
             try:
-                answer = await self._create(order, dispatch.slot)
+                answer = await self._create(order, inputs, dispatch.slot)
             except AppError as error:
                 waited = self._clock.monotonic() - started
                 order, pause = await self._handle_refusal(order, error, dispatch, attempt=attempt, waited=waited)
@@ -106,6 +136,35 @@ class Submitter:
         if answered is not None:
             answered.set()
 
+    async def _read_inputs(self, order: Order) -> SentInputs:
+        """
+        Read an order's pictures, and upload them if they are large; a passing trouble of the network is sat out.
+
+        Raises:
+            _NotReadableError: that cannot be done.
+        """
+        live = self._live.get(order.local_id)
+        has_files = order.request is not None and any(image.path for image in order.request.images)
+        attempt = 0
+        while True:
+            attempt += 1
+            if has_files:
+                live.set_trouble(_READING)
+            try:
+                inputs = await self._inputs.send(order)
+            except AppError as error:
+                if (
+                    not error.retryable
+                    or isinstance(error, StorageError)
+                    or attempt >= self._timings.connect_attempts
+                ):
+                    raise _NotReadableError(Problem(error.code, f"{error} {_UNSENT}")) from error
+                live.set_trouble(Trouble.of(error))
+                await self._clock.sleep(backoff(attempt, self._timings.trouble_step, _LONGEST_CONNECT))
+            else:
+                live.set_trouble(None)
+                return inputs
+
     async def _take_turn(self, order: Order, dispatch: Dispatch, queue: str) -> Order:
         live = self._live.get(order.local_id)
         while True:
@@ -124,7 +183,7 @@ class Submitter:
             # The slot may be another process's, which tells nothing here.
             await wait_first(self._clock, answered.wait, min(begun, _SLOT_CHECK))
 
-    async def _create(self, order: Order, slot: Slot | None) -> TaskAnswer:
+    async def _create(self, order: Order, inputs: SentInputs, slot: Slot | None) -> TaskAnswer:
         """Send the creating request, and keep the slot until it is answered."""
         self._live.get(order.local_id).set_trouble(None)
         answers: list[TaskAnswer] = []
@@ -132,7 +191,7 @@ class Submitter:
 
         async def create(scope: anyio.CancelScope) -> None:
             try:
-                answers.append(await self._dashscope.create(_make_create_order(order, self._catalogue)))
+                answers.append(await self._dashscope.create(_make_create_order(order, inputs, self._catalogue)))
             except AppError as error:
                 errors.append(error)
             scope.cancel()
@@ -173,17 +232,18 @@ class Submitter:
         return lifecycle.lost(order, Problem(error.code, error.message), now=now)
 
 
-def _make_create_order(order: Order, catalogue: Catalogue) -> CreateOrder:
+def _make_create_order(order: Order, inputs: SentInputs, catalogue: Catalogue) -> CreateOrder:
     request = order.request
     if request is None:
         raise ValueError(f"the order {order.local_id} has no request that could be sent")
-    return make_create_order(
+    create_order = make_create_order(
         request,
         catalogue.find(request.model),
         region=order.region,
         protocol=WireProtocol(order.protocol or ""),
         model_id=order.wire_model or "",
     )
+    return replace(create_order, images=inputs.addresses, options=inputs.options)
 
 
 def make_create_order(

@@ -12,6 +12,7 @@ from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import DAY, Order, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings, backoff
+from wan_mcp.orders.inputs import InputSender
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.download import Downloader, SaveTarget
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
@@ -68,6 +69,7 @@ class OrderWorker:
             catalogue=catalogue,
             timings=timings,
             clock_offsets=queries.clock_offsets,
+            inputs=InputSender(context, catalogue),
         )
         self._recovery = Recovery(ledger, clock, live=live, writer=writer, queries=queries, timings=timings)
         self._poller = Poller(
