@@ -1,7 +1,7 @@
 """What the tests of single kills and stops share: short times, workers, one order, and the report in the end."""
 
 import signal
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -18,6 +18,8 @@ from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, running_service
 
 NEW, LEGACY = "wan2.6-t2i", "wan2.5-t2i-preview"
+EDITING: Mapping[str, str] = {NEW: "wan2.7-image", LEGACY: "wan2.5-i2i-preview"}
+"""The model of the same protocol that takes pictures."""
 TIMINGS = replace(
     QUICK, lease=0.6, renew_interval=0.2, submit_slot_seconds=0.6, list_lag=0.3, search_grace=0.8, create_window=30.0
 )

@@ -3,7 +3,7 @@ A process that is made to be killed: one service on a shared state folder, told 
 
     python tests/campaigns/worker.py --folder DIR --base-url URL --image-host HOST [--timings JSON] [--die POINT]
 
-Standard input takes one JSON order a line, `{"id", "prompt", "model", "n", "size", "submit", "wait"}`, or a question
+Standard input takes one JSON order a line, `{"id", "prompt", "model", "n", "size", "images", "submit", "wait"}`, or a question
 `{"id", "task_id", "wait"}`; standard output gives one JSON answer a line, in any order. At the end of the input the
 process ends like a server whose client has gone. With `--collect` it works on what the ledger holds until nothing
 is open, and ends. It may be killed at any moment.
@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,11 +26,15 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from wan_mcp.app import build_context, build_service
+from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import Order
 from wan_mcp.ledger.orders import Orders
 from wan_mcp.ledger.rows import find_changed_images
 from wan_mcp.orders import OrderService, Timings
 from wan_mcp.settings import Settings, read_settings
+from wan_mcp.storage import LocalStorage
+from wan_mcp.storage.base import PreparedInput
+from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.tasks import Task
 
@@ -71,6 +75,28 @@ class KillingOrders:
         return call_or_die
 
 
+class KillingStorage(LocalStorage):
+    """Storage that kills the process when a picture is read for the second time: the first time is at its order."""
+
+    reads = 0
+
+    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+        """Read a picture, or die."""
+        self.reads += 1
+        if self.reads > 1:
+            die()
+        return await super().prepare_input(path, limits, sha256=sha256)
+
+
+class KillingDashScope(DashScope):
+    """A client that kills the process when a picture is uploaded."""
+
+    async def upload(self, region: str, model_id: str, data: bytes, mime_type: str) -> str:
+        """Die."""
+        die()
+        return await super().upload(region, model_id, data, mime_type)
+
+
 def _new_states(before: Order, after: Order) -> set[str]:
     """Give the names of the states that images get with a change of their order."""
     return {image.state.name for image in find_changed_images(before, after)}
@@ -86,6 +112,7 @@ def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
     return read_settings(
         {
             "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
+            "WAN_MCP_ALLOWED_DIRS": str(folder / "inputs"),
             "WAN_MCP_STATE_DIR": str(folder / "state"),
             "WAN_MCP_DAILY_IMAGE_LIMIT": "0",
             "WAN_MCP_IMAGE_HOSTS": image_host,
@@ -99,7 +126,14 @@ def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
 def make_service(settings: Settings, timings: Timings, point: str | None) -> OrderService:
     """Build the service of the program, with a ledger that kills it where one is wanted."""
     context = build_context(settings)
-    if point is not None:
+    if point == "read_input":
+        context = replace(context, storage=KillingStorage(settings.output_dir, settings.allowed_dirs))
+    elif point == "upload_input":
+        dashscope = KillingDashScope(
+            settings.regions, max_image_bytes=1, clock=context.clock, image_hosts=settings.image_hosts
+        )
+        context = replace(context, dashscope=dashscope)
+    elif point is not None:
         context.ledger.orders = KillingOrders(context.ledger.orders, point)
     return build_service(settings, context=context, timings=timings)
 
@@ -129,7 +163,7 @@ async def answer(service: OrderService, line: Mapping[str, Any]) -> None:
     wait = float(line.get("wait", 10))
     try:
         if "prompt" in line:
-            words = {name: line[name] for name in ("prompt", "model", "n", "size") if name in line}
+            words = {name: line[name] for name in ("prompt", "model", "n", "size", "images") if name in line}
             task = await service.order(
                 service.catalogue.make_request(**words),
                 wait_seconds=wait,
@@ -168,7 +202,7 @@ def main() -> None:
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--image-host", required=True)
     parser.add_argument("--timings", type=json.loads, default={}, help="JSON of Timings that differ from the usual")
-    parser.add_argument("--die", metavar="POINT", help="the call of the ledger that kills the process")
+    parser.add_argument("--die", metavar="POINT", help="the call that kills the process")
     parser.add_argument("--collect", action="store_true", help="finish what is open and end")
     options = parser.parse_args()
     settings = make_settings(options.folder, options.base_url, options.image_host)

@@ -26,7 +26,11 @@ class Caller:
         self.headers = {"Authorization": f"Bearer {key}", "X-DashScope-Async": "enable"}
 
     def create(self, prompt="a red door", **parameters):
-        body = {"model": "wan2.5-t2i-preview", "input": {"prompt": prompt}, "parameters": {"size": "1280*1280", "n": 1} | parameters}
+        body = {
+            "model": "wan2.5-t2i-preview",
+            "input": {"prompt": prompt},
+            "parameters": {"size": "1280*1280", "n": 1} | parameters,
+        }
         return self.client.post(self.base + LEGACY, json=body, headers=self.headers)
 
     def get(self, task_id=""):

@@ -89,7 +89,7 @@ async def _read(image: InputImage, path: Path, limits: InputLimits, storage: Sto
     try:
         return await storage.prepare_input(path, limits)
     except NotFoundError as error:
-        if image.source is not InputSource.FILE:
+        if image.source is not InputSource.FILE or Path(image.reference).is_absolute():
             raise
         raise NotFoundError(
             error.message,

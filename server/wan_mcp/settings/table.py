@@ -63,7 +63,7 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
     SettingRow(
         "WAN_MCP_ALLOWED_DIRS",
         "",
-        "Further folders that a call may name as output_dir, separated as PATH is.",
+        "Further folders that a call may save in and take pictures from, separated as PATH is.",
     ),
     SettingRow("WAN_MCP_STATE_DIR", "the platform's state folder", "The folder of the ledger."),
     SettingRow("WAN_MCP_WAIT_SECONDS", "45", "How long a waiting call waits if it does not say, 0 to 3600."),

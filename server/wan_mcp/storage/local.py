@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _MOST_BYTES_READ = 512 * 1024 * 1024
 _DRAWN_AT_ONCE = 2
-"""Previews and conversions, and inputs that are prepared: each may hold hundreds of megabytes for a moment."""
+"""Previews and conversions, and inputs: each may hold a few hundred megabytes of pixels for a moment."""
 
 
 class LocalStorage(Storage):

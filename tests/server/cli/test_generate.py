@@ -13,9 +13,10 @@ from click.testing import CliRunner
 from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.console import Console
-from wan_mcp.cli.generate import quote_prompt, run_generate, split_prompts
+from wan_mcp.cli.generate import allow_images, quote_prompt, run_generate, split_prompts
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.output import ExitCode
+from wan_mcp.settings import read_settings
 from wan_mcp_tools.domain.tasks import FailedImage, NameChange, NameReason, Problem, SavedImage, TaskStatus
 
 
@@ -378,3 +379,68 @@ async def test_progress_is_plain_and_sparse_where_nobody_watches() -> None:
         "PENDING, usually about 60 s",
         "RUNNING, usually about 60 s",
     ]
+
+
+def test_a_picture_may_be_any_file_that_the_person_can_read(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "there").mkdir()
+    (tmp_path / "there" / "fox.png").write_bytes(b"")
+    (tmp_path / "link.png").symlink_to(tmp_path / "there" / "fox.png")
+    fox = (tmp_path / "there" / "fox.png").resolve()
+    references = ["there/fox.png", "link.png", fox.as_uri(), "https://example.com/a.png", "task-1#2"]
+
+    settings, named = allow_images(read_settings({}), references)
+
+    assert named == [str(fox)] * 3 + ["https://example.com/a.png", "task-1#2"]
+    assert set(settings.input_files) == {fox}
+
+
+def test_pictures_and_options_reach_the_request_of_every_prompt(tmp_path):
+    service = MemoryService()
+    fox = tmp_path / "fox.png"
+    fox.write_bytes(b"")
+    result = run(
+        service,
+        "--prompts",
+        "-",
+        "--image",
+        str(fox),
+        "--image",
+        "https://example.com/a.png",
+        "--options",
+        '{"enable_sequential": true}',
+        "--option",
+        "bbox_list=[[[1, 2, 3, 4]], []]",
+        lines="a blue door\na red door\n",
+    )
+    assert result.exit_code == ExitCode.DONE, result.output
+    for request, _ in service.orders:
+        assert request.model == "wan2.7-image"
+        assert [image.reference for image in request.images] == [str(fox.resolve()), "https://example.com/a.png"]
+        assert request.options == {"enable_sequential": True, "bbox_list": [[[1, 2, 3, 4]], []]}
+
+
+def test_the_same_prompt_twice_with_one_picture_is_two_orders(tmp_path):
+    service = MemoryService()
+    result = run(service, "-", "--image", "https://example.com/a.png", lines="a blue door\na blue door\n")
+    assert result.exit_code == ExitCode.DONE, result.output
+    assert len(service.orders) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["--options", "{"], "is no JSON"),
+        (["--options", "[1]"], "must be a JSON object"),
+        (["--option", "enable_sequential"], "write NAME=VALUE"),
+        (["--option", "style=vivid"], "has no option 'style'"),
+        (["--image", " "], "names no picture"),
+        (["--image", "data:image/png;base64,AAAA"], "takes no data: addresses"),
+    ],
+)
+def test_what_cannot_be_a_picture_or_an_option_is_wrong_usage(arguments, words):
+    service = MemoryService()
+    result = run(service, "a blue door", "--model", "wan2.7-image", *arguments)
+    assert result.exit_code == ExitCode.REFUSED
+    assert words in result.output
+    assert not service.orders

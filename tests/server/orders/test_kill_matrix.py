@@ -4,6 +4,7 @@ A process is killed at one exact point, and another finds what it left behind.
 Whatever the point: at most one order at the service, one file for each paid image, and the truth about the rest.
 """
 
+import os
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -11,9 +12,11 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
+from PIL import Image
 
 from campaigns.report import Report
 from campaigns.support import (
+    EDITING,
     LEGACY,
     NEW,
     is_idle,
@@ -37,6 +40,7 @@ class Point:
     `die` names the call of the ledger that is the last one; without it the process is killed when `when` holds for
     the service. `tasks` are created, `status` and `code` end the order. `leaves` puts temporary files
     into the folder that a kill leaves too seldom, by the order they are named after; an empty name means this one.
+    `picture` is how long the sides of a picture are that is given as input, if one is.
     """
 
     die: str | None = None
@@ -48,10 +52,14 @@ class Point:
     code: str | None = None
     is_lost: bool = False
     leaves: tuple[str, ...] = ()
+    picture: int = 0
 
 
 POINTS = {
     "while it stands in line to be sent": Point("begin_sending", tasks=0, status="FAILED", code="NotSent"),
+    "while its picture is read again": Point("read_input", tasks=0, status="FAILED", code="NotSent", picture=400),
+    "while its picture is uploaded": Point("upload_input", tasks=0, status="FAILED", code="NotSent", picture=1800),
+    "between its picture and its turn": Point("begin_sending", tasks=0, status="FAILED", code="NotSent", picture=400),
     "when it has stood in line and is written down as being sent": Point(
         "begin_sending/after", tasks=0, status="SUBMIT_UNKNOWN", code="AnswerLost"
     ),
@@ -94,13 +102,22 @@ def the_id(folder):
         return ledger.execute("SELECT local_id FROM orders").fetchone()[0]
 
 
+def make_order_line(point, model, folder):
+    if not point.picture:
+        return make_line(model)
+    path = folder / "inputs" / "in.png"
+    path.parent.mkdir()
+    Image.frombytes("RGB", (point.picture, point.picture), os.urandom(point.picture**2 * 3)).save(path)
+    return make_line(EDITING[model], images=[str(path)])
+
+
 async def play(point, model, folder):
     with FakeService(duration=point.duration, image_padding=600_000) as service:
         for place, fault in point.faults.items():
             service.script(place, fault)
         with open_pool(folder, service) as pool:
             worker = pool.start(*(["--die", point.die] if point.die else []))
-            pool.send(worker, make_line(model))
+            pool.send(worker, make_order_line(point, model, folder))
             if point.when is not None:
                 await until(lambda: point.when(service))
                 worker.process.send_signal(signal.SIGKILL)
