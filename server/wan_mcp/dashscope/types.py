@@ -48,7 +48,7 @@ class CreateOrder:
     negative_prompt: str | None = None
     seed: int | None = None
     prompt_extend: bool | None = None
-    watermark: bool | None = None
+    watermark: bool | None = False
     has_n: bool = True
     images: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)

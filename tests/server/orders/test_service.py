@@ -160,7 +160,8 @@ async def test_a_server_says_at_its_start_who_else_may_write_where_only_its_user
         folder.chmod(0o777)
     settings.ledger_path.touch()
     settings.ledger_path.chmod(0o660)
-    async with running_service(settings):
+    # Opened first, the ledger would take the rights of others away by itself.
+    async with running_service(settings, start_delay=60.0):
         with anyio.fail_after(45):
             while len(caplog.records) < 3:
                 await anyio.sleep(0.02)
