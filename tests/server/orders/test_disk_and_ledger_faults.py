@@ -154,7 +154,7 @@ async def test_a_wait_ends_in_time_while_the_ledger_is_locked_and_says_why(tmp_p
 
             @group.start_soon
             async def place():
-                answers.append(await order(service, wait=2))
+                answers.append(await order(service, wait=4))
 
             await until(lambda: dashscope.creates)
             with locked(settings):
