@@ -58,8 +58,7 @@ _LONGEST_RIDDLE = 1000
 _DATA = re.compile(r"data:(?P<kind>[^,]{0,200}),", re.IGNORECASE)
 _AROUND = " \t\r\n\f\v\0\xa0\u200b\ufeff\ufffd\"'<>`"
 """What may stand around an address and is no part of it."""
-_QUERY = re.compile(r"[?#].*", re.DOTALL)
-_LONGEST_SHOWN = 200
+_LONGEST_SHOWN = 100
 _NUMBERS = re.compile(r"(?:(?:0x[0-9a-f]*|[0-9]+)(?:\.|$))+", re.IGNORECASE)
 _PRIVATE_ENDINGS = (".localhost", ".local", ".internal", ".lan", ".home.arpa", ".intranet", ".corp", ".home", ".test")
 """Of names that mean something in a private network only. Sources: RFC 6761, RFC 6762, RFC 8375."""
@@ -209,14 +208,12 @@ def check_input_url(address: str) -> None:
     Raises:
         RequestRefusedError: it is no plain address of the public web.
     """
-    shown = clean(_QUERY.sub("", address))[:_LONGEST_SHOWN]
     host, fault = "", ""
     try:
         parts = urlsplit(address)
         host, _ = (parts.hostname or "").rstrip("."), parts.port
         if "@" in parts.netloc:
-            # It may hold a password: nothing of it is repeated.
-            shown, fault = "The address", "has a user name or a password in it"
+            fault = "has a user name or a password in it"
     except ValueError:
         fault = "cannot be read"
     if len(address) > LONGEST_ADDRESS:
@@ -226,10 +223,10 @@ def check_input_url(address: str) -> None:
     elif _is_private_host(host):
         fault = fault or "leads to this machine or into a private network, where the service cannot fetch it"
     if fault:
-        named = shown if shown == "The address" else f"The address {shown}"
+        # No more of it is repeated: the rest may hold a password or a signature.
+        named = f"The address of a picture at {host[:_LONGEST_SHOWN]!r}" if host else "The address of a picture"
         raise RequestRefusedError(
-            f"{named} {fault}.",
-            "Give a public https address, or the path of the picture's file.",
+            f"{named} {fault}.", "Give a public https address, or the path of the picture's file."
         )
 
 

@@ -20,6 +20,7 @@ from fakes import tiny_png
 from fakes.clock import until
 from fakes.order_service import QUICK, get, make_settings, order, submit
 from wan_mcp.app import build_context, build_service
+from wan_mcp.mcp_server.resources import read_resource
 from wan_mcp.orders.inputs import MOST_BODY_BYTES, scale_places
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import InputChange, InputSource
@@ -434,5 +435,23 @@ def test_orders_with_ten_pictures_of_twenty_million_bytes_stay_within_250_mib(tm
     seen = json.loads(done.stdout)
     assert seen["status"] == seen["more"] == "SUCCEEDED"
     assert seen["uploaded"] == 10
-    assert seen["bytes"] > 10 * 15_000_000
+    assert seen["bytes"] > 90_000_000
     assert seen["peak_mib"] < 250
+
+
+# --- what is told of an order's pictures -----------------------------------------------------------------------------
+
+
+async def test_a_task_reads_with_what_it_was_made_from_and_without_signatures(tmp_path):
+    async with studio(tmp_path) as (service, _, settings):
+        file = draw(settings.output_dir / "scan.tif", form="TIFF")
+        task = await order(service, "make it blue", images=["scan.tif", "https://example.com/x.png?Signature=s3cret"])
+        content = (await read_resource(service, f"wan://tasks/{task.task_id}")).content
+
+    facts = json.loads(content)["order"]
+    assert facts["arguments"]["images"] == ["scan.tif", "https://example.com/x.png"]
+    assert facts["inputs"] == [
+        {"sha256": hashlib.sha256(file.read_bytes()).hexdigest(), "changes": ["format"]},
+        {"changes": []},
+    ]
+    assert "s3cret" not in content
