@@ -1,10 +1,11 @@
-"""A ledger in a real file, and a clock that stands still."""
+"""A ledger in a real file or a real database, and a clock that stands still."""
 
 import pytest
 
 from fakes.clock import FakeClock
 from fakes.recording_database import RecordingDatabase, find_unportable
 from wan_mcp.ledger import Ledger
+from wan_mcp.ledger.backends.postgres import open_postgres_ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 
 
@@ -18,10 +19,15 @@ def path(tmp_path):
     return tmp_path / "state" / "ledger.sqlite3"
 
 
-@pytest.fixture
-def databases(path, clock):
+@pytest.fixture(params=["sqlite", "postgres"])
+def databases(request, path, clock):
     """The durable database of `ledger`, and the one that may be forgotten."""
-    return [RecordingDatabase(database) for database in open_sqlite_ledger(path, clock)._databases]
+    if request.param == "sqlite":
+        opened = open_sqlite_ledger(path, clock)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        opened = open_postgres_ledger(url, clock, busy_seconds=10, by_database_time=False)
+    return [RecordingDatabase(database) for database in opened._databases]
 
 
 @pytest.fixture
