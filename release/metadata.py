@@ -15,7 +15,13 @@ from wan_mcp_tools.catalogue.regions import REGIONS
 NAME = "io.github.wan-mcp/wan-mcp"
 REPOSITORY = "https://github.com/wan-mcp/wan-mcp"
 DESCRIPTION = "Text-to-image with Alibaba Cloud Wan models: agents order pictures and get file paths."
-_FILES = ("DASHSCOPE_API_KEY_FILE_PATH", "WAN_MCP_OUTPUT_DIR", "WAN_MCP_STATE_DIR", "WAN_MCP_ENV_FILE")
+_FILES = (
+    "DASHSCOPE_API_KEY_FILE_PATH",
+    "WAN_MCP_OUTPUT_DIR",
+    "WAN_MCP_STATE_DIR",
+    "WAN_MCP_LEDGER_URL_FILE",
+    "WAN_MCP_ENV_FILE",
+)
 _NUMBERS = ("WAN_MCP_WAIT_SECONDS", "WAN_MCP_DAILY_IMAGE_LIMIT", "WAN_MCP_MAX_IMAGE_BYTES")
 _CHOICES = {
     "DASHSCOPE_REGION": [region.name for region in REGIONS],

@@ -4,6 +4,8 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
+from fakes.postgres import choose_folder, make_schema, start_server, stop_server
+
 # On a busy machine any example may be slow. What a fixture gives to all examples of a test is never changed by them.
 settings.register_profile(
     "suite",
@@ -29,3 +31,26 @@ def _the_loop_is_never_blocked(request):
         # Measuring coverage takes a lock of its own in whatever line it measures.
         guard.functions["threading.Lock.acquire"].can_block_in("coverage/collector.py", {"lock_data", "unlock_data"})
         yield
+
+
+@pytest.fixture(scope="session")
+def postgres_server():
+    """The address of a real PostgreSQL database."""
+    return start_server(choose_folder())
+
+
+@pytest.fixture
+def postgres_url(postgres_server):
+    """The address of an empty schema in it."""
+    return make_schema(postgres_server)
+
+
+def pytest_configure():
+    """Say where the database of this run lies before the processes that share it are started."""
+    choose_folder()
+
+
+def pytest_sessionfinish(session):
+    """Stop the database when all processes have ended."""
+    if not hasattr(session.config, "workerinput"):
+        stop_server(choose_folder())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from wan_mcp import __version__
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.dashscope import DashScope
+from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
@@ -14,6 +15,7 @@ from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -42,7 +44,7 @@ def build_context(
         return in_process_app(settings.state_dir, clock, settings.extra_models)
 
     return Context(
-        ledger=open_sqlite_ledger(settings.ledger_path, clock),
+        ledger=open_ledger(settings, clock),
         dashscope=DashScope(
             settings.regions,
             image_hosts=settings.image_hosts,
@@ -59,6 +61,25 @@ def build_context(
         ),
         clock=clock,
     )
+
+
+def open_ledger(settings: Settings, clock: Clock) -> Ledger:
+    """
+    Give the ledger that the settings name.
+
+    Raises:
+        SettingsError: it needs packages that are not installed.
+    """
+    if settings.ledger_url is None:
+        return open_sqlite_ledger(settings.ledger_path, clock)
+    try:
+        from wan_mcp.ledger.backends.postgres import open_postgres_ledger  # noqa: PLC0415 - packages of a team's server
+    except ImportError as error:
+        raise SettingsError(
+            "WAN_MCP_LEDGER_URL needs packages that are not installed.",
+            "Install them: pip install 'wan-mcp[server]'.",
+        ) from error
+    return open_postgres_ledger(settings.ledger_url.get_secret_value(), clock)
 
 
 def build_catalogue(settings: Settings) -> Catalogue:

@@ -85,4 +85,8 @@ def test_each_meaning_is_one_sentence(row) -> None:
 
 
 def test_exactly_the_keys_are_marked_as_secret() -> None:
-    assert [row.name for row in SETTING_ROWS if row.secret] == ["DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_<REGION>"]
+    assert [row.name for row in SETTING_ROWS if row.secret] == [
+        "DASHSCOPE_API_KEY",
+        "DASHSCOPE_API_KEY_<REGION>",
+        "WAN_MCP_LEDGER_URL",
+    ]

@@ -35,7 +35,9 @@ def test_the_registry_entry_describes_every_setting_and_marks_the_secrets():
     assert set(variables) == names
     assert all(variable["description"] for variable in variables.values())
     secrets = {name for name, variable in variables.items() if variable["isSecret"]}
-    assert secrets == {name for name in names if re.fullmatch(r"DASHSCOPE_API_KEY(_(?!FILE_PATH)[A-Z]+)?", name)}
+    assert secrets == {
+        name for name in names if re.fullmatch(r"DASHSCOPE_API_KEY(_(?!FILE_PATH)[A-Z]+)?|WAN_MCP_LEDGER_URL", name)
+    }
 
 
 def test_the_registry_entry_keeps_the_limits_of_the_registry():

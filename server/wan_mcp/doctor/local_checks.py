@@ -9,14 +9,16 @@ from importlib import metadata
 from pathlib import Path
 
 from wan_mcp import __version__
+from wan_mcp.app import open_ledger
 from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.doctor.types import Environment, Finding, Verdict
+from wan_mcp.ledger import DAY
 from wan_mcp.ledger.inspection import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport
 from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
 from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, find_obstacle, inspect_folder
-from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError, SettingsError
 
 _PARTS = ("mcp", "httpx", "pydantic", "anyio")
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?P<bounds>[<>=!~][^;]*)?")
@@ -134,6 +136,8 @@ async def check_folder(environment: Environment, role: str, folder: Path, settin
 
 async def check_ledger(environment: Environment, settings: Settings) -> list[Finding]:
     """Look at the ledger as a whole, at its unfinished orders, and at the orders of the last 24 hours."""
+    if settings.ledger_url is not None:
+        return await _check_database(environment, settings)
     path = settings.ledger_path
     now = environment.clock.now()
     looked_at = str(path)
@@ -163,6 +167,19 @@ async def check_ledger(environment: Environment, settings: Settings) -> list[Fin
         *check_unfinished(facts.open, now),
         *check_limit(facts.images_today, settings.daily_image_limit),
     ]
+
+
+async def _check_database(environment: Environment, settings: Settings) -> list[Finding]:
+    """Look whether the database of the ledger answers, and at the orders of the last 24 hours."""
+    try:
+        ledger = open_ledger(settings, environment.clock)
+        try:
+            images = await ledger.reports.count_images_since(environment.clock.now() - DAY)
+        finally:
+            await ledger.close()
+    except (LedgerError, SettingsError) as error:
+        return [Finding("ledger", "the database", error.message.rstrip("."), Verdict.PROBLEM, error.advice)]
+    return [Finding("ledger", "the database", "answers"), *check_limit(images, settings.daily_image_limit)]
 
 
 async def _check_writers(check: str, looked_at: str, path: Path) -> list[Finding]:

@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import cast
 
+from pydantic import SecretStr
+
 from wan_mcp.log import mask
 from wan_mcp.settings.files import full_path, read_env_file
 from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
@@ -33,7 +35,8 @@ class Settings:
     A server starts and lists its tools even where this user has no home folder for `output_dir` or `state_dir`.
     `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
     that was read beside the environment, if one was. `input_files` are files that may be read as input wherever they
-    lie: what a person at a terminal has named, absolute and with links resolved.
+    lie: what a person at a terminal has named, absolute and with links resolved. `ledger_url` is the database of the
+    ledger where that is no file.
     """
 
     regions: Mapping[str, RegionAccess]
@@ -52,6 +55,7 @@ class Settings:
     extra_models: tuple[Mapping[str, object], ...] = field(default=())
     log_level: str = "WARNING"
     keeper: bool = False
+    ledger_url: SecretStr | None = None
     env_file: Path | None = None
     input_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -139,6 +143,7 @@ def check_values(values: Values, path: Path | None) -> Settings:
         extra_models=_read_extra_models(values),
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
         keeper=values.switch("WAN_MCP_KEEPER"),
+        ledger_url=_read_ledger_url(values),
         env_file=full_path(path) if path else None,
         warnings=tuple(_warn_of_misspelt_names(values.names)),
     )
@@ -152,6 +157,20 @@ def _read_default_region(values: Values) -> str:
     except RequestRefusedError as error:
         values.refuse(name, ProblemCode.REGION, f"is {text!r}, which is no region", error.advice)
         return "singapore"
+
+
+def _read_ledger_url(values: Values) -> SecretStr | None:
+    name = "WAN_MCP_LEDGER_URL"
+    text = values.secret(name)
+    if text is None:
+        return None
+    if not text.startswith(("postgresql://", "postgres://")):
+        # What it holds instead may be a password.
+        values.refuse(
+            name, ProblemCode.URL, "is no address of a database", "Use postgresql://USER:PASSWORD@HOST/NAME."
+        )
+        return None
+    return SecretStr(text)
 
 
 def _read_extra_models(values: Values) -> tuple[Mapping[str, object], ...]:

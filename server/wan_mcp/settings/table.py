@@ -100,6 +100,14 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
         "1 starts a small process of its own that finishes open orders after the server has ended.",
     ),
     SettingRow(
+        "WAN_MCP_LEDGER_URL",
+        "",
+        "A PostgreSQL database for the ledger of several servers, as postgresql://user:password@host/name; needs"
+        " wan-mcp[server].",
+        secret=True,
+    ),
+    SettingRow("WAN_MCP_LEDGER_URL_FILE", "", "A file that holds it; read where WAN_MCP_LEDGER_URL is not set."),
+    SettingRow(
         "WAN_MCP_LOG_LEVEL",
         "WARNING",
         "How much is written to stderr: DEBUG, INFO, WARNING, ERROR or CRITICAL.",

@@ -8,8 +8,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
+from wan_mcp.settings.files import full_path, read_plain_file
 from wan_mcp.settings.key_format import is_placeholder, is_sample, is_unfilled
+from wan_mcp_tools.domain.errors import SettingsError
 
+_LONGEST_SECRET_FILE = 4096
 _MODE = re.compile(r"(?:0o?)?(?P<digits>[4-7][0-7]{2})", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -25,6 +28,7 @@ class ProblemCode(StrEnum):
     PATH = "InvalidPath"
     HOST = "InvalidHost"
     JSON = "InvalidJson"
+    URL = "InvalidUrl"
     REGION = "UnknownRegion"
     WORKSPACE = "InvalidWorkspace"
     BASE_URL = "InvalidBaseUrl"
@@ -87,6 +91,21 @@ class Values:
     def identifier(self, name: str) -> str | None:
         """Give an id; the sample values of instructions (`llm-your-workspace`) count as not set."""
         return self._find(name, lambda value: is_unfilled(value) or is_sample(value))
+
+    def secret(self, name: str) -> str | None:
+        """Give the value, or what stands in the file that `<name>_FILE` names."""
+        text, path = self.text(name), self.text(f"{name}_FILE")
+        if text is not None or path is None:
+            return text
+        try:
+            found = read_plain_file(full_path(Path(path)), _LONGEST_SECRET_FILE).decode("utf-8-sig").strip()
+        except (OSError, SettingsError, UnicodeDecodeError) as error:
+            reason = getattr(error, "strerror", None) or str(error)
+            self.refuse(f"{name}_FILE", ProblemCode.FILE, f"names {path}, which cannot be read: {reason}", "")
+            return None
+        if not found:
+            self.refuse(f"{name}_FILE", ProblemCode.FILE, f"names {path}, which is empty", "")
+        return found or None
 
     def holds_placeholder(self, name: str) -> bool:
         """Tell whether something was written there that stands for a key and is none."""

@@ -1,10 +1,11 @@
-"""A ledger in a real file, and a clock that stands still."""
+"""A ledger in a real file or a real database, and a clock that stands still."""
 
 import pytest
 
 from fakes.clock import FakeClock
 from fakes.recording_database import RecordingDatabase, find_unportable
 from wan_mcp.ledger import Ledger
+from wan_mcp.ledger.backends.postgres import open_postgres_ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 
 
@@ -18,10 +19,22 @@ def path(tmp_path):
     return tmp_path / "state" / "ledger.sqlite3"
 
 
+def pytest_generate_tests(metafunc):
+    """Run the tests of a module on the back ends that it names; without a word of it they are about the file."""
+    chosen = [mark.args[0] for mark in metafunc.definition.iter_markers("parametrize")]
+    if "databases" in metafunc.fixturenames and "databases" not in chosen:
+        metafunc.parametrize("databases", getattr(metafunc.module, "BACK_ENDS", ("sqlite",)), indirect=True)
+
+
 @pytest.fixture
-def databases(path, clock):
+def databases(request, path, clock):
     """The durable database of `ledger`, and the one that may be forgotten."""
-    return [RecordingDatabase(database) for database in open_sqlite_ledger(path, clock)._databases]
+    if request.param == "sqlite":
+        opened = open_sqlite_ledger(path, clock)
+    else:
+        url = request.getfixturevalue("postgres_url")
+        opened = open_postgres_ledger(url, clock, busy_seconds=10, by_database_time=False)
+    return [RecordingDatabase(database) for database in opened._databases]
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ from wan_mcp.ledger import DAY, ImageState, OrderImage, Stage
 from wan_mcp.ledger.rows import insert_order
 from wan_mcp_tools.domain.service import OrderQuery
 
+BACK_ENDS = ("sqlite", "postgres")
+
 COUNT = 1000
 
 

@@ -33,6 +33,8 @@ from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+BACK_ENDS = ("sqlite", "postgres")
+
 SLOT = Slot("create/singapore/account/wan2.6-t2i", 6.0)
 HOUR = 3600.0
 
@@ -144,6 +146,7 @@ async def test_the_next_end_of_a_lease_is_that_of_somebody_else(ledger, clock):
     assert mine.local_id in {order.local_id for order in await ledger.leases.list_others("other")}
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_looking_for_free_orders_writes_nothing_and_every_write_changes_the_version(ledger, path):
     order = await sent(ledger)
     before, version = path.read_bytes(), await ledger.version()

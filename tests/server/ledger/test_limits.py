@@ -15,6 +15,8 @@ from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+BACK_ENDS = ("sqlite", "postgres")
+
 ONE = RateLimit("create/singapore/wan2.6-t2i", 1.0)
 QUERIES = RateLimit("query/singapore", 20.0)
 VOLATILE = RateLimit("query/singapore", 20.0, is_durable=False)
@@ -129,6 +131,7 @@ def test_four_processes_keep_one_limit_together(path, durable):
     assert (len(moments) - 1) / (max(moments) - min(moments)) > 15
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_a_limit_that_need_not_last_is_kept_and_paused_without_touching_the_ledger(ledger, path, clock):
     await ledger.limits.reserve(ONE)
     before = path.read_bytes()
@@ -141,6 +144,7 @@ async def test_a_limit_that_need_not_last_is_kept_and_paused_without_touching_th
     await again.close()
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_a_limit_that_need_not_last_is_kept_even_while_the_ledger_is_locked(ledger, path):
     await ledger.limits.reserve(ONE)
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -148,6 +152,7 @@ async def test_a_limit_that_need_not_last_is_kept_even_while_the_ledger_is_locke
         assert await ledger.limits.reserve(VOLATILE) == 0
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_a_damaged_file_of_limits_is_begun_anew_and_costs_no_question(ledger, path):
     await ledger.limits.reserve(VOLATILE)
     await ledger.close()
@@ -281,6 +286,7 @@ async def test_images_of_the_sandbox_use_up_no_limit_and_meet_none(ledger):
         await place(ledger, images_ordered=1, daily_limit=4)
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("change", ["the row is gone", "the clock was set forward"])
 async def test_what_a_process_has_ordered_itself_counts_although(ledger, path, clock, change):
     order = await placed(ledger, images_ordered=3)

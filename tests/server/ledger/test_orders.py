@@ -33,6 +33,8 @@ from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp_tools.domain.errors import DailyLimitError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+BACK_ENDS = ("sqlite", "postgres")
+
 SAME = {"fingerprint": "the same"}
 SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png", sha256="00")
 SLOT = Slot("create/singapore/account/wan2.6-t2i", 6.0)
@@ -42,6 +44,7 @@ ONE = RateLimit("create/singapore/wan2.6-t2i", 1.0)
 # --- placing -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_an_order_is_on_disk_when_placing_it_returns(ledger, path, clock):
     request = make_request("ein Blumenladen 花店")
     order = await placed(ledger, images_ordered=3, request=request, awaited_until=clock.now() + 45)
@@ -62,6 +65,7 @@ async def test_an_order_is_on_disk_when_placing_it_returns(ledger, path, clock):
     assert order.request == request
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 @pytest.mark.skipif(os.name == "nt", reason="permissions of POSIX")
 async def test_the_file_is_the_users_alone(ledger, path):
     await placed(ledger)
@@ -69,6 +73,7 @@ async def test_the_file_is_the_users_alone(ledger, path):
     assert all(each.stat().st_mode & 0o077 == 0 for each in (path, path.parent, *path.parent.iterdir()))
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_nothing_is_made_before_the_first_call(ledger, path):
     assert not await ledger.exists()
     assert await ledger.version() is None

@@ -24,6 +24,8 @@ from wan_mcp.orders import lifecycle
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+BACK_ENDS = ("sqlite", "postgres")
+
 GIVEN_UP = LOST | {"stage": Stage.CLOSED}
 SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png", sha256="00")
 OPEN = {"stage": Stage.OPEN, "status": TaskStatus.RUNNING, "accepted_at": 1.0}
@@ -164,6 +166,7 @@ async def test_a_late_answer_without_a_task_opens_an_order_that_was_given_up(led
     assert (again.stage, again.images) == (Stage.OPEN, (image,))
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_an_answer_is_recorded_even_when_its_orders_row_went_with_the_file(ledger, path):
     order = await sent(ledger, images_ordered=2)
     path.unlink()
@@ -174,6 +177,7 @@ async def test_an_answer_is_recorded_even_when_its_orders_row_went_with_the_file
     assert await ledger.reports.count_images_since(0) == 2
 
 
+@pytest.mark.parametrize("databases", ["sqlite"], indirect=True)
 async def test_an_answer_to_an_order_whose_row_is_another_orders_by_now_is_an_error(ledger, path):
     order = await accepted(ledger)
     path.unlink()

@@ -13,6 +13,8 @@ from wan_mcp_tools.domain.requests import InputImage, InputSource
 from wan_mcp_tools.domain.service import OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+BACK_ENDS = ("sqlite", "postgres")
+
 STATES = (OrderState.OPEN, OrderState.SAVED, OrderState.FAILED, OrderState.CANCELED)
 SAVED = OrderImage(1, ImageState.SAVED, path="/pictures/a.png")
 

@@ -84,7 +84,9 @@ async def test_every_order_and_image_of_an_earlier_release_is_read(old_file, led
         "task-closed": (Stage.CLOSED, TaskStatus.EXPIRED),
         "task-adopted": (Stage.OPEN, TaskStatus.UNKNOWN),
     }
-    request = make_request("Ein BLUMENLADEN in der Straße 花店", size="1280*720", n=4, seed=7, prompt_extend=True)
+    request = make_request(
+        "Ein BLUMENLADEN in der Straße 花店", size="1280*720", n=4, seed=7, prompt_extend=True, watermark=False
+    )
     assert orders["task-open"] == make_order(
         local_id="local-4",
         task_id="task-open",

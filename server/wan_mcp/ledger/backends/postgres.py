@@ -1,0 +1,451 @@
+"""
+The ledger in a PostgreSQL database, for any number of servers: one writer at a time, by the database's own clock.
+
+psycopg is called off the event loop, as `sqlite3` is, so that the same methods run on both. A transaction that writes
+holds an advisory lock of the database until it ends: methods were written to be alone, and a ledger has tens of
+writes a second, not thousands. Reads never wait for it. Everything that belongs to a transaction is set in it, and no
+statement is prepared, so that a pooler which hands out connections by the transaction may stand between.
+
+Sources:
+    https://www.postgresql.org/docs/current/explicit-locking.html#ADVISORY-LOCKS
+    https://www.postgresql.org/docs/current/functions-info.html#FUNCTIONS-PG-SNAPSHOT
+    https://www.psycopg.org/psycopg3/docs/advanced/prepare.html
+"""
+
+import logging
+import secrets
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import anyio.to_thread
+import psycopg
+from anyio import CapacityLimiter
+from psycopg import errors
+from psycopg.rows import dict_row
+from psycopg_pool import ConnectionPool, PoolTimeout
+
+from wan_mcp.clock import Clock
+from wan_mcp.ledger.database import Row, Transaction
+from wan_mcp.ledger.ledger import Ledger
+from wan_mcp.ledger.migrations import MIGRATIONS
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+from wan_mcp_tools.domain.text import well_formed
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+_MOST_CONNECTIONS = 5
+_CONNECT_SECONDS = 3
+_MIGRATION_SECONDS = 60.0
+_STATEMENT_SECONDS, _IDLE_SECONDS = 30.0, 10.0
+"""How long a statement may take, and a transaction lie idle before the server ends it and its lock."""
+_RETRY_STEP = 0.05
+_UNSURE_SECONDS = 5.0
+"""Seconds for which is asked what became of a transaction whose end was not answered."""
+
+_WRITE_LOCK, _LIMITS_LOCK, _MIGRATION_LOCK = 0x77616E01, 0x77616E02, 0x77616E03
+"""Any numbers that no other program on the same database has: the letters `wan` and a count."""
+
+_TIME = "SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8 AS now"
+_TIME_AND_ID = f"{_TIME}, pg_current_xact_id()::text AS transaction_id"
+
+_REPEATABLE = (errors.SerializationFailure, errors.DeadlockDetected)
+_TYPES = {"REAL": "DOUBLE PRECISION", "INTEGER": "BIGINT", "TEXT PRIMARY KEY": 'TEXT COLLATE "C" PRIMARY KEY'}
+"""What a column's type in the migrations is here; ids are ordered by their bytes, as SQLite does."""
+
+
+def open_postgres_ledger(
+    url: str, clock: Clock, *, busy_seconds: float = 0.8, by_database_time: bool = True
+) -> Ledger:
+    """
+    Give the ledger in a database; `url` is `postgresql://…`. Nothing is opened before the first call.
+
+    Times are the database's own, so that every server has the same, unless `by_database_time` is False.
+    """
+    pool = _Connections(url)
+    return Ledger(
+        PostgresDatabase(pool, clock, busy_seconds=busy_seconds, by_database_time=by_database_time),
+        PostgresDatabase(pool, clock, busy_seconds=busy_seconds, by_database_time=by_database_time, is_durable=False),
+    )
+
+
+class PostgresTransaction:
+    """A transaction of a connection that somebody else begins and ends."""
+
+    def __init__(self, connection: psycopg.Connection[Row], now: float, ledger_id: str | None) -> None:
+        self._connection = connection
+        self._now = now
+        self._ledger_id = ledger_id
+
+    @property
+    def now(self) -> float:
+        """The time at which the transaction has begun."""
+        return self._now
+
+    def check_history(self) -> None:
+        """
+        Make sure that the tables are those that this process has used from its beginning on.
+
+        Raises:
+            LedgerError: they were emptied or replaced since.
+        """
+        if _read_ledger_id(self._connection) != self._ledger_id:
+            raise LedgerError(
+                "The ledger's database was emptied or replaced while this process used it, and with it went what "
+                "counts for the limit and what was ordered already.",
+                "End wan-mcp, restore the database, and start it again; or start it again to begin anew.",
+                code=ErrorCode.LEDGER_REPLACED,
+                retryable=False,
+            )
+
+    def execute(self, statement: str, *values: object) -> Sequence[Row]:
+        """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
+        bound = [_storable(value) for value in values]
+        cursor = psycopg.RawCursor(self._connection, row_factory=dict_row)
+        cursor.execute(_fill_placeholders(statement).encode(), bound)
+        return cursor.fetchall() if cursor.description else []
+
+
+def _storable(value: object) -> object:
+    """Give a text without what no text of the database can hold: half characters and zeros."""
+    return well_formed(value).replace("\0", "\ufffd") if isinstance(value, str) else value
+
+
+@lru_cache(maxsize=512)
+def _fill_placeholders(statement: str) -> str:
+    # A transaction that writes is alone from its beginning on, so no row needs a lock of its own.
+    return statement.replace("{for_update}", "").replace("{skip_locked}", "")
+
+
+class _Connections:
+    """The connections of one process, opened when they are needed; the tables are brought up to date first."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+        self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
+        self.ledger_id: str | None = None
+        """What the tables were called when this process met them first; None before they are up to date."""
+        self.limiter: CapacityLimiter | None = None
+
+    @contextmanager
+    def take(self, seconds: float) -> Generator[psycopg.Connection[Row]]:
+        """Lend a connection whose tables are up to date; wait for one at most `seconds`."""
+        pool = self._open()
+        with pool.connection(timeout=max(seconds, _RETRY_STEP)) as connection:
+            if self.ledger_id is None:
+                migrate(connection, MIGRATIONS)
+                self.ledger_id = _read_ledger_id(connection)
+            yield connection
+
+    def close(self) -> None:
+        """Close every connection."""
+        pool, self._pool = self._pool, None
+        if pool is not None:
+            pool.close()
+
+    def _open(self) -> "ConnectionPool[psycopg.Connection[Row]]":
+        if self._pool is None:
+            options: dict[str, Any] = {
+                "autocommit": True,
+                "prepare_threshold": None,
+                "row_factory": dict_row,
+                "connect_timeout": _CONNECT_SECONDS,
+                "application_name": "wan-mcp",
+            }
+            self._pool = ConnectionPool(
+                self._url,
+                kwargs=options,
+                min_size=0,
+                max_size=_MOST_CONNECTIONS,
+                max_idle=60.0,
+                # A call that waits is told by its own time; the pool goes on trying only while somebody waits.
+                reconnect_timeout=_CONNECT_SECONDS,
+                open=True,
+                name="wan-mcp ledger",
+            )
+        return self._pool
+
+
+class PostgresDatabase:
+    """
+    The tables of one database, used by a few threads at a time.
+
+    A lock of another server is waited for `busy_seconds`. With `is_durable` a write is on the disk when it returns;
+    without it nobody waits for the disk. A transaction that certainly did nothing is repeated as long as there is
+    time; where the answer to its end was lost, the database is asked what became of it.
+    """
+
+    def __init__(
+        self,
+        connections: _Connections,
+        clock: Clock,
+        *,
+        busy_seconds: float,
+        by_database_time: bool = True,
+        is_durable: bool = True,
+    ) -> None:
+        self._connections = connections
+        self._clock = clock
+        self._busy_seconds = busy_seconds
+        self._by_database_time = by_database_time
+        self._is_durable = is_durable
+
+    async def exists(self) -> bool:
+        """Say that there is something to read: a database is named because it is there."""
+        return True
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._run_in_thread(self._connections.close)
+
+    async def version(self) -> object:
+        """Give the database's snapshot, another one after each transaction that wrote; None if it is away."""
+
+        def read() -> object:
+            try:
+                with self._connections.take(self._busy_seconds) as connection:
+                    return _read_row(connection, b"SELECT pg_current_snapshot()::text AS snapshot")["snapshot"]
+            except (psycopg.Error, PoolTimeout, LedgerError):
+                return None
+
+        return await self._run_in_thread(read)
+
+    async def read(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` on one state of the database."""
+        begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{self._bounds()}{_TIME}"
+        return await self._repeat(begin, work)
+
+    async def write(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` alone, in one transaction that is on the disk when this returns."""
+        begin = (
+            f"BEGIN ISOLATION LEVEL READ COMMITTED;{self._bounds()}"
+            f"SET LOCAL synchronous_commit = {'on' if self._is_durable else 'off'};"
+            # The clock is read once the lock is held, so that turns are taken in the order of their times.
+            f"SELECT pg_advisory_xact_lock({_WRITE_LOCK if self._is_durable else _LIMITS_LOCK});{_TIME_AND_ID}"
+        )
+        return await self._repeat(begin, work)
+
+    def _bounds(self) -> str:
+        """Bound what may last in a transaction, in milliseconds, for this transaction alone."""
+        return (
+            f"SET LOCAL lock_timeout = {round(self._busy_seconds * 1000)};"
+            f"SET LOCAL statement_timeout = {round(_STATEMENT_SECONDS * 1000)};"
+            f"SET LOCAL idle_in_transaction_session_timeout = {round(_IDLE_SECONDS * 1000)};"
+        )
+
+    async def _run_in_thread(self, work: Callable[[], T]) -> T:
+        if self._connections.limiter is None:
+            self._connections.limiter = CapacityLimiter(_MOST_CONNECTIONS)
+        return await anyio.to_thread.run_sync(work, limiter=self._connections.limiter)
+
+    async def _repeat(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        """Run a transaction, and again where it certainly did nothing."""
+        attempt = 0
+        while True:
+            attempt += 1
+            try:
+                return await self._run_in_thread(lambda: self._attempt(begin, work))
+            except _NothingDoneError as ended:
+                # Every connection of the pool may be dead after the database was restarted.
+                if attempt > _MOST_CONNECTIONS + 1:
+                    raise explain(ended.reason) from ended.reason
+            except _UnansweredError as unanswered:
+                if await self._was_committed(unanswered):
+                    return cast("T", unanswered.result)
+            await self._clock.sleep(_RETRY_STEP)
+
+    def _attempt(self, begin: str, work: Callable[[Transaction], T]) -> T:
+        """
+        Run a transaction once.
+
+        Raises:
+            LedgerError: it did nothing, and would do nothing again.
+            _NothingDoneError: it did nothing.
+            _UnansweredError: nobody knows what became of it.
+        """
+        try:
+            with self._connections.take(self._busy_seconds) as connection:
+                return self._execute(connection, begin, work)
+        except (psycopg.Error, PoolTimeout) as error:
+            raise explain(error) from error
+
+    def _execute(self, connection: psycopg.Connection[Row], begin: str, work: Callable[[Transaction], T]) -> T:
+        try:
+            state = _read_row(connection, begin.encode())
+            now = float(state["now"]) if self._by_database_time else self._clock.now()
+            result = work(PostgresTransaction(connection, now, self._connections.ledger_id))
+        except psycopg.Error as error:
+            _roll_back(connection)
+            if connection.broken or isinstance(error, _REPEATABLE):
+                raise _NothingDoneError(error) from error
+            raise
+        except BaseException:
+            _roll_back(connection)
+            raise
+        try:
+            connection.execute(b"COMMIT")
+        except psycopg.Error as error:
+            transaction_id = state.get("transaction_id")
+            if transaction_id is None or isinstance(error, _REPEATABLE):
+                raise _NothingDoneError(error) from error
+            raise _UnansweredError(error, str(transaction_id), result) from error
+        return result
+
+    async def _was_committed(self, unanswered: "_UnansweredError") -> bool:
+        """
+        Ask what became of a transaction whose end was not answered.
+
+        Raises:
+            LedgerError: that cannot be found out.
+        """
+        ask = f"SELECT pg_xact_status('{int(unanswered.transaction_id)}'::xid8) AS status".encode()
+
+        def read_status() -> object:
+            with self._connections.take(self._busy_seconds) as connection:
+                return _read_row(connection, ask)["status"]
+
+        with anyio.CancelScope(shield=True):
+            for _ in range(round(_UNSURE_SECONDS / _RETRY_STEP)):
+                with suppress(psycopg.Error, PoolTimeout):
+                    status = await self._run_in_thread(read_status)
+                    if status != "in progress":
+                        return status == "committed"
+                await self._clock.sleep(_RETRY_STEP)
+        raise explain(unanswered.reason) from unanswered.reason
+
+
+class _NothingDoneError(Exception):
+    """Raised for a transaction of which it is certain that it changed nothing."""
+
+    def __init__(self, reason: psycopg.Error) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+
+
+class _UnansweredError(Exception):
+    """Raised for a transaction whose end was not answered; `result` is its result if it was committed."""
+
+    def __init__(self, reason: psycopg.Error, transaction_id: str, result: object) -> None:
+        super().__init__(str(reason))
+        self.reason = reason
+        self.transaction_id = transaction_id
+        self.result = result
+
+
+def _read_row(connection: psycopg.Connection[Row], statements: bytes) -> Row:
+    """Run statements in one message and give the only row of the last one."""
+    cursor = connection.execute(statements)
+    while cursor.nextset():
+        pass
+    row = cursor.fetchone()
+    if row is None:
+        raise psycopg.DataError("the database gave no row")
+    return row
+
+
+def _roll_back(connection: psycopg.Connection[Row]) -> None:
+    # A connection that is broken is thrown away by the pool, and its transaction with it.
+    with suppress(psycopg.Error):
+        connection.execute(b"ROLLBACK")
+
+
+# --- migrations -----------------------------------------------------------------------------------------------------
+
+
+def migrate(connection: psycopg.Connection[Row], migrations: Mapping[int, Sequence[str]]) -> None:
+    """
+    Apply the migrations that the database lacks, all or none, one server at a time.
+
+    A server of an older release goes on beside a newer one: the steps are additive.
+    """
+    newest = max(migrations)
+    try:
+        _read_row(
+            connection,
+            (
+                f"BEGIN; SET LOCAL lock_timeout = {round(_MIGRATION_SECONDS * 1000)};"
+                f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK}) AS locked"
+            ).encode(),
+        )
+        connection.execute(b"CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, ledger_id TEXT)")
+        row = _read_row(connection, b"SELECT COALESCE(MAX(number), 0) AS number FROM migrations")
+        for number in range(int(row["number"]) + 1, newest + 1):
+            for statement in migrations[number]:
+                translated = translate(statement)
+                if translated is not None:
+                    connection.execute(translated.encode())
+            psycopg.RawCursor(connection).execute(
+                b"INSERT INTO migrations (number, ledger_id) VALUES ($1, $2)", [number, secrets.token_hex(16)]
+            )
+        connection.execute(b"COMMIT")
+    except BaseException:
+        _roll_back(connection)
+        raise
+
+
+def _read_ledger_id(connection: psycopg.Connection[Row]) -> str:
+    """Give the name that the tables got when they were made."""
+    return str(_read_row(connection, b"SELECT ledger_id FROM migrations WHERE number = 1")["ledger_id"])
+
+
+def translate(statement: str) -> str | None:
+    """Give a step of the migrations in PostgreSQL's words; None for one that only fills rows which are not here."""
+    if "searchable(" in statement:
+        return None
+    for words, ours in _TYPES.items():
+        statement = statement.replace(words, ours)
+    return statement.replace("WITHOUT ROWID", "")
+
+
+# --- errors ---------------------------------------------------------------------------------------------------------
+
+_LOCKED = (errors.LockNotAvailable, errors.QueryCanceled)
+_FULL = (errors.DiskFull, errors.TooManyConnections)
+_REFUSED = (errors.InvalidAuthorizationSpecification, errors.InsufficientPrivilege, errors.InvalidCatalogName)
+_DAMAGED = (errors.UndefinedTable, errors.UndefinedColumn, errors.DataCorrupted, errors.IndexCorrupted)
+_LOOK = "Check WAN_MCP_LEDGER_URL and that the database runs."
+
+
+def explain(error: Exception) -> LedgerError:
+    """
+    Say why the database could not be used, and what helps; the database's own words go to the log.
+
+    Source of the names: https://www.postgresql.org/docs/current/errcodes-appendix.html
+    """
+    _log.warning("the ledger's database: %s: %s", type(error).__name__, str(error).partition("\n")[0])
+    match error:
+        case _ if isinstance(error, _LOCKED):
+            return LedgerError(
+                "The ledger's database is busy.", "Wait a moment and call again.", code=ErrorCode.LEDGER_LOCKED
+            )
+        case _ if isinstance(error, _FULL):
+            return LedgerError(
+                "The ledger's database has no room.",
+                "Free some space or allow more connections there.",
+                code=ErrorCode.LEDGER_DISK_FULL,
+            )
+        case _ if isinstance(error, _REFUSED):
+            return LedgerError(
+                "The ledger's database refuses the user or the name in WAN_MCP_LEDGER_URL.",
+                "Check its user, password and database.",
+                code=ErrorCode.LEDGER_UNAVAILABLE,
+                retryable=False,
+            )
+        case _ if isinstance(error, _DAMAGED):
+            return LedgerError(
+                "The ledger's tables are not as wan-mcp made them.",
+                "Restore the database from its backup, or name an empty one in WAN_MCP_LEDGER_URL.",
+                code=ErrorCode.LEDGER_DAMAGED,
+                retryable=False,
+            )
+        case psycopg.OperationalError() | PoolTimeout():
+            return LedgerError("The ledger's database cannot be reached.", _LOOK, code=ErrorCode.LEDGER_UNAVAILABLE)
+        case _:
+            return LedgerError(
+                f"The ledger's database cannot be used ({type(error).__name__}).",
+                _LOOK,
+                code=ErrorCode.LEDGER_UNAVAILABLE,
+            )
