@@ -21,7 +21,9 @@ _HEADINGS = ("MODEL", "DRAWS FROM", "REGION", "PRICE (MONTH)", "TIME")
 @pass_context
 def models(context: CommandContext, *, as_json: bool) -> ExitCode:
     """
-    List the models: what each draws from, where, for how much and how quickly.
+    List the models that can be ordered.
+
+    With what each draws from, where, for how much and how quickly.
 
     Prices are of one image and indicative. A region in brackets has no key.
     """

@@ -25,7 +25,7 @@ from wan_mcp_tools.domain.next_step import NextAction, NextStep
 
 TOOL_WORDS = re.compile(
     r"get_task|list_tasks|cancel_task|download_image|view_image|generate_image|submit_task"
-    r"|fresh=|remote=|task_id|negative_prompt|prompt_extend|output_dir|wait_seconds"
+    r"|fresh=|remote=|task_id|negative_prompt|prompt_extend\b|output_dir|wait_seconds"
 )
 # What is wrong with the call of a tool is never met at a terminal; what was joined is told there in other words.
 TOOLS_ONLY = re.compile(r"Its arguments are|^(download|view)_image takes|^wait_seconds is|Pass fresh=true")

@@ -431,14 +431,14 @@ def _refuse_count(wanted: int, most: int, model: Model, mode: Mode | None) -> Re
         return RequestRefusedError(problem, "Order fewer, in several calls.")
     parts = [most] * (wanted // most) + ([wanted % most] if wanted % most else [])
     if most == 1:
-        split = f"Call submit_task {orders} times"
+        split = f"Order {orders} times"
     else:
-        split = f"Split it: call submit_task with n={', n='.join(map(str, parts))}"
+        split = f"Split it into orders with n={', n='.join(map(str, parts))}"
     sets = next((each for each in model.modes if mode is None and wanted <= each.max_n), None)
     related = (
         f" For pictures that belong together, {sets.option}=true in options takes n to {sets.max_n}." if sets else ""
     )
-    return RequestRefusedError(problem, f"{split}, each with fresh=true.{related}")
+    return RequestRefusedError(problem, f"{split}, each of them fresh.{related}")
 
 
 def _check_whole(name: str, value: object, least: int, most: int, remark: str) -> int:

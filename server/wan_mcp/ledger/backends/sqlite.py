@@ -147,7 +147,7 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Close the file."""
-        await self._run_in_thread(self._close)
+        await self._run_in_thread(self._forget)
 
     async def version(self) -> object:
         """Give the file's time and size."""
@@ -199,7 +199,16 @@ class SqliteDatabase:
             if isinstance(error, sqlite3.Error) and not _is_momentary(error):
                 # A file that was replaced or mended behind our back is met with a new connection.
                 self._close()
-            raise explain(error, self.path) from error
+            explained = explain(error, self.path)
+            if explained.code == ErrorCode.LEDGER_DAMAGED:
+                # Moved away as advised, it is followed by a new one.
+                self._forget()
+            raise explained from error
+
+    def _forget(self) -> None:
+        """Close the file, and take whatever is there at the next call for the ledger."""
+        self._close()
+        self._file = None
 
     def _close(self) -> None:
         if self._connection is not None:
@@ -207,7 +216,7 @@ class SqliteDatabase:
             self._connection = None
 
     def _remove(self) -> None:
-        self._close()
+        self._forget()
         try:
             for each in (self.path, self.path.with_name(f"{self.path.name}-journal")):
                 each.unlink(missing_ok=True)
@@ -218,7 +227,8 @@ class SqliteDatabase:
         if self._connection is not None and self._is_the_file():
             _wait_for_locks(self._connection, lock_seconds)
             return self._connection
-        if self._connection is not None and self._is_durable:
+        # Known by its number even where an error has closed it meanwhile: that may have come of the very same thing.
+        if self._file is not None and self._is_durable and not self._is_the_file():
             _log.warning(
                 "the ledger %s was deleted, moved away or replaced while it was in use; what is open here is written "
                 "down again, everything else is in the file that is gone, and nothing is ordered until wan-mcp is "
@@ -242,6 +252,7 @@ class SqliteDatabase:
             migrate(connection, self._migrations)
         except BaseException:
             connection.close()
+            self._file = None
             raise
         self._connection = connection
         self._is_known = True
