@@ -164,9 +164,9 @@ def test_a_request_with_pictures_and_options_survives_being_written_down():
 @pytest.mark.parametrize(
     ("model", "n", "words"),
     [
-        ("wan2.6-t2i", 9, "submit_task with n=4, n=4, n=1, each with fresh=true"),
-        ("wan2.6-t2i", 8, "submit_task with n=4, n=4, each"),
-        ("qwen-image", 3, "Call submit_task 3 times, each with fresh=true"),
+        ("wan2.6-t2i", 9, "orders with n=4, n=4, n=1, each of them fresh"),
+        ("wan2.6-t2i", 8, "orders with n=4, n=4, each"),
+        ("qwen-image", 3, "n must be 1. Order 3 times, each of them fresh"),
         ("wan2.6-t2i", 10**30, "Order fewer"),
     ],
 )

@@ -424,7 +424,7 @@ def _check_count(n: object, model: Model, options: dict[str, Any]) -> tuple[int,
 def _refuse_count(wanted: int, most: int, model: Model, mode: Mode | None) -> RequestRefusedError:
     """Say how more images than a model draws at once are ordered."""
     kind = "in such an order" if mode is not None else "in one order"
-    bounds = f"n must be a whole number from 1 to {most}"
+    bounds = f"n must be a whole number from 1 to {most}" if most > 1 else "n must be 1"
     problem = f"n is {_echo(wanted)}, and {model.id} draws at most {most} {kind}; {bounds}."
     orders = -(-wanted // most)
     if orders > _MOST_ORDERS:
