@@ -430,10 +430,8 @@ def _refuse_count(wanted: int, most: int, model: Model, mode: Mode | None) -> Re
     if orders > _MOST_ORDERS:
         return RequestRefusedError(problem, "Order fewer, in several calls.")
     parts = [most] * (wanted // most) + ([wanted % most] if wanted % most else [])
-    if most == 1:
-        split = f"Order {orders} times"
-    else:
-        split = f"Split it into orders with n={', n='.join(map(str, parts))}"
+    counts = ", ".join(f"n={part}" for part in parts)
+    split = f"Order {orders} times" if most == 1 else f"Split it into orders with {counts}"
     sets = next((each for each in model.modes if mode is None and wanted <= each.max_n), None)
     related = (
         f" For pictures that belong together, {sets.option}=true in options takes n to {sets.max_n}." if sets else ""
