@@ -426,7 +426,7 @@ async def test_an_order_whose_pictures_are_being_read_is_not_written_down_as_sen
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell how much memory was used at most")
-@pytest.mark.parametrize("kind", ["PNG", "JPEG", "turned"])
+@pytest.mark.parametrize("kind", ["PNG", "turned"])
 def test_orders_with_ten_pictures_of_twenty_million_bytes_stay_within_250_mib(tmp_path, kind):
     script = Path(__file__).parents[2] / "fakes" / "large_inputs.py"
     done = subprocess.run(

@@ -241,10 +241,10 @@ async def test_image_generation_paints_by_the_other_families(model):
 
 async def test_the_newer_client_edits_a_local_file_by_a_call_and_by_a_task(address, photo):
     def edit():
-        client = dashscope.Client(api_key=KEY, base_url=f"{address}/api/v1")
         asked = {"model": "wan2.6-image", "prompt": EDIT, "image_urls": [str(photo)], "n": 1, "size": "1024x768"}
-        job = client.images.jobs.create(**asked)
-        return client.images.generate(**asked), client.images.jobs.wait(job)
+        with dashscope.Client(api_key=KEY, base_url=f"{address}/api/v1") as client:
+            job = client.images.jobs.create(**asked)
+            return client.images.generate(**asked), client.images.jobs.wait(job)
 
     for job in await call(edit):
         assert job.succeeded, job
