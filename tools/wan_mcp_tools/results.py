@@ -102,6 +102,7 @@ class TaskResult(Result):
     status: str
     region: str | None = None
     model: str | None = None
+    seed: int | None = None
     code: str | None = None
     images: tuple[ImageResult, ...] | None = None
     failed_images: tuple[FailedImageResult, ...] | None = None
@@ -121,6 +122,7 @@ def task_result(task: Task, remarks: Sequence[str] = ()) -> TaskResult:
         status=task.status,
         region=task.region,
         model=task.model,
+        seed=task.request.seed if task.request and images else None,
         code=task.problem.code if task.problem and task.is_failure else None,
         images=images or None,
         failed_images=_failures(task),

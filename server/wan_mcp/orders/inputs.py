@@ -5,6 +5,7 @@ They are never stored a second time. An order keeps where each was and the diges
 read again and must have that digest.
 """
 
+import math
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -59,7 +60,7 @@ async def find_inputs(
         return request
     images: list[InputImage] = []
     size, total = None, _WORDS_BYTES
-    for image in request.images:
+    for number, image in enumerate(request.images):
         if image.source is InputSource.URL:
             check_input_url(image.reference)
             images.append(image)
@@ -69,6 +70,9 @@ async def find_inputs(
         prepared = await _read(image, path, limits, storage)
         images.append(replace(image, path=str(path), sha256=prepared.sha256, changes=prepared.changes))
         size = prepared.width, prepared.height
+        _check_places(
+            request.options, number, round(prepared.width / prepared.scale), round(prepared.height / prepared.scale)
+        )
         total += _count_inline(prepared)
         # One picture at a time is held, and not beside the next one.
         del prepared
@@ -76,6 +80,23 @@ async def find_inputs(
         raise _refuse_size(request.region)
     request = replace(request, images=tuple(images))
     return request if size is None else catalogue.fit_size(request, *size)
+
+
+def _check_places(options: Mapping[str, Any], number: int, width: int, height: int) -> None:
+    """
+    Make sure that the places that are marked on a picture lie on it; its sides are those of the file, in pixels.
+
+    Raises:
+        RequestRefusedError: one does not.
+    """
+    marked = cast("list[list[list[int]]]", options.get(_MARKED_PLACES) or [])
+    boxes = marked[number] if number < len(marked) else []
+    for box in boxes:
+        if box[2] > width or box[3] > height:
+            raise RequestRefusedError(
+                f"options: {_MARKED_PLACES} marks {box} on picture {number + 1}, which has {width}*{height} pixels.",
+                "Give boxes [x1,y1,x2,y2] in its pixels, from the top left.",
+            )
 
 
 async def _find_file(image: InputImage, storage: Storage, find_result: FindResult) -> Path:
@@ -223,7 +244,10 @@ def scale_places(options: Mapping[str, Any], scales: Sequence[float]) -> Mapping
     if not isinstance(marked, list) or all(scale == 1 for scale in scales):
         return options
     places = [
-        [[round(side * scale) for side in box] for box in boxes]
+        [
+            [*(math.floor(side * scale) for side in box[:2]), *(math.ceil(side * scale) for side in box[2:])]
+            for box in boxes
+        ]
         for boxes, scale in zip(cast("list[list[list[float]]]", marked), scales, strict=False)
     ]
     return {**options, _MARKED_PLACES: places}

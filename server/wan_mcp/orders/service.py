@@ -33,6 +33,7 @@ from wan_mcp.settings import Settings
 from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
 from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
@@ -523,4 +524,5 @@ class OrderService:
 
 
 def _is_accepted(order: Order) -> bool:
-    return order.task_id is not None or is_settled(order)
+    # The synchronous protocol names no task: its answer is the picture, and all that there is before is our own id.
+    return order.task_id is not None or order.protocol == WireProtocol.SYNC or is_settled(order)

@@ -22,7 +22,7 @@ from fakes.order_service import QUICK, get, make_settings, order, submit
 from wan_mcp.app import build_context, build_service
 from wan_mcp.mcp_server.resources import read_resource
 from wan_mcp.orders.inputs import MOST_BODY_BYTES, scale_places
-from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
 from wan_mcp_tools.domain.requests import InputChange, InputSource
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.results import task_result
@@ -201,6 +201,19 @@ async def test_marked_places_fit_a_picture_that_is_sent_smaller(tmp_path):
 
     assert decode(remote.images[0]).size == (8000, 1600)
     assert remote.orders[0]["parameters"]["bbox_list"] == [[[800, 400, 1600, 1200]], [[10, 20, 30, 40]]]
+
+
+async def test_a_place_that_does_not_lie_on_its_picture_is_refused_before_any_order(tmp_path):
+    async with studio(tmp_path) as (service, remote, settings):
+        draw(settings.output_dir / "red.png")
+        with pytest.raises(RequestRefusedError, match="marks"):
+            await order(service, "a door", images=["red.png"], options={"bbox_list": [[[0, 0, 9000, 9000]]]})
+    assert remote.orders == []
+
+
+def test_a_place_keeps_some_extent_when_its_picture_is_scaled():
+    scaled = scale_places({"bbox_list": [[[100, 100, 101, 101]]]}, [0.341])
+    assert scaled["bbox_list"] == [[[34, 34, 35, 35]]]
 
 
 def test_places_stay_as_they_are_where_nothing_is_scaled():
@@ -426,7 +439,7 @@ async def test_an_order_whose_pictures_are_being_read_is_not_written_down_as_sen
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell how much memory was used at most")
-@pytest.mark.parametrize("kind", ["PNG", "turned"])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
 def test_orders_with_ten_pictures_of_twenty_million_bytes_stay_within_250_mib(tmp_path, kind):
     script = Path(__file__).parents[2] / "fakes" / "large_inputs.py"
     done = subprocess.run(

@@ -182,3 +182,17 @@ async def test_a_server_says_nothing_of_folders_that_are_its_users_alone(tmp_pat
         await anyio.sleep(0.2)
 
     assert caplog.records == []
+
+
+async def test_an_order_of_the_synchronous_protocol_is_told_under_our_id_at_once(tmp_path):
+    with FakeService() as dashscope:
+        dashscope.script("create", "held")
+        settings = make_settings(tmp_path, dashscope, WAN_MCP_PROTOCOL="sync")
+        async with running_service(settings) as service:
+            task = await submit(service)
+            assert (task.task_id, task.status) == (task.local_id, TaskStatus.PENDING)
+            await until(lambda: dashscope.creates)
+            dashscope.release()
+            done = await get(service, task.local_id)
+    assert done.status is TaskStatus.SUCCEEDED
+    assert len(dashscope.creates) == 1

@@ -8,7 +8,7 @@ from wan_mcp_tools.domain.errors import RequestRefusedError
 CATALOGUE = Catalogue(keyed_regions=frozenset({"singapore", "beijing"}))
 PALETTE = [
     {"hex": "#C2D1E6", "ratio": "23.51%"},
-    {"hex": "#0a0b0c", "ratio": "50%"},
+    {"hex": "#0a0b0c", "ratio": "50.00%"},
     {"hex": "#FFFFFF", "ratio": "26.49%"},
 ]
 BOX = [989, 515, 1138, 681]
@@ -115,3 +115,14 @@ def test_every_option_says_what_it_does_and_takes(model):
     for option in model.options:
         assert option.about
         assert option.describe()
+
+
+def test_shares_of_colours_are_written_with_two_decimals_as_the_service_wants_them():
+    palette = [{"hex": "#FFFFFF", "ratio": ratio} for ratio in ("50%", "25.5%", "24.50%")]
+    request = CATALOGUE.make_request(prompt="a fox", model="wan2.7-image", options={"color_palette": palette})
+    assert [colour["ratio"] for colour in request.options["color_palette"]] == ["50.00%", "25.50%", "24.50%"]
+
+
+def test_a_model_without_an_option_is_refused_with_those_that_have_it():
+    with pytest.raises(RequestRefusedError, match="Models that have enable_sequential: wan2"):
+        CATALOGUE.make_request(prompt="a fox", model="wan2.6-t2i", options={"enable_sequential": True})

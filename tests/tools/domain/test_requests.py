@@ -60,3 +60,11 @@ def test_a_file_may_be_named_in_many_ways(reference):
 def test_what_is_no_reference_is_refused(reference):
     with pytest.raises(RequestRefusedError):
         read_reference(reference)
+
+
+@pytest.mark.parametrize(
+    "text", ["0385dc79-5ff8-4c3a-9d7e-0123456789ab", "0385dc79-5ff8-4c3a-9d7e-0123456789ab#0", f"local-{'0a' * 16}"]
+)
+def test_a_task_without_the_number_of_an_image_is_no_input(text):
+    with pytest.raises(RequestRefusedError, match="#1 for its first image"):
+        read_reference(text)

@@ -121,7 +121,9 @@ class Catalogue:
         chosen_region = self._choose_region(
             chosen, region, with_images=bool(inputs), prefers_key=bool(inputs) and not (model or "").strip()
         )
-        checked = check_options(options, chosen.options, model_id=chosen.id, images=len(inputs))
+        checked = check_options(
+            options, chosen.options, model_id=chosen.id, images=len(inputs), find_models=self._find_option_models
+        )
         self._check_inputs(len(inputs), chosen, checked)
         count, checked = _check_count(n, chosen, checked)
         rule = chosen.sizes_of(checked, with_images=bool(inputs))
@@ -131,9 +133,9 @@ class Catalogue:
             prompt=_check_prompt(prompt, chosen),
             size=self._resolve_size(size, rule, chosen, chosen_region, inputs=len(inputs)),
             n=count,
-            negative_prompt=self._check_negative_prompt(negative_prompt, chosen),
+            negative_prompt=self._check_negative_prompt(negative_prompt, chosen, with_images=bool(inputs)),
             seed=self._check_seed(seed, chosen),
-            prompt_extend=self._check_prompt_extend(prompt_extend, chosen),
+            prompt_extend=self._check_prompt_extend(prompt_extend, chosen, with_images=bool(inputs)),
             watermark=self._check_watermark(watermark, chosen),
             output_dir=output_dir,
             filename=filename,
@@ -296,22 +298,35 @@ class Catalogue:
                 f"{model.id} does not draw this size: {error.message}", advice + hint
             ) from error
 
-    def _check_negative_prompt(self, text: str | None, model: Model) -> str | None:
+    def _find_option_models(self, name: str) -> list[str]:
+        """Name the models that have an option."""
+        return [each.id for each in self.models if any(option.name == name for option in each.options)]
+
+    def _list_fitting(self, *, with_images: bool) -> list[Model]:
+        """Give the models for an order with input pictures, or without."""
+        return [each for each in self.models if (each.inputs is not None if with_images else _draws_from_words(each))]
+
+    def _check_negative_prompt(self, text: str | None, model: Model, *, with_images: bool) -> str | None:
         if text is None or not text.strip():
             return None
         if model.negative_prompt_limit is None:
-            having = [each.id for each in self.models if each.negative_prompt_limit is not None]
+            fitting = self._list_fitting(with_images=with_images)
+            having = [each.id for each in fitting if each.negative_prompt_limit is not None]
             raise _no_such_parameter("negative_prompt", model, having)
         return _check_text("negative prompt", text, model.negative_prompt_limit, model)
 
-    def _check_prompt_extend(self, value: bool | None, model: Model) -> bool | None:
+    def _check_prompt_extend(self, value: bool | None, model: Model, *, with_images: bool) -> bool | None:
         if model.has_prompt_extend:
             # The service's own default, sent all the same so that an order says what it does.
             return model.is_extended_by_default if value is None else _check_switch("prompt_extend", value)
         if value is None:
             return None
-        having = [each.id for each in self.models if each.has_prompt_extend]
+        having = [each.id for each in self._list_fitting(with_images=with_images) if each.has_prompt_extend]
         raise _no_such_parameter("prompt_extend", model, having)
+
+
+def _draws_from_words(model: Model) -> bool:
+    return model.inputs is None or model.inputs.least == 0
 
 
 def _name_with_prices(models: Sequence[Model], region: str, size: str | None) -> str:

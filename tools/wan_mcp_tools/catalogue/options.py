@@ -6,7 +6,7 @@ https://help.aliyun.com/zh/model-studio/qwen-image-generation-and-editing-api-re
 """
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
@@ -94,12 +94,17 @@ class Option:
 
 
 def check_options(
-    options: Mapping[str, Any] | None, known: Sequence[Option], *, model_id: str, images: int
+    options: Mapping[str, Any] | None,
+    known: Sequence[Option],
+    *,
+    model_id: str,
+    images: int,
+    find_models: Callable[[str], Sequence[str]] = lambda _: (),
 ) -> dict[str, Any]:
     """
     Check what an order says beside the arguments; what is null is left out.
 
-    `images` is the number of input pictures.
+    `images` is the number of input pictures; `find_models` names the models that have an option.
 
     Raises:
         RequestRefusedError: the model has no such option, or it does not take the value, or not beside the others.
@@ -108,7 +113,7 @@ def check_options(
     rows = {option.name: option for option in known}
     for name in given:
         if name not in rows:
-            raise _refuse_name(name, model_id, known)
+            raise _refuse_name(name, model_id, known, find_models(name))
     checked = {name: _check_value(rows[name], value, images) for name, value in given.items()}
     present = {name for name, value in checked.items() if value is not False}
     present.update([IMAGES] if images else [])
@@ -131,14 +136,15 @@ def check_options(
     return checked
 
 
-def _refuse_name(name: str, model_id: str, known: Sequence[Option]) -> RequestRefusedError:
+def _refuse_name(name: str, model_id: str, known: Sequence[Option], having: Sequence[str]) -> RequestRefusedError:
     shown = str(name)[:_LONGEST_NAME]
     if name in ARGUMENTS:
         return RequestRefusedError(f"options: {shown} is an argument of its own.", "Pass it beside options.")
     taken = "; ".join(f"{option.name}: {option.describe()}" for option in known)
+    elsewhere = f" Models that have {shown}: {', '.join(having)}." if having else ""
     return RequestRefusedError(
         f"options: {model_id} has no option {shown!r}.",
-        f"Its options are {taken}." if taken else f"{model_id} has no options: leave them out.",
+        (f"Its options are {taken}." if taken else f"{model_id} has no options: leave them out.") + elsewhere,
     )
 
 
@@ -154,8 +160,7 @@ def _check_value(option: Option, value: object, images: int) -> Any:  # noqa: AN
             _check_boxes(option, value, images)
             fits = True
         case OptionKind.PALETTE:
-            _check_palette(option, value)
-            fits = True
+            return _read_palette(option, value)
         case OptionKind.ANY:
             fits = True
     if not fits:
@@ -190,20 +195,25 @@ def _is_box(box: object) -> bool:
     return left < right and top < bottom
 
 
-def _check_palette(option: Option, value: object) -> None:
+def _read_palette(option: Option, value: object) -> list[dict[str, str]]:
+    """Give the colours with shares of two decimals, which is how the service reads them."""
     colours = cast("list[object]", value) if isinstance(value, list) else []
     if not _FEWEST_COLOURS <= len(colours) <= _MOST_COLOURS:
         raise _misfit(option, f"has {len(colours)} colours" if isinstance(value, list) else f"is {_echo(value)}")
     total = Decimal()
+    read: list[dict[str, str]] = []
     for colour in colours:
         parts = cast("dict[str, object]", colour) if isinstance(colour, dict) else {}
         tone, share = parts.get("hex"), parts.get("ratio")
         is_whole = set(parts) == {"hex", "ratio"} and isinstance(tone, str) and isinstance(share, str)
         if not is_whole or not _HEX.fullmatch(str(tone)) or not _SHARE.fullmatch(str(share)):
             raise _misfit(option, f"has the colour {_echo(parts or 'that is no object')}")
-        total += Decimal(str(share).rstrip("%"))
+        number = Decimal(str(share).rstrip("%"))
+        total += number
+        read.append({"hex": str(tone), "ratio": f"{number:.2f}%"})
     if total != 100:  # noqa: PLR2004 - per cent
         raise _misfit(option, f"has ratios of {total}% together")
+    return read
 
 
 def _misfit(option: Option, problem: str) -> RequestRefusedError:

@@ -13,6 +13,8 @@ NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 _TASK_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}#[1-9][0-9]{0,2}")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
+_TASK_ID = re.compile(r"(?:local-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:#.{0,20})?")
+"""A task's id that names none of its images."""
 _SCHEME = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):")
 """Of two letters or more: one letter is a drive."""
 _LONGEST_ECHO = 60
@@ -86,6 +88,11 @@ def read_reference(text: str) -> InputImage:
         return InputImage(InputSource.URL, reference)
     if _TASK_IMAGE.fullmatch(reference):
         return InputImage(InputSource.TASK, reference)
+    if _TASK_ID.fullmatch(reference):
+        raise RequestRefusedError(
+            f"{reference!r} is a task id, and a task may have several images.",
+            f"Write {reference.partition('#')[0]}#1 for its first image.",
+        )
     scheme = _SCHEME.match(reference)
     if scheme is not None and scheme[1].lower() != "file":
         shown = reference[:_LONGEST_ECHO]
