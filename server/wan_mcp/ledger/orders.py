@@ -60,7 +60,7 @@ _FOUND = ("stage", "status", "accepted_at", "expires_at", "notes", "error_code",
 """What is known of a lost order once its task was found."""
 _ENDED = ("stage", "status", "finished_at", "error_code", "error_message")
 """How an order ended."""
-_NEWEST_SEARCHED = 1_000
+_NEWEST_SEARCHED = 300
 """Orders that are looked through before an index is asked for all that begin with some letters."""
 _SURROGATES = range(0xD800, 0xE000)
 _LAST_SIGN = 0x10FFFF
@@ -138,21 +138,22 @@ class Orders(Repository):
             return read_orders(tx, "1 = 1", order_by=NEWEST_FIRST, limit=limit)
         if end is None:
             return ()
-        newest = "SELECT local_id FROM orders ORDER BY created_at DESC, local_id DESC LIMIT $3"
-        begins = "(({column} {{bytewise}}) >= $1 AND ({column} {{bytewise}}) < $2)"
-        task, local = begins.format(column="task_id"), begins.format(column="local_id")
         # What begins so may be every order, and then the newest few have enough of them.
+        begins = "SUBSTR({column}, 1, LENGTH(CAST($1 AS TEXT))) = $1"
+        newest = "SELECT created_at FROM orders ORDER BY created_at DESC LIMIT 1 OFFSET $2"
         recent = read_orders(
             tx,
-            f"local_id IN ({newest}) AND ({task} OR {local})",
+            f"created_at >= COALESCE(({newest}), 0) "
+            f"AND ({begins.format(column='task_id')} OR {begins.format(column='local_id')})",
             first,
-            end,
             _NEWEST_SEARCHED,
             order_by=NEWEST_FIRST,
             limit=limit,
         )
         if len(recent) == limit:
             return recent
+        lies = "(({column} {{bytewise}}) >= $1 AND ({column} {{bytewise}}) < $2)"
+        task, local = lies.format(column="task_id"), lies.format(column="local_id")
         found = f"SELECT local_id FROM orders WHERE {task} UNION SELECT local_id FROM orders WHERE {local}"  # noqa: S608
         return read_orders(tx, f"local_id IN ({found})", first, end, order_by=NEWEST_FIRST, limit=limit)
 
