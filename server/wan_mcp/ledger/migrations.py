@@ -123,7 +123,7 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         "CREATE INDEX orders_model ON orders (model, created_at, local_id)",
         "CREATE INDEX orders_region ON orders (region, created_at, local_id)",
         """
-        CREATE INDEX orders_duration ON orders (region, model, images_ordered, created_at, duration)
+        CREATE INDEX orders_duration ON orders (region, model, images_ordered, created_at, local_id, duration)
         WHERE duration IS NOT NULL
         """,
         # SQLite compares by bytes everywhere, and has an index of these already.

@@ -78,7 +78,10 @@ _SUMMARY = f"""
     FROM ({_STANDING}) AS standing GROUP BY region, model, status, stage HAVING SUM(orders) > 0
     ORDER BY region, model, status, stage
 """  # noqa: S608 - put together of constants
-_IS_MOVABLE = f"{IS_UNCOUNTED} AND stage = '{Stage.CLOSED}' AND (origin = '{Origin.ORDERED}' OR created_at < $1)"
+_IS_MOVABLE = (
+    f"{IS_UNCOUNTED} AND stage = '{Stage.CLOSED}' AND local_id IS NOT NULL "
+    f"AND (origin = '{Origin.ORDERED}' OR created_at < $1)"
+)
 
 # The service charges the images that it makes, and these have a row with a link or a file. One that it did not make
 # is FAILED with the service's code; one whose link died before it was saved is FAILED with ours, and was charged.
@@ -267,7 +270,7 @@ class Reports(Repository):
         """Give the running times in seconds of the last tasks of this kind, newest first."""
         rows = tx.execute(
             "SELECT duration FROM orders WHERE region = $1 AND model = $2 AND images_ordered = $3 "
-            "AND duration IS NOT NULL AND duration BETWEEN 0 AND $4 ORDER BY created_at DESC LIMIT $5",
+            "AND duration IS NOT NULL AND duration BETWEEN 0 AND $4 ORDER BY created_at DESC, local_id DESC LIMIT $5",
             region,
             model,
             images,
