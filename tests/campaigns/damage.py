@@ -79,13 +79,14 @@ _COLUMNS: Mapping[str, tuple[str, ...]] = {
         *("fingerprint", "images_ordered", "folder", "stage", "status", "created_at", "sent_at", "clock_offset"),
         *("lost_at", "accepted_at", "finished_at", "expires_at", "duration", "owner", "lease_until", "version"),
         *("request_id", "actual_prompt", "error_code", "error_message", "notes", "wanted_until", "wanted_by"),
-        *("delivered_at", "search_text"),
+        *("delivered_at", "search_text", "counted", "counted_images", "counted_version"),
     ),
     "images": (
         *("local_id", '"index"', "state", "url", "path", "width", "height", "bytes", "sha256", "code", "message"),
     ),
     "limits": ("name", "next_at", "not_before"),
     "slots": ("name", "owner", "until"),
+    "totals": ("region", "model", "status", "orders", "images"),
 }
 _VERSIONS = (-5, -1, 0, 1, 3, 99, 2**31 - 1, -(2**31))
 _STRUCTURES = (

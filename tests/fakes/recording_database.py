@@ -27,6 +27,9 @@ class RecordingDatabase:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self.database.read(lambda tx: work(_RecordingTransaction(tx, self.executed)))
 
+    async def read_apart(self, work: Callable[[Transaction], T]) -> T:
+        return await self.database.read_apart(lambda tx: work(_RecordingTransaction(tx, self.executed)))
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         return await self.database.write(lambda tx: work(_RecordingTransaction(tx, self.executed)))
 
@@ -55,5 +58,5 @@ def find_unportable(statement: str, values: int) -> list[str]:
     numbers = {int(number) for number in re.findall(r"\$(\d+)", statement)}
     if numbers != set(range(1, values + 1)):
         found.append(f"{values} values for the parameters {sorted(numbers)}")
-    unfilled = set(re.findall(r"\{.*?\}", statement)) - {"{for_update}", "{skip_locked}"}
+    unfilled = set(re.findall(r"\{.*?\}", statement)) - {"{for_update}", "{skip_locked}", "{bytewise}"}
     return [*found, *sorted(unfilled)]

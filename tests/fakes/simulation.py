@@ -108,6 +108,9 @@ class InlineDatabase:
         await anyio.lowlevel.checkpoint()
         return work(SqliteTransaction(self._connection, self._clock.now()))
 
+    async def read_apart(self, work: Callable[[Transaction], T]) -> T:
+        return await self.read(work)
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         await anyio.lowlevel.checkpoint()
         self._connection.execute("BEGIN")

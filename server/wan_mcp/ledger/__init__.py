@@ -17,6 +17,7 @@ from wan_mcp.ledger.records import (
     is_local_id,
     new_local_id,
 )
+from wan_mcp.ledger.reports import OrderSum
 
 __all__ = [
     "DAY",
@@ -27,6 +28,7 @@ __all__ = [
     "Ledger",
     "Order",
     "OrderImage",
+    "OrderSum",
     "Origin",
     "Placement",
     "RateLimit",

@@ -3,7 +3,7 @@ What the ledger needs of a database: a transaction to run methods in, and a way 
 
 Statements stay within what SQLite and PostgreSQL both understand. Parameters are written `$1`, `$2`, … Where a word
 must differ, the statement has a placeholder that the database fills: `{for_update}` locks the rows that are read,
-`{skip_locked}` locks those that nobody else has locked.
+`{skip_locked}` locks those that nobody else has locked, `{bytewise}` behind a column compares it by its bytes.
 """
 
 from collections.abc import Callable, Coroutine, Mapping, Sequence
@@ -61,6 +61,10 @@ class Database(Protocol):
         """Run `work` off the event loop, on one state of the database."""
         ...
 
+    async def read_apart(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` as `read` does, on a connection of its own: nothing waits behind it."""
+        ...
+
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """
         Run `work` off the event loop, alone; what it has written is on the disk when this returns.
@@ -86,6 +90,22 @@ def reads(method: Callable[Concatenate[S, Transaction, P], T]) -> Callable[Conca
     @wraps(method)
     async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
         return await self.database.read(lambda tx: method(self, tx, *args, **kwargs))
+
+    return run
+
+
+def reads_apart(
+    method: Callable[Concatenate[S, Transaction, P], T],
+) -> Callable[Concatenate[S, P], Coroutine[Any, Any, T]]:
+    """
+    Let a method that reads much run in a transaction that nothing waits behind.
+
+    It still has to be short: in one file, others cannot write before it ends.
+    """
+
+    @wraps(method)
+    async def run(self: S, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await self.database.read_apart(lambda tx: method(self, tx, *args, **kwargs))
 
     return run
 

@@ -82,6 +82,53 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         "ALTER TABLE orders ADD COLUMN search_text TEXT",
         "UPDATE orders SET search_text = searchable(request)",
     ),
+    3: (
+        # How many orders and saved images are closed, by what they are chosen by. An order says for itself as what it
+        # stands in here. Where it is not that any more, whichever release has changed it, an index has it, and it is
+        # counted by itself until it is moved.
+        """
+        CREATE TABLE totals (
+            region TEXT NOT NULL,
+            model TEXT NOT NULL,
+            status TEXT NOT NULL,
+            orders INTEGER NOT NULL,
+            images INTEGER NOT NULL,
+            PRIMARY KEY (region, model, status)
+        ) WITHOUT ROWID
+        """,
+        "ALTER TABLE orders ADD COLUMN counted TEXT NOT NULL DEFAULT ''",
+        "ALTER TABLE orders ADD COLUMN counted_images INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN counted_version INTEGER NOT NULL DEFAULT 0",
+        """
+        UPDATE orders SET counted = status, counted_version = version, counted_images = (
+            SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id AND state = 'SAVED'
+        ) WHERE stage = 'CLOSED' AND origin = 'ordered'
+        """,
+        """
+        INSERT INTO totals (region, model, status, orders, images)
+        SELECT region, COALESCE(model, ''), counted, COUNT(*), SUM(counted_images) FROM orders
+        WHERE counted <> '' GROUP BY region, COALESCE(model, ''), counted
+        """,
+        """
+        CREATE INDEX orders_uncounted ON orders (created_at, local_id)
+        WHERE (counted <> status OR counted_version <> version OR stage <> 'CLOSED')
+        """,
+        # One expression, not several with OR: of these SQLite would read each by an index of its own, and sort.
+        """
+        CREATE INDEX orders_failed ON orders (created_at, local_id) WHERE CASE
+        WHEN status IN ('FAILED', 'EXPIRED', 'UNKNOWN') THEN 1
+        WHEN status = 'SUBMIT_UNKNOWN' AND stage = 'CLOSED' THEN 1 ELSE 0 END = 1
+        """,
+        "CREATE INDEX orders_status ON orders (status, created_at, local_id)",
+        "CREATE INDEX orders_model ON orders (model, created_at, local_id)",
+        "CREATE INDEX orders_region ON orders (region, created_at, local_id)",
+        """
+        CREATE INDEX orders_duration ON orders (region, model, images_ordered, created_at, local_id, duration)
+        WHERE duration IS NOT NULL
+        """,
+        # SQLite compares by bytes everywhere, and has an index of these already.
+        'CREATE INDEX orders_task ON orders (task_id COLLATE "C")',
+    ),
 }
 """Every step by its number; a file records the number of the last step applied to it."""
 

@@ -19,6 +19,7 @@ from wan_mcp.ledger.records import (
     Stage,
 )
 from wan_mcp.ledger.rows import (
+    IS_UNCOUNTED,
     NEWEST_FIRST,
     chunks,
     find_changed_images,
@@ -31,11 +32,13 @@ from wan_mcp.ledger.rows import (
     read_order,
     read_orders,
     restore_order,
+    uncount_order,
     update_order,
     write_images,
 )
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.text import well_formed
 
 Displace = Callable[[Order], Order]
 """Gives an order as it is without the task that turned out to be another order's."""
@@ -57,6 +60,10 @@ _FOUND = ("stage", "status", "accepted_at", "expires_at", "notes", "error_code",
 """What is known of a lost order once its task was found."""
 _ENDED = ("stage", "status", "finished_at", "error_code", "error_message")
 """How an order ended."""
+_NEWEST_SEARCHED = 300
+"""Orders that are looked through before an index is asked for all that begin with some letters."""
+_SURROGATES = range(0xD800, 0xE000)
+_LAST_SIGN = 0x10FFFF
 _INHERITED = ("region", "account", "model", "wire_model", "protocol", "request", "folder")
 """What two tasks of one order have in common."""
 
@@ -125,13 +132,30 @@ class Orders(Repository):
 
         They are compared as they stand: no sign among them stands for others.
         """
-        return read_orders(
+        first = well_formed(beginning)
+        end = _find_end(first)
+        if not first:
+            return read_orders(tx, "1 = 1", order_by=NEWEST_FIRST, limit=limit)
+        if end is None:
+            return ()
+        # What begins so may be every order, and then the newest few have enough of them.
+        begins = "SUBSTR({column}, 1, LENGTH(CAST($1 AS TEXT))) = $1"
+        newest = "SELECT created_at FROM orders ORDER BY created_at DESC LIMIT 1 OFFSET $2"
+        recent = read_orders(
             tx,
-            "SUBSTR(task_id, 1, LENGTH(CAST($1 AS TEXT))) = $1 OR SUBSTR(local_id, 1, LENGTH(CAST($1 AS TEXT))) = $1",
-            beginning,
+            f"created_at >= COALESCE(({newest}), 0) "
+            f"AND ({begins.format(column='task_id')} OR {begins.format(column='local_id')})",
+            first,
+            _NEWEST_SEARCHED,
             order_by=NEWEST_FIRST,
             limit=limit,
         )
+        if len(recent) == limit:
+            return recent
+        lies = "(({column} {{bytewise}}) >= $1 AND ({column} {{bytewise}}) < $2)"
+        task, local = lies.format(column="task_id"), lies.format(column="local_id")
+        found = f"SELECT local_id FROM orders WHERE {task} UNION SELECT local_id FROM orders WHERE {local}"  # noqa: S608
+        return read_orders(tx, f"local_id IN ({found})", first, end, order_by=NEWEST_FIRST, limit=limit)
 
     @writes
     def begin_sending(
@@ -171,6 +195,8 @@ class Orders(Repository):
             free_slot(tx, slot.name, order.local_id)
         restore_order(tx, order)
         row = read_existing_order(tx, order.local_id)
+        if row.stage is Stage.CLOSED:
+            uncount_order(tx, row.local_id)
         changes = {name: getattr(accepted, name) for name in _ANSWERED}
         if accepted.finished_at is not None:
             changes["finished_at"] = accepted.finished_at
@@ -276,7 +302,8 @@ class Orders(Repository):
         """Give the orders of a region and model that were sent and have no task, by the time of sending."""
         return read_orders(
             tx,
-            "region = $1 AND wire_model = $2 AND task_id IS NULL AND sent_at IS NOT NULL AND stage IN ($3, $4)",
+            f"{IS_UNCOUNTED} AND region = $1 AND wire_model = $2 AND task_id IS NULL AND sent_at IS NOT NULL "
+            "AND stage IN ($3, $4)",
             region,
             wire_model,
             Stage.SENDING.value,
@@ -302,6 +329,15 @@ def _find_identical(tx: Transaction, fingerprint: str | None) -> Order | None:
         if not is_awaited:
             return candidate
     return None
+
+
+def _find_end(beginning: str) -> str | None:
+    """Give the first text that comes, in the order of bytes, after all that begin so; None if nothing does."""
+    rest = beginning.rstrip(chr(_LAST_SIGN))
+    if not rest:
+        return None
+    following = ord(rest[-1]) + 1
+    return rest[:-1] + chr(_SURROGATES.stop if following in _SURROGATES else following)
 
 
 def _find_filename(order: Order) -> str | None:
@@ -336,6 +372,8 @@ def _save(tx: Transaction, before: Order, after: Order, slot: Slot | None) -> Or
         free_slot(tx, slot.name, before.local_id)
     if read_held_order(tx, before) is None and not restore_order(tx, before):
         return None
+    if before.stage is Stage.CLOSED:
+        uncount_order(tx, before.local_id)
     update_order(tx, before.local_id, find_changes(before, after))
     write_images(tx, before.local_id, find_changed_images(before, after))
     return read_existing_order(tx, before.local_id)
@@ -347,6 +385,7 @@ def _take_over(tx: Transaction, local_id: str, task_id: str, changes: dict[str, 
     if other is None:
         update_order(tx, local_id, {"task_id": task_id, **changes})
         return
+    uncount_order(tx, other.local_id)
     tx.execute("DELETE FROM images WHERE local_id = $1", other.local_id)
     if other.origin is Origin.ORDERED:
         # The search took this task for another order's. That order is lost again, and searched for anew.

@@ -2,13 +2,21 @@
 
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date
-from typing import cast
 
-from wan_mcp.ledger.database import Repository, Transaction, reads
+from wan_mcp.ledger.database import Repository, Transaction, reads, reads_apart, writes
 from wan_mcp.ledger.limits import count_images_since
 from wan_mcp.ledger.records import DAY, ImageState, Order, Origin, Stage
-from wan_mcp.ledger.rows import IS_COUNTABLE, NEWEST_FIRST, is_name, read_orders, read_request
+from wan_mcp.ledger.rows import (
+    IS_COUNTABLE,
+    IS_UNCOUNTED,
+    NEWEST_FIRST,
+    add_total,
+    is_name,
+    read_orders,
+    read_request,
+)
 from wan_mcp_tools.catalogue.prices import ImageCount, PricedImages
 from wan_mcp_tools.domain.service import OrderQuery, OrderState, OrderTotals
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -17,12 +25,18 @@ Cursor = tuple[float, str]
 """Creation time and local id of the last order seen."""
 
 _CLOSED = f"stage = '{Stage.CLOSED}'"
-_LOST_FOR_GOOD = f"status = '{TaskStatus.SUBMIT_UNKNOWN}' AND {_CLOSED}"
-_FAILED = f"(status IN ('{TaskStatus.FAILED}', '{TaskStatus.EXPIRED}', '{TaskStatus.UNKNOWN}') OR ({_LOST_FOR_GOOD}))"
+_FAILED = (
+    f"CASE WHEN status IN ('{TaskStatus.FAILED}', '{TaskStatus.EXPIRED}', '{TaskStatus.UNKNOWN}') THEN 1 "
+    f"WHEN status = '{TaskStatus.SUBMIT_UNKNOWN}' AND {_CLOSED} THEN 1 ELSE 0 END = 1"
+)
+"""By these very words an index has them."""
 _CANCELED = f"status = '{TaskStatus.CANCELED}'"
-_ENDED = f"({_CLOSED} OR {_FAILED} OR {_CANCELED})"
+_ENDED = f"({_CLOSED} OR ({_FAILED}) OR {_CANCELED})"
+_FAILURES = (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.UNKNOWN)
+_RARE = (OrderState.SAVED, OrderState.FAILED, OrderState.CANCELED)
 _STATES: Mapping[OrderState, str] = {
-    OrderState.OPEN: f"NOT {_ENDED}",
+    # What goes on is never counted as closed: these words lead to the index of what is not.
+    OrderState.OPEN: f"{IS_UNCOUNTED} AND NOT {_ENDED}",
     OrderState.ENDED: _ENDED,
     OrderState.SAVED: f"status = '{TaskStatus.SUCCEEDED}' AND {_CLOSED}",
     OrderState.FAILED: _FAILED,
@@ -36,6 +50,38 @@ _MOST_WORDS = 20
 _LONGEST_WORD = 1_000
 """Characters; a longer one is found by its beginning. SQLite refuses a pattern of more than 50,000 bytes."""
 _DURATIONS = 50
+_AT_ONCE = 5_000
+"""Orders that one transaction looks through: a longer one keeps others from writing."""
+_DAYS_AT_ONCE = 14
+_MOVED_AT_ONCE = 1_000
+_FEW = 100
+"""Closed orders that are counted one by one at least, before it pays to move them into the totals."""
+_LATE = 2 * DAY
+"""Seconds after which no row is given up any more because its task turns out to be another order's."""
+
+_SAVED_IMAGES = (
+    "(SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id "  # noqa: S608 - a constant
+    f"AND state = '{ImageState.SAVED}')"
+)
+_KNOWN_IMAGES = f"CASE WHEN {IS_UNCOUNTED} THEN {_SAVED_IMAGES} ELSE counted_images END"
+# Closed orders as `totals` has them; the others as they are, and what `totals` says of them taken back.
+_STANDING = f"""
+    SELECT region, model, status, '{Stage.CLOSED}' AS stage, orders, images FROM totals
+    UNION ALL
+    SELECT region, COALESCE(model, ''), status, stage, 1, {_SAVED_IMAGES} FROM orders WHERE {IS_UNCOUNTED}
+    UNION ALL
+    SELECT region, COALESCE(model, ''), counted, '{Stage.CLOSED}', -1, -counted_images FROM orders
+    WHERE {IS_UNCOUNTED} AND counted <> ''
+"""  # noqa: S608 - put together of constants
+_SUMMARY = f"""
+    SELECT region, model, status, stage, CAST(SUM(orders) AS BIGINT) AS orders, CAST(SUM(images) AS BIGINT) AS images
+    FROM ({_STANDING}) AS standing GROUP BY region, model, status, stage HAVING SUM(orders) > 0
+    ORDER BY region, model, status, stage
+"""  # noqa: S608 - put together of constants
+_IS_MOVABLE = (
+    f"{IS_UNCOUNTED} AND stage = '{Stage.CLOSED}' AND local_id IS NOT NULL "
+    f"AND (origin = '{Origin.ORDERED}' OR created_at < $1)"
+)
 
 # The service charges the images that it makes, and these have a row with a link or a file. One that it did not make
 # is FAILED with the service's code; one whose link died before it was saved is FAILED with ours, and was charged.
@@ -68,6 +114,18 @@ _LISTED = f"""
 """  # noqa: S608 - put together of constants
 
 
+@dataclass(frozen=True, slots=True)
+class OrderSum:
+    """So many orders, with so many saved images, are alike in this; `model` is empty where it is not known."""
+
+    region: str
+    model: str
+    status: str
+    stage: str
+    orders: int
+    images: int
+
+
 class Reports(Repository):
     """Reads orders in many; a row that cannot be read is left out."""
 
@@ -89,36 +147,130 @@ class Reports(Repository):
         conditions.add_cursor(before)
         return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit)
 
-    @reads
-    def find_orders(
-        self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None
-    ) -> Sequence[Order]:
+    async def find_orders(self, query: OrderQuery, *, limit: int, before: Cursor | None) -> Sequence[Order]:
         """Give the orders that a query means, newest first, older than `before`."""
+        if not _is_long(query):
+            return await self._find(query, limit=limit, before=before)
+        found: list[Order] = []
+        cursor = before
+        while True:
+            orders, cursor = await self._find_some(query, limit=limit - len(found), before=cursor)
+            found += orders
+            if cursor is None or len(found) >= limit:
+                return found
+
+    @reads
+    def _find(self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None) -> Sequence[Order]:
         conditions = _read_query(query)
         conditions.add_cursor(before)
         return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit)
 
-    @reads
-    def count_orders(self, tx: Transaction, query: OrderQuery) -> OrderTotals:
-        """Count the orders that a query means and their saved images; name the models and regions of all."""
+    @reads_apart
+    def _find_some(
+        self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None
+    ) -> tuple[Sequence[Order], Cursor | None]:
+        """Look through the next orders; the cursor is where to go on, None if there are no more."""
         conditions = _read_query(query)
-        saved = (
-            "(SELECT COUNT(*) FROM images WHERE images.local_id = orders.local_id "  # noqa: S608 - a constant
-            f"AND state = '{ImageState.SAVED}')"
+        end = _find_boundary(tx, before, query.since)
+        conditions.add_window(before, end)
+        return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit), end
+
+    @reads
+    def summarize(self, tx: Transaction) -> tuple[OrderSum, ...]:
+        """Count all orders and their saved images, by what most queries choose from. It reads few rows."""
+        return tuple(OrderSum(**row) for row in tx.execute(_SUMMARY))
+
+    async def count_orders(self, query: OrderQuery, summary: Sequence[OrderSum] | None = None) -> OrderTotals:
+        """
+        Count the orders that a query means and their saved images; name the models and regions of all.
+
+        `summary` is what `summarize` gave, if that was asked for already.
+        """
+        if summary is None:
+            summary = await self.summarize()
+        orders = images = 0
+        if can_be_summed(query):
+            chosen = [each for each in summary if _is_meant(each, query)]
+            orders, images = sum(each.orders for each in chosen), sum(each.images for each in chosen)
+        else:
+            cursor: Cursor | None = None
+            while True:
+                more_orders, more_images, cursor = await self._count_some(query, before=cursor)
+                orders, images = orders + more_orders, images + more_images
+                if cursor is None:
+                    break
+        return OrderTotals(
+            orders,
+            images,
+            models=tuple(sorted({each.model for each in summary if each.model and is_name(each.model)})),
+            regions=tuple(sorted({each.region for each in summary if is_name(each.region)})),
         )
+
+    @reads_apart
+    def _count_some(
+        self, tx: Transaction, query: OrderQuery, *, before: Cursor | None
+    ) -> tuple[int, int, Cursor | None]:
+        """Count among the next orders; the cursor is where to go on, None if there are no more."""
+        conditions = _read_query(query)
+        end = _find_boundary(tx, before, query.since)
+        conditions.add_window(before, end)
         row = tx.execute(
-            f"SELECT COUNT(*) AS orders, CAST(COALESCE(SUM({saved}), 0) AS BIGINT) AS images "  # noqa: S608 - ours
+            f"SELECT COUNT(*) AS orders, CAST(COALESCE(SUM({_KNOWN_IMAGES}), 0) AS BIGINT) AS images "  # noqa: S608
             f"FROM orders WHERE {conditions.text}",
             *conditions.values,
         )[0]
-        return OrderTotals(row["orders"], row["images"], _list_names(tx, "model"), _list_names(tx, "region"))
+        return row["orders"], row["images"], end
+
+    async def settle_totals(self, *, rounds: int) -> None:
+        """
+        Move orders that were closed since into the totals, so that they need not be counted one by one.
+
+        Each of the `rounds` at most is a short write of its own; where only a few could be moved there is none.
+        """
+        for _ in range(rounds):
+            if not await self._has_movable() or await self._move() < _MOVED_AT_ONCE:
+                return
+
+    @reads
+    def _has_movable(self, tx: Transaction) -> bool:
+        rows = tx.execute(
+            f"SELECT local_id FROM orders WHERE {_IS_MOVABLE} LIMIT $2",  # noqa: S608 - put together of constants
+            tx.now - _LATE,
+            _FEW,
+        )
+        return len(rows) == _FEW
+
+    @writes
+    def _move(self, tx: Transaction) -> int:
+        rows = tx.execute(
+            "SELECT local_id, region, COALESCE(model, '') AS model, status, counted, counted_images, "  # noqa: S608
+            f"{_SAVED_IMAGES} AS images FROM orders WHERE {_IS_MOVABLE} LIMIT $2",
+            tx.now - _LATE,
+            _MOVED_AT_ONCE,
+        )
+        sums: defaultdict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
+        for row in rows:
+            found = sums[row["region"], row["model"], row["status"]]
+            found[:] = [found[0] + 1, found[1] + row["images"]]
+            if row["counted"]:
+                found = sums[row["region"], row["model"], row["counted"]]
+                found[:] = [found[0] - 1, found[1] - row["counted_images"]]
+            tx.execute(
+                "UPDATE orders SET counted = status, counted_version = version, counted_images = $1 "
+                "WHERE local_id = $2",
+                row["images"],
+                row["local_id"],
+            )
+        for (region, model, status), (orders, images) in sums.items():
+            add_total(tx, region, model, status, orders=orders, images=images)
+        return len(rows)
 
     @reads
     def list_durations(self, tx: Transaction, region: str, model: str, images: int) -> Sequence[float]:
         """Give the running times in seconds of the last tasks of this kind, newest first."""
         rows = tx.execute(
             "SELECT duration FROM orders WHERE region = $1 AND model = $2 AND images_ordered = $3 "
-            "AND duration BETWEEN 0 AND $4 ORDER BY created_at DESC LIMIT $5",
+            "AND duration IS NOT NULL AND duration BETWEEN 0 AND $4 ORDER BY created_at DESC, local_id DESC LIMIT $5",
             region,
             model,
             images,
@@ -138,9 +290,8 @@ class Reports(Repository):
         rows = tx.execute(f"SELECT MIN(created_at) AS first FROM orders WHERE {IS_COUNTABLE}")  # noqa: S608 - ours
         return rows[0]["first"]
 
-    @reads
-    def count_images(
-        self, tx: Transaction, days: Sequence[tuple[date, float, float]], *, graded: Collection[str] = ()
+    async def count_images(
+        self, days: Sequence[tuple[date, float, float]], *, graded: Collection[str] = ()
     ) -> Sequence[ImageCount]:
         """
         Count the images of the orders placed on each day by region and model; what was never made counts nowhere.
@@ -148,6 +299,15 @@ class Reports(Repository):
         `days` have their date, their first moment, and the first moment that is too late. Of the models that are
         `graded` it is also told what the price of an image depends on.
         """
+        counts: list[ImageCount] = []
+        for first in range(0, len(days), _DAYS_AT_ONCE):
+            counts += await self._count_images(days[first : first + _DAYS_AT_ONCE], graded)
+        return counts
+
+    @reads_apart
+    def _count_images(
+        self, tx: Transaction, days: Sequence[tuple[date, float, float]], graded: Collection[str]
+    ) -> Sequence[ImageCount]:
         counts = [
             ImageCount(
                 day,
@@ -164,6 +324,46 @@ class Reports(Repository):
             if is_name(row["region"]) and (row["model"] is None or is_name(row["model"]))
         ]
         return [count for count in counts if count.charged + count.open + count.unclear + count.found]
+
+
+def can_be_summed(query: OrderQuery) -> bool:
+    """Say whether the sums tell what a query finds; else the orders have to be looked through."""
+    return query.text is None and query.since is None and query.until is None
+
+
+def _is_meant(each: OrderSum, query: OrderQuery) -> bool:
+    """Say whether a query means these orders; its state in the same words as `_STATES`."""
+    is_closed = each.stage == Stage.CLOSED
+    is_failed = each.status in _FAILURES or (each.status == TaskStatus.SUBMIT_UNKNOWN and is_closed)
+    is_canceled = each.status == TaskStatus.CANCELED
+    is_ended = is_closed or is_failed or is_canceled
+    states = {
+        None: True,
+        OrderState.OPEN: not is_ended,
+        OrderState.ENDED: is_ended,
+        OrderState.SAVED: is_closed and each.status == TaskStatus.SUCCEEDED,
+        OrderState.FAILED: is_failed,
+        OrderState.CANCELED: is_canceled,
+    }
+    return states[query.state] and query.model in (None, each.model) and query.region in (None, each.region)
+
+
+def _is_long(query: OrderQuery) -> bool:
+    """Say whether many orders may have to be looked through, because no index has just those that are meant."""
+    filters = (query.model, query.region, query.state if query.state in _RARE else None)
+    return query.text is not None or sum(each is not None for each in filters) > 1
+
+
+def _find_boundary(tx: Transaction, before: Cursor | None, since: float | None) -> Cursor | None:
+    """Give the cursor behind the next `_AT_ONCE` orders, None if there are no more."""
+    conditions = _read_query(OrderQuery(since=since))
+    conditions.add_cursor(before)
+    rows = tx.execute(
+        f"SELECT created_at, local_id FROM orders WHERE {conditions.text} "  # noqa: S608 - ours
+        f"ORDER BY {', '.join(NEWEST_FIRST)} LIMIT 1 OFFSET {_AT_ONCE}",
+        *conditions.values,
+    )
+    return (rows[0]["created_at"], rows[0]["local_id"]) if rows else None
 
 
 def _list_priced(tx: Transaction, region: str, model: object, start: float, end: float) -> tuple[PricedImages, ...]:
@@ -201,14 +401,26 @@ class _Conditions:
         if before is not None:
             self.add("(created_at, local_id) < ({}, {})", *before)
 
+    def add_window(self, before: Cursor | None, end: Cursor | None) -> None:
+        """Leave out what is not older than `before`, and what is older than `end`."""
+        self.add_cursor(before)
+        # The times alone once more: of two comparisons of pairs SQLite uses one, and reads on to the newest order.
+        if before is not None:
+            self.add("created_at <= {}", before[0])
+        if end is not None:
+            self.add("created_at >= {}", end[0])
+            self.add("(created_at, local_id) >= ({}, {})", *end)
+
 
 def _read_query(query: OrderQuery) -> _Conditions:
     conditions = _Conditions()
     if query.state is not None:
         conditions.add(_STATES[query.state])
+    # Those that go on are few, and an index has them: it shall not be passed over for the index of a model.
+    equals = "COALESCE({}, '') = {{}}" if query.state is OrderState.OPEN else "{} = {{}}"
     for piece, value in (
-        ("model = {}", query.model),
-        ("region = {}", query.region),
+        (equals.format("model"), query.model),
+        (equals.format("region"), query.region),
         ("created_at >= {}", query.since),
         ("created_at < {}", query.until),
     ):
@@ -218,10 +430,3 @@ def _read_query(query: OrderQuery) -> _Conditions:
         escaped = word[:_LONGEST_WORD].replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
         conditions.add(f"{_SEARCHED} LIKE {{}} ESCAPE '\\'", f"%{escaped}%")
     return conditions
-
-
-def _list_names(tx: Transaction, column: str) -> tuple[str, ...]:
-    rows = tx.execute(
-        f"SELECT DISTINCT {column} AS name FROM orders WHERE {column} IS NOT NULL ORDER BY name"  # noqa: S608 - ours
-    )
-    return tuple(cast("str", row["name"]) for row in rows if is_name(row["name"]))

@@ -45,6 +45,8 @@ _LONGEST_SENTENCE = 1_000
 """Characters of a sentence that are read: it stands in answers."""
 IS_COUNTABLE = f"(images_ordered BETWEEN 0 AND 10000 AND created_at <= {_LATEST:.0f})"
 """What selects the rows whose numbers can be summed; to SQLite a text is larger than any number."""
+IS_UNCOUNTED = f"(counted <> status OR counted_version <> version OR stage <> '{Stage.CLOSED}')"
+"""What selects the orders that `totals` does not have as they are; an index has them, by these very words."""
 _SHOWN = 40
 """Characters of an odd value that are told."""
 _SELECTED = ", ".join(
@@ -200,6 +202,32 @@ def write_images(tx: Transaction, local_id: str, images: Iterable[OrderImage]) -
             local_id,
             *(_store(getattr(image, name)) for name in _IMAGE_COLUMNS),
         )
+
+
+def uncount_order(tx: Transaction, local_id: str) -> None:
+    """Take an order out of `totals`, because it goes or is opened again; it is counted by itself from now on."""
+    rows = tx.execute(
+        "SELECT region, COALESCE(model, '') AS model, counted, counted_images FROM orders "
+        "WHERE local_id = $1 AND counted <> ''",
+        local_id,
+    )
+    for row in rows:
+        add_total(tx, row["region"], row["model"], row["counted"], orders=-1, images=-row["counted_images"])
+        tx.execute("UPDATE orders SET counted = '', counted_images = 0 WHERE local_id = $1", local_id)
+
+
+def add_total(tx: Transaction, region: str, model: str, status: str, *, orders: int, images: int) -> None:
+    """Add closed orders and their saved images to `totals`; less than nought takes them away."""
+    tx.execute(
+        "INSERT INTO totals (region, model, status, orders, images) VALUES ($1, $2, $3, $4, $5) "
+        "ON CONFLICT (region, model, status) DO UPDATE SET "
+        "orders = totals.orders + excluded.orders, images = totals.images + excluded.images",
+        region,
+        model,
+        status,
+        orders,
+        images,
+    )
 
 
 def read_moment(value: object) -> float:

@@ -1,11 +1,12 @@
 """Orders in many: pages, numbers, and what the images cost."""
 
+import logging
 import re
 from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from wan_mcp.clock import Clock, find_begin, find_day
-from wan_mcp.ledger import Ledger, Order
+from wan_mcp.ledger import Ledger, Order, OrderSum
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.lookup import OrderLookup
@@ -14,15 +15,19 @@ from wan_mcp.orders.view import to_task
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, make_report
-from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.errors import LedgerError, RequestRefusedError
 from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
+
+_log = logging.getLogger(__name__)
 
 _MOMENT = 0.001
 """Seconds: between the last moment of a day and the first of the next."""
 _YEARS = range(2000, 3000)
 """Before and after these no order was placed, and some systems know no such days."""
 _LONGEST_SHOWN = 40
+_SETTLING_ROUNDS = 5
+"""Writes at most that one look at the numbers may take to move closed orders into the kept sums."""
 _LAST_DAYS = re.compile(r"([1-9][0-9]{0,3}) days?")
 
 
@@ -134,7 +139,9 @@ class OrderSearch:
         self._ledger = ledger
         self._live = live
         self._images = images
-        self._counted: tuple[object, OrderQuery, OrderTotals] | None = None
+        self._counted: tuple[OrderQuery, OrderTotals] | None = None
+        self._version: object = None
+        self._summary: tuple[OrderSum, ...] = ()
 
     async def find(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
         """Give the orders that a query means, newest first."""
@@ -154,10 +161,23 @@ class OrderSearch:
         version = await self._ledger.version()
         if version is None or not await self._ledger.exists():
             return OrderTotals()
-        # A page asks every two seconds, and a ledger may be large.
-        if self._counted is None or self._counted[:2] != (version, query):
-            self._counted = (version, query, await self._ledger.reports.count_orders(query))
-        return self._counted[2]
+        # A page asks every two seconds, and a ledger may be large: nothing is read unless something was written, and
+        # orders are looked through only if what was written changes a number of theirs.
+        if self._counted is None or self._version != version:
+            reports = self._ledger.reports
+            try:
+                await reports.settle_totals(rounds=_SETTLING_ROUNDS)
+            except LedgerError as error:
+                # The numbers are the same without it, and come a little later.
+                _log.info("closed orders could not be moved into the sums: %s", error)
+            # Taken before the rows are read: what is written meanwhile is seen at the next call.
+            summary = await reports.summarize()
+            if self._summary != summary:
+                self._counted = None
+            self._version, self._summary = version, summary
+        if self._counted is None or self._counted[0] != query:
+            self._counted = (query, await self._ledger.reports.count_orders(query, self._summary))
+        return self._counted[1]
 
 
 async def _adopt(lookup: OrderLookup, worker: OrderWorker, limit: int, seconds: float) -> tuple[str, ...]:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -31,7 +32,7 @@ from fakes.orders import (
 from fakes.processes import Processes
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger import DAY, ImageState, OrderImage, RateLimit
-from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
+from wan_mcp.ledger.backends.sqlite import SqliteDatabase, open_sqlite_ledger
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -551,3 +552,22 @@ async def test_a_ledger_that_others_may_read_or_write_is_taken_from_them_and_its
 
     assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o755
     assert {stat.S_IMODE(each.stat().st_mode) for each in tmp_path.glob("ledger*")} == {0o600}
+
+
+async def test_nothing_waits_behind_a_read_of_much(path):
+    database, is_over, has_begun = SqliteDatabase(path, SystemClock()), threading.Event(), threading.Event()
+    await database.read(lambda tx: tx.execute("SELECT 1"))
+
+    def read_long(tx):
+        tx.execute("SELECT COUNT(*) FROM orders")
+        has_begun.set()
+        return is_over.wait(60)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(database.read_apart, read_long)
+        await anyio.to_thread.run_sync(has_begun.wait, 60)
+        try:
+            assert await database.read(lambda tx: tx.execute("SELECT 1 AS one")) == [{"one": 1}]
+        finally:
+            is_over.set()
+    await database.close()

@@ -6,11 +6,15 @@ from datetime import date
 import pytest
 
 from fakes.clock import FakeClock
-from fakes.orders import placed
+from fakes.orders import FAILED, LEASE, placed, save
+from fakes.recording_database import RecordingDatabase
+from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
-from wan_mcp.orders.listing import read_period, report_costs
+from wan_mcp.orders.listing import OrderSearch, read_period, report_costs
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.service import OrderQuery, OrderState
 
 MARCH_1_AT_23_UTC = 1_772_406_000.0
 
@@ -138,4 +142,35 @@ async def test_costs_are_those_of_the_orders_of_the_period(tmp_path, in_zone):
     assert await days(None, "2026-02-01") == ([], 1, 1)
     assert await days("2020-01-01", "2030-01-31") == ([2, 1], 1, 31)
     assert await days("2030-01-01") == ([], 1, 1)
+    await ledger.close()
+
+
+# --- numbers -------------------------------------------------------------------------------------------------
+
+
+async def test_orders_are_counted_anew_only_after_a_write_that_changes_a_number(tmp_path):
+    clock = FakeClock()
+    opened = open_sqlite_ledger(tmp_path / "ledger.sqlite3", clock)
+    databases = [RecordingDatabase(database) for database in opened._databases]
+    ledger, executed = Ledger(*databases), databases[0].executed
+    search = OrderSearch(ledger, live=LiveOrders(), images=None)
+    query = OrderQuery(text="flower")
+    order = await placed(ledger)
+
+    def looks():
+        """How often the orders themselves were looked through since."""
+        found = sum("LIKE" in statement for statement, _ in executed)
+        executed.clear()
+        return found
+
+    assert (await search.count(query)).orders == 1
+    assert looks() == 1
+    await search.count(query)
+    assert executed == []
+    await ledger.leases.renew("me", lease=LEASE)
+    assert (await search.count(query)).orders == 1
+    assert looks() == 0
+    await save(ledger, order, **FAILED)
+    assert (await search.count(OrderQuery(text="flower", state=OrderState.FAILED))).orders == 1
+    assert looks() == 1
     await ledger.close()

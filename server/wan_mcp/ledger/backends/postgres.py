@@ -117,7 +117,7 @@ def _storable(value: object) -> object:
 @lru_cache(maxsize=512)
 def _fill_placeholders(statement: str) -> str:
     # A transaction that writes is alone from its beginning on, so no row needs a lock of its own.
-    return statement.replace("{for_update}", "").replace("{skip_locked}", "")
+    return statement.replace("{for_update}", "").replace("{skip_locked}", "").replace("{bytewise}", 'COLLATE "C"')
 
 
 class _Connections:
@@ -217,6 +217,10 @@ class PostgresDatabase:
         """Run `work` on one state of the database."""
         begin = f"BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY;{self._bounds()}{_TIME}"
         return await self._repeat(begin, work)
+
+    async def read_apart(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` as `read` does: there are several connections."""
+        return await self.read(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` alone, in one transaction that is on the disk when this returns."""

@@ -103,12 +103,12 @@ def _decode(data: bytes) -> str:
 @lru_cache(maxsize=512)
 def _fill_placeholders(statement: str) -> str:
     # A transaction that writes is alone from its beginning on, so no row needs a lock of its own.
-    return statement.replace("{for_update}", "").replace("{skip_locked}", "")
+    return statement.replace("{for_update}", "").replace("{skip_locked}", "").replace("{bytewise}", "")
 
 
 class SqliteDatabase:
     """
-    One file, used by one thread at a time.
+    One file, used by one thread at a time, and by another one for what reads much (`is_apart`).
 
     Nothing is opened before the first call. A lock of another program is waited for `busy_seconds` from the call on,
     however many calls stand in line: a call of a tool ends within two seconds of its time, and may need the ledger
@@ -129,8 +129,12 @@ class SqliteDatabase:
         migrations: Mapping[int, Sequence[str]] = MIGRATIONS,
         busy_seconds: float = 0.8,
         is_durable: bool = True,
+        is_apart: bool = False,
+        is_known: bool = False,
     ) -> None:
         self.path = path
+        self._is_apart = is_apart
+        self._apart: SqliteDatabase | None = None
         self._clock = clock
         self._migrations = migrations
         self._busy_seconds = busy_seconds
@@ -138,7 +142,7 @@ class SqliteDatabase:
         self._limiter: CapacityLimiter | None = None
         self._connection: sqlite3.Connection | None = None
         self._file: tuple[int, int] | None = None
-        self._is_known = False
+        self._is_known = is_known
         self._is_replaced = False
 
     async def exists(self) -> bool:
@@ -147,6 +151,8 @@ class SqliteDatabase:
 
     async def close(self) -> None:
         """Close the file."""
+        if self._apart is not None:
+            await self._apart.close()
         await self._run_in_thread(self._forget)
 
     async def version(self) -> object:
@@ -160,6 +166,21 @@ class SqliteDatabase:
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on one state of the database."""
         return await self._run("BEGIN", work)
+
+    async def read_apart(self, work: Callable[[Transaction], T]) -> T:
+        """Run `work` as `read` does, on a connection and in a thread of its own."""
+        if self._apart is None:
+            self._apart = SqliteDatabase(
+                self.path,
+                self._clock,
+                migrations=self._migrations,
+                busy_seconds=self._busy_seconds,
+                is_durable=self._is_durable,
+                is_apart=True,
+                # What this release has open already it goes on with, even if a newer one has updated it since.
+                is_known=self._is_known,
+            )
+        return await self._apart.read(work)
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` in one immediate transaction that is on the disk when this returns."""
@@ -228,7 +249,7 @@ class SqliteDatabase:
             _wait_for_locks(self._connection, lock_seconds)
             return self._connection
         # Known by its number even where an error has closed it meanwhile: that may have come of the very same thing.
-        if self._file is not None and self._is_durable and not self._is_the_file():
+        if self._file is not None and self._is_durable and not self._is_apart and not self._is_the_file():
             _log.warning(
                 "the ledger %s was deleted, moved away or replaced while it was in use; what is open here is written "
                 "down again, everything else is in the file that is gone, and nothing is ordered until wan-mcp is "
@@ -390,7 +411,9 @@ def migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[st
         # Asked again inside the transaction: another process may have been first.
         for number in range(read_version(connection) + 1, newest + 1):
             for statement in migrations[number]:
-                connection.execute(statement)
+                # An order of letters that only PostgreSQL has to be told.
+                if 'COLLATE "C"' not in statement:
+                    connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
 
 

@@ -1,0 +1,138 @@
+"""Whatever a call, a page or a poll asks of the ledger is served by an index, however many orders there are."""
+
+import re
+import sqlite3
+from contextlib import closing
+from dataclasses import replace
+
+import pytest
+
+from fakes.orders import make_order
+from wan_mcp.ledger import DAY, Eligibility, ImageState, OrderImage, Stage
+from wan_mcp.ledger.rows import insert_order
+from wan_mcp_tools.domain.service import OrderQuery, OrderState
+from wan_mcp_tools.domain.tasks import TaskStatus
+
+COUNT = 120
+NEVER = "never-ordered"
+SAVED = (OrderImage(1, ImageState.SAVED, path="/pictures/a.png"),)
+
+PARTIAL = ("orders_failed", "orders_uncounted", "orders_open")
+
+
+def scan(ledger, **query):
+    return ledger.reports.find_orders(OrderQuery(**query), limit=50, before=None)
+
+
+def count(ledger, **query):
+    return ledger.reports.count_orders(OrderQuery(**query))
+
+
+QUESTIONS = {
+    "an order by any id": lambda ledger, order: ledger.orders.get(order.task_id),
+    "an id that is none": lambda ledger, _: ledger.orders.get(NEVER),
+    "the beginning of an id": lambda ledger, order: ledger.orders.find_by_beginning(order.task_id[:7], limit=10),
+    "known ids": lambda ledger, order: ledger.orders.find_known([order.task_id, NEVER]),
+    "unanswered orders": lambda ledger, order: ledger.orders.list_unanswered(order.region, order.wire_model),
+    "durations": lambda ledger, order: ledger.reports.list_durations(order.region, order.model, 1),
+    "durations of a kind never ordered": lambda ledger, order: ledger.reports.list_durations(order.region, NEVER, 3),
+    "a page": lambda ledger, _: ledger.reports.list_orders(status=None, limit=50, before=None),
+    "a later page": lambda ledger, order: ledger.reports.list_orders(
+        status=None, limit=50, before=(order.created_at, order.local_id)
+    ),
+    "a status that nothing has": lambda ledger, _: ledger.reports.list_orders(
+        status=TaskStatus.RUNNING, limit=50, before=None
+    ),
+    "a model never ordered": lambda ledger, _: scan(ledger, model=NEVER),
+    "a region never ordered in": lambda ledger, _: scan(ledger, region=NEVER),
+    "what goes on": lambda ledger, _: scan(ledger, state=OrderState.OPEN),
+    "what goes on of a model": lambda ledger, order: scan(ledger, state=OrderState.OPEN, model=order.model),
+    "what failed": lambda ledger, _: scan(ledger, state=OrderState.FAILED),
+    "what was canceled": lambda ledger, _: scan(ledger, state=OrderState.CANCELED),
+    "what was saved": lambda ledger, _: scan(ledger, state=OrderState.SAVED),
+    "what ended": lambda ledger, _: scan(ledger, state=OrderState.ENDED),
+    "all numbers": lambda ledger, _: count(ledger),
+    "numbers of a state": lambda ledger, order: count(ledger, state=OrderState.FAILED, model=order.model),
+    "the images of a day": lambda ledger, order: ledger.reports.count_images_since(order.created_at),
+    "the first order": lambda ledger, _: ledger.reports.find_first_order(),
+    "what is free": lambda ledger, order: ledger.leases.claim(
+        "host/1/a", lease=30, limit=9, longest_lease=60, eligibility=Eligibility({order.region: order.account})
+    ),
+    "the next end of a lease": lambda ledger, order: ledger.leases.find_next_end(
+        "host/1/a", Eligibility({order.region: order.account})
+    ),
+    "a worker's leases": lambda ledger, _: ledger.leases.renew("host/1/a", lease=30),
+    "a place for an order": lambda ledger, order: ledger.orders.place(
+        replace(order, local_id="local-new", task_id=None), lease=30, daily_limit=2 * COUNT, deduplicate=True
+    ),
+}
+
+
+@pytest.fixture
+async def executed(ledger, databases, clock):
+    """A ledger of closed orders whose statements are kept from now on."""
+    orders = [
+        make_order(
+            task_id=f"{number:08}-task",
+            stage=Stage.CLOSED,
+            status=TaskStatus.SUCCEEDED,
+            images=SAVED,
+            created_at=clock.now() - COUNT + number,
+            duration=20.0,
+            fingerprint="same",
+            delivered_at=1.0,
+        )
+        for number in range(COUNT)
+    ]
+    await databases[0].write(lambda tx: [insert_order(tx, order) for order in orders])
+    await ledger.reports.settle_totals(rounds=10)
+    databases[0].executed.clear()
+    return databases[0].executed
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+async def test_no_question_reads_every_order(ledger, executed, path, question):
+    order = (await ledger.reports.list_orders(status=None, limit=1, before=None))[0]
+    executed.clear()
+    await QUESTIONS[question](ledger, order)
+
+    assert executed
+    with closing(sqlite3.connect(path)) as file:
+        for statement, values in executed:
+            text = re.sub(r"\{\w+\}", "", statement)
+            bound = {str(number): "1" for number in range(1, values + 1)}
+            plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {text}", bound)]
+            odd = [
+                step for step in plan if re.match(r"SCAN (orders|images)\b", step) and not is_served(step, statement)
+            ]
+            assert not odd, statement
+
+
+def is_served(step, statement):
+    """Say whether a scan ends early: it reads what few orders are in, or the newest ones and no more than a page."""
+    index = step.rpartition(" ")[2]
+    is_first = "MIN(created_at)" in statement
+    return index in PARTIAL or (index == "orders_recent" and ("LIMIT" in statement or is_first))
+
+
+async def test_the_statements_for_a_rare_thing_do_not_walk_through_the_newest_orders(ledger, executed, path):
+    for question in ("a status that nothing has", "a model never ordered", "what failed", "what goes on of a model"):
+        executed.clear()
+        order = (await ledger.reports.list_orders(status=None, limit=1, before=None))[0]
+        executed.clear()
+        await QUESTIONS[question](ledger, order)
+        with closing(sqlite3.connect(path)) as file:
+            for statement, values in executed:
+                bound = {str(number): "1" for number in range(1, values + 1)}
+                plan = " ".join(row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {statement}", bound))
+                assert "orders_recent" not in plan, (question, plan)
+                assert "orders_region" not in plan or "region" in question
+
+
+async def test_a_look_at_the_images_of_some_days_reads_those_days(ledger, executed, path, clock):
+    await ledger.reports.count_images([(None, clock.now() - DAY, clock.now())])
+    [(statement, values)] = executed
+    with closing(sqlite3.connect(path)) as file:
+        plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {statement}", {str(n): 1 for n in (1, 2)})]
+    assert values == 2
+    assert any("orders_recent (created_at>? AND created_at<?)" in step for step in plan), plan
