@@ -32,7 +32,8 @@ from wan_mcp.storage.disk import (
     try_while_busy,
     write_all,
 )
-from wan_mcp.storage.image_format import EXTENSIONS, inspect_image
+from wan_mcp.storage.image_check import ImageCheck
+from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp.storage.names import fit_stem, keep_writable
 from wan_mcp_tools.domain.errors import AppError, StorageError
 
@@ -67,6 +68,7 @@ class LocalDraft(Draft):
         self._mode = mode
         self._size = 0
         self._buffer = bytearray()
+        self._check = ImageCheck()
         self._facts: ImageFacts | None = None
         self._disk = disk
         self._clock = clock
@@ -92,7 +94,7 @@ class LocalDraft(Draft):
         await run_sync(self._truncate)
 
     async def verify(self) -> ImageFacts:
-        """Sync the file, read it back and inspect it."""
+        """Sync the file, and finish the check that its bytes went through on their way to it."""
         await run_sync(self._flush)
         problems: list[AppError] = []
 
@@ -138,12 +140,15 @@ class LocalDraft(Draft):
     def _flush(self) -> None:
         with translate_errors("write in", self.folder):
             write_all(self._opened(), self._buffer)
+        # While they are in the processor's reach: read back, they cost as much again.
+        self._check.add(self._buffer)
         self._buffer.clear()
 
     def _truncate(self) -> None:
         with translate_errors("write in", self.folder):
             os.ftruncate(self._opened(), 0)
             os.lseek(self._opened(), 0, os.SEEK_SET)
+        self._check = ImageCheck()
 
     def _sync(self) -> None:
         with translate_errors("write in", self.folder):
@@ -152,19 +157,18 @@ class LocalDraft(Draft):
 
     def _inspect(self) -> None:
         with translate_errors("read", self.folder):
-            # From the file that was written, whatever has its name by now.
-            os.lseek(self._opened(), 0, os.SEEK_SET)
-            data = os.read(self._opened(), self._size + 1)
-            while piece := os.read(self._opened(), self._size + 1):
-                data += piece
+            # Of the file that was written, whatever has its name by now.
+            kept = os.fstat(self._opened()).st_size
             with self._open_folder() as directory:
                 self._check_name(directory)
-        if len(data) != self._size:
-            raise StorageError(
-                f"The disk of {self.folder} kept {len(data)} of {self._size} bytes.",
-                "Check the disk, then ask again.",
-            )
-        self._facts = inspect_image(data)
+            if kept != self._size:
+                raise StorageError(
+                    f"The disk of {self.folder} kept {kept} of {self._size} bytes.",
+                    "Check the disk, then ask again.",
+                )
+            with os.fdopen(self._opened(), "rb", closefd=False) as file:
+                self._facts = self._check.finish(file)
+            os.lseek(self._opened(), 0, os.SEEK_END)
 
     def _publish(self, name: str) -> bool:
         with self._open_folder() as directory:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wan_mcp.storage.image_format import inspect_image
+from wan_mcp.storage.image_check import inspect_image
 from wan_mcp_tools.domain.errors import NotAnImageError
 
 MOVING = {"save_all": True, "append_images": [Image.new("RGB", (61, 47), "white")]}
