@@ -7,8 +7,8 @@ then four images at once each. The ratio of the medians counts, and by how much 
 after one small image. Run it with `python bench/download.py`.
 """
 
-# pyright: basic
-# (the host is a test double without types)
+# ruff: noqa: ASYNC240
+# (what looks at files in the event loop does so between two measurements)
 
 import argparse
 import os
@@ -25,12 +25,16 @@ import zlib
 from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 
 from wan_mcp.clock import SystemClock
 from wan_mcp.dashscope import DashScope
 from wan_mcp.storage import LocalStorage
+
+if TYPE_CHECKING:
+    from multiprocessing.queues import Queue
 
 MEGABYTE = 1_000_000
 SIZE = 20 * MEGABYTE
@@ -51,10 +55,10 @@ def make_png(size: int) -> bytes:
     )
 
 
-def serve(images: dict[str, bytes], port_of: object) -> None:
+def serve(images: dict[str, bytes], port_of: "Queue[int]") -> None:
     """Give every caller the image that its path names, over a connection for each."""
     listener = socket.create_server(("127.0.0.1", 0), backlog=64)
-    port_of.put(listener.getsockname()[1])  # pyright: ignore[reportAttributeAccessIssue]
+    port_of.put(listener.getsockname()[1])
     while True:
         connection, _ = listener.accept()
         threading.Thread(target=answer, args=(connection, images), daemon=True).start()
@@ -90,7 +94,9 @@ def fetch_with_curl(urls: list[str], folder: Path) -> None:
     """Fetch side by side, then sync each file, name it, and sync the folder."""
     parts = [folder / f"curl-{number}.part" for number in range(len(urls))]
     named = [word for url, part in zip(urls, parts, strict=True) for word in ("-o", str(part), url)]
-    subprocess.run(["curl", "-sS", "--no-progress-meter", "--fail", "--noproxy", "*", "--parallel", *named], check=True)
+    subprocess.run(
+        ["curl", "-sS", "--no-progress-meter", "--fail", "--noproxy", "*", "--parallel", *named], check=True
+    )
     for part in parts:
         sync(part)
         part.rename(part.with_suffix(".png"))
@@ -127,7 +133,9 @@ async def measure(port: int, rounds: int, at_once: int) -> tuple[dict[str, list[
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name).resolve()
         storage = LocalStorage(folder)
-        async with DashScope({}, max_image_bytes=64 * MEGABYTE, clock=SystemClock(), image_hosts=[f"127.0.0.1:{port}"]) as dashscope:
+        async with DashScope(
+            {}, max_image_bytes=64 * MEGABYTE, clock=SystemClock(), image_hosts=[f"127.0.0.1:{port}"]
+        ) as dashscope:
             await fetch(dashscope, storage, [f"{host}/small.png?{number}" for number in range(at_once)], folder)
             before = read_memory("VmRSS") if STATUS.exists() else 0
             for number in range(-2, rounds):
@@ -151,7 +159,7 @@ async def measure(port: int, rounds: int, at_once: int) -> tuple[dict[str, list[
 def main() -> None:
     """Print medians, their ratio and the growth; exit 1 above a bound."""
     parser = argparse.ArgumentParser(description="Downloads of 20 MB against curl plus sync.")
-    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--most", type=float, default=1.6, help="the largest ratio that passes")
     parser.add_argument("--growth", type=float, default=30.0, help="the largest growth that passes, in MB")
     arguments = parser.parse_args()
@@ -174,7 +182,8 @@ def main() -> None:
             for name, values in times.items():
                 print(f"  {name:15} median {medians[name] * 1000:6.1f} ms, fastest {min(values) * 1000:6.1f} ms")
             print(f"  ratio of medians {ratio:.2f} (at most {arguments.most})")
-            print(f"  memory: +{grown / MEGABYTE:.1f} MB at most (at most {arguments.growth:.0f}), +{kept / MEGABYTE:.1f} MB kept")
+            print(f"  memory: +{grown / MEGABYTE:.1f} MB at most (at most {arguments.growth:.0f})")
+            print(f"  memory: +{kept / MEGABYTE:.1f} MB in the end")
             missed = missed or ratio > arguments.most or grown > arguments.growth * MEGABYTE
     finally:
         host.terminate()

@@ -175,7 +175,9 @@ class _PngCheck:
         self._end_field: Callable[[bytes], None] = self._end_signature
 
     def add(self, piece: bytes | bytearray) -> None:
-        self._end.add(piece)
+        if self._problem is not None:
+            self._end.add(piece)
+            return
         place = 0
         with memoryview(piece) as view:
             while place < len(view) and not self._is_over:
@@ -184,14 +186,15 @@ class _PngCheck:
                         place += self._read_content(rest) if self._left else self._read_field(rest)
                     except (NotAnImageError, ValueError) as problem:
                         self._problem, self._is_over = problem, True
+        if self._problem is not None:
+            # Whether the end is there tells a damaged picture from one that was cut and filled up.
+            self._end.add(piece)
 
     def finish(self, file: BinaryIO, count: int) -> Size:  # noqa: ARG002 - every byte has been looked at
-        if self._end.place < 0:
+        if not self._is_over or (self._problem is not None and self._end.place < 0):
             raise make_cut_error("PNG")
         if self._problem is not None:
             raise self._problem
-        if not self._is_over:
-            raise make_cut_error("PNG")
         if not self._has_pixels:
             raise ValueError("a picture has pixels")
         return self._size
