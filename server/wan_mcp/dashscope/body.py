@@ -50,8 +50,9 @@ class Body:
                 self.received += len(chunk)
                 for piece in self._unpacker.unpack(chunk):
                     yield piece
-                    # One chunk can stand for a thousand pieces, and others want to go on meanwhile.
-                    await anyio.lowlevel.checkpoint()
+                    if self.is_packed:
+                        # One chunk can stand for a thousand pieces, and others want to go on meanwhile.
+                        await anyio.lowlevel.checkpoint()
         for piece in self._unpacker.finish():
             yield piece
 

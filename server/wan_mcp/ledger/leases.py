@@ -168,11 +168,16 @@ class Leases(Repository):
         free_slot(tx, slot.name, holder)
 
 
-def seconds_until_free(tx: Transaction, slot: Slot | None, holder: str) -> float:
-    """Give the seconds until a slot can be taken, nought if it can be now."""
+def seconds_until_free(tx: Transaction, slot: Slot | None, holder: str, *, is_taken_then: bool = True) -> float:
+    """
+    Give the seconds until a slot can be taken, nought if it can be now.
+
+    Without `is_taken_then` nothing follows in this transaction, and nothing is locked.
+    """
     if slot is None:
         return 0.0
-    rows = tx.execute("SELECT owner, until FROM slots WHERE name = $1 {for_update}", slot.name)
+    lock = " {for_update}" if is_taken_then else ""
+    rows = tx.execute(f"SELECT owner, until FROM slots WHERE name = $1{lock}", slot.name)  # noqa: S608 - a constant
     if not rows or rows[0]["owner"] == holder:
         return 0.0
     left = read_moment(rows[0]["until"]) - tx.now

@@ -157,16 +157,30 @@ class Orders(Repository):
         found = f"SELECT local_id FROM orders WHERE {task} UNION SELECT local_id FROM orders WHERE {local}"  # noqa: S608
         return read_orders(tx, f"local_id IN ({found})", first, end, order_by=NEWEST_FIRST, limit=limit)
 
-    @writes
-    def begin_sending(
-        self, tx: Transaction, order: Order, sending: Order, dispatch: Dispatch
-    ) -> Order | float | None:
+    async def begin_sending(self, order: Order, sending: Order, dispatch: Dispatch) -> Order | float | None:
         """
         Take the slot and a turn of the limit, and write the order as `sending`: all or nothing.
 
         Gives the order as it is then, or the seconds to wait before asking again, or None if the order is no longer
         this worker's to send. The slot belongs to the order until `leave_slot`, or until its time is over.
         """
+        # Looked at first without the write lock: whoever stands in line must not hold up whoever writes an answer.
+        if dispatch.slot is not None and (wait := await self._read_wait(order, dispatch.slot)) > 0:
+            return wait
+        return await self._begin_sending(order, sending, dispatch)
+
+    @reads
+    def _read_wait(self, tx: Transaction, order: Order, slot: Slot) -> float:
+        """Give the seconds until a slot is free for an order that still waits for it, else nought."""
+        rows = tx.execute("SELECT stage, version FROM orders WHERE local_id = $1", order.local_id)
+        if not rows or (rows[0]["stage"], rows[0]["version"]) != (Stage.QUEUED.value, order.version):
+            return 0.0
+        return seconds_until_free(tx, slot, order.local_id, is_taken_then=False)
+
+    @writes
+    def _begin_sending(
+        self, tx: Transaction, order: Order, sending: Order, dispatch: Dispatch
+    ) -> Order | float | None:
         return _begin_sending(tx, order, sending, dispatch)
 
     @writes

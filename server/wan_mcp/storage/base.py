@@ -93,7 +93,7 @@ class Draft(Protocol):
 
     async def verify(self) -> ImageFacts:
         """
-        Bring the bytes where they outlive a power cut, read them back and check that they are one complete image.
+        Bring the bytes where they outlive a power cut, and make sure that they are one complete image.
 
         Raises:
             NotAnImageError: they are not; the message says what they look like.

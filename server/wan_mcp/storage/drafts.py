@@ -1,5 +1,9 @@
 """
-An image on its way to the disk: a temporary file, then verified, then published under its name.
+An image on its way to the disk: a temporary file, checked while it is written, then published under its name.
+
+What is synced when: the bytes of an image before its name, and the folder after it, since the ledger calls the image
+saved from then on. Of a sidecar only the bytes: its name lasts with the folder's next sync, and what is lost with it
+in a power cut is in the ledger.
 
 A temporary file is called `.wan-mcp-ORDER-INDEX-OWNER.NONCE.part` and lies in the folder of the image that it
 becomes. The nonce makes each name unique: a file that is gone was removed, it cannot have been replaced.
@@ -9,13 +13,15 @@ import os
 import re
 import secrets
 import stat
+from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from itertools import count
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 from anyio.to_thread import run_sync
@@ -32,14 +38,22 @@ from wan_mcp.storage.disk import (
     try_while_busy,
     write_all,
 )
-from wan_mcp.storage.image_format import EXTENSIONS, inspect_image
+from wan_mcp.storage.image_check import ImageCheck
+from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp.storage.names import fit_stem, keep_writable
 from wan_mcp_tools.domain.errors import AppError, StorageError
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future, ThreadPoolExecutor
 
 PROBE = "probe"
 """In the place of an order's id: an empty file that was made only to see whether the folder can be written."""
 
-_BUFFER_BYTES = 512 * 1024
+_BUFFER_BYTES = 256 * 1024
+_MOST_PIECES = 4
+"""That wait for a thread; one more is in its hands, and one is being filled."""
+_WRITERS = 2
+"""Threads for all drafts of the process: more of them would wait for the same disk and the same processor."""
 
 _TEMP_NAME = re.compile(
     r"\.wan-mcp-(?P<order>[\w-]+)-(?P<index>\d+)-(?P<owner>\w+)\.(?P<nonce>[0-9a-f]{8})\.part", re.ASCII
@@ -67,6 +81,9 @@ class LocalDraft(Draft):
         self._mode = mode
         self._size = 0
         self._buffer = bytearray()
+        self._pieces: deque[bytes | bytearray] = deque()
+        self._pending: Future[None] | None = None
+        self._check = ImageCheck()
         self._facts: ImageFacts | None = None
         self._disk = disk
         self._clock = clock
@@ -77,22 +94,42 @@ class LocalDraft(Draft):
         return self._size
 
     async def write(self, chunk: bytes) -> None:
-        """Add bytes; they go to the disk in pieces of half a megabyte."""
+        """
+        Add bytes; they go to the disk in pieces of a quarter of a megabyte.
+
+        A thread writes and checks pieces while the next ones are received, and a few are in memory at most, however
+        large the image is. What the disk refuses is told with one of the next pieces, or by `verify`.
+        """
         self._facts = None
         self._size += len(chunk)
-        self._buffer += chunk
-        if len(self._buffer) >= _BUFFER_BYTES:
-            await run_sync(self._flush)
+        if self._buffer or len(chunk) < _BUFFER_BYTES // 2:
+            self._buffer += chunk
+            if len(self._buffer) < _BUFFER_BYTES:
+                return
+            piece, self._buffer = self._buffer, bytearray()
+        else:
+            # As it came: a copy of everything would be felt.
+            piece = chunk
+        is_large = len(piece) >= 2 * _BUFFER_BYTES
+        self._pieces.append(piece)
+        if is_large or len(self._pieces) > _MOST_PIECES:
+            await self._settle()
+        elif self._pending is None or self._pending.done():
+            self._start_keeping()
 
     async def restart(self) -> None:
         """Empty the file."""
+        with suppress(StorageError):
+            # Of bytes that are forgotten now.
+            await self._settle()
         self._facts = None
         self._size = 0
         self._buffer.clear()
         await run_sync(self._truncate)
 
     async def verify(self) -> ImageFacts:
-        """Sync the file, read it back and inspect it."""
+        """Sync the file, and finish the check that its bytes went through on their way to it."""
+        await self._settle()
         await run_sync(self._flush)
         problems: list[AppError] = []
 
@@ -128,7 +165,25 @@ class LocalDraft(Draft):
     async def close(self) -> None:
         """Remove the temporary file, if it is still there. A cancelled caller closes as well as any."""
         with anyio.CancelScope(shield=True):
+            with suppress(StorageError):
+                await self._settle()
             await run_sync(self._discard)
+
+    def _start_keeping(self) -> None:
+        """Have a thread keep what is there, once what it was given before is done; raise what became of that."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+        if self._pieces:
+            self._pending = _open_writers().submit(self._keep_pieces)
+
+    async def _settle(self) -> None:
+        """Wait until every piece is kept, and raise what became of them."""
+        while self._pending is not None or self._pieces:
+            if self._pending is not None and not self._pending.done():
+                # A caller that is cancelled here leaves it as it is: the file is still in use.
+                await run_sync(self._pending.exception)
+            self._start_keeping()
 
     def _opened(self) -> int:
         if self._descriptor is None:
@@ -136,14 +191,29 @@ class LocalDraft(Draft):
         return self._descriptor
 
     def _flush(self) -> None:
-        with translate_errors("write in", self.folder):
-            write_all(self._opened(), self._buffer)
+        self._keep(self._buffer)
         self._buffer.clear()
+
+    def _keep_pieces(self) -> None:
+        try:
+            while self._pieces:
+                self._keep(self._pieces.popleft())
+        except BaseException:
+            # What follows a piece that is missing is of no use, and would only be refused as well.
+            self._pieces.clear()
+            raise
+
+    def _keep(self, piece: bytes | bytearray) -> None:
+        with translate_errors("write in", self.folder):
+            write_all(self._opened(), piece)
+        # Now, and not read back: it is what was written, and near at hand.
+        self._check.add(piece)
 
     def _truncate(self) -> None:
         with translate_errors("write in", self.folder):
             os.ftruncate(self._opened(), 0)
             os.lseek(self._opened(), 0, os.SEEK_SET)
+        self._check = ImageCheck()
 
     def _sync(self) -> None:
         with translate_errors("write in", self.folder):
@@ -152,19 +222,18 @@ class LocalDraft(Draft):
 
     def _inspect(self) -> None:
         with translate_errors("read", self.folder):
-            # From the file that was written, whatever has its name by now.
-            os.lseek(self._opened(), 0, os.SEEK_SET)
-            data = os.read(self._opened(), self._size + 1)
-            while piece := os.read(self._opened(), self._size + 1):
-                data += piece
+            # Of the file that was written, whatever has its name by now.
+            kept = os.fstat(self._opened()).st_size
             with self._open_folder() as directory:
                 self._check_name(directory)
-        if len(data) != self._size:
-            raise StorageError(
-                f"The disk of {self.folder} kept {len(data)} of {self._size} bytes.",
-                "Check the disk, then ask again.",
-            )
-        self._facts = inspect_image(data)
+            if kept != self._size:
+                raise StorageError(
+                    f"The disk of {self.folder} kept {kept} of {self._size} bytes.",
+                    "Check the disk, then ask again.",
+                )
+            with os.fdopen(self._opened(), "rb", closefd=False) as file:
+                self._facts = self._check.finish(file)
+            os.lseek(self._opened(), 0, os.SEEK_END)
 
     def _publish(self, name: str) -> bool:
         with self._open_folder() as directory:
@@ -233,7 +302,7 @@ async def open_draft(folder: Path, name: str, *, mode: int, disk: Disk, clock: C
 
 def write_file(folder: Path, name: str, data: bytes, *, temp: str, mode: int, disk: Disk) -> None:
     """
-    Write a file whole or not at all, as an image is written; one that exists is left as it is.
+    Write a file whole or not at all; one that exists is left as it is. A power cut may take it again, whole.
 
     Raises:
         OSError: the disk refuses, or a link stands on the way to the folder now.
@@ -249,8 +318,7 @@ def write_file(folder: Path, name: str, data: bytes, *, temp: str, mode: int, di
                 disk.sync(descriptor)
             finally:
                 os.close(descriptor)
-            if disk.publish(directory, temp, name):
-                disk.sync_folder(directory)
+            disk.publish(directory, temp, name)
         finally:
             with suppress(OSError):
                 # What cannot be removed now is removed later by its name and age.
@@ -350,6 +418,13 @@ def _make_token(text: str, plain: re.Pattern[str]) -> str:
         return text
     digest = sha256(text.encode("utf-8", "backslashreplace")).hexdigest()[:12]
     return f"{re.sub(r'[^A-Za-z0-9]+', '_', text)[:24]}_{digest}"
+
+
+@cache
+def _open_writers() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a start of the server writes no image
+
+    return ThreadPoolExecutor(_WRITERS, thread_name_prefix="draft")
 
 
 def _find_free_name(folder: Path, stem: str, extension: str) -> Path:

@@ -24,7 +24,8 @@ from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wan_mcp.storage.base import PreparedInput
-from wan_mcp.storage.image_format import LONGEST_SIDE, MOST_PIXELS, describe, inspect_image, read_webp_size
+from wan_mcp.storage.image_check import inspect_image
+from wan_mcp.storage.image_format import LONGEST_SIDE, MOST_PIXELS, describe, read_webp_size
 from wan_mcp.storage.segments import check_png_pixels, find_png_chunk, leave_out_metadata, read_orientation
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import ErrorCode, InputChangedError, NotAnImageError, RequestRefusedError

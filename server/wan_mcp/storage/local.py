@@ -30,7 +30,8 @@ from wan_mcp.storage.disk import (
 )
 from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_name, open_draft, write_file
 from wan_mcp.storage.folders import Folders
-from wan_mcp.storage.image_format import inspect_image, looks_like_image
+from wan_mcp.storage.image_check import inspect_image
+from wan_mcp.storage.image_format import looks_like_image
 from wan_mcp.storage.inputs import MOST_INPUT_BYTES, prepare_image
 from wan_mcp.storage.previews import draw_preview
 from wan_mcp_tools.catalogue.model import InputLimits

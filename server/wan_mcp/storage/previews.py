@@ -14,7 +14,8 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.storage.directory import Directory, open_directory
 from wan_mcp.storage.disk import PRIVATE, translate_errors, write_all
-from wan_mcp.storage.image_format import MOST_PIXELS, inspect_image, leave_out_texts
+from wan_mcp.storage.image_check import inspect_image
+from wan_mcp.storage.image_format import MOST_PIXELS, leave_out_texts
 from wan_mcp_tools.domain.errors import ErrorCode, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview
 

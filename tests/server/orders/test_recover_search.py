@@ -193,6 +193,38 @@ async def test_a_legacy_result_that_does_not_repeat_the_prompt_is_not_guessed_at
     assert len(list(StateReader(tmp_path).pictures())) == 2
 
 
+async def test_a_task_without_its_prompt_is_given_to_neither_of_two_lost_orders(tmp_path):
+    tasks = []
+
+    async def order_one(service):
+        tasks.append(await order(service, model=LEGACY, fresh=True))
+
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.set_chance("query", 1.0, "no-prompt")
+        dashscope.script("create", "drop-before", "drop-after")
+        async with second_service(tmp_path, dashscope) as service:
+            async with anyio.create_task_group() as group:
+                for _ in range(2):
+                    group.start_soon(order_one, service)
+            await until(is_idle(tmp_path))
+
+    assert [task.status for task in tasks] == [TaskStatus.SUBMIT_UNKNOWN] * 2
+    assert len(list(StateReader(tmp_path).pictures())) == 1
+
+
+async def test_orders_whose_tasks_repeat_the_prompt_do_not_wait_for_one_another(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", {"kind": "slow-after", "held": True})
+        async with (
+            second_service(tmp_path, dashscope, submit_slot_seconds=60.0) as service,
+            anyio.create_task_group() as group,
+        ):
+            for _ in range(2):
+                group.start_soon(lambda: order(service, model=LEGACY, fresh=True))
+            await until(lambda: len(dashscope.tasks) == 2)
+            dashscope.release()
+
+
 async def test_equal_orders_that_were_both_lost_get_one_task_each(tmp_path):
     with FakeService(duration=0.1) as dashscope, open_pool(tmp_path, dashscope) as pool:
         dashscope.script("create", "drop-after", "drop-after", "drop-after")

@@ -15,7 +15,7 @@ from PIL.PngImagePlugin import PngInfo
 
 from wan_mcp.storage import LocalStorage
 from wan_mcp.storage.conversion import convert_image
-from wan_mcp.storage.image_format import inspect_image
+from wan_mcp.storage.image_check import inspect_image
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import Conversion, ImageFormat
 from wan_mcp_tools.domain.tasks import CopyRemark

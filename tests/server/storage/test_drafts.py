@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 from functools import partial
+from hashlib import sha256
 from pathlib import Path
 
 import anyio
@@ -135,6 +136,65 @@ async def test_a_restarted_draft_holds_only_what_came_after(storage, pictures, p
         await draft.publish(await draft.target("shop", facts.extension))
 
     assert (pictures / "shop.png").read_bytes() == paint()
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
+@pytest.mark.parametrize("piece", [1000, 150_000, 10_000_000])
+async def test_the_digest_is_that_of_the_file_whatever_pieces_it_came_in(storage, pictures, paint, form, piece):
+    data = (
+        paint(form, noisy=True, size=(700, 700), quality=95) if form != "PNG" else paint(noisy=True, size=(700, 700))
+    )
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        for start in range(0, len(data), piece):
+            await draft.write(data[start : start + piece])
+            if start == 0 and piece < len(data):
+                # A transfer that begins anew, because the host has another version by now.
+                await draft.restart()
+                await draft.write(data[:piece])
+        facts = await draft.verify()
+        target = await draft.target("shop", facts.extension)
+        assert await draft.publish(target)
+
+    assert target.read_bytes() == data
+    assert facts.sha256 == sha256(data).hexdigest()
+    assert facts.bytes == len(data)
+
+
+async def test_a_picture_that_is_continued_after_its_check_is_checked_as_a_whole(storage, pictures, paint):
+    data = paint(noisy=True, size=(700, 700))
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        await draft.write(data[:-5])
+        with pytest.raises(NotAnImageError, match="cut PNG"):
+            await draft.verify()
+        await draft.write(data[-5:])
+        facts = await draft.verify()
+        assert await draft.publish(await draft.target("shop", facts.extension))
+
+    assert (pictures / "shop.png").read_bytes() == data
+    assert facts.sha256 == sha256(data).hexdigest()
+
+
+@on_linux
+async def test_what_a_full_disk_refused_is_told_by_the_check_at_the_latest(pictures):
+    storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
+
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        await draft.write(b"\0" * 200_000)
+        with pytest.raises(StorageError, match="disk is full"):
+            await draft.verify()
+
+
+async def test_a_caller_that_is_cancelled_amid_a_large_picture_leaves_nothing(storage, pictures, paint):
+    with anyio.fail_after(45), anyio.CancelScope() as scope:
+        async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+            for _ in range(20):
+                await draft.write(b"\0" * 300_000)
+            scope.cancel()
+            await draft.write(b"\0" * 5_000_000)
+            await anyio.sleep_forever()
+
+    assert scope.cancelled_caught
+    assert names_in(pictures) == []
 
 
 async def test_bytes_that_are_no_picture_get_no_name(storage, pictures):

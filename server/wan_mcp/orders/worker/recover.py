@@ -199,7 +199,12 @@ class Recovery:
         answers = [await self._queries.get_task(order.region, task.task_id) for task in candidates]
         served_at = served_at or self._service_time(order, self._clock.now())
         waited = served_at - self._service_time(order, order.lost_at or 0.0)
-        return await self._decide(order, answers, waited, may_inherit=len(candidates) < len(unknown))
+        has_rivals = any(
+            abs(self._sent_at(other) - self._sent_at(order)) <= window.end - window.start for other in others
+        )
+        return await self._decide(
+            order, answers, waited, may_inherit=len(candidates) < len(unknown), has_rivals=has_rivals
+        )
 
     def _service_time(self, order: Order, moment: float) -> float:
         offset = order.clock_offset
@@ -224,9 +229,14 @@ class Recovery:
         return not any(sent < self._sent_at(other) <= created + self._timings.clock_skew for other in others)
 
     async def _decide(
-        self, order: Order, answers: Sequence[TaskAnswer], waited: float, *, may_inherit: bool
+        self, order: Order, answers: Sequence[TaskAnswer], waited: float, *, may_inherit: bool, has_rivals: bool
     ) -> Order:
-        """Assign a task, save the candidates, give up, or wait; `may_inherit` while another order may leave tasks."""
+        """
+        Assign a task, save the candidates, give up, or wait.
+
+        `may_inherit` is set while another order may leave tasks, `has_rivals` if another that is unanswered was sent
+        about as early.
+        """
         if any(not answer.status.is_final and answer.status is not TaskStatus.UNKNOWN for answer in answers):
             return order
         if waited < self._timings.list_lag:
@@ -234,7 +244,10 @@ class Recovery:
             return order
         matches = [answer for answer in answers if matches_order(answer, order)]
         repeating = [answer for answer in matches if answer.orig_prompt is not None]
-        if repeating or len(matches) == 1:
+        # Orders by the legacy protocol are sent side by side, because the prompt tells their tasks apart; where an
+        # answer lacks it, nothing does.
+        is_told_apart = order.protocol != WireProtocol.LEGACY or not has_rivals
+        if repeating or (len(matches) == 1 and is_told_apart):
             return await self._assign(order, (repeating or matches)[0])
         if matches:
             return await self._save_candidates(order, matches)
@@ -244,7 +257,7 @@ class Recovery:
         if lesser:
             return await self._save_candidates(order, lesser)
         failed = [answer for answer in answers if answer.status is TaskStatus.FAILED]
-        if len(failed) == 1 and len(answers) == 1:
+        if len(failed) == 1 and len(answers) == 1 and is_told_apart:
             return await self._assign(order, failed[0])
         return await self._give_up(order)
 

@@ -21,7 +21,7 @@ from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotConnectedError, 
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import Problem
 
-_SLOT_CHECK = 0.25
+_SLOT_CHECK = 0.1
 """Seconds between looks at a slot that is taken."""
 _LONGEST_THROTTLE, _LONGEST_CONNECT = 30.0, 8.0
 """Seconds between two attempts at most."""
@@ -31,10 +31,15 @@ _QUEUED = Trouble(ErrorCode.QUEUED, "The order waits for its turn to be sent.", 
 
 
 def make_dispatch(order: Order, catalogue: Catalogue, timings: Timings) -> Dispatch:
-    """Say what an order needs to be sent."""
+    """
+    Say what an order needs to be sent: a turn, and a slot where a lost answer could only be matched by its time.
+
+    The legacy protocol's tasks repeat the prompt, by which a lost one is known among any number of others; the
+    synchronous protocol has no tasks to be found.
+    """
     model = catalogue.find(order.model or "")
     limit = RateLimit(f"create/{order.region}/{order.wire_model}", model.submit_rate(order.region))
-    if order.protocol == WireProtocol.SYNC:
+    if order.protocol in (WireProtocol.SYNC, WireProtocol.LEGACY):
         return Dispatch(None, limit)
     name = f"create/{order.region}/{order.account}/{order.wire_model}"
     return Dispatch(Slot(name, timings.submit_slot_seconds), limit)
@@ -53,8 +58,8 @@ class Submitter:
     Sends orders, each at most once.
 
     Only a connection that never opened and a rate-limit refusal are followed by another attempt: both prove that
-    nothing was created. One unanswered order at a time for each region, key and model, so that a lost answer can
-    be matched to its task by time alone.
+    nothing was created. Where the service does not repeat the prompt, there is one unanswered order at a time for
+    each region, key and model, so that a lost answer can be matched to its task by time alone.
     """
 
     def __init__(

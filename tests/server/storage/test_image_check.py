@@ -1,16 +1,18 @@
-"""What bytes are."""
+"""Whether an image is whole."""
 
 import struct
 import warnings
 import zlib
 from hashlib import sha256
+from io import BytesIO
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wan_mcp.storage.image_format import inspect_image
+from wan_mcp.storage.image_check import ImageCheck, inspect_image
 from wan_mcp_tools.domain.errors import NotAnImageError
 
 MOVING = {"save_all": True, "append_images": [Image.new("RGB", (61, 47), "white")]}
@@ -238,3 +240,32 @@ def test_a_png_without_pixels_is_refused(png_chunk):
 def test_a_refusal_says_what_the_bytes_look_like(data, words):
     with pytest.raises(NotAnImageError, match=words):
         inspect_image(data)
+
+
+@pytest.mark.parametrize(("form", "options"), FORMS)
+@given(cuts=st.lists(st.integers(0, 4000), max_size=12))
+def test_a_picture_is_judged_alike_in_whatever_pieces_it_comes(paint, form, options, cuts):
+    data = paint(form, (61, 47), noisy=True, **options) + b"more"
+    places = [0, *sorted(cuts), len(data)]
+    check = ImageCheck()
+    for start, end in pairwise(places):
+        check.add(data[start:end])
+
+    assert check.finish(BytesIO(data)) == inspect_image(data)
+
+
+@pytest.mark.parametrize(("form", "words"), [("PNG", "damaged PNG"), ("JPEG", "cut JPEG"), ("WEBP", "cut WebP")])
+def test_a_picture_that_comes_byte_by_byte_is_refused_as_if_it_came_at_once(paint, form, words):
+    data = bytearray(paint(form, (61, 47), noisy=True))
+    if form == "PNG":
+        data[60] ^= 1
+    else:
+        del data[-3:]
+    check = ImageCheck()
+    for place in range(len(data)):
+        check.add(data[place : place + 1])
+
+    with pytest.raises(NotAnImageError, match=words):
+        check.finish(BytesIO(data))
+    with pytest.raises(NotAnImageError, match=words):
+        inspect_image(bytes(data))
