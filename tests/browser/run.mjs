@@ -16,7 +16,7 @@ const ROOT = join(dirname(fileURLToPath(import.meta.url)), "../..");
 const PYTHON = process.env.WAN_MCP_PYTHON ?? [join(ROOT, ".venv/bin/python")].find(existsSync) ?? "python3";
 const CHROMIUM = process.env.WAN_MCP_CHROMIUM ?? ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"].find(existsSync);
 const SCREENSHOTS = process.env.WAN_MCP_SCREENSHOTS;
-const MOST_MILLISECONDS = 60_000;
+const MOST_MILLISECONDS = 180_000;
 const AT_ONCE = 3;
 
 async function play(name, { run, ...options }, { browser, site, client, view }) {
@@ -42,6 +42,8 @@ async function play(name, { run, ...options }, { browser, site, client, view }) 
     return false;
   } finally {
     clearTimeout(timer);
+    // A page that is closed in the middle of a question must not end the others.
+    await host.page.unrouteAll({ behavior: "ignoreErrors" });
     await host.close();
   }
 }

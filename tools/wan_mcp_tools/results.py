@@ -17,7 +17,7 @@ _LONGEST_PROGRESS = 400
 """Characters of a sentence about the progress of a call."""
 _SLOW_FROM = 60.0
 """Seconds from which a model's usual duration is worth a word: an answer is expected within a minute anyway."""
-_PROMPT_BYTES = 160
+_PROMPT_BYTES = 140
 """How much of a rewritten prompt an answer repeats; the whole stands beside the image, in its JSON file."""
 _ERROR_BYTES, _MESSAGE_BYTES, _FAILURE_BYTES = 1_600, 900, 400
 """How long an error may be in all, what happened in it or to a task, and what is said of one image."""
