@@ -12,15 +12,13 @@ from pathlib import Path
 from urllib.parse import quote
 
 from wan_mcp.ledger.backends.sqlite import (
-    FAULTS,
     SqliteTransaction,
     check_identity,
     check_is_file,
-    explain,
-    explain_unreachable,
     migrate,
     read_version,
 )
+from wan_mcp.ledger.backends.sqlite_errors import FAULTS, explain, explain_unreachable
 from wan_mcp.ledger.limits import count_images_since
 from wan_mcp.ledger.migrations import MIGRATIONS
 from wan_mcp.ledger.records import DAY, Stage

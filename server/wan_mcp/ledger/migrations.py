@@ -15,7 +15,7 @@ CREATE TABLE limits (
 ) WITHOUT ROWID
 """
 
-MIGRATIONS: Mapping[int, tuple[str, ...]] = {
+_SHARED: Mapping[int, tuple[str, ...]] = {
     1: (
         """
         CREATE TABLE orders (
@@ -80,7 +80,6 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
     2: (
         # The prompt in small letters of any script: the database's own comparison knows the English ones only.
         "ALTER TABLE orders ADD COLUMN search_text TEXT",
-        "UPDATE orders SET search_text = searchable(request)",
     ),
     3: (
         # How many orders and saved images are closed, by what they are chosen by. An order says for itself as what it
@@ -126,11 +125,23 @@ MIGRATIONS: Mapping[int, tuple[str, ...]] = {
         CREATE INDEX orders_duration ON orders (region, model, images_ordered, created_at, local_id, duration)
         WHERE duration IS NOT NULL
         """,
-        # SQLite compares by bytes everywhere, and has an index of these already.
-        'CREATE INDEX orders_task ON orders (task_id COLLATE "C")',
     ),
 }
-"""Every step by its number; a file records the number of the last step applied to it."""
+# Rows from before the second step are in files alone.
+_SQLITE: Mapping[int, tuple[str, ...]] = {2: ("UPDATE orders SET search_text = searchable(request)",)}
+# SQLite compares by bytes everywhere, and has an index of these already.
+_POSTGRES: Mapping[int, tuple[str, ...]] = {3: ('CREATE INDEX orders_task ON orders (task_id COLLATE "C")',)}
+
+
+def _extend(own: Mapping[int, tuple[str, ...]]) -> Mapping[int, tuple[str, ...]]:
+    return {number: (*steps, *own.get(number, ())) for number, steps in _SHARED.items()}
+
+
+MIGRATIONS = _extend(_SQLITE)
+"""Every step by its number, for the file; it records the number of the last step applied to it."""
+
+POSTGRES_MIGRATIONS = _extend(_POSTGRES)
+"""The same for PostgreSQL, with the types as the file has them."""
 
 VOLATILE_MIGRATIONS: Mapping[int, tuple[str, ...]] = {1: (LIMITS,)}
 """The same for the file of what may be forgotten in a power cut."""

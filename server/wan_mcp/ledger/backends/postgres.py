@@ -29,7 +29,7 @@ from psycopg_pool import ConnectionPool, PoolTimeout
 from wan_mcp.clock import Clock
 from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.ledger import Ledger
-from wan_mcp.ledger.migrations import MIGRATIONS
+from wan_mcp.ledger.migrations import POSTGRES_MIGRATIONS
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.text import well_formed
 
@@ -136,7 +136,7 @@ class _Connections:
         pool = self._open()
         with pool.connection(timeout=max(seconds, _RETRY_STEP)) as connection:
             if self.ledger_id is None:
-                migrate(connection, MIGRATIONS)
+                migrate(connection, POSTGRES_MIGRATIONS)
                 self.ledger_id = _read_ledger_id(connection)
             yield connection
 
@@ -378,9 +378,7 @@ def migrate(connection: psycopg.Connection[Row], migrations: Mapping[int, Sequen
         row = _read_row(connection, b"SELECT COALESCE(MAX(number), 0) AS number FROM migrations")
         for number in range(int(row["number"]) + 1, newest + 1):
             for statement in migrations[number]:
-                translated = translate(statement)
-                if translated is not None:
-                    connection.execute(translated.encode())
+                connection.execute(translate(statement).encode())
             psycopg.RawCursor(connection).execute(
                 b"INSERT INTO migrations (number, ledger_id) VALUES ($1, $2)", [number, secrets.token_hex(16)]
             )
@@ -395,10 +393,8 @@ def _read_ledger_id(connection: psycopg.Connection[Row]) -> str:
     return str(_read_row(connection, b"SELECT ledger_id FROM migrations WHERE number = 1")["ledger_id"])
 
 
-def translate(statement: str) -> str | None:
-    """Give a step of the migrations in PostgreSQL's words; None for one that only fills rows which are not here."""
-    if "searchable(" in statement:
-        return None
+def translate(statement: str) -> str:
+    """Give a step of the migrations with PostgreSQL's types."""
     for words, ours in _TYPES.items():
         statement = statement.replace(words, ours)
     return statement.replace("WITHOUT ROWID", "")

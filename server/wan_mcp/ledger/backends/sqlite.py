@@ -15,11 +15,18 @@ import anyio.to_thread
 from anyio import CapacityLimiter
 
 from wan_mcp.clock import Clock
+from wan_mcp.ledger.backends.sqlite_errors import (
+    FAULTS,
+    call_damaged,
+    explain,
+    explain_unreachable,
+    find_name,
+    is_momentary,
+)
 from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.migrations import MIGRATIONS, VOLATILE_MIGRATIONS
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
-from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.text import well_formed
 
 T = TypeVar("T")
@@ -83,7 +90,7 @@ class SqliteTransaction:
             return self._execute(statement, [well_formed(each) if isinstance(each, str) else each for each in values])
         except sqlite3.OperationalError as error:
             # An error of Python's own: the bytes of a text are no text. A statement that gives rows changes none.
-            if _name(error) or self._connection.text_factory is _decode:
+            if find_name(error) or self._connection.text_factory is _decode:
                 raise
             self._connection.text_factory = _decode
             return self._execute(statement, values)
@@ -217,7 +224,7 @@ class SqliteDatabase:
                 replaced = self.path if self._is_replaced else None
                 return work(SqliteTransaction(connection, self._clock.now(), replaced=replaced))
         except FAULTS as error:
-            if isinstance(error, sqlite3.Error) and not _is_momentary(error):
+            if isinstance(error, sqlite3.Error) and not is_momentary(error):
                 # A file that was replaced or mended behind our back is met with a new connection.
                 self._close()
             explained = explain(error, self.path)
@@ -350,7 +357,7 @@ def check_identity(connection: sqlite3.Connection, path: Path) -> None:
     version = read_version(connection)
     if (version > 0 and kinds.isdisjoint({"trigger", "view"})) or (version == 0 and not kinds):
         return
-    raise _call_damaged(f"The file {path} is not as wan-mcp made it: another program's, or changed by one.")
+    raise call_damaged(f"The file {path} is not as wan-mcp made it: another program's, or changed by one.")
 
 
 def check_is_file(path: Path) -> None:
@@ -411,9 +418,7 @@ def migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[st
         # Asked again inside the transaction: another process may have been first.
         for number in range(read_version(connection) + 1, newest + 1):
             for statement in migrations[number]:
-                # An order of letters that only PostgreSQL has to be told.
-                if 'COLLATE "C"' not in statement:
-                    connection.execute(statement)
+                connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
 
 
@@ -423,100 +428,3 @@ def _make_searchable(request: Any) -> str:  # noqa: ANN401 - whatever lies in th
         return str(json.loads(request)["prompt"]).casefold()
     except (TypeError, ValueError, LookupError):
         return ""
-
-
-# --- errors ---------------------------------------------------------------------------------------------------------
-
-_BUSY = ("SQLITE_BUSY", "SQLITE_LOCKED")
-_UNREACHABLE = ("SQLITE_READONLY", "SQLITE_CANTOPEN", "SQLITE_PERM", "SQLITE_IOERR")
-_ELSEWHERE = "Make the folder writable, free some space there, or name another folder in WAN_MCP_STATE_DIR."
-# SQLITE_ERROR: our statements fit our tables, so a file that refuses one is not the ledger that it was.
-_DAMAGED = ("SQLITE_CORRUPT", "SQLITE_NOTADB", "SQLITE_ERROR")
-
-
-FAULTS = (
-    sqlite3.Error,
-    OSError,
-    *(ArithmeticError, AttributeError, LookupError, MemoryError, RecursionError, TypeError, ValueError),
-)
-"""What comes of a file that is not as it was: no column is believed to hold what it should."""
-
-
-def explain(error: Exception, path: Path) -> LedgerError:
-    """Say what is wrong with a ledger on which work ended with one of `FAULTS`, and what helps."""
-    match error:
-        case sqlite3.Error():
-            return _explain_refusal(error, path)
-        case OSError():
-            return explain_unreachable(error, path)
-        case UnicodeDecodeError():
-            # SQLite's own words about damage, which hold the damage.
-            return _call_damaged(f"The ledger {path} is damaged.")
-        case _:
-            _log.error("the ledger %s holds what cannot be read", path, exc_info=error)
-            return _call_damaged(f"The ledger {path} holds what cannot be read.")
-
-
-def _call_damaged(message: str) -> LedgerError:
-    return LedgerError(
-        message, code=ErrorCode.LEDGER_DAMAGED, next_step=NextStep(NextAction.REPLACE_LEDGER), retryable=False
-    )
-
-
-def _explain_refusal(error: sqlite3.Error, path: Path) -> LedgerError:
-    """
-    Say what SQLite refused and what helps.
-
-    Source of the names: https://sqlite.org/rescode.html
-    """
-    name = _name(error)
-    if name.startswith(_BUSY):
-        return LedgerError(
-            f"The ledger {path} is locked by another program.",
-            "Wait a moment; if it stays so, close the program that holds the file.",
-            code=ErrorCode.LEDGER_LOCKED,
-        )
-    if name.startswith("SQLITE_FULL"):
-        return LedgerError(
-            f"The disk of the ledger {path} is full.", "Free some space.", code=ErrorCode.LEDGER_DISK_FULL
-        )
-    if name.startswith(_UNREACHABLE):
-        return LedgerError(
-            f"The ledger {path} cannot be read or written.", _ELSEWHERE, code=ErrorCode.LEDGER_UNAVAILABLE
-        )
-    if name.startswith(_DAMAGED):
-        return _call_damaged(f"The ledger {path} is damaged.")
-    return LedgerError(
-        f"The ledger {path} cannot be used ({name or 'unknown reason'}).", code=ErrorCode.LEDGER_UNAVAILABLE
-    )
-
-
-def explain_unreachable(error: OSError, path: Path) -> LedgerError:
-    """Say why the file system refused the file."""
-    if path.is_relative_to(os.devnull):
-        return LedgerError(
-            "There is no folder for the ledger, because this user has no home folder.",
-            "Set WAN_MCP_STATE_DIR, and WAN_MCP_OUTPUT_DIR for the pictures, to full paths.",
-            code=ErrorCode.LEDGER_UNAVAILABLE,
-            retryable=False,
-        )
-    in_the_way = next((parent for parent in path.parents if parent.is_file()), None)
-    if isinstance(error, FileExistsError | NotADirectoryError) and in_the_way is not None:
-        return LedgerError(
-            f"{in_the_way} is a file, and the ledger needs a folder there.",
-            "Name a folder in WAN_MCP_STATE_DIR, or move that file away.",
-            code=ErrorCode.LEDGER_UNAVAILABLE,
-        )
-    reason = error.strerror or type(error).__name__
-    return LedgerError(
-        f"The ledger {path} cannot be opened ({reason}).", _ELSEWHERE, code=ErrorCode.LEDGER_UNAVAILABLE
-    )
-
-
-def _is_momentary(error: sqlite3.Error) -> bool:
-    """Say whether the connection itself is sound: somebody else has the lock, or a row was refused."""
-    return isinstance(error, sqlite3.IntegrityError) or _name(error).startswith(_BUSY)
-
-
-def _name(error: sqlite3.Error) -> str:
-    return getattr(error, "sqlite_errorname", "") or ""
