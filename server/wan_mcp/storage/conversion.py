@@ -20,7 +20,7 @@ from wan_mcp.storage.metadata import (
     read_png_profile,
     write_packet,
 )
-from wan_mcp.storage.previews import simplify
+from wan_mcp.storage.pixels import put_on_white, simplify
 from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.service import Conversion, ImageFormat
 from wan_mcp_tools.domain.tasks import CopyRemark
@@ -138,7 +138,7 @@ def _encode(picture: _Picture, name: str, target: ImageFormat) -> tuple[bytes, l
     image, remarks = picture.image, list[CopyRemark]()
     kept: dict[str, Any] = {}
     if target is ImageFormat.JPEG and image.mode == "RGBA":
-        image, has_shown = _put_on_white(image)
+        image, has_shown = put_on_white(image)
         remarks += [CopyRemark.WHITE_BACKGROUND] if has_shown else []
     if target is ImageFormat.JPEG and picture.exif and len(picture.exif) > MOST_JPEG_SEGMENT_BYTES:
         remarks.append(CopyRemark.TEXTS_LEFT_OUT)
@@ -160,17 +160,6 @@ def _encode(picture: _Picture, name: str, target: ImageFormat) -> tuple[bytes, l
             f"{name} has too much in it for a {name_of_encoder}.", "Pass a smaller max_side, or another format."
         ) from problem
     return buffer.getvalue(), remarks
-
-
-def _put_on_white(image: "Image") -> tuple["Image", bool]:
-    """Give a picture without transparency, and say whether anything could be seen through."""
-    import PIL.Image  # noqa: PLC0415 - as above
-
-    alpha = image.getchannel("A")
-    background = PIL.Image.new("RGB", image.size, "white")
-    background.paste(image, mask=alpha)
-    darkest, _ = alpha.getextrema()
-    return background, darkest != 255  # noqa: PLR2004 - opaque
 
 
 def _refuse(name: str, reason: str) -> RequestRefusedError:

@@ -25,7 +25,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from wan_mcp.storage.base import PreparedInput
 from wan_mcp.storage.image_check import inspect_image
-from wan_mcp.storage.image_format import LONGEST_SIDE, MOST_PIXELS, describe, read_webp_size
+from wan_mcp.storage.image_format import (
+    JPEG_START,
+    LONGEST_SIDE,
+    MOST_PIXELS,
+    PNG_START,
+    describe,
+    read_webp_size,
+)
+from wan_mcp.storage.pixels import put_on_white, simplify
 from wan_mcp.storage.segments import check_png_pixels, find_png_chunk, leave_out_metadata, read_orientation
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import ErrorCode, InputChangedError, NotAnImageError, RequestRefusedError
@@ -63,7 +71,6 @@ _TURNS: Mapping[int, str | None] = {
 """What brings a picture upright, by what EXIF says of how the camera was held; Pillow turns a TIFF by itself."""
 _PNG_ALPHA = 4
 """The bit of the colour type that says so."""
-_OPAQUE = 255
 _QUALITIES = (94, 84, 70)
 _LEAST_SHRINK, _MOST_SHRINK = 0.9, 0.4
 _LARGE = 16 * 1024 * 1024
@@ -184,9 +191,9 @@ def _read_source(data: bytes, name: str) -> _Source:
 
 
 def _recognize(data: bytes) -> str | None:
-    if data.startswith(b"\x89PNG\r\n\x1a\n"):
+    if data.startswith(PNG_START):
         return "PNG"
-    if data.startswith(b"\xff\xd8\xff"):
+    if data.startswith(JPEG_START):
         return "JPEG"
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
         return "WEBP"
@@ -312,9 +319,9 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
             file.load()
             image = _normalize(file, source.orientation)
         if image.mode == "RGBA" and not limits.has_alpha:
-            if image.getchannel("A").getextrema()[0] != _OPAQUE:
+            image, has_shown = put_on_white(image)
+            if has_shown:
                 changes.add(InputChange.FLATTENED)
-            image = _flatten(image)
         image = _shrink(image, limits.max_side)
         encoded = _encode_to_fit(image, source, limits, profile)
     if encoded is None:
@@ -340,30 +347,13 @@ def _normalize(image: "Image", orientation: int) -> "Image":
     """Turn as the camera was held; leave a mode that can be shrunk well, and nothing that is told of the picture."""
     import PIL.Image  # noqa: PLC0415 - as above
 
-    if image.mode.startswith("I;16"):
-        # Sixteen bits of grey: the upper eight are what can be seen.
-        wide = image.convert("I")
-        image = wide.point(lambda value: value * (1 / 256)).convert("L")  # pyright: ignore[reportUnknownMemberType] - NumPy
-    elif image.has_transparency_data:
-        image = image.convert("RGBA")
-    elif image.mode in ("1", "I", "F"):
-        image = image.convert("L")
-    elif image.mode not in ("L", "RGB", "CMYK"):
-        image = image.convert("RGB")
+    image = simplify(image, kept=("L", "RGB", "CMYK"), grey=("1", "I", "F"))
     turn = _TURNS[orientation]
     if turn is not None:
         image = image.transpose(PIL.Image.Transpose[turn])
     # Encoders write what stands there: a comment, for one.
     image.info = {}
     return image
-
-
-def _flatten(image: "Image") -> "Image":
-    import PIL.Image  # noqa: PLC0415 - as above
-
-    background = PIL.Image.new("RGB", image.size, "white")
-    background.paste(image, mask=image.getchannel("A"))
-    return background
 
 
 def _shrink(image: "Image", longest: int) -> "Image":

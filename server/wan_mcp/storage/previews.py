@@ -16,6 +16,7 @@ from wan_mcp.storage.directory import Directory, open_directory
 from wan_mcp.storage.disk import PRIVATE, translate_errors, write_all
 from wan_mcp.storage.image_check import inspect_image
 from wan_mcp.storage.image_format import MOST_PIXELS, leave_out_texts
+from wan_mcp.storage.pixels import put_on_white, simplify
 from wan_mcp_tools.domain.errors import ErrorCode, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.service import Preview
 
@@ -166,23 +167,7 @@ def _flatten(image: "Image", max_side: int) -> "Image":
     small = simplify(image)
     small.thumbnail((max_side, max_side), PIL.Image.Resampling.LANCZOS, reducing_gap=2.0)
     small = PIL.ImageOps.exif_transpose(small)
-    if small.mode != "RGBA":
-        return small.convert("RGB")
-    background = PIL.Image.new("RGB", small.size, "white")
-    background.paste(small, mask=small.getchannel("A"))
-    return background
-
-
-def simplify(image: "Image") -> "Image":
-    """Leave a mode that can be shrunk well: L, RGB or RGBA."""
-    if image.mode.startswith("I;16"):
-        # Sixteen bits of grey: the upper eight are what can be seen.
-        wide = image.convert("I")
-        return wide.point(lambda value: value * (1 / 256)).convert("L")  # pyright: ignore[reportUnknownMemberType] - NumPy
-    if image.has_transparency_data:
-        # Converting what needs no conversion takes as much room again.
-        return image if image.mode == "RGBA" else image.convert("RGBA")
-    return image if image.mode in ("L", "RGB") else image.convert("RGB")
+    return put_on_white(small)[0] if small.mode == "RGBA" else small.convert("RGB")
 
 
 def _encode_ever_smaller(image: "Image") -> Iterator[bytes]:
