@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from wan_mcp.dashscope.requests import encode_body
-from wan_mcp.dashscope.types import CreateOrder
+from wan_mcp.orders.worker.submit import make_create_order
 from wan_mcp.sandbox.families import MODELS as ROWS
 from wan_mcp.sandbox.inputs import InputPicture
 from wan_mcp.sandbox.models import Mode
@@ -135,20 +135,9 @@ def test_a_strict_sandbox_takes_every_order_that_the_catalogue_allows(model):
             mode = model.find_mode(request.options)
             if mode is not None and mode.is_task_only and protocol is WireProtocol.SYNC:
                 continue
-            wire = CreateOrder(
-                region=request.region,
-                protocol=protocol,
-                model_id=model.id,
-                prompt=request.prompt,
-                size=request.size,
-                n=request.n,
-                negative_prompt=request.negative_prompt,
-                seed=request.seed,
-                prompt_extend=request.prompt_extend,
-                watermark=request.watermark,
-                has_n=model.has_n,
+            wire = replace(
+                make_create_order(request, model, region=request.region, protocol=protocol, model_id=model.id),
                 images=("https://example.com/a.png",) * images,
-                options=request.options,
             )
             (there,) = PROTOCOLS[protocol] & row.protocols
             content = json.loads(encode_body(wire))

@@ -8,6 +8,7 @@ and https://help.aliyun.com/zh/model-studio/rate-limit
 """
 
 from decimal import Decimal
+from functools import partial
 
 from wan_mcp_tools.catalogue.model import (
     InputLimits,
@@ -123,62 +124,39 @@ def _model_30(model_id: str, *, beijing: Price, singapore: Price) -> Model:
     )
 
 
-def _model_20(model_id: str, *, beijing: str, singapore: str, rate: float, snapshots: tuple[str, ...]) -> Model:
-    return Model(
-        id=model_id,
-        regions=_regions(_SYNC, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD"), rate=rate),
-        sizes=_SIZES,
-        prompt_limit=2000,
-        prompt_unit=LengthUnit.TOKENS,
-        is_prompt_limit_certain=False,
-        negative_prompt_limit=500,
-        has_prompt_extend=True,
-        max_n=6,
-        inputs=_inputs(0, 3),
-        snapshots=snapshots,
-    )
-
-
-def _painter(
+def _older_model(
     model_id: str,
-    protocols: tuple[WireProtocol, ...],
     *,
+    protocols: tuple[WireProtocol, ...],
     beijing: str,
     singapore: str,
+    sizes: SizeRule | None,
+    max_n: int,
+    inputs: InputLimits | None,
     rate: float = _USUAL_RATE,
     snapshots: tuple[str, ...] = (),
+    has_prompt_extend: bool = True,
+    note: str = "",
 ) -> Model:
     return Model(
         id=model_id,
         regions=_regions(protocols, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD"), rate=rate),
-        sizes=_FIVE_SIZES,
+        sizes=sizes,
         prompt_limit=2000,
         prompt_unit=LengthUnit.TOKENS,
         is_prompt_limit_certain=False,
         negative_prompt_limit=500,
-        has_prompt_extend=True,
-        max_n=1,
+        has_prompt_extend=has_prompt_extend,
+        max_n=max_n,
+        inputs=inputs,
+        note=note,
         snapshots=snapshots,
     )
 
 
-def _editor(
-    model_id: str, *, beijing: str, singapore: str, is_basic: bool = False, snapshots: tuple[str, ...] = ()
-) -> Model:
-    return Model(
-        id=model_id,
-        regions=_regions(_SYNC, beijing=_price(beijing, "CNY"), singapore=_price(singapore, "USD")),
-        sizes=None if is_basic else _EDIT_SIZES,
-        prompt_limit=2000,
-        prompt_unit=LengthUnit.TOKENS,
-        is_prompt_limit_certain=False,
-        negative_prompt_limit=500,
-        has_prompt_extend=not is_basic,
-        max_n=1 if is_basic else 6,
-        inputs=_inputs(1, 3),
-        note="Edits and combines pictures.",
-        snapshots=snapshots,
-    )
+_model_20 = partial(_older_model, protocols=_SYNC, sizes=_SIZES, max_n=6, inputs=_inputs(0, 3))
+_painter = partial(_older_model, sizes=_FIVE_SIZES, max_n=1, inputs=None)
+_editor = partial(_older_model, protocols=_SYNC, inputs=_inputs(1, 3), note="Edits and combines pictures.")
 
 
 QWEN_IMAGE_MODELS: tuple[Model, ...] = (
@@ -225,12 +203,11 @@ QWEN_IMAGE_MODELS: tuple[Model, ...] = (
         "qwen-image-2.0",
         beijing="0.20",
         singapore="0.035",
-        rate=_USUAL_RATE,
         snapshots=("qwen-image-2.0-2026-03-03",),
     ),
     _painter(
         "qwen-image-max",
-        _SYNC,
+        protocols=_SYNC,
         beijing="0.50",
         singapore="0.075",
         rate=_LOWEST_RATE,
@@ -238,24 +215,28 @@ QWEN_IMAGE_MODELS: tuple[Model, ...] = (
     ),
     _painter(
         "qwen-image-plus",
-        _SYNC_AND_LEGACY,
+        protocols=_SYNC_AND_LEGACY,
         beijing="0.20",
         singapore="0.03",
         snapshots=("qwen-image-plus-2026-01-09",),
     ),
-    _painter("qwen-image", _SYNC_AND_LEGACY, beijing="0.25", singapore="0.035"),
+    _painter("qwen-image", protocols=_SYNC_AND_LEGACY, beijing="0.25", singapore="0.035"),
     _editor(
         "qwen-image-edit-max",
+        sizes=_EDIT_SIZES,
+        max_n=6,
         beijing="0.50",
         singapore="0.075",
         snapshots=("qwen-image-edit-max-2026-01-16",),
     ),
     _editor(
         "qwen-image-edit-plus",
+        sizes=_EDIT_SIZES,
+        max_n=6,
         beijing="0.20",
         singapore="0.03",
         snapshots=("qwen-image-edit-plus-2025-12-15", "qwen-image-edit-plus-2025-10-30"),
     ),
-    _editor("qwen-image-edit", beijing="0.30", singapore="0.045", is_basic=True),
+    _editor("qwen-image-edit", sizes=None, max_n=1, has_prompt_extend=False, beijing="0.30", singapore="0.045"),
 )
 """Every model of the Qwen-Image family, newest first."""
