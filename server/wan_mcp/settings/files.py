@@ -33,6 +33,7 @@ _FLAGS = (
     | getattr(os, "O_BINARY", 0)
 )
 _MIB = 1 << 20
+_LONGEST_SECRET_FILE = 4096
 
 
 def full_path(path: Path) -> Path:
@@ -72,6 +73,25 @@ def read_plain_file(path: Path, most: int) -> bytes:
     return data
 
 
+def read_secret_file(path: str) -> str:
+    """
+    Read a file that holds one secret and nothing else, without the blanks around it; `path` is as somebody wrote it.
+
+    Raises:
+        SettingsError: the path leads nowhere.
+        OSError: it cannot be read, or is no text; `strerror` says it without a full stop.
+    """
+    return _read_text(full_path(Path(path)), _LONGEST_SECRET_FILE).strip()
+
+
+def _read_text(path: Path, most: int) -> str:
+    data = read_plain_file(path, most)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise OSError(errno.EINVAL, "it is no UTF-8 text") from error
+
+
 def _check_kind(found: os.stat_result) -> None:
     for is_kind, reason in _KINDS:
         if is_kind(found.st_mode):
@@ -94,11 +114,10 @@ def read_env_file(path: Path) -> dict[str, str]:
             them, for they may hold a key.
     """
     try:
-        text = read_plain_file(full_path(path), _MOST_BYTES).decode("utf-8-sig")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
+        text = _read_text(full_path(path), _MOST_BYTES)
+    except OSError as error:
         raise SettingsError(
-            f"The settings file {path} cannot be read: {reason}.", "Correct WAN_MCP_ENV_FILE or --env-file."
+            f"The settings file {path} cannot be read: {error.strerror}.", "Correct WAN_MCP_ENV_FILE or --env-file."
         ) from error
     return parse_env(text, source=str(path))
 

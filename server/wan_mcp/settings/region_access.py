@@ -7,12 +7,11 @@ Source: https://www.alibabacloud.com/help/en/model-studio/base-url
 import hashlib
 import re
 from dataclasses import dataclass
-from pathlib import Path
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from wan_mcp.settings.files import full_path, read_plain_file
+from wan_mcp.settings.files import read_secret_file
 from wan_mcp.settings.key_format import PLAN_KEY, find_fault, is_placeholder
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
@@ -21,7 +20,6 @@ from wan_mcp_tools.domain.errors import SettingsError
 KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"
 _WORKSPACE_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
-_LONGEST_KEY_FILE = 4096
 _API_PATH = "/api/v1"
 _ALLOWED_URLS = "Use https://HOST/api/v1, or http only for this machine (localhost, 127.0.0.1, [::1])."
 
@@ -225,12 +223,11 @@ def _read_key(
 def _read_key_file(path: str, region: Region) -> tuple[str | None, str | None]:
     """Give the key in a file, or why there is none."""
     try:
-        key = read_plain_file(full_path(Path(path)), _LONGEST_KEY_FILE).decode("utf-8-sig").strip()
+        key = read_secret_file(path)
     except SettingsError as error:
         return None, f"{KEY_FILE}: {error}"
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "it is no UTF-8 text"
-        return None, f"{KEY_FILE} names {path}, which cannot be read: {reason}."
+    except OSError as error:
+        return None, f"{KEY_FILE} names {path}, which cannot be read: {error.strerror}."
     if not key:
         return None, f"{KEY_FILE} names {path}, which is empty."
     if is_placeholder(key):

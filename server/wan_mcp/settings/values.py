@@ -8,11 +8,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from wan_mcp.settings.files import full_path, read_plain_file
+from wan_mcp.settings.files import read_secret_file
 from wan_mcp.settings.key_format import is_placeholder, is_sample, is_unfilled
 from wan_mcp_tools.domain.errors import SettingsError
 
-_LONGEST_SECRET_FILE = 4096
 _MODE = re.compile(r"(?:0o?)?(?P<digits>[4-7][0-7]{2})", re.IGNORECASE)
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
@@ -98,9 +97,9 @@ class Values:
         if text is not None or path is None:
             return text
         try:
-            found = read_plain_file(full_path(Path(path)), _LONGEST_SECRET_FILE).decode("utf-8-sig").strip()
-        except (OSError, SettingsError, UnicodeDecodeError) as error:
-            reason = getattr(error, "strerror", None) or str(error)
+            found = read_secret_file(path)
+        except (OSError, SettingsError) as error:
+            reason = error.strerror if isinstance(error, OSError) else str(error)
             self.refuse(f"{name}_FILE", ProblemCode.FILE, f"names {path}, which cannot be read: {reason}", "")
             return None
         if not found:

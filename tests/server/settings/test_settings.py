@@ -102,3 +102,32 @@ def test_the_environment_wins_over_the_file_unless_it_is_blank(tmp_path: Path) -
     environment = {"WAN_MCP_MODEL": "from-environment", "DASHSCOPE_REGION": "${DASHSCOPE_REGION}"}
     settings = read_settings(environment, env_file=path)
     assert (settings.model, settings.default_region) == ("from-environment", "beijing")
+
+
+# --- the ledger of several servers -------------------------------------------------------------------------------
+
+LEDGER = "postgresql://wan:secret-password@db.example.com/ledger"
+
+
+def test_the_ledgers_database_is_read_from_its_variable_or_from_a_file_and_is_never_shown(tmp_path):
+    file = tmp_path / "url"
+    file.write_text(f"\ufeff{LEDGER}\n", encoding="utf-8")
+    for environ in ({"WAN_MCP_LEDGER_URL": LEDGER}, {"WAN_MCP_LEDGER_URL_FILE": str(file)}):
+        settings = read_settings(environ)
+        assert settings.ledger_url.get_secret_value() == LEDGER
+        assert "secret-password" not in repr(settings)
+    assert read_settings({}).ledger_url is None
+
+
+@pytest.mark.parametrize(
+    ("environ", "said"),
+    [
+        ({"WAN_MCP_LEDGER_URL": "mysql://wan:secret-password@db/x"}, "is no address of a database"),
+        ({"WAN_MCP_LEDGER_URL_FILE": "/nowhere/url"}, "names /nowhere/url, which cannot be read"),
+        ({"WAN_MCP_LEDGER_URL_FILE": os.devnull}, "it is a device"),
+    ],
+)
+def test_a_database_that_cannot_be_read_is_refused_without_its_password(environ, said):
+    with pytest.raises(SettingsError, match=said) as caught:
+        read_settings(environ)
+    assert "secret-password" not in str(caught.value)
