@@ -12,6 +12,9 @@ from urllib.parse import quote
 
 import psycopg
 
+# A server loads it before its event loop runs; it reads a file of its own then.
+import psycopg_pool  # noqa: F401
+
 FOLDER_VARIABLE = "TESTS_POSTGRES_FOLDER"
 """The environment variable that tells every process of a test run where the server's files lie."""
 _SECONDS = 60

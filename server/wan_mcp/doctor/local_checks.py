@@ -172,7 +172,8 @@ async def check_ledger(environment: Environment, settings: Settings) -> list[Fin
 async def _check_database(environment: Environment, settings: Settings) -> list[Finding]:
     """Look whether the database of the ledger answers, and at the orders of the last 24 hours."""
     try:
-        ledger = open_ledger(settings, environment.clock)
+        # Its packages are loaded then.
+        ledger = await run_in_daemon_thread(partial(open_ledger, settings, environment.clock))
         try:
             images = await ledger.reports.count_images_since(environment.clock.now() - DAY)
         finally:

@@ -503,3 +503,21 @@ async def test_folders_and_a_ledger_that_nobody_else_may_write_to_are_no_note(do
     report = await run(doctor)
 
     assert "can be written to by" not in report.text
+
+
+# --- the ledger of several servers -------------------------------------------------------------------------------
+
+
+async def test_the_database_of_the_ledger_is_asked_whether_it_answers(doctor, postgres_url):
+    report = await doctor.run(WAN_MCP_LEDGER_URL=postgres_url)
+
+    assert (report.one("ledger").found, report.one("ledger").verdict) == ("answers", Verdict.OK)
+
+
+async def test_a_database_that_does_not_answer_is_a_problem_with_a_remedy_and_without_its_password(doctor):
+    report = await doctor.run(WAN_MCP_LEDGER_URL="postgresql://wan:secret-password@127.0.0.1:1/ledger")
+
+    finding = report.one("ledger")
+    assert finding.verdict is Verdict.PROBLEM
+    assert "WAN_MCP_LEDGER_URL" in finding.remedy
+    assert not any("secret-password" in f"{each.looked_at} {each.found} {each.remedy}" for each in report.findings)
