@@ -18,6 +18,7 @@ from fakes.clock import until
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS, facts, words
+from fakes.tiny_png import encode
 from wan_mcp.app import build_server, build_service
 from wan_mcp_tools.catalogue.catalogue import MODELS
 
@@ -32,7 +33,8 @@ class Conversation:
     """
     One section of the page: how the world is, and the lines of its blocks.
 
-    `passes` of the world are seconds that go by at the service before a call that a next step has named.
+    `passes` of the world are seconds that go by at the service before a call that a next step has named; `files` are
+    pictures in the folder of the person.
     """
 
     title: str
@@ -70,6 +72,8 @@ class Known:
         """Put what is known into the arguments of a call; a name that no answer has given is an error."""
         if isinstance(value, dict):
             return {key: self.fill(each) for key, each in value.items()}
+        if isinstance(value, list):
+            return [self.fill(each) for each in value]
         return re.sub(r"\$(\w+)", lambda name: self.names[name[1]], value) if isinstance(value, str) else value
 
     def match(self, expected: object, got: object, where: str = "answer") -> None:
@@ -84,7 +88,7 @@ class Known:
                 self.match(each, other, f"{where}[{number}]")
         elif isinstance(expected, str):
             if re.fullmatch(r"\$\w+", expected) and expected[1:] not in self.names:
-                self.names[expected[1:]] = got
+                self.names[expected[1:]] = str(got)
             self._match_text(expected, str(got), where)
         else:
             assert got == expected, where
@@ -148,6 +152,8 @@ async def test_what_is_asked_for_is_had_with_the_calls_of_the_page(tmp_path, tit
     conversation = CONVERSATIONS[title]
     assets = tmp_path.resolve() / "project" / "assets"
     assets.mkdir(parents=True)
+    for name in conversation.world.get("files", ()):
+        (assets / name).write_bytes(encode(640, 480, colour=(200, 30, 30), texts={}))
     known = Known({"assets": str(assets)})
     environ = {name: str(known.fill(value)) for name, value in conversation.world.get("environ", {}).items()}
     with FakeService(**conversation.world.get("service", {})) as service:
@@ -169,6 +175,8 @@ def test_the_page_has_every_conversation_that_people_have():
         assert word in asked
     assert "webp for my site" in asked
     assert "spend today, and yesterday" in asked
+    for word in ("but blue", "on that background", "remove the background", "storyboard", "can edit"):
+        assert word in asked
 
 
 async def test_the_cheapest_model_is_named_with_its_price_in_the_tool_list(tmp_path):

@@ -140,7 +140,7 @@ Size = Annotated[
     str | SkipJsonSchema[None],
     _field(
         "1:1 3:4 4:3 9:16 (phone) 16:9; any other shape in pixels, e.g. 2240*896; 1K 2K 4K. Default with "
-        "images: the last one's shape."
+        "images: the last file's shape."
     ),
 ]
 Count = Annotated[
