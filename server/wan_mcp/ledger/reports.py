@@ -189,7 +189,7 @@ class Reports(Repository):
         if summary is None:
             summary = await self.summarize()
         orders = images = 0
-        if can_be_summed(query):
+        if _can_be_summed(query):
             chosen = [each for each in summary if _is_meant(each, query)]
             orders, images = sum(each.orders for each in chosen), sum(each.images for each in chosen)
         else:
@@ -326,7 +326,7 @@ class Reports(Repository):
         return [count for count in counts if count.charged + count.open + count.unclear + count.found]
 
 
-def can_be_summed(query: OrderQuery) -> bool:
+def _can_be_summed(query: OrderQuery) -> bool:
     """Say whether the sums tell what a query finds; else the orders have to be looked through."""
     return query.text is None and query.since is None and query.until is None
 

@@ -56,7 +56,7 @@ Urgent = Callable[[], Urgency]
 
 
 class Line:
-    """Those of this process who wait for a turn, one of whom at a time is at the counter."""
+    """Those of this process who wait for a turn, of whom one at a time has it reserved."""
 
     def __init__(self) -> None:
         self._waiting: list[tuple[Urgent, anyio.Event]] = []
@@ -88,7 +88,7 @@ class Line:
             raise
 
     def _call_next(self) -> None:
-        # Whoever is called has the counter from now on, so that a newcomer does not push in.
+        # Whoever is called is in front from now on, so that a newcomer does not push in.
         self._is_taken = bool(self._waiting)
         if not self._waiting:
             return
