@@ -126,6 +126,13 @@ _SHARED: Mapping[int, tuple[str, ...]] = {
         WHERE duration IS NOT NULL
         """,
     ),
+    4: (
+        # Whose order it is. All that was ordered before anybody could sign in is the local user's.
+        "ALTER TABLE orders ADD COLUMN principal TEXT NOT NULL DEFAULT 'local'",
+        "ALTER TABLE orders ADD COLUMN cost INTEGER NOT NULL DEFAULT 0",
+        "ALTER TABLE orders ADD COLUMN currency TEXT",
+        "CREATE INDEX orders_principal ON orders (principal, created_at, local_id)",
+    ),
 }
 # Rows from before the second step are in files alone.
 _SQLITE: Mapping[int, tuple[str, ...]] = {2: ("UPDATE orders SET search_text = searchable(request)",)}

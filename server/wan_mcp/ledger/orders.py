@@ -64,7 +64,7 @@ _NEWEST_SEARCHED = 300
 """Orders that are looked through before an index is asked for all that begin with some letters."""
 _SURROGATES = range(0xD800, 0xE000)
 _LAST_SIGN = 0x10FFFF
-_INHERITED = ("region", "account", "model", "wire_model", "protocol", "request", "folder")
+_INHERITED = ("region", "account", "model", "wire_model", "protocol", "request", "folder", "principal")
 """What two tasks of one order have in common."""
 
 

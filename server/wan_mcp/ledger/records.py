@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -94,7 +95,9 @@ class Order:
     `wire_model` is the model's id as the service of the region knows it. `clock_offset` is what was known, when the
     request was sent, of the service's clock minus ours. `worker_id` names the process that works on it until
     `lease_until`; `version` grows with every worker. `awaited_until` says until when a call of the process
-    `awaited_by` waits for it, `delivered_at` when a call was answered with its images.
+    `awaited_by` waits for it, `delivered_at` when a call was answered with its images. `principal` is the id of who
+    ordered it. `cost` is what it may cost at most, by the catalogue, in millionths of `currency`; 0 for what is free
+    or has no known price.
     """
 
     local_id: str
@@ -130,6 +133,9 @@ class Order:
     awaited_until: float = 0.0
     awaited_by: str | None = None
     delivered_at: float | None = None
+    principal: str = LOCAL_ID
+    cost: int = 0
+    currency: str | None = None
     images: tuple[OrderImage, ...] = ()
 
     @property

@@ -40,7 +40,7 @@ _LONGEST_NAME = 400
 """Characters of an id, a model, a region or a code; the other columns hold sentences, paths and addresses."""
 _PATHS = frozenset({"folder", "path", "output_dir", "filename", "reference"})
 _SENTENCES = frozenset({"error_message", "message"})
-_LONG = _PATHS | _SENTENCES | {"url", "actual_prompt", "prompt", "negative_prompt"}
+_LONG = _PATHS | _SENTENCES | {"url", "actual_prompt", "prompt", "negative_prompt", "principal"}
 _LONGEST_SENTENCE = 1_000
 """Characters of a sentence that are read: it stands in answers."""
 IS_COUNTABLE = f"(images_ordered BETWEEN 0 AND 10000 AND created_at <= {_LATEST:.0f})"

@@ -163,6 +163,7 @@ def candidate(order: Order, task_id: str, *, local_id: str, now: float) -> Order
         wire_model=order.wire_model,
         protocol=order.protocol,
         folder=order.folder,
+        principal=order.principal,
         notes=(note,),
         **_known_of_found(order, now),
     )

@@ -12,9 +12,11 @@ from wan_mcp.ledger import ImageState, OrderImage
 from wan_mcp.ledger.backends.sqlite import SqliteDatabase, open_sqlite_ledger
 from wan_mcp.ledger.migrations import MIGRATIONS
 from wan_mcp_tools.domain.errors import LedgerError
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 NEWEST = max(MIGRATIONS)
+WITH_PRINCIPALS = 4
 NEXT = (
     "ALTER TABLE orders ADD COLUMN colour TEXT",
     "ALTER TABLE images ADD COLUMN colour TEXT NOT NULL DEFAULT 'red'",
@@ -65,6 +67,28 @@ async def test_only_the_steps_that_are_missing_are_taken(path):
 
     assert version(path) == NEWEST + 1
     assert "colour" in columns(path)
+
+
+async def test_what_an_older_release_has_written_or_goes_on_writing_is_the_local_users(path, clock):
+    older = {number: steps for number, steps in MIGRATIONS.items() if number < WITH_PRINCIPALS}
+    old = SqliteDatabase(path, clock, migrations=older)
+    columns_then = "local_id, origin, region, account, images_ordered, stage, status, created_at"
+    row = "'singapore', 'account', 1, 'OPEN', 'RUNNING', 1.0"
+    await old.write(
+        lambda tx: tx.execute(f"INSERT INTO orders ({columns_then}) VALUES ('local-old', 'ordered', {row})")
+    )
+    new = open_sqlite_ledger(path, clock)
+    await place(new, principal="ada")
+    # A window that was opened before goes on with the statements that it knows.
+    await old.write(
+        lambda tx: tx.execute(f"INSERT INTO orders ({columns_then}) VALUES ('local-beside', 'ordered', {row})")
+    )
+
+    found = {local_id: (await new.orders.get(local_id)).principal for local_id in ("local-old", "local-beside")}
+    assert found == {"local-old": LOCAL_ID, "local-beside": LOCAL_ID}
+    assert [order.principal for order in await new.reports.list_orders(status=None, limit=1, before=None)] == ["ada"]
+    await old.close()
+    await new.close()
 
 
 async def test_a_step_that_fails_leaves_the_file_at_the_version_before_it(path):

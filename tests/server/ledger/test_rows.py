@@ -46,6 +46,9 @@ async def test_an_order_comes_back_as_it_was_written(ledger, clock):
         version=3,
         notes=("one", "zwei — 三"),
         awaited_by="another",
+        principal="ada",
+        cost=30_000,
+        currency="USD",
         images=(
             OrderImage(1, ImageState.SAVED, path="/pictures/花.png", width=1280, height=720, bytes=5, sha256="ab"),
             OrderImage(2, ImageState.UNSAVED, url="http://image/2", code="Storage", message="The disk is full."),
