@@ -63,12 +63,13 @@ def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path 
             f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another --host or --port."
         ) from error
     from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - a taken port is told without it
-    from wan_mcp.mcp_server.http import serve_http  # noqa: PLC0415 - the same
+    from wan_mcp.mcp_server.http import build_http_app, serve_http  # noqa: PLC0415 - the same
 
     load_protocol()
     freeze_imports()
     try:
-        serve_http(build_server(build_service(settings)), host, listeners, ready=_announce)
+        app = build_http_app(build_server(build_service(settings)), host)
+        serve_http(app, host, listeners, ready=_announce)
     except SystemExit as error:
         # The HTTP library ends the process so, with a code that means something else here; it has logged why.
         raise SystemExit(1 if error.code else 0) from error

@@ -6,7 +6,8 @@ Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transport
 
 import json
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -28,11 +29,12 @@ from wan_mcp.mcp_server.messages import (
 )
 
 if TYPE_CHECKING:
+    from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _ANSWER_SECONDS = 1
 """How long calls get for their answer when the server ends."""
-_PATH = "/mcp"
+MCP_PATH = "/mcp"
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BAD_REQUEST, _TOO_LARGE = 400, 413
 _MOST_DRAINED = 64 * 1024 * 1024
@@ -40,27 +42,85 @@ _MOST_DRAINED = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 2_000
 
 
-def serve_http(
-    server: MCPServer[None], host: str, listeners: list[socket.socket], ready: Callable[[str], None]
-) -> None:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HttpRoutes:
     """
-    Serve clients at /mcp until a signal ends it.
+    What is answered beside /mcp, as routes of Starlette.
 
-    `host` is the name that the listeners were opened for, one of this machine's own, because nobody can sign in.
-    `ready` is called with the address once clients are answered there.
+    `pages` are answered under the server's own names only, as /mcp is, so that no page of others can reach them.
+    `probes` are answered under any: what watches over servers asks for them by address. Neither asks who calls; what
+    needs to know is put behind `AuthGate.protect` by whoever makes the route.
+    """
+
+    pages: Sequence["BaseRoute"] = ()
+    probes: Sequence["BaseRoute"] = ()
+
+
+def build_http_app(server: MCPServer[None], host: str, *, routes: HttpRoutes | None = None) -> "ASGIApp":
+    """
+    Put together all that is answered over HTTP.
+
+    `host` is the name that the server listens at.
+    """
+    names = _allow_own_names(f"[{host}]" if ":" in host else host)
+    # Without sessions on the server, a client of either protocol era may come back to any process.
+    app = server.streamable_http_app(
+        stateless_http=True, transport_security=names, host=host, max_request_body_size=MOST_BYTES
+    )
+    return _Paths(MessageGate(app, names), names, routes or HttpRoutes())
+
+
+def serve_http(app: "ASGIApp", host: str, listeners: list[socket.socket], ready: Callable[[str], None]) -> None:
+    """
+    Serve an application until a signal ends it.
+
+    `host` is the name that the listeners were opened for. `ready` is called with the address of /mcp once clients are
+    answered there.
 
     Raises:
         SystemExit: the server cannot start.
     """
-    name = f"[{host}]" if ":" in host else host
-    own_names = _allow_own_names(name)
-    # Without sessions on the server, a client of either protocol era may come back to any process.
-    app = server.streamable_http_app(
-        stateless_http=True, transport_security=own_names, host=host, max_request_body_size=MOST_BYTES
-    )
-    gate = MessageGate(app, own_names)
-    url = f"{http_server.base_url(listeners[0], host)}{_PATH}"
-    anyio.run(partial(http_server.serve, gate, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))
+    url = f"{http_server.base_url(listeners[0], host)}{MCP_PATH}"
+    anyio.run(partial(http_server.serve, app, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))
+
+
+class _Paths:
+    """The MCP endpoint and the routes beside it; what is at none of their paths is answered by the endpoint."""
+
+    def __init__(self, endpoint: "ASGIApp", names: TransportSecuritySettings, routes: HttpRoutes) -> None:
+        self._endpoint = endpoint
+        self._names = TransportSecurityMiddleware(names)
+        self._pages = tuple(routes.pages)
+        self._probes = tuple(routes.probes)
+
+    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        """Answer a request, or go through the start and the end of the server."""
+        if scope["type"] != "http":
+            await self._endpoint(scope, receive, send)
+        elif route := _match(self._probes, scope):
+            await route.handle(scope, receive, send)
+        elif route := _match(self._pages, scope):
+            await self._handle_page(route, scope, receive, send)
+        else:
+            await self._endpoint(scope, receive, send)
+
+    async def _handle_page(self, route: "BaseRoute", scope: "Scope", receive: "Receive", send: "Send") -> None:
+        from starlette.requests import Request  # noqa: PLC0415 - the SDK has loaded it by now
+
+        refusal = await self._names.validate_request(Request(scope, receive))
+        await (refusal or route.handle)(scope, receive, send)
+
+
+def _match(routes: "Sequence[BaseRoute]", scope: "Scope") -> "BaseRoute | None":
+    """Find the route of a path and note its parameters; one for other methods answers that itself."""
+    from starlette.routing import Match  # noqa: PLC0415 - the SDK has loaded it by now
+
+    for route in routes:
+        match, found = route.matches(scope)
+        if match is not Match.NONE:
+            scope.update(found)
+            return route
+    return None
 
 
 class MessageGate:
@@ -80,7 +140,7 @@ class MessageGate:
             await self._app(scope, receive, send)
             return
         send = _ShortErrors(send)
-        if scope["method"] != "POST" or scope["path"] != _PATH:
+        if scope["method"] != "POST" or scope["path"] != MCP_PATH:
             await self._app(scope, receive, send)
             return
         try:

@@ -17,11 +17,18 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import ProxyHandler, Request, build_opener
 
+import httpx
 import pytest
 from mcp import Client
+from starlette.requests import Request as StarletteRequest
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
 
 from fakes.clock import LONGEST
 from fakes.stdio_client import environment
+from wan_mcp.app import build_server, build_service
+from wan_mcp.mcp_server.http import HttpRoutes, build_http_app
+from wan_mcp.settings import read_settings
 
 MODERN = "2026-07-28"
 _opener = build_opener(ProxyHandler({}))
@@ -198,3 +205,23 @@ def test_a_signal_ends_the_server_though_a_call_waits_and_the_order_is_kept(tmp_
         env=environment(tmp_path),
     )
     assert [task["status"] for task in json.loads(told.stdout)["tasks"]] in (["PENDING"], ["RUNNING"])
+
+
+async def test_routes_beside_mcp_are_answered_at_their_paths_and_probes_under_any_name(tmp_path):
+    async def answer(request: StarletteRequest) -> PlainTextResponse:
+        return PlainTextResponse(f"{request.method} {request.path_params.get('id', '-')}")
+
+    settings = read_settings({**environment(tmp_path)})
+    routes = HttpRoutes(
+        pages=[Route("/images/{id}", answer, methods=["GET"])], probes=[Route("/livez", answer, methods=["GET"])]
+    )
+    app = build_http_app(build_server(build_service(settings)), "127.0.0.1", routes=routes)
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app=app), base_url="http://127.0.0.1:8000") as client:
+        found = await client.get("/images/7")
+        assert (found.status_code, found.text) == (200, "GET 7")
+        assert (await client.get("/images/7", headers={"Host": "pictures.example.com"})).status_code == 421
+        assert (await client.get("/images/7", headers={"Origin": "https://example.com"})).status_code == 403
+        assert (await client.post("/images/7")).status_code == 405
+        assert (await client.get("/livez", headers={"Host": "10.0.0.7"})).text == "GET -"
+        assert (await client.get("/images")).status_code == 404
