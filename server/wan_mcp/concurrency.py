@@ -55,3 +55,15 @@ async def wait_first(clock: Clock, arrival: Callable[[], Awaitable[object]], sec
         arrived = True
         group.cancel_scope.cancel()
     return arrived
+
+
+async def wait_any(*events: anyio.Event) -> None:
+    """Wait for one of several events."""
+    async with anyio.create_task_group() as group:
+
+        async def wait(event: anyio.Event) -> None:
+            await event.wait()
+            group.cancel_scope.cancel()
+
+        for event in events:
+            group.start_soon(wait, event)

@@ -1,8 +1,15 @@
 """A way to a server that can be cut at a chosen moment: after a request has passed, before its answer comes back."""
 
 import socket
+import tempfile
 import threading
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+_NOTICE = b"A"
+"""The type of the message that tells a client that listens; it comes by itself, while nothing is asked."""
 
 
 class CuttingProxy:
@@ -10,13 +17,17 @@ class CuttingProxy:
     Listens on a socket of its own and passes bytes on to a server's socket.
 
     With `cut_after` set, the first message that holds these bytes still reaches the server; when the server has
-    answered it, both ends are closed and the answer is lost.
+    answered it, both ends are closed and the answer is lost. With `keeps_notices` what others tell stays here, as it
+    does at a pooler that hands out connections by the transaction.
     """
 
     def __init__(self, target: Path, folder: Path) -> None:
         self._target = target
+        self.url = ""
+        """The address of a database behind it."""
         self.cut_after: bytes | None = None
         self.cuts = 0
+        self.keeps_notices = False
         # The name that clients of the database look for in the folder.
         self._listener = socket.socket(socket.AF_UNIX)
         self._listener.bind(str(folder / target.name))
@@ -61,6 +72,8 @@ class CuttingProxy:
                 if doomed.is_set():
                     self.cuts += 1
                     return
+                if self.keeps_notices and data.startswith(_NOTICE):
+                    continue
                 client.sendall(data)
         except OSError:
             pass
@@ -74,3 +87,17 @@ def _close(*sockets: socket.socket) -> None:
             each.shutdown(socket.SHUT_RDWR)
         except OSError:
             continue
+
+
+@contextmanager
+def open_proxy(url: str) -> Generator[CuttingProxy]:
+    """Give a proxy before a database whose address names the folder of its socket."""
+    folder = parse_qs(urlsplit(url).query)["host"][0]
+    # The path of a socket has to be short.
+    with tempfile.TemporaryDirectory() as short:
+        proxy = CuttingProxy(Path(folder, ".s.PGSQL.5432"), Path(short))
+        proxy.url = url.replace(folder.replace("/", "%2F"), short.replace("/", "%2F"))
+        try:
+            yield proxy
+        finally:
+            proxy.close()

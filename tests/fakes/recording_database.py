@@ -23,6 +23,7 @@ class RecordingDatabase:
         self.exists = database.exists
         self.close = database.close
         self.version = database.version
+        self.next_change = database.next_change
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self.database.read(lambda tx: work(_RecordingTransaction(tx, self.executed)))
@@ -45,6 +46,9 @@ class _RecordingTransaction:
 
     def check_history(self) -> None:
         self._tx.check_history()
+
+    def announce(self, topic: str) -> None:
+        self._tx.announce(topic)
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         self._executed.append((statement, len(values)))

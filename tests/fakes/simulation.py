@@ -104,6 +104,9 @@ class InlineDatabase:
     async def version(self) -> object:
         return self._connection.total_changes
 
+    def next_change(self, topic: str) -> anyio.Event:
+        return anyio.Event()
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         await anyio.lowlevel.checkpoint()
         return work(SqliteTransaction(self._connection, self._clock.now()))

@@ -1,5 +1,6 @@
 """What survives a restart: every order, its task and its images. The only place that speaks SQL."""
 
+from wan_mcp.ledger.database import FREE_ORDERS
 from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.limits import LONGEST_LINE
 from wan_mcp.ledger.records import (
@@ -21,6 +22,7 @@ from wan_mcp.ledger.reports import OrderSum
 
 __all__ = [
     "DAY",
+    "FREE_ORDERS",
     "LONGEST_LINE",
     "Dispatch",
     "Eligibility",

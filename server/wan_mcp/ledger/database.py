@@ -10,9 +10,14 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, Protocol, TypeVar
 
+from anyio import Event
+
 Row = Mapping[str, Any]
 P = ParamSpec("P")
 T = TypeVar("T")
+
+FREE_ORDERS = "free orders"
+"""The topic of orders that any process may take; each order is a topic by its local id."""
 
 
 class Transaction(Protocol):
@@ -30,6 +35,10 @@ class Transaction(Protocol):
         Raises:
             LedgerError: it was deleted, moved away or replaced since, and what was counted in it is not known.
         """
+        ...
+
+    def announce(self, topic: str) -> None:
+        """Tell other processes, once it is committed, that something of a topic has changed; a file cannot."""
         ...
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
@@ -55,6 +64,14 @@ class Database(Protocol):
 
     async def version(self) -> object:
         """Give a value that differs after any process has written, None if nothing is there. Reads no rows."""
+        ...
+
+    def next_change(self, topic: str) -> Event:
+        """
+        Give an event that is set when another process has changed something of a topic, where that is told.
+
+        It may never be set, so that whoever waits for it also looks every now and then.
+        """
         ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:

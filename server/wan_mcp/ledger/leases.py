@@ -6,7 +6,7 @@ import socket
 from collections.abc import Sequence
 from dataclasses import replace
 
-from wan_mcp.ledger.database import Repository, Transaction, reads, writes
+from wan_mcp.ledger.database import FREE_ORDERS, Repository, Transaction, reads, writes
 from wan_mcp.ledger.records import DAY, Eligibility, ImageState, Order, Slot, Stage
 from wan_mcp.ledger.rows import (
     MOST_VALUES,
@@ -133,6 +133,7 @@ class Leases(Repository):
             f"UPDATE orders SET owner = NULL, lease_until = 0 WHERE owner = $1 AND {_UNFINISHED}",  # noqa: S608 - ours
             worker_id,
         )
+        tx.announce(FREE_ORDERS)
 
     @reads
     def find_next_end(self, tx: Transaction, worker_id: str, eligibility: Eligibility | None = None) -> float | None:

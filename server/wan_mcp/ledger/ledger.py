@@ -1,5 +1,7 @@
 """What survives a restart: every order, its task and its images."""
 
+from anyio import Event
+
 from wan_mcp.ledger.database import Database
 from wan_mcp.ledger.leases import Leases
 from wan_mcp.ledger.limits import Limits
@@ -31,6 +33,14 @@ class Ledger:
     async def version(self) -> object:
         """Give a value that differs after any process has written, None if nothing is there. Reads no rows."""
         return await self._database.version()
+
+    def next_change(self, topic: str) -> Event:
+        """
+        Give an event that is set when another process has changed an order, by its local id, or `FREE_ORDERS`.
+
+        Not every database tells of it, and none for certain: whoever waits for it also looks every now and then.
+        """
+        return self._database.next_change(topic)
 
     async def close(self) -> None:
         """Close the ledger; the next call opens it again."""

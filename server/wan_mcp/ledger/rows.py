@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from enum import StrEnum
 from typing import Any, TypeVar, cast
 
-from wan_mcp.ledger.database import Row, Transaction
+from wan_mcp.ledger.database import FREE_ORDERS, Row, Transaction
 from wan_mcp.ledger.records import ImageState, Order, OrderImage, Origin, Stage
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.requests import ImageRequest, InputImage
@@ -152,6 +152,8 @@ def insert_order(tx: Transaction, order: Order) -> None:
     marks = ", ".join(f"${number}" for number in range(1, len(values) + 1))
     tx.execute(f"INSERT INTO orders ({', '.join(values)}) VALUES ({marks})", *map(_store, values.values()))  # noqa: S608
     write_images(tx, order.local_id, order.images)
+    if order.worker_id is None and order.stage is not Stage.CLOSED:
+        tx.announce(FREE_ORDERS)
 
 
 def restore_order(tx: Transaction, order: Order) -> bool:
@@ -176,6 +178,9 @@ def update_order(tx: Transaction, local_id: str, changes: Mapping[str, object]) 
         local_id,
         *map(_store, changes.values()),
     )
+    tx.announce(local_id)
+    if "worker_id" in changes and changes["worker_id"] is None:
+        tx.announce(FREE_ORDERS)
 
 
 def find_changes(before: Order, after: Order) -> dict[str, object]:

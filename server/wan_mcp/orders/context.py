@@ -27,7 +27,9 @@ class Timings:
 
     - Leases: `lease` is how long a row belongs to a process that has fallen silent, and `renew_interval` how often a
       living one renews. An idle process looks every `ledger_interval` whether the ledger has changed, for the first
-      time after `start_delay`. A process that ends lets requests under way finish for `stop_seconds`.
+      time after `start_delay`; a call that waits for an order of another process looks every `wait_interval`. Both
+      look at once where the database tells of changes. A process that ends lets requests under way finish for
+      `stop_seconds`.
     - Sending: `submit_slot_seconds` is how long an unanswered creating request holds up the next one. An order that
       the service throttles stands in line for `throttle_patience`; a connection is tried `connect_attempts` times.
     - Polling: the first question comes after `first_poll` where nothing was learned; a task counts as unknown after
@@ -42,6 +44,7 @@ class Timings:
     renew_interval: float = 10.0
     start_delay: float = 1.0
     ledger_interval: float = 3.0
+    wait_interval: float = 0.5
     submit_slot_seconds: float = 6.0
     throttle_patience: float = 120.0
     throttle_step: float = 1.0

@@ -453,6 +453,7 @@ class OrderService:
             live=self._live,
             clock=self._clock,
             progress=progress,
+            interval=self._timings.wait_interval,
         )
 
     async def _find_result(self, task_id: str, index: int) -> Path:

@@ -4,12 +4,13 @@ import logging
 import statistics
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TypeVar
 
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.concurrency import wait_first
+from wan_mcp.concurrency import wait_any, wait_first
 from wan_mcp.ledger import Ledger, Order
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -236,7 +237,7 @@ def seconds_in_queue(order: Order, live: LiveOrders, now: float) -> float:
     return 0.0 if begun_at is None else max(0.0, begun_at - order.accepted_at)
 
 
-_LEDGER_INTERVAL = 0.5
+LEDGER_INTERVAL = 0.5
 """Seconds between looks at an order that another process works on."""
 
 
@@ -249,22 +250,31 @@ async def wait(
     live: LiveOrders,
     clock: Clock,
     progress: ProgressReporter | None = None,
+    interval: float = LEDGER_INTERVAL,
 ) -> Order:
-    """Give the order when `until` holds for it, or as it is after `seconds`."""
+    """
+    Give the order when `until` holds for it, or as it is after `seconds`.
+
+    While another process works on the order, the ledger is looked into every `interval`, and when it tells of
+    a change.
+    """
     ends = clock.monotonic() + seconds
     order = live.latest(order.local_id) or order
     if until(order) or seconds <= 0:
         return order
     with live.waiting(order.local_id) as entry:
         while True:
-            changed = entry.changed
+            changed, changed_elsewhere = entry.changed, ledger.next_change(order.local_id)
             order = await read_newest(order, ledger=ledger, live=live, seconds=ends - clock.monotonic())
             left = ends - clock.monotonic()
             if until(order) or left <= 0:
                 return order
             if progress is not None:
                 progress.update(order)
-            await wait_first(clock, changed.wait, left if entry.order is not None else min(left, _LEDGER_INTERVAL))
+            if entry.order is not None:
+                await wait_first(clock, changed.wait, left)
+            else:
+                await wait_first(clock, partial(wait_any, changed, changed_elsewhere), min(left, interval))
 
 
 async def read_newest(order: Order, *, ledger: Ledger, live: LiveOrders, seconds: float) -> Order:

@@ -1,17 +1,14 @@
 """The ledger in a real PostgreSQL database: its tables, its clock, and what becomes of a transaction that is cut off."""
 
 import sqlite3
-import tempfile
 import time
-from pathlib import Path
-from urllib.parse import parse_qs, urlsplit
 
 import anyio
 import psycopg
 import pytest
 
 from fakes.clock import FakeClock
-from fakes.cutting_proxy import CuttingProxy
+from fakes.cutting_proxy import open_proxy
 from fakes.orders import make_order
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger.backends.postgres import open_postgres_ledger
@@ -32,13 +29,8 @@ async def ledger(postgres_url):
 
 @pytest.fixture
 def proxy(postgres_url):
-    folder = parse_qs(urlsplit(postgres_url).query)["host"][0]
-    # The path of a socket has to be short.
-    with tempfile.TemporaryDirectory() as short:
-        proxy = CuttingProxy(Path(folder, ".s.PGSQL.5432"), Path(short))
-        proxy.url = postgres_url.replace(folder.replace("/", "%2F"), short.replace("/", "%2F"))
+    with open_proxy(postgres_url) as proxy:
         yield proxy
-        proxy.close()
 
 
 async def place(ledger, **changes):

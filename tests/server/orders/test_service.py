@@ -196,32 +196,3 @@ async def test_an_order_of_the_synchronous_protocol_is_told_under_our_id_at_once
             done = await get(service, task.local_id)
     assert done.status is TaskStatus.SUCCEEDED
     assert len(dashscope.creates) == 1
-
-
-async def test_servers_on_one_database_share_their_orders(tmp_path, postgres_url):
-    with FakeService(duration=0.3) as dashscope:
-        here, there = (
-            make_settings(
-                tmp_path, dashscope, WAN_MCP_LEDGER_URL=postgres_url, WAN_MCP_STATE_DIR=str(tmp_path / name)
-            )
-            for name in ("here", "there")
-        )
-        async with running_service(here) as first, running_service(there) as second:
-            task = await submit(first)
-            seen = await get(second, task.task_id)
-            again = await get(first, task.task_id)
-    assert seen.status is again.status is TaskStatus.SUCCEEDED
-    assert [image.path for image in seen.images] == [image.path for image in again.images]
-    assert len(dashscope.creates) == len(saved_files(here)) == 1
-    assert not here.ledger_path.exists()
-
-
-async def test_an_order_in_a_database_whose_server_is_gone_is_finished_by_the_next(tmp_path, postgres_url):
-    with FakeService(duration=0.5) as dashscope:
-        settings = make_settings(tmp_path, dashscope, WAN_MCP_LEDGER_URL=postgres_url)
-        async with running_service(settings, watch=False) as service:
-            task = await submit(service)
-        async with running_service(settings) as service:
-            done = await get(service, task.task_id)
-    assert done.status is TaskStatus.SUCCEEDED
-    assert len(dashscope.creates) == len(saved_files(settings)) == 1

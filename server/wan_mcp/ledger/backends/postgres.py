@@ -12,49 +12,49 @@ Sources:
     https://www.psycopg.org/psycopg3/docs/advanced/prepare.html
 """
 
-import logging
-import secrets
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
+import anyio
 import anyio.to_thread
 import psycopg
 from anyio import CapacityLimiter
 from psycopg import errors
 from psycopg.rows import dict_row
-from psycopg_pool import ConnectionPool, PoolTimeout
+from psycopg_pool import PoolTimeout
 
 from wan_mcp.clock import Clock
+from wan_mcp.ledger.backends.postgres_changes import ChangeListener, make_notices
+from wan_mcp.ledger.backends.postgres_connections import (
+    MOST_CONNECTIONS,
+    RETRY_STEP,
+    Connections,
+    read_ledger_id,
+    read_row,
+    roll_back,
+)
+from wan_mcp.ledger.backends.postgres_errors import explain
 from wan_mcp.ledger.database import Row, Transaction
 from wan_mcp.ledger.ledger import Ledger
-from wan_mcp.ledger.migrations import POSTGRES_MIGRATIONS
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 from wan_mcp_tools.domain.text import well_formed
 
 T = TypeVar("T")
 
-_log = logging.getLogger(__name__)
-
-_MOST_CONNECTIONS = 5
-_CONNECT_SECONDS = 3
-_MIGRATION_SECONDS = 60.0
 _STATEMENT_SECONDS, _IDLE_SECONDS = 30.0, 10.0
 """How long a statement may take, and a transaction lie idle before the server ends it and its lock."""
-_RETRY_STEP = 0.05
 _UNSURE_SECONDS = 5.0
 """Seconds for which is asked what became of a transaction whose end was not answered."""
 
-_WRITE_LOCK, _LIMITS_LOCK, _MIGRATION_LOCK = 0x77616E01, 0x77616E02, 0x77616E03
+_WRITE_LOCK, _LIMITS_LOCK = 0x77616E01, 0x77616E02
 """Any numbers that no other program on the same database has: the letters `wan` and a count."""
 
 _TIME = "SELECT EXTRACT(EPOCH FROM clock_timestamp())::float8 AS now"
 _TIME_AND_ID = f"{_TIME}, pg_current_xact_id()::text AS transaction_id"
 
 _REPEATABLE = (errors.SerializationFailure, errors.DeadlockDetected)
-_TYPES = {"REAL": "DOUBLE PRECISION", "INTEGER": "BIGINT", "TEXT PRIMARY KEY": 'TEXT COLLATE "C" PRIMARY KEY'}
-"""What a column's type in the migrations is here; ids are ordered by their bytes, as SQLite does."""
 
 
 def open_postgres_ledger(
@@ -65,10 +65,12 @@ def open_postgres_ledger(
 
     Times are the database's own, so that every server has the same, unless `by_database_time` is False.
     """
-    pool = _Connections(url)
+    connections = Connections(url)
     return Ledger(
-        PostgresDatabase(pool, clock, busy_seconds=busy_seconds, by_database_time=by_database_time),
-        PostgresDatabase(pool, clock, busy_seconds=busy_seconds, by_database_time=by_database_time, is_durable=False),
+        PostgresDatabase(connections, clock, busy_seconds=busy_seconds, by_database_time=by_database_time),
+        PostgresDatabase(
+            connections, clock, busy_seconds=busy_seconds, by_database_time=by_database_time, is_durable=False
+        ),
     )
 
 
@@ -79,6 +81,8 @@ class PostgresTransaction:
         self._connection = connection
         self._now = now
         self._ledger_id = ledger_id
+        self.topics: set[str] = set()
+        """What other processes are told of when it ends."""
 
     @property
     def now(self) -> float:
@@ -92,7 +96,7 @@ class PostgresTransaction:
         Raises:
             LedgerError: they were emptied or replaced since.
         """
-        if _read_ledger_id(self._connection) != self._ledger_id:
+        if read_ledger_id(self._connection) != self._ledger_id:
             raise LedgerError(
                 "The ledger's database was emptied or replaced while this process used it, and with it went what "
                 "counts for the limit and what was ordered already.",
@@ -100,6 +104,10 @@ class PostgresTransaction:
                 code=ErrorCode.LEDGER_REPLACED,
                 retryable=False,
             )
+
+    def announce(self, topic: str) -> None:
+        """Tell other processes, once this is committed, that something of a topic has changed."""
+        self.topics.add(topic)
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
@@ -120,55 +128,6 @@ def _fill_placeholders(statement: str) -> str:
     return statement.replace("{for_update}", "").replace("{skip_locked}", "").replace("{bytewise}", 'COLLATE "C"')
 
 
-class _Connections:
-    """The connections of one process, opened when they are needed; the tables are brought up to date first."""
-
-    def __init__(self, url: str) -> None:
-        self._url = url
-        self._pool: ConnectionPool[psycopg.Connection[Row]] | None = None
-        self.ledger_id: str | None = None
-        """What the tables were called when this process met them first; None before they are up to date."""
-        self.limiter: CapacityLimiter | None = None
-
-    @contextmanager
-    def take(self, seconds: float) -> Generator[psycopg.Connection[Row]]:
-        """Lend a connection whose tables are up to date; wait for one at most `seconds`."""
-        pool = self._open()
-        with pool.connection(timeout=max(seconds, _RETRY_STEP)) as connection:
-            if self.ledger_id is None:
-                migrate(connection, POSTGRES_MIGRATIONS)
-                self.ledger_id = _read_ledger_id(connection)
-            yield connection
-
-    def close(self) -> None:
-        """Close every connection."""
-        pool, self._pool = self._pool, None
-        if pool is not None:
-            pool.close()
-
-    def _open(self) -> "ConnectionPool[psycopg.Connection[Row]]":
-        if self._pool is None:
-            options: dict[str, Any] = {
-                "autocommit": True,
-                "prepare_threshold": None,
-                "row_factory": dict_row,
-                "connect_timeout": _CONNECT_SECONDS,
-                "application_name": "wan-mcp",
-            }
-            self._pool = ConnectionPool(
-                self._url,
-                kwargs=options,
-                min_size=0,
-                max_size=_MOST_CONNECTIONS,
-                max_idle=60.0,
-                # A call that waits is told by its own time; the pool goes on trying only while somebody waits.
-                reconnect_timeout=_CONNECT_SECONDS,
-                open=True,
-                name="wan-mcp ledger",
-            )
-        return self._pool
-
-
 class PostgresDatabase:
     """
     The tables of one database, used by a few threads at a time.
@@ -180,7 +139,7 @@ class PostgresDatabase:
 
     def __init__(
         self,
-        connections: _Connections,
+        connections: Connections,
         clock: Clock,
         *,
         busy_seconds: float,
@@ -192,6 +151,7 @@ class PostgresDatabase:
         self._busy_seconds = busy_seconds
         self._by_database_time = by_database_time
         self._is_durable = is_durable
+        self._listener: ChangeListener | None = None
 
     async def exists(self) -> bool:
         """Say that there is something to read: a database is named because it is there."""
@@ -199,6 +159,9 @@ class PostgresDatabase:
 
     async def close(self) -> None:
         """Close the connections."""
+        listener, self._listener = self._listener, None
+        if listener is not None:
+            await anyio.to_thread.run_sync(listener.close)
         await self._run_in_thread(self._connections.close)
 
     async def version(self) -> object:
@@ -207,11 +170,17 @@ class PostgresDatabase:
         def read() -> object:
             try:
                 with self._connections.take(self._busy_seconds) as connection:
-                    return _read_row(connection, b"SELECT pg_current_snapshot()::text AS snapshot")["snapshot"]
+                    return read_row(connection, b"SELECT pg_current_snapshot()::text AS snapshot")["snapshot"]
             except (psycopg.Error, PoolTimeout, LedgerError):
                 return None
 
         return await self._run_in_thread(read)
+
+    def next_change(self, topic: str) -> anyio.Event:
+        """Give an event that is set when another process has changed something of a topic."""
+        if self._listener is None or not self._listener.is_alive:
+            self._listener = ChangeListener(self._connections)
+        return self._listener.next_change(topic)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on one state of the database."""
@@ -242,7 +211,7 @@ class PostgresDatabase:
 
     async def _run_in_thread(self, work: Callable[[], T]) -> T:
         if self._connections.limiter is None:
-            self._connections.limiter = CapacityLimiter(_MOST_CONNECTIONS)
+            self._connections.limiter = CapacityLimiter(MOST_CONNECTIONS)
         return await anyio.to_thread.run_sync(work, limiter=self._connections.limiter)
 
     async def _repeat(self, begin: str, work: Callable[[Transaction], T]) -> T:
@@ -254,12 +223,12 @@ class PostgresDatabase:
                 return await self._run_in_thread(lambda: self._attempt(begin, work))
             except _NothingDoneError as ended:
                 # Every connection of the pool may be dead after the database was restarted.
-                if attempt > _MOST_CONNECTIONS + 1:
+                if attempt > MOST_CONNECTIONS + 1:
                     raise explain(ended.reason) from ended.reason
             except _UnansweredError as unanswered:
                 if await self._was_committed(unanswered):
                     return cast("T", unanswered.result)
-            await self._clock.sleep(_RETRY_STEP)
+            await self._clock.sleep(RETRY_STEP)
 
     def _attempt(self, begin: str, work: Callable[[Transaction], T]) -> T:
         """
@@ -278,19 +247,21 @@ class PostgresDatabase:
 
     def _execute(self, connection: psycopg.Connection[Row], begin: str, work: Callable[[Transaction], T]) -> T:
         try:
-            state = _read_row(connection, begin.encode())
+            state = read_row(connection, begin.encode())
             now = float(state["now"]) if self._by_database_time else self._clock.now()
-            result = work(PostgresTransaction(connection, now, self._connections.ledger_id))
+            tx = PostgresTransaction(connection, now, self._connections.ledger_id)
+            result = work(tx)
         except psycopg.Error as error:
-            _roll_back(connection)
+            roll_back(connection)
             if connection.broken or isinstance(error, _REPEATABLE):
                 raise _NothingDoneError(error) from error
             raise
         except BaseException:
-            _roll_back(connection)
+            roll_back(connection)
             raise
         try:
-            connection.execute(b"COMMIT")
+            # In one message: a notice costs no way to the database and back.
+            connection.execute(make_notices(self._connections, tx.topics) + b"COMMIT")
         except psycopg.Error as error:
             transaction_id = state.get("transaction_id")
             if transaction_id is None or isinstance(error, _REPEATABLE):
@@ -309,15 +280,15 @@ class PostgresDatabase:
 
         def read_status() -> object:
             with self._connections.take(self._busy_seconds) as connection:
-                return _read_row(connection, ask)["status"]
+                return read_row(connection, ask)["status"]
 
         with anyio.CancelScope(shield=True):
-            for _ in range(round(_UNSURE_SECONDS / _RETRY_STEP)):
+            for _ in range(round(_UNSURE_SECONDS / RETRY_STEP)):
                 with suppress(psycopg.Error, PoolTimeout):
                     status = await self._run_in_thread(read_status)
                     if status != "in progress":
                         return status == "committed"
-                await self._clock.sleep(_RETRY_STEP)
+                await self._clock.sleep(RETRY_STEP)
         raise explain(unanswered.reason) from unanswered.reason
 
 
@@ -337,115 +308,3 @@ class _UnansweredError(Exception):
         self.reason = reason
         self.transaction_id = transaction_id
         self.result = result
-
-
-def _read_row(connection: psycopg.Connection[Row], statements: bytes) -> Row:
-    """Run statements in one message and give the only row of the last one."""
-    cursor = connection.execute(statements)
-    while cursor.nextset():
-        pass
-    row = cursor.fetchone()
-    if row is None:
-        raise psycopg.DataError("the database gave no row")
-    return row
-
-
-def _roll_back(connection: psycopg.Connection[Row]) -> None:
-    # A connection that is broken is thrown away by the pool, and its transaction with it.
-    with suppress(psycopg.Error):
-        connection.execute(b"ROLLBACK")
-
-
-# --- migrations -----------------------------------------------------------------------------------------------------
-
-
-def migrate(connection: psycopg.Connection[Row], migrations: Mapping[int, Sequence[str]]) -> None:
-    """
-    Apply the migrations that the database lacks, all or none, one server at a time.
-
-    A server of an older release goes on beside a newer one: the steps are additive.
-    """
-    newest = max(migrations)
-    try:
-        _read_row(
-            connection,
-            (
-                f"BEGIN; SET LOCAL lock_timeout = {round(_MIGRATION_SECONDS * 1000)};"
-                f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK}) AS locked"
-            ).encode(),
-        )
-        connection.execute(b"CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, ledger_id TEXT)")
-        row = _read_row(connection, b"SELECT COALESCE(MAX(number), 0) AS number FROM migrations")
-        for number in range(int(row["number"]) + 1, newest + 1):
-            for statement in migrations[number]:
-                connection.execute(translate(statement).encode())
-            psycopg.RawCursor(connection).execute(
-                b"INSERT INTO migrations (number, ledger_id) VALUES ($1, $2)", [number, secrets.token_hex(16)]
-            )
-        connection.execute(b"COMMIT")
-    except BaseException:
-        _roll_back(connection)
-        raise
-
-
-def _read_ledger_id(connection: psycopg.Connection[Row]) -> str:
-    """Give the name that the tables got when they were made."""
-    return str(_read_row(connection, b"SELECT ledger_id FROM migrations WHERE number = 1")["ledger_id"])
-
-
-def translate(statement: str) -> str:
-    """Give a step of the migrations with PostgreSQL's types."""
-    for words, ours in _TYPES.items():
-        statement = statement.replace(words, ours)
-    return statement.replace("WITHOUT ROWID", "")
-
-
-# --- errors ---------------------------------------------------------------------------------------------------------
-
-_LOCKED = (errors.LockNotAvailable, errors.QueryCanceled)
-_FULL = (errors.DiskFull, errors.TooManyConnections)
-_REFUSED = (errors.InvalidAuthorizationSpecification, errors.InsufficientPrivilege, errors.InvalidCatalogName)
-_DAMAGED = (errors.UndefinedTable, errors.UndefinedColumn, errors.DataCorrupted, errors.IndexCorrupted)
-_LOOK = "Check WAN_MCP_LEDGER_URL and that the database runs."
-
-
-def explain(error: Exception) -> LedgerError:
-    """
-    Say why the database could not be used, and what helps; the database's own words go to the log.
-
-    Source of the names: https://www.postgresql.org/docs/current/errcodes-appendix.html
-    """
-    _log.warning("the ledger's database: %s: %s", type(error).__name__, str(error).partition("\n")[0])
-    match error:
-        case _ if isinstance(error, _LOCKED):
-            return LedgerError(
-                "The ledger's database is busy.", "Wait a moment and call again.", code=ErrorCode.LEDGER_LOCKED
-            )
-        case _ if isinstance(error, _FULL):
-            return LedgerError(
-                "The ledger's database has no room.",
-                "Free some space or allow more connections there.",
-                code=ErrorCode.LEDGER_DISK_FULL,
-            )
-        case _ if isinstance(error, _REFUSED):
-            return LedgerError(
-                "The ledger's database refuses the user or the name in WAN_MCP_LEDGER_URL.",
-                "Check its user, password and database.",
-                code=ErrorCode.LEDGER_UNAVAILABLE,
-                retryable=False,
-            )
-        case _ if isinstance(error, _DAMAGED):
-            return LedgerError(
-                "The ledger's tables are not as wan-mcp made them.",
-                "Restore the database from its backup, or name an empty one in WAN_MCP_LEDGER_URL.",
-                code=ErrorCode.LEDGER_DAMAGED,
-                retryable=False,
-            )
-        case psycopg.OperationalError() | PoolTimeout():
-            return LedgerError("The ledger's database cannot be reached.", _LOOK, code=ErrorCode.LEDGER_UNAVAILABLE)
-        case _:
-            return LedgerError(
-                f"The ledger's database cannot be used ({type(error).__name__}).",
-                _LOOK,
-                code=ErrorCode.LEDGER_UNAVAILABLE,
-            )

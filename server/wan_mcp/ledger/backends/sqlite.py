@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import anyio.to_thread
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, Event
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger.backends.sqlite_errors import (
@@ -80,6 +80,9 @@ class SqliteTransaction:
                 code=ErrorCode.LEDGER_REPLACED,
                 retryable=False,
             )
+
+    def announce(self, topic: str) -> None:
+        """Tell nobody: a file has no way to."""
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
@@ -169,6 +172,10 @@ class SqliteDatabase:
         except OSError:
             return None
         return (status.st_mtime_ns, status.st_size, status.st_ino)
+
+    def next_change(self, topic: str) -> Event:  # noqa: ARG002 - no topic is told of
+        """Give an event that is never set."""
+        return Event()
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run `work` on one state of the database."""

@@ -3,13 +3,14 @@
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 
-from wan_mcp.concurrency import wait_first
-from wan_mcp.ledger import DAY, Order, Stage
+from wan_mcp.concurrency import wait_any, wait_first
+from wan_mcp.ledger import DAY, FREE_ORDERS, Order, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings, backoff
 from wan_mcp.orders.inputs import InputSender
@@ -214,19 +215,22 @@ class OrderWorker:
             await self._watch_ledger()
 
     async def _watch_ledger(self) -> None:
+        ledger, clock = self._context.ledger, self._context.clock
         seen: object = None
         again = False
         due: float | None = None
         while True:
             self._check_now = anyio.Event()
-            version = await self._context.ledger.version()
+            freed = ledger.next_change(FREE_ORDERS)
+            version = await ledger.version()
             changed = version != seen
             if version is not None and (self._eligibility.readmit() or changed or again or self._is_due(due)):
                 due = await self.take_over()
             # Two writes of one clock tick leave the same version: after a change one more look follows.
             seen, again = version, changed
             self.has_taken_over.set()
-            await wait_first(self._context.clock, self._check_now.wait, self._timings.ledger_interval)
+            arrival = partial(wait_any, self._check_now, freed)
+            await wait_first(clock, arrival, self._timings.ledger_interval)
 
     def _is_due(self, moment: float | None) -> bool:
         """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""
