@@ -121,19 +121,26 @@ class Orders(Repository):
         return _adopt(tx, order)
 
     @reads
-    def get(self, tx: Transaction, any_id: str) -> Order | None:
-        """Find an order by its own id or by the service's."""
-        return read_order(tx, "task_id = $1 OR local_id = $1", any_id)
+    def get(self, tx: Transaction, any_id: str, *, principal: str | None = None) -> Order | None:
+        """Find an order by its own id or by the service's; with `principal`, among those of a principal alone."""
+        if principal is None:
+            return read_order(tx, "task_id = $1 OR local_id = $1", any_id)
+        return read_order(tx, "(task_id = $1 OR local_id = $1) AND COALESCE(principal, '') = $2", any_id, principal)
 
     @reads
-    def find_by_beginning(self, tx: Transaction, beginning: str, *, limit: int) -> Sequence[Order]:
+    def find_by_beginning(
+        self, tx: Transaction, beginning: str, *, limit: int, principal: str | None = None
+    ) -> Sequence[Order]:
         """
         Find the orders whose own id or whose id at the service begins with these letters, newest first.
 
-        They are compared as they stand: no sign among them stands for others.
+        They are compared as they stand: no sign among them stands for others. With `principal` they are found among
+        the orders of a principal alone.
         """
         first = well_formed(beginning)
         end = _find_end(first)
+        if principal is not None:
+            return _find_own_by_beginning(tx, first, principal, limit)
         if not first:
             return read_orders(tx, "1 = 1", order_by=NEWEST_FIRST, limit=limit)
         if end is None:
@@ -343,6 +350,18 @@ def _find_identical(tx: Transaction, fingerprint: str | None) -> Order | None:
         if not is_awaited:
             return candidate
     return None
+
+
+def _find_own_by_beginning(tx: Transaction, beginning: str, principal: str, limit: int) -> Sequence[Order]:
+    begins = "SUBSTR({column}, 1, LENGTH(CAST($2 AS TEXT))) = $2"
+    return read_orders(
+        tx,
+        f"principal = $1 AND ({begins.format(column='task_id')} OR {begins.format(column='local_id')})",
+        principal,
+        beginning,
+        order_by=NEWEST_FIRST,
+        limit=limit,
+    )
 
 
 def _find_end(beginning: str) -> str | None:

@@ -42,6 +42,14 @@ _STATES: Mapping[OrderState, str] = {
     OrderState.FAILED: _FAILED,
     OrderState.CANCELED: _CANCELED,
 }
+_OWN_STATES: Mapping[OrderState, str] = {
+    OrderState.OPEN: f"NOT {_ENDED}",
+    OrderState.ENDED: _ENDED,
+    OrderState.SAVED: f"COALESCE(status, '') = '{TaskStatus.SUCCEEDED}' AND COALESCE(stage, '') = '{Stage.CLOSED}'",
+    OrderState.FAILED: f"COALESCE({_FAILED}, FALSE)",
+    OrderState.CANCELED: f"COALESCE(status, '') = '{TaskStatus.CANCELED}'",
+}
+"""The same in words that lead to no index."""
 # An order of an older release that has the file open beside this one has no search text.
 _SEARCHED = (
     "(COALESCE(search_text, LOWER(request), '') || ' ' || LOWER(COALESCE(task_id, '')) || ' ' || LOWER(local_id))"
@@ -94,24 +102,28 @@ _COUNTED = f"""
             AND (state <> '{ImageState.FAILED}' OR code = 'Expired')) AS made
     FROM orders WHERE created_at >= $1 AND created_at < $2 AND {IS_COUNTABLE}
 """  # noqa: S608 - put together of constants
+_COUNTED_OWN = f"{_COUNTED} AND principal = $3"
 _IS_LOST = (
     f"(status = '{TaskStatus.SUBMIT_UNKNOWN}' "
     f"OR ({_CLOSED} AND status IN ('{TaskStatus.EXPIRED}', '{TaskStatus.UNKNOWN}')))"
 )
 _IS_OPEN = f"(told = 0 AND NOT {_CLOSED} AND status <> '{TaskStatus.SUBMIT_UNKNOWN}')"
-_SUMMED = f"""
+_SUMS = f"""
     SELECT region, model,
         CAST(SUM(ours * made) AS BIGINT) AS charged,
         CAST(SUM(CASE WHEN {_IS_OPEN} THEN ours * images_ordered ELSE 0 END) AS BIGINT) AS open,
         CAST(SUM(CASE WHEN told = 0 AND {_IS_LOST} THEN ours * images_ordered ELSE 0 END) AS BIGINT) AS unclear,
         CAST(SUM((1 - ours) * made) AS BIGINT) AS found
-    FROM ({_COUNTED}) AS counted GROUP BY region, model ORDER BY region, model
-"""  # noqa: S608 - put together of constants
-_LISTED = f"""
+"""
+_BY_KIND = "GROUP BY region, model ORDER BY region, model"
+_SUMMED = f"{_SUMS} FROM ({_COUNTED}) AS counted {_BY_KIND}"
+_SUMMED_OWN = f"{_SUMS} FROM ({_COUNTED_OWN}) AS counted {_BY_KIND}"
+_KINDS = f"""
     SELECT region, model, request, ours * made AS charged,
         CASE WHEN {_IS_OPEN} THEN ours * images_ordered ELSE 0 END AS open
-    FROM ({_COUNTED}) AS counted WHERE model = $3
-"""  # noqa: S608 - put together of constants
+"""
+_LISTED = f"{_KINDS} FROM ({_COUNTED}) AS counted WHERE model = $3"
+_LISTED_OWN = f"{_KINDS} FROM ({_COUNTED_OWN}) AS counted WHERE model = $4"
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +139,11 @@ class OrderSum:
 
 
 class Reports(Repository):
-    """Reads orders in many; a row that cannot be read is left out."""
+    """
+    Reads orders in many; a row that cannot be read is left out.
+
+    With `principal` a method knows the orders of a principal alone, and finds them by an index of their own.
+    """
 
     @reads
     def list_orders(
@@ -139,39 +155,46 @@ class Reports(Repository):
         before: Cursor | None,
         since: float | None = None,
         until: float | None = None,
+        principal: str | None = None,
     ) -> Sequence[Order]:
         """Give orders, newest first, older than `before`; of those placed from `since` on and before `until`."""
-        conditions = _read_query(OrderQuery(since=since, until=until))
+        conditions = _read_query(OrderQuery(since=since, until=until), principal)
         if status is not None:
-            conditions.add("status = {}", status.value)
+            conditions.add("status = {}" if principal is None else "COALESCE(status, '') = {}", status.value)
         conditions.add_cursor(before)
         return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit)
 
-    async def find_orders(self, query: OrderQuery, *, limit: int, before: Cursor | None) -> Sequence[Order]:
+    async def find_orders(
+        self, query: OrderQuery, *, limit: int, before: Cursor | None, principal: str | None = None
+    ) -> Sequence[Order]:
         """Give the orders that a query means, newest first, older than `before`."""
-        if not _is_long(query):
-            return await self._find(query, limit=limit, before=before)
+        if not _is_long(query, principal):
+            return await self._find(query, limit=limit, before=before, principal=principal)
         found: list[Order] = []
         cursor = before
         while True:
-            orders, cursor = await self._find_some(query, limit=limit - len(found), before=cursor)
+            orders, cursor = await self._find_some(
+                query, limit=limit - len(found), before=cursor, principal=principal
+            )
             found += orders
             if cursor is None or len(found) >= limit:
                 return found
 
     @reads
-    def _find(self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None) -> Sequence[Order]:
-        conditions = _read_query(query)
+    def _find(
+        self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None, principal: str | None
+    ) -> Sequence[Order]:
+        conditions = _read_query(query, principal)
         conditions.add_cursor(before)
         return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit)
 
     @reads_apart
     def _find_some(
-        self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None
+        self, tx: Transaction, query: OrderQuery, *, limit: int, before: Cursor | None, principal: str | None
     ) -> tuple[Sequence[Order], Cursor | None]:
         """Look through the next orders; the cursor is where to go on, None if there are no more."""
-        conditions = _read_query(query)
-        end = _find_boundary(tx, before, query.since)
+        conditions = _read_query(query, principal)
+        end = _find_boundary(tx, before, query.since, principal)
         conditions.add_window(before, end)
         return read_orders(tx, conditions.text, *conditions.values, order_by=NEWEST_FIRST, limit=limit), end
 
@@ -195,7 +218,7 @@ class Reports(Repository):
         else:
             cursor: Cursor | None = None
             while True:
-                more_orders, more_images, cursor = await self._count_some(query, before=cursor)
+                more_orders, more_images, cursor = await self._count_some(query, before=cursor, principal=None)
                 orders, images = orders + more_orders, images + more_images
                 if cursor is None:
                     break
@@ -206,13 +229,33 @@ class Reports(Repository):
             regions=tuple(sorted({each.region for each in summary if is_name(each.region)})),
         )
 
+    async def count_own_orders(self, query: OrderQuery, principal: str) -> OrderTotals:
+        """Count what a query finds among the orders of a principal; name the models and regions of these."""
+        orders = images = 0
+        cursor: Cursor | None = None
+        while True:
+            more_orders, more_images, cursor = await self._count_some(query, before=cursor, principal=principal)
+            orders, images = orders + more_orders, images + more_images
+            if cursor is None:
+                break
+        models, regions = await self._list_own_kinds(principal)
+        return OrderTotals(orders, images, models=models, regions=regions)
+
+    @reads
+    def _list_own_kinds(self, tx: Transaction, principal: str) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        rows = tx.execute("SELECT DISTINCT model, region FROM orders WHERE principal = $1", principal)
+        return (
+            tuple(sorted({row["model"] for row in rows if row["model"] and is_name(row["model"])})),
+            tuple(sorted({row["region"] for row in rows if is_name(row["region"])})),
+        )
+
     @reads_apart
     def _count_some(
-        self, tx: Transaction, query: OrderQuery, *, before: Cursor | None
+        self, tx: Transaction, query: OrderQuery, *, before: Cursor | None, principal: str | None
     ) -> tuple[int, int, Cursor | None]:
         """Count among the next orders; the cursor is where to go on, None if there are no more."""
-        conditions = _read_query(query)
-        end = _find_boundary(tx, before, query.since)
+        conditions = _read_query(query, principal)
+        end = _find_boundary(tx, before, query.since, principal)
         conditions.add_window(before, end)
         row = tx.execute(
             f"SELECT COUNT(*) AS orders, CAST(COALESCE(SUM({_KNOWN_IMAGES}), 0) AS BIGINT) AS images "  # noqa: S608
@@ -285,13 +328,19 @@ class Reports(Repository):
         return count_images_since(tx, moment)
 
     @reads
-    def find_first_order(self, tx: Transaction) -> float | None:
+    def find_first_order(self, tx: Transaction, *, principal: str | None = None) -> float | None:
         """Give the time of the first order; None if there is none."""
-        rows = tx.execute(f"SELECT MIN(created_at) AS first FROM orders WHERE {IS_COUNTABLE}")  # noqa: S608 - ours
-        return rows[0]["first"]
+        first = f"SELECT MIN(created_at) AS first FROM orders WHERE {IS_COUNTABLE}"  # noqa: S608 - ours
+        if principal is None:
+            return tx.execute(first)[0]["first"]
+        return tx.execute(f"{first} AND principal = $1", principal)[0]["first"]
 
     async def count_images(
-        self, days: Sequence[tuple[date, float, float]], *, graded: Collection[str] = ()
+        self,
+        days: Sequence[tuple[date, float, float]],
+        *,
+        graded: Collection[str] = (),
+        principal: str | None = None,
     ) -> Sequence[ImageCount]:
         """
         Count the images of the orders placed on each day by region and model; what was never made counts nowhere.
@@ -301,13 +350,19 @@ class Reports(Repository):
         """
         counts: list[ImageCount] = []
         for first in range(0, len(days), _DAYS_AT_ONCE):
-            counts += await self._count_images(days[first : first + _DAYS_AT_ONCE], graded)
+            counts += await self._count_images(days[first : first + _DAYS_AT_ONCE], graded, principal)
         return counts
 
     @reads_apart
     def _count_images(
-        self, tx: Transaction, days: Sequence[tuple[date, float, float]], graded: Collection[str]
+        self,
+        tx: Transaction,
+        days: Sequence[tuple[date, float, float]],
+        graded: Collection[str],
+        principal: str | None,
     ) -> Sequence[ImageCount]:
+        whose = () if principal is None else (principal,)
+        summed = _SUMMED_OWN if whose else _SUMMED
         counts = [
             ImageCount(
                 day,
@@ -317,10 +372,14 @@ class Reports(Repository):
                 open=row["open"],
                 unclear=row["unclear"],
                 found=row["found"],
-                priced=_list_priced(tx, row["region"], row["model"], start, end) if row["model"] in graded else (),
+                priced=(
+                    _list_priced(tx, row["region"], row["model"], days=(start, end), whose=whose)
+                    if row["model"] in graded
+                    else ()
+                ),
             )
             for day, start, end in days
-            for row in tx.execute(_SUMMED, start, end)
+            for row in tx.execute(summed, start, end, *whose)
             if is_name(row["region"]) and (row["model"] is None or is_name(row["model"]))
         ]
         return [count for count in counts if count.charged + count.open + count.unclear + count.found]
@@ -348,15 +407,19 @@ def _is_meant(each: OrderSum, query: OrderQuery) -> bool:
     return states[query.state] and query.model in (None, each.model) and query.region in (None, each.region)
 
 
-def _is_long(query: OrderQuery) -> bool:
+def _is_long(query: OrderQuery, principal: str | None) -> bool:
     """Say whether many orders may have to be looked through, because no index has just those that are meant."""
+    if principal is not None:
+        return query != OrderQuery(since=query.since, until=query.until)
     filters = (query.model, query.region, query.state if query.state in _RARE else None)
     return query.text is not None or sum(each is not None for each in filters) > 1
 
 
-def _find_boundary(tx: Transaction, before: Cursor | None, since: float | None) -> Cursor | None:
+def _find_boundary(
+    tx: Transaction, before: Cursor | None, since: float | None, principal: str | None
+) -> Cursor | None:
     """Give the cursor behind the next `_AT_ONCE` orders, None if there are no more."""
-    conditions = _read_query(OrderQuery(since=since))
+    conditions = _read_query(OrderQuery(since=since), principal)
     conditions.add_cursor(before)
     rows = tx.execute(
         f"SELECT created_at, local_id FROM orders WHERE {conditions.text} "  # noqa: S608 - ours
@@ -366,10 +429,12 @@ def _find_boundary(tx: Transaction, before: Cursor | None, since: float | None) 
     return (rows[0]["created_at"], rows[0]["local_id"]) if rows else None
 
 
-def _list_priced(tx: Transaction, region: str, model: object, start: float, end: float) -> tuple[PricedImages, ...]:
-    """Add up the orders of a model that are alike in what their price depends on."""
+def _list_priced(
+    tx: Transaction, region: str, model: object, *, days: tuple[float, float], whose: Sequence[str]
+) -> tuple[PricedImages, ...]:
+    """Add up the orders of a model that are alike in what their price depends on; `whose` is a principal or none."""
     sums: defaultdict[tuple[str | None, bool], list[int]] = defaultdict(lambda: [0, 0, 0, 0])
-    for row in tx.execute(_LISTED, start, end, model):
+    for row in tx.execute(_LISTED_OWN if whose else _LISTED, *days, *whose, model):
         request = read_request(row["request"])
         if request is None or row["region"] != region:
             continue
@@ -412,12 +477,16 @@ class _Conditions:
             self.add("(created_at, local_id) >= ({}, {})", *end)
 
 
-def _read_query(query: OrderQuery) -> _Conditions:
+def _read_query(query: OrderQuery, principal: str | None = None) -> _Conditions:
     conditions = _Conditions()
+    if principal is not None:
+        conditions.add("principal = {}", principal)
     if query.state is not None:
-        conditions.add(_STATES[query.state])
+        # Of what a principal has ordered nothing is left to the indexes that have everybody's.
+        conditions.add(_STATES[query.state] if principal is None else _OWN_STATES[query.state])
     # Those that go on are few, and an index has them: it shall not be passed over for the index of a model.
-    equals = "COALESCE({}, '') = {{}}" if query.state is OrderState.OPEN else "{} = {{}}"
+    is_indexed = query.state is not OrderState.OPEN and principal is None
+    equals = "{} = {{}}" if is_indexed else "COALESCE({}, '') = {{}}"
     for piece, value in (
         (equals.format("model"), query.model),
         (equals.format("region"), query.region),

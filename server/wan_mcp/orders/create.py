@@ -27,6 +27,7 @@ from wan_mcp_tools.domain.errors import (
     SettingsError,
     StorageError,
 )
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.requests import ImageRequest
 
 _log = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ async def create(
     context: Context,
     request: ImageRequest,
     *,
+    principal: str,
     regions: Mapping[str, RegionAccess],
     catalogue: Catalogue,
     daily_limit: int,
@@ -58,7 +60,7 @@ async def create(
     lock_seconds: float,
 ) -> Placement:
     """
-    Write a request down as an order, or with `deduplicate` find an identical one that nobody has received.
+    Write a request down as a principal's order, or with `deduplicate` find an identical one that it has not received.
 
     Identical orders may want their files in different places. `begin` gives an order as it is when its creating
     request leaves; one with pictures to be read stands in line until they are. `find_result` gives the files of
@@ -93,8 +95,11 @@ async def create(
         account=account,
         wire_model=catalogue.find(request.model).wire_id(request.region),
         protocol=catalogue.choose_protocol(request),
-        fingerprint=_fingerprint(request, account),
+        fingerprint=_fingerprint(request, account, principal),
         folder=str(folder),
+        principal=principal,
+        cost=0,
+        currency=None,
         worker_id=worker_id,
         awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
         now=now,
@@ -175,9 +180,9 @@ async def _find_inputs(
     )
 
 
-def _fingerprint(request: ImageRequest, account: str) -> str:
+def _fingerprint(request: ImageRequest, account: str, principal: str) -> str:
     """
-    Give what is equal for requests of an account that order the same picture.
+    Give what is equal for requests of a principal and an account that order the same picture.
 
     Where the files shall lie makes no other picture of it, nor do blanks or signs that nobody sees: a picture is not
     to be paid for twice. What is sent stays as the caller wrote it.
@@ -186,7 +191,9 @@ def _fingerprint(request: ImageRequest, account: str) -> str:
     if request.negative_prompt:
         picture["negative_prompt"] = _normalize(request.negative_prompt)
     text = json.dumps(picture, ensure_ascii=False, sort_keys=True)
-    return hashlib.sha256(f"{account}\n{text}".encode()).hexdigest()
+    # That of the local user is what it was before anybody could sign in. JSON has no line break of its own.
+    whose = "" if principal == LOCAL_ID else f"\n{principal}"
+    return hashlib.sha256(f"{account}\n{text}{whose}".encode()).hexdigest()
 
 
 def _normalize(text: str) -> str:

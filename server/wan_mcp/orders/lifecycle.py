@@ -71,11 +71,14 @@ def placed(
     protocol: str,
     fingerprint: str,
     folder: str,
+    principal: str,
+    cost: int,
+    currency: str | None,
     worker_id: str,
     awaited_until: float,
     now: float,
 ) -> Order:
-    """Give a request as an order that is about to be written down."""
+    """Give a request as an order of a principal that is about to be written down."""
     return Order(
         local_id=local_id,
         origin=Origin.ORDERED,
@@ -94,6 +97,9 @@ def placed(
         worker_id=worker_id,
         awaited_until=awaited_until,
         awaited_by=worker_id,
+        principal=principal,
+        cost=cost,
+        currency=currency,
     )
 
 
@@ -216,10 +222,11 @@ def adopted(
     model: str | None,
     wire_model: str | None,
     folder: str,
+    principal: str,
     created_at: float,
     now: float,
 ) -> Order:
-    """Give a task that only the service knew as an order."""
+    """Give a task that only the service knew as an order of whoever has asked for it."""
     return Order(
         local_id=local_id,
         task_id=task_id,
@@ -232,6 +239,7 @@ def adopted(
         model=model,
         wire_model=wire_model,
         folder=folder,
+        principal=principal,
         accepted_at=now,
         expires_at=now + DAY,
     )

@@ -71,22 +71,34 @@ async def list_orders(
     remote: bool,
     period: Period,
     seconds: float,
+    principal: str | None,
+    adopter: str,
 ) -> TaskPage:
     """
-    Give one page of the orders of a period, newest first.
+    Give one page of the orders of a period, newest first; with `principal` those of a principal alone.
 
-    With `remote` the service is asked first, for at most `seconds`.
+    With `remote` the service is asked first, for at most `seconds`, and what is adopted is the `adopter`'s.
 
     Raises:
-        RequestRefusedError: the cursor is none of ours.
+        RequestRefusedError: the cursor is none of ours, or the service is not asked for this caller.
     """
     before = _read_cursor(cursor)
-    notes = await _adopt(lookup, worker, limit, seconds) if remote else ()
+    if remote and principal is not None:
+        raise RequestRefusedError(
+            "What only the service knows is whoever's it may be, and is shown to administrators alone.",
+            "Leave remote out to list your own tasks, or ask somebody with the scope wan:admin.",
+        )
+    notes = await _adopt(lookup, worker, limit, seconds, adopter) if remote else ()
     if not await ledger.exists():
         return TaskPage((), None, notes)
     await refresh.refresh_inherited()
     rows = await ledger.reports.list_orders(
-        status=status, since=period.since, until=period.until, limit=limit + 1, before=before
+        status=status,
+        since=period.since,
+        until=period.until,
+        limit=limit + 1,
+        before=before,
+        principal=principal,
     )
     shown = rows[:limit]
     # A caller may have been told of files that are being written down at this moment.
@@ -96,16 +108,24 @@ async def list_orders(
     )
 
 
-async def find_by_beginning(ledger: Ledger, live: LiveOrders, beginning: str, *, limit: int) -> tuple[Task, ...]:
+async def find_by_beginning(
+    ledger: Ledger, live: LiveOrders, beginning: str, *, limit: int, principal: str | None
+) -> tuple[Task, ...]:
     """Give the orders one of whose ids begins with these letters, newest first; the service is not asked."""
     if not await ledger.exists():
         return ()
-    rows = await ledger.orders.find_by_beginning(beginning, limit=limit)
+    rows = await ledger.orders.find_by_beginning(beginning, limit=limit, principal=principal)
     return tuple(to_task(live.latest(row.local_id) or row) for row in rows)
 
 
 async def report_costs(
-    ledger: Ledger, clock: Clock, catalogue: Catalogue, *, since: str | None, until: str | None
+    ledger: Ledger,
+    clock: Clock,
+    catalogue: Catalogue,
+    *,
+    since: str | None,
+    until: str | None,
+    principal: str | None,
 ) -> CostReport:
     """
     Give the images of the orders of a period, by the days of this machine's calendar, and their cost.
@@ -116,7 +136,7 @@ async def report_costs(
     now = clock.now()
     period = read_period(since, until, now)
     # A ledger that is not there is not made for a look into it.
-    first = await ledger.reports.find_first_order() if await ledger.exists() else None
+    first = await ledger.reports.find_first_order(principal=principal) if await ledger.exists() else None
     end = period.until if period.until is not None else find_begin(find_day(now) + timedelta(days=1))
     start = period.since if period.since is not None else min(first or now, end - _MOMENT)
     counts = list[ImageCount]()
@@ -128,6 +148,7 @@ async def report_costs(
         counts += await ledger.reports.count_images(
             [(day, max(start, find_begin(day)), min(end, find_begin(day + timedelta(days=1)))) for day in days],
             graded=frozenset(catalogue.graded_models),
+            principal=principal,
         )
     return make_report(counts, catalogue, since=find_day(start), until=find_day(max(start, end - _MOMENT)))
 
@@ -140,15 +161,16 @@ class OrderSearch:
         self._live = live
         self._images = images
         self._counted: tuple[OrderQuery, OrderTotals] | None = None
+        self._own_counted: tuple[object, str, OrderQuery, OrderTotals] | None = None
         self._version: object = None
         self._summary: tuple[OrderSum, ...] = ()
 
-    async def find(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
-        """Give the orders that a query means, newest first."""
+    async def find(self, query: OrderQuery, *, limit: int, cursor: str | None, principal: str | None) -> TaskPage:
+        """Give the orders that a query means, newest first; with `principal` those of a principal alone."""
         before = _read_cursor(cursor)
         if not await self._ledger.exists():
             return TaskPage(())
-        rows = await self._ledger.reports.find_orders(query, limit=limit + 1, before=before)
+        rows = await self._ledger.reports.find_orders(query, limit=limit + 1, before=before, principal=principal)
         shown = rows[:limit]
         tasks: list[Task] = []
         for row in shown:
@@ -156,11 +178,13 @@ class OrderSearch:
             tasks.append(to_task(order, trouble=self._live.trouble_of(order.local_id), gone=gone))
         return TaskPage(tuple(tasks), _write_cursor(shown[-1]) if len(rows) > limit else None)
 
-    async def count(self, query: OrderQuery) -> OrderTotals:
-        """Count what a query finds."""
+    async def count(self, query: OrderQuery, *, principal: str | None) -> OrderTotals:
+        """Count what a query finds; with `principal` among the orders of a principal alone."""
         version = await self._ledger.version()
         if version is None or not await self._ledger.exists():
             return OrderTotals()
+        if principal is not None:
+            return await self._count_own(query, principal, version)
         # A page asks every two seconds, and a ledger may be large: nothing is read unless something was written, and
         # orders are looked through only if what was written changes a number of theirs.
         if self._counted is None or self._version != version:
@@ -179,10 +203,18 @@ class OrderSearch:
             self._counted = (query, await self._ledger.reports.count_orders(query, self._summary))
         return self._counted[1]
 
+    async def _count_own(self, query: OrderQuery, principal: str, version: object) -> OrderTotals:
+        key = (version, principal, query)
+        if self._own_counted is None or self._own_counted[:3] != key:
+            self._own_counted = (*key, await self._ledger.reports.count_own_orders(query, principal))
+        return self._own_counted[3]
 
-async def _adopt(lookup: OrderLookup, worker: OrderWorker, limit: int, seconds: float) -> tuple[str, ...]:
+
+async def _adopt(
+    lookup: OrderLookup, worker: OrderWorker, limit: int, seconds: float, adopter: str
+) -> tuple[str, ...]:
     """Take in what only the service knows; say what was left out, and who saves it."""
-    adopted, notes = await lookup.adopt_listed(limit, seconds=seconds)
+    adopted, notes = await lookup.adopt_listed(limit, seconds=seconds, adopter=adopter)
     if not adopted:
         return notes
     worker.check_ledger()

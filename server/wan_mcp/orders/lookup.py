@@ -45,22 +45,25 @@ class OrderLookup:
         self._regions = regions
         self._output_dir = output_dir
 
-    async def find_known(self, any_id: str) -> Order | None:
-        """Give what is known here of an order, without asking the service."""
+    async def find_known(self, any_id: str, *, principal: str | None) -> Order | None:
+        """Give what is known here of an order, without asking the service; an order of another is not known."""
         live = self._live.find(any_id.strip())
         if live is not None:
             # Known for certain, even while the ledger is locked or gone.
-            return live
+            return live if principal in (None, live.principal) else None
         if not await self._ledger.exists():
             return None
-        order = await self._ledger.orders.get(any_id.strip())
+        order = await self._ledger.orders.get(any_id.strip(), principal=principal)
         return order and (self._live.latest(order.local_id) or order)
 
-    async def find_or_adopt(self, task_id: str, *, seconds: float) -> tuple[Order, bool]:
+    async def find_or_adopt(
+        self, task_id: str, *, seconds: float, principal: str | None, adopter: str
+    ) -> tuple[Order, bool]:
         """
         Find an order by its id or the service's; the service is asked for at most `seconds`.
 
-        Gives the order, and whether it was adopted just now.
+        It is asked only for a caller who sees the orders of all, and what is adopted is the `adopter`'s. Gives the
+        order, and whether it was adopted just now.
 
         Raises:
             NotFoundError: nobody knows the id.
@@ -73,22 +76,23 @@ class OrderLookup:
             raise RequestRefusedError(
                 f"{task_id[:_LONGEST_ID]!r} is not a task id.", next_step=NextStep(NextAction.CORRECT_TASK_ID)
             )
-        order = await self.find_known(task_id)
+        order = await self.find_known(task_id, principal=principal)
         if order is not None:
             return order, False
-        if is_local_id(task_id):
+        if is_local_id(task_id) or principal is not None:
             raise NotFoundError(
                 f"No order {task_id} is in this ledger.",
                 code=ErrorCode.TASK_NOT_FOUND,
                 next_step=NextStep(NextAction.LIST_LEDGER),
             )
-        return await self._adopt_by_id(task_id, seconds), True
+        return await self._adopt_by_id(task_id, seconds, adopter), True
 
-    async def adopt_listed(self, limit: int, *, seconds: float) -> tuple[list[Order], tuple[str, ...]]:
+    async def adopt_listed(self, limit: int, *, seconds: float, adopter: str) -> tuple[list[Order], tuple[str, ...]]:
         """
         Ask every region that has a key for its newest tasks, for at most `seconds`.
 
-        At most `limit` pictures of each that are unknown here are adopted. The notes say what was left out.
+        At most `limit` pictures of each that are unknown here are adopted, and are the `adopter`'s. The notes say
+        what was left out.
         """
         adopted: list[Order] = []
         usable = self._list_usable()
@@ -96,7 +100,7 @@ class OrderLookup:
 
         async def ask(access: RegionAccess) -> None:
             try:
-                notes[access.region] = await self._adopt_newest(access, limit, adopted)
+                notes[access.region] = await self._adopt_newest(access, limit, adopted, adopter)
             except AppError as error:
                 notes[access.region] = str(error)
 
@@ -109,7 +113,7 @@ class OrderLookup:
         told = [(region, note) for region, note in sorted(notes.items()) if note]
         return adopted, tuple(f"{region}: {note}" if region else note for region, note in told)
 
-    async def _adopt_by_id(self, task_id: str, seconds: float) -> Order:
+    async def _adopt_by_id(self, task_id: str, seconds: float, adopter: str) -> Order:
         """
         Ask every region that has a key for a task, side by side, for at most `seconds`.
 
@@ -143,14 +147,14 @@ class OrderLookup:
         left = ends - self._clock.monotonic()
         with anyio.move_on_after(max(0.0, min(_MODEL_SECONDS, left))):
             model = await self._find_model(access.region, task_id)
-            return await self._adopt(access, task_id, status=answer.status, wire_model=model)
-        return await self._adopt(access, task_id, status=answer.status, wire_model=None)
+            return await self._adopt(access, task_id, status=answer.status, wire_model=model, adopter=adopter)
+        return await self._adopt(access, task_id, status=answer.status, wire_model=None, adopter=adopter)
 
     def _list_usable(self) -> list[RegionAccess]:
         accesses = self._regions.values()
         return [access for access in accesses if access.api_key and access.base_url and not access.problem]
 
-    async def _adopt_newest(self, access: RegionAccess, limit: int, adopted: list[Order]) -> str:
+    async def _adopt_newest(self, access: RegionAccess, limit: int, adopted: list[Order], adopter: str) -> str:
         """Read pages until `limit` unknown pictures were adopted; give a note of what was left out."""
         taken = 0
         for page in range(1, _MOST_PAGES + 1):
@@ -162,7 +166,12 @@ class OrderLookup:
                 if taken == limit:
                     return f"more than {limit} unknown tasks; call again for the next."
                 order = await self._adopt(
-                    access, task.task_id, status=task.status, wire_model=task.model_id, created_at=task.created_at
+                    access,
+                    task.task_id,
+                    status=task.status,
+                    wire_model=task.model_id,
+                    created_at=task.created_at,
+                    adopter=adopter,
                 )
                 adopted.append(order)
                 taken += 1
@@ -197,6 +206,7 @@ class OrderLookup:
         *,
         status: TaskStatus,
         wire_model: str | None,
+        adopter: str,
         created_at: float | None = None,
     ) -> Order:
         now = self._clock.now()
@@ -209,6 +219,7 @@ class OrderLookup:
             model=self._find_catalogue_id(wire_model) or wire_model,
             wire_model=wire_model,
             folder=str(self._output_dir),
+            principal=adopter,
             created_at=created_at or now,
             now=now,
         )

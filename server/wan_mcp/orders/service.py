@@ -13,6 +13,7 @@ from anyio.to_thread import run_sync
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order
 from wan_mcp.ledger.leases import is_gone
+from wan_mcp.orders.access import check_output_dir, check_request, check_view
 from wan_mcp.orders.cancel import cancel
 from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import RecentImages, create, withdraw
@@ -37,6 +38,7 @@ from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource
 from wan_mcp_tools.domain.service import (
     Conversion,
@@ -61,7 +63,12 @@ _ANSWER_SECONDS = 10.0
 
 
 class OrderService:
-    """The `ImageService` port. Enter `running` before calling anything that orders or waits."""
+    """
+    The `ImageService` port. Enter `running` before calling anything that orders or waits.
+
+    Every call is the current principal's: here it is asked who that is, and everything below is told by name. A call
+    knows the orders of its principal alone, unless that one sees everybody's.
+    """
 
     def __init__(
         self, context: Context, *, catalogue: Catalogue, settings: Settings, timings: Timings, worker_id: str
@@ -169,6 +176,7 @@ class OrderService:
         placed: NotePlaced | None = None,
     ) -> Task:
         """Write the order down, send it, and wait."""
+        check_request(request, current_principal())
         self._settings.require_folders()
         progress = self._make_progress(report, "Writing the order down")
         return await progress.report_during(
@@ -196,6 +204,7 @@ class OrderService:
         placement = await create(
             self._context,
             request,
+            principal=current_principal().id,
             regions=self._settings.regions,
             catalogue=self._catalogue,
             daily_limit=self._settings.daily_image_limit,
@@ -254,12 +263,14 @@ class OrderService:
 
     async def peek(self, task_id: str) -> Task | None:
         """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
-        order = await self._lookup.find_known(task_id)
+        order = await self._find_known(task_id)
         return to_task(order, trouble=self._live.trouble_of(order.local_id)) if order else None
 
     async def find_by_beginning(self, beginning: str, *, limit: int) -> Sequence[Task]:
         """Give the tasks of the ledger one of whose ids begins with these letters, newest first."""
-        return await find_by_beginning(self._ledger, self._live, beginning, limit=limit)
+        return await find_by_beginning(
+            self._ledger, self._live, beginning, limit=limit, principal=current_principal().sees
+        )
 
     async def seconds_left(self, task: Task) -> float | None:
         """Give the seconds until such a task usually ends, by what was learned of earlier ones."""
@@ -311,19 +322,28 @@ class OrderService:
             remote=remote,
             period=read_period(since, until, self._clock.now()),
             seconds=self.default_wait_seconds,
+            principal=current_principal().sees,
+            adopter=current_principal().id,
         )
 
     async def find_orders(self, query: OrderQuery, *, limit: int, cursor: str | None) -> TaskPage:
         """Give the orders of the ledger that a query means, newest first."""
-        return await self._search.find(query, limit=limit, cursor=cursor)
+        return await self._search.find(query, limit=limit, cursor=cursor, principal=current_principal().sees)
 
     async def count_orders(self, query: OrderQuery) -> OrderTotals:
         """Count what a query finds."""
-        return await self._search.count(query)
+        return await self._search.count(query, principal=current_principal().sees)
 
     async def report_costs(self, *, since: str | None, until: str | None) -> CostReport:
         """Give the images of the orders of some days and what they cost."""
-        return await report_costs(self._ledger, self._clock, self._catalogue, since=since, until=until)
+        return await report_costs(
+            self._ledger,
+            self._clock,
+            self._catalogue,
+            since=since,
+            until=until,
+            principal=current_principal().sees,
+        )
 
     async def collect(
         self,
@@ -356,6 +376,7 @@ class OrderService:
         conversion: Conversion | None = None,
     ) -> tuple[SavedImage, Task | None]:
         """Put an image of a task, or of a result URL, or a converted copy of it, into a folder under a name."""
+        check_output_dir(output_dir, current_principal())
         self._settings.require_folders()
 
         async def work() -> tuple[SavedImage, Task | None]:
@@ -371,17 +392,18 @@ class OrderService:
             elif not is_settled(order):
                 # It is being saved at this moment, and then only has to be copied.
                 order = await self._wait(order, is_settled, SAVE_SECONDS, None)
-            order = await self._lookup.find_known(order.local_id) or order
+            order = await self._find_known(order.local_id) or order
             image = await self._images.download(
                 order, index, output_dir=output_dir, filename=filename, conversion=conversion
             )
-            order = await self._lookup.find_known(order.local_id) or order
+            order = await self._find_known(order.local_id) or order
             return image, await self._deliver(order, is_just_saved=True)
 
         return await self._answer_in_time(work, NextAction.CHECK_DOWNLOAD)
 
     async def draw_preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
+        check_view(path, current_principal())
         self._settings.require_folders()
         order = None
         if task_id is not None:
@@ -390,25 +412,26 @@ class OrderService:
 
     async def read_image(self, *, task_id: str, index: int, most_bytes: int) -> ImageData:
         """Give a saved image of the ledger: the file's own bytes, or a small picture if they are more."""
-        order = await self._lookup.find_known(task_id)
+        order = await self._find_known(task_id)
         if order is None:
+            can_ask = current_principal().sees is None
             raise NotFoundError(
                 f"No task {task_id[:80]} is in this ledger.",
                 code=ErrorCode.TASK_NOT_FOUND,
-                next_step=NextStep(NextAction.LIST_LEDGER_OR_ASK),
+                next_step=NextStep(NextAction.LIST_LEDGER_OR_ASK if can_ask else NextAction.LIST_LEDGER),
             )
         return await self._images.read(order, index, most_bytes)
 
     async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image of the ledger."""
-        order = await self._lookup.find_known(task_id)
+        order = await self._find_known(task_id)
         if order is None:
             raise NotFoundError(f"No task {task_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
         return await self._images.draw_thumbnail(order, index, side)
 
     async def draw_input(self, *, task_id: str, number: int, side: int) -> Preview:
         """Give a tiny picture of a file that an order was given, or of the earlier result that it was."""
-        order = await self._lookup.find_known(task_id)
+        order = await self._find_known(task_id)
         inputs = order.request.images if order is not None and order.request is not None else ()
         if not 1 <= number <= len(inputs):
             raise NotFoundError(f"No order {task_id[:80]} with an input picture {number} is in this ledger.")
@@ -463,10 +486,17 @@ class OrderService:
             order = await self._wait(order, is_settled, SAVE_SECONDS, None)
         return await self._images.find_file(order, index)
 
+    async def _find_known(self, any_id: str) -> Order | None:
+        """Give what is known here of an order of the caller's, without asking the service."""
+        return await self._lookup.find_known(any_id, principal=current_principal().sees)
+
     async def _find(self, task_id: str, *, seconds: float) -> Order:
         """Find an order; one that was adopted just now is given a moment to be looked at."""
         ends = self._clock.monotonic() + seconds
-        order, is_adopted = await self._lookup.find_or_adopt(task_id, seconds=seconds)
+        caller = current_principal()
+        order, is_adopted = await self._lookup.find_or_adopt(
+            task_id, seconds=seconds, principal=caller.sees, adopter=caller.id
+        )
         if not is_adopted:
             return order
         live = self._live.get(order.local_id)
@@ -489,7 +519,9 @@ class OrderService:
             trouble=self._find_trouble(order),
             gone=gone,
         )
-        if task.settled and task.images and order.delivered_at is None:
+        # Who looks after others has not received their images for them.
+        is_own = order.principal == current_principal().id
+        if is_own and task.settled and task.images and order.delivered_at is None:
             # Not worth an error: the images are there, and the worst is that an equal order finds them again.
             await self._note(self._ledger.orders.mark_delivered(order.local_id))
         return task

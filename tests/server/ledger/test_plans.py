@@ -136,3 +136,70 @@ async def test_a_look_at_the_images_of_some_days_reads_those_days(ledger, execut
         plan = [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {statement}", {str(n): 1 for n in (1, 2)})]
     assert values == 2
     assert any("orders_recent (created_at>? AND created_at<?)" in step for step in plan), plan
+
+
+# --- of a principal ----------------------------------------------------------------------------------------------
+
+
+def scan_own(ledger, **query):
+    return ledger.reports.find_orders(OrderQuery(**query), limit=50, before=None, principal="ada")
+
+
+def count_own(ledger, **query):
+    return ledger.reports.count_own_orders(OrderQuery(**query), "ada")
+
+
+OWN = {
+    "a page": lambda ledger, _: ledger.reports.list_orders(status=None, limit=50, before=None, principal="ada"),
+    "a later page": lambda ledger, order: ledger.reports.list_orders(
+        status=None, limit=50, before=(order.created_at, order.local_id), principal="ada"
+    ),
+    "a status": lambda ledger, _: ledger.reports.list_orders(
+        status=TaskStatus.SUCCEEDED, limit=50, before=None, principal="ada"
+    ),
+    "a model": lambda ledger, order: scan_own(ledger, model=order.model),
+    "a region": lambda ledger, order: scan_own(ledger, region=order.region),
+    "words": lambda ledger, _: scan_own(ledger, text="flower"),
+    **{
+        f"what is {state.value}": lambda ledger, _, state=state: scan_own(ledger, state=state) for state in OrderState
+    },
+    "all numbers": lambda ledger, _: count_own(ledger),
+    "numbers of a state and a model": lambda ledger, order: count_own(
+        ledger, state=OrderState.FAILED, model=order.model
+    ),
+    "the beginning of an id": lambda ledger, order: ledger.orders.find_by_beginning(
+        order.task_id[:7], limit=10, principal="ada"
+    ),
+    "the first order": lambda ledger, _: ledger.reports.find_first_order(principal="ada"),
+    "the images of a day": lambda ledger, order: ledger.reports.count_images(
+        [(None, order.created_at - DAY, order.created_at)], graded={order.model}, principal="ada"
+    ),
+}
+
+
+@pytest.mark.parametrize("question", OWN)
+async def test_what_a_principal_asks_reads_its_own_orders_alone(ledger, executed, path, question):
+    order = (await ledger.reports.list_orders(status=None, limit=1, before=None))[0]
+    executed.clear()
+    await OWN[question](ledger, order)
+
+    assert executed
+    for statement, values in executed:
+        read = [step for step in explain(path, statement, values) if re.search(r"\borders\b", step)]
+        assert read
+        assert all("orders_principal (principal=?" in step for step in read), (statement, read)
+
+
+async def test_an_id_of_another_is_looked_for_by_the_ids(ledger, executed, path):
+    assert await ledger.orders.get(NEVER, principal="ada") is None
+    [(statement, values)] = executed
+    plan = " ".join(explain(path, statement, values))
+    assert "task_id=?" in plan
+    assert "local_id=?" in plan
+
+
+def explain(path, statement, values):
+    text = re.sub(r"\{\w+\}", "", statement)
+    with closing(sqlite3.connect(path)) as file:
+        bound = {str(number): "1" for number in range(1, values + 1)}
+        return [row[3] for row in file.execute(f"EXPLAIN QUERY PLAN {text}", bound)]
