@@ -32,7 +32,7 @@ from wan_mcp.dashscope.responses import (
     read_task,
     read_task_list,
 )
-from wan_mcp.dashscope.types import CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
+from wan_mcp.dashscope.types import BeforeSending, CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
 from wan_mcp.settings.key_format import PLAN_KEY
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -99,9 +99,14 @@ class DashScope:
         """Close every connection; a later call opens new ones."""
         await self._connections.aclose()
 
-    async def create(self, order: CreateOrder) -> TaskAnswer:
+    async def create(
+        self, order: CreateOrder, *, before: BeforeSending | None = None, before_seconds: float = 0.0
+    ) -> TaskAnswer:
         """
         Order images: one attempt, on a connection of its own.
+
+        `before` is called once that is open, for at most `before_seconds`, and only then is anything sent; whatever
+        it raises is raised here.
 
         The answer to an order of the synchronous protocol is `SUCCEEDED` with its images and has no task id. Of more
         images than were ordered so many are read, and the rest is counted.
@@ -119,6 +124,8 @@ class DashScope:
             body=await _encode(order),
             order=order,
             answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
+            before=before,
+            before_seconds=before_seconds,
         )
         return await _read(response, partial(read_created_task, response, context, most=order.n))
 
@@ -269,6 +276,8 @@ class DashScope:
         body: bytes | None = None,
         order: CreateOrder | None = None,
         answer_seconds: float | None = None,
+        before: BeforeSending | None = None,
+        before_seconds: float = 0.0,
     ) -> JsonResponse:
         clients = await self._connections.open(in_process=context.endpoint.in_process)
         from wan_mcp.dashscope.exchange import Call, send  # noqa: PLC0415 - brings httpx, after start-up
@@ -281,8 +290,18 @@ class DashScope:
             answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
             proxy=await self._find_proxy(context, url),
+            before=before,
+            before_seconds=before_seconds,
         )
-        return await send(client, call, context, keys=self._keys, timeouts=self._timeouts, now=self._clock.now())
+        return await send(
+            client,
+            call,
+            context,
+            keys=self._keys,
+            timeouts=self._timeouts,
+            now=self._clock.now(),
+            tells_events=clients.tells_events,
+        )
 
     async def _find_proxy(self, context: CallContext, url: str) -> str | None:
         """Give the proxy that leads to an address, as it may be shown."""

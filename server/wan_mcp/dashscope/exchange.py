@@ -8,7 +8,7 @@ import ssl
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC
-from typing import cast
+from typing import Any, cast
 
 import anyio
 import anyio.to_thread
@@ -18,7 +18,7 @@ from wan_mcp.dashscope.body import read_body
 from wan_mcp.dashscope.errors import CallContext, make_lost_error
 from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, find_bound, parse_object
 from wan_mcp.dashscope.responses import JsonResponse
-from wan_mcp.dashscope.types import Timeouts
+from wan_mcp.dashscope.types import BeforeSending, Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
 
 _LOG = logging.getLogger(__name__)
@@ -46,6 +46,8 @@ class Call:
     One HTTP call to a region.
 
     `answer_seconds` is how long its answer may take. `proxy` is the one that it goes through, as it may be shown.
+    `before` is called once a connection is open, for at most `before_seconds`, and only then is anything sent; what
+    it raises reaches the caller.
     """
 
     method: str
@@ -54,6 +56,38 @@ class Call:
     answer_seconds: float
     body: bytes | None = None
     proxy: str | None = None
+    before: BeforeSending | None = None
+    before_seconds: float = 0.0
+
+
+class _Sending:
+    """Knows whether a call has begun to be sent, and calls first what is to be done before."""
+
+    def __init__(self, before: BeforeSending | None) -> None:
+        self._before = before
+        self.has_begun = before is None
+        self.failure: Exception | None = None
+
+    async def begin(self) -> None:
+        """Do what is to be done before, once; what that raises is kept."""
+        if self.has_begun or self._before is None:
+            return
+        try:
+            await self._before()
+        except Exception as error:
+            self.failure = error
+            raise
+        self.has_begun = True
+
+    async def trace(self, event: str, facts: Mapping[str, Any]) -> None:
+        """
+        Take notice of what the HTTP library does; what is raised here breaks it off.
+
+        Source: https://www.encode.io/httpcore/extensions/#trace
+        """
+        # A proxy is asked for a connection in the same way, and that is not yet the call.
+        if event.endswith("send_request_headers.started") and facts["request"].method != b"CONNECT":
+            await self.begin()
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,12 +101,20 @@ class _RawResponse:
 
 
 async def send(
-    client: httpx.AsyncClient, call: Call, context: CallContext, *, keys: KnownKeys, timeouts: Timeouts, now: float
+    client: httpx.AsyncClient,
+    call: Call,
+    context: CallContext,
+    *,
+    keys: KnownKeys,
+    timeouts: Timeouts,
+    now: float,
+    tells_events: bool = True,
 ) -> JsonResponse:
     """
     Make one call, once, and read its answer, in which none of the `keys` is left.
 
-    `now` is the time in seconds since 1970, for answers without a date of their own.
+    `now` is the time in seconds since 1970, for answers without a date of their own. `tells_events` says that the
+    client tells when its connection is open; with another, what is to be done before the call is done before that.
 
     Raises:
         NotConnectedError: no connection was opened, so nothing was sent.
@@ -84,10 +126,14 @@ async def send(
     )
     # An answer that trickles would never run into the limit of a single read.
     whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds + len(call.body or b"") / _SLOWEST
+    whole += call.before_seconds
+    sending = _Sending(call.before)
     trouble: AppError
     try:
         with anyio.fail_after(whole):
-            raw = await _request(client, call, context, phases, now)
+            if not tells_events:
+                await sending.begin()
+            raw = await _request(client, call, context, phases, now=now, sending=sending)
         _LOG.debug("%s in the region %s: HTTP %d", call.method, context.region, raw.status)
         return replace(await _read(raw, keys), proxy=call.proxy)
     except TimeoutError:
@@ -102,17 +148,23 @@ async def send(
         trouble = SettingsError(
             f"The address of the region {context.region} cannot be used.", "Correct DASHSCOPE_HTTP_BASE_URL."
         )
-    except AppError:
-        raise
+    except AppError as error:
+        trouble = error
     except Exception as error:  # noqa: BLE001 - whatever breaks here, the call may have been sent
         _LOG.debug("%s in the region %s: %s", call.method, context.region, type(error).__name__)
         trouble = make_lost_error(context, "something unexpected broke")
     # Raised here and not where it was caught: httpx's exceptions hold the request, and the request the key.
-    raise trouble
+    raise trouble if sending.has_begun else sending.failure or _tell_unsent(trouble, context)
 
 
 async def _request(
-    client: httpx.AsyncClient, call: Call, context: CallContext, phases: httpx.Timeout, now: float
+    client: httpx.AsyncClient,
+    call: Call,
+    context: CallContext,
+    phases: httpx.Timeout,
+    *,
+    now: float,
+    sending: _Sending,
 ) -> _RawResponse:
     # httpx shows neither this header nor its value when the object is printed.
     key = context.endpoint.key.get_secret_value()
@@ -122,7 +174,14 @@ async def _request(
         # In pieces, so that each of them has the time of a write.
         content = _cut(call.body)
         headers["Content-Length"] = str(len(call.body))
-    async with client.stream(call.method, call.url, headers=headers, content=content, timeout=phases) as response:
+    async with client.stream(
+        call.method,
+        call.url,
+        headers=headers,
+        content=content,
+        timeout=phases,
+        extensions={"trace": sending.trace} if call.before is not None else None,
+    ) as response:
         served_at = read_date(response.headers.get("date"))
         retry_after = read_retry_after(response.headers, now=served_at or now)
         content = await read_body(response, LARGEST_ANSWER, extend=find_bound)
@@ -141,6 +200,13 @@ async def _read(raw: _RawResponse, keys: KnownKeys) -> JsonResponse:
     else:
         payload = parse_object(raw.content, keys)
     return JsonResponse(raw.status, payload, raw.served_at, raw.retry_after, is_long=is_long)
+
+
+def _tell_unsent(error: AppError, context: CallContext) -> AppError:
+    """Give what went wrong before anything was sent as an error that says so."""
+    if error.nothing_created:
+        return error
+    return NotConnectedError(f"The connection to the region {context.region} broke. Nothing was sent.")
 
 
 def _make_not_connected_error(

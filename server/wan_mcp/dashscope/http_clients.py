@@ -37,12 +37,14 @@ class HttpClients:
     `orders` opens a fresh connection each time: a kept one that the service has just closed would look like an
     order whose answer was lost. `calls` keeps its connections. The others never carry a key: `images` connects to no
     address of a private network, `named_images` is for hosts that the operator has named, wherever they are.
+    `tells_events` says that they tell when a connection is open.
     """
 
     orders: httpx.AsyncClient
     calls: httpx.AsyncClient
     images: httpx.AsyncClient
     named_images: httpx.AsyncClient
+    tells_events: bool
 
     async def aclose(self) -> None:
         """Close every connection."""
@@ -66,6 +68,7 @@ def open_network(proxies: ProxyCache, resolve: Resolver) -> HttpClients:
         calls=_make_client(_ProxyTransport(trust, kept, proxies)),
         images=_make_client(_ProxyTransport(trust, images, proxies, PublicNetwork(resolve, WideNetwork()))),
         named_images=_make_client(_ProxyTransport(trust, images, proxies, WideNetwork())),
+        tells_events=True,
     )
 
 
@@ -77,7 +80,7 @@ def open_in_process(app: Any) -> HttpClients:  # noqa: ANN401 - any ASGI applica
 def open_through(transport: httpx.AsyncBaseTransport) -> HttpClients:
     """Send everything through one given transport."""
     silence_loggers()
-    return HttpClients(*(_make_client(transport) for _ in range(4)))
+    return HttpClients(*(_make_client(transport) for _ in range(4)), tells_events=False)
 
 
 def silence_loggers() -> None:

@@ -1,6 +1,6 @@
 """What goes to the service and what comes back, as data."""
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -26,6 +26,10 @@ class Timeouts:
     call: float = 30.0
     image: float = 30.0
     image_total: float = 900.0
+
+
+BeforeSending = Callable[[], Awaitable[None]]
+"""What is done between the opening of a connection and the sending on it; whatever it raises, nothing is sent."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ import socket
 import ssl
 import traceback
 import tracemalloc
-from contextlib import suppress
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import httpx
@@ -426,3 +426,83 @@ async def test_a_refused_key_over_a_real_connection(kit, clock):
         async with Loopback(kit, clock, answer_with(401, body)) as loopback:
             with pytest.raises(KeyRefusedError):
                 await loopback.client.probe("singapore")
+
+
+class Host:
+    """A listener on this machine that counts its connections, and answers what it has read with a task."""
+
+    def __init__(self):
+        self.opened, self.received = anyio.Event(), bytearray()
+
+    async def handle(self, stream):
+        self.opened.set()
+        async with stream:
+            while b"\r\n\r\n" not in self.received or not _complete(bytes(self.received)):
+                self.received += await stream.receive()
+            await answer_with(200, b'{"output": {"task_id": "t-1", "task_status": "PENDING"}}')(stream)
+
+
+@asynccontextmanager
+async def open_host(kit, clock, handle=None):
+    host = Host()
+    async with (
+        await anyio.create_tcp_listener(local_host="127.0.0.1", local_port=0) as listener,
+        anyio.create_task_group() as group,
+    ):
+        group.start_soon(listener.serve, handle or host.handle)
+        port = listener.extra(anyio.abc.SocketAttribute.local_port)
+        access = kit.access(base_url=f"http://127.0.0.1:{port}/api/v1")
+        async with DashScope(access, clock=clock, max_image_bytes=1000, find_proxy=lambda *_: None) as client:
+            yield host, client
+        group.cancel_scope.cancel()
+
+
+async def test_an_order_waits_for_its_turn_on_an_open_connection_and_nothing_has_left_by_then(kit, clock):
+    sent_by_then = []
+    with anyio.fail_after(45):
+        async with open_host(kit, clock) as (host, client):
+
+            async def before():
+                await host.opened.wait()
+                sent_by_then.append(bytes(host.received))
+
+            answer = await client.create(kit.order(), before=before, before_seconds=45)
+            assert answer.task_id == "t-1"
+    assert sent_by_then == [b""]
+
+
+class NoTurnError(Exception):
+    pass
+
+
+async def test_an_order_whose_turn_does_not_come_is_not_sent_and_the_reason_reaches_the_caller(kit, clock):
+    async def before():
+        raise NoTurnError
+
+    with anyio.fail_after(45):
+        async with open_host(kit, clock) as (host, client):
+            with pytest.raises(NoTurnError):
+                await client.create(kit.order(), before=before, before_seconds=45)
+            await host.opened.wait()
+    assert not host.received
+
+
+async def test_where_a_client_tells_no_events_the_turn_comes_before_the_call(kit):
+    client, network = kit.client(httpx.Response(200, json={"output": {"task_id": "t-1", "task_status": "PENDING"}}))
+    calls_by_then = []
+
+    async def before():
+        calls_by_then.append(len(network.requests))
+
+    await client.create(kit.order(), before=before, before_seconds=45)
+    assert calls_by_then == [0]
+
+
+async def test_an_order_that_runs_out_of_time_before_its_turn_was_certainly_not_sent(kit, clock):
+    timeouts = Timeouts(connect=0.1, pool=0.1, write=0.1, order=0.1)
+    with anyio.fail_after(45):
+        async with Loopback(kit, clock, hang_up, timeouts=timeouts) as loopback:
+            with pytest.raises(NotConnectedError) as caught:
+                await loopback.client.create(kit.order(), before=anyio.sleep_forever, before_seconds=0.1)
+    assert caught.value.nothing_created
+    assert loopback.seen == []

@@ -1,6 +1,7 @@
 """From an order that is written down to one that the service has answered."""
 
 from collections import defaultdict
+from contextlib import AsyncExitStack
 from dataclasses import replace
 
 import anyio
@@ -14,7 +15,7 @@ from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.inputs import InputSender, SentInputs
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
 from wan_mcp.orders.worker.queries import ClockOffsets
-from wan_mcp.orders.worker.writer import OrderWriter
+from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import Model, WireProtocol
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotConnectedError, StorageError, ThrottledError
@@ -23,6 +24,8 @@ from wan_mcp_tools.domain.tasks import Problem
 
 _SLOT_CHECK = 0.1
 """Seconds between looks at a slot that is taken."""
+_LONGEST_IDLE = 8.0
+"""Seconds that an open connection waits for the turn of its order: one that waits longer may be closed any moment."""
 _LONGEST_THROTTLE, _LONGEST_CONNECT = 30.0, 8.0
 """Seconds between two attempts at most."""
 _READING = Trouble(ErrorCode.QUEUED, "The pictures of the order are being read and handed over.", is_retried=False)
@@ -51,6 +54,24 @@ class _NotReadableError(Exception):
     def __init__(self, problem: Problem) -> None:
         super().__init__()
         self.problem = problem
+
+
+class _IdleTooLongError(Exception):
+    """Raised where an open connection has waited long enough for the turn of its order."""
+
+
+class _Attempt:
+    """One attempt to send an order: the order as it is now, and whether its turn has come."""
+
+    def __init__(self, order: Order) -> None:
+        self.order = order
+        self.has_turn = anyio.Event()
+        if order.stage is Stage.SENDING:
+            self.has_turn.set()
+
+
+class _NoTurnError(Exception):
+    """Raised where an order is no longer to be sent."""
 
 
 class Submitter:
@@ -104,35 +125,31 @@ class Submitter:
 
     async def _submit(self, order: Order) -> Order:
         started = self._clock.monotonic()
-        attempt = 0
+        number = 0
         while True:
-            attempt += 1
+            number += 1
             dispatch = make_dispatch(order, self._catalogue, self._timings)
             queue = dispatch.slot.name if dispatch.slot else dispatch.limit.name
+            attempt = _Attempt(order)
             try:
-                if order.stage is Stage.QUEUED:
-                    async with self._queues[queue]:
-                        inputs = await self._read_inputs(order)
-                        order = await self._take_turn(order, dispatch, queue)
-                else:
-                    inputs = await self._inputs.send(order)
-            except _NotReadableError as trouble:
-                return await self._writer.save(order, lifecycle.closed(order, trouble.problem))
-            if order.stage is not Stage.SENDING:
-                return order
-            try:
-                answer = await self._create(order, inputs, dispatch.slot)
+                answer = await self._attempt(attempt, dispatch, queue)
+            except _NotReadableError as error:
+                return await self._writer.save(attempt.order, lifecycle.closed(attempt.order, error.problem))
+            except _NoTurnError:
+                return attempt.order
             except AppError as error:
                 waited = self._clock.monotonic() - started
-                order, pause = await self._handle_refusal(order, error, dispatch, attempt=attempt, waited=waited)
+                order, pause = await self._handle_refusal(
+                    attempt.order, error, dispatch, attempt=number, waited=waited
+                )
                 if order.stage is not Stage.QUEUED:
                     return order
                 await self._clock.sleep(pause)
             else:
                 now = self._clock.now()
                 self._clock_offsets.learn(order.region, answer.served_at, now)
-                accepted = lifecycle.accepted(order, answer, now=now)
-                return await self._writer.accept(order, accepted, slot=dispatch.slot)
+                accepted = lifecycle.accepted(attempt.order, answer, now=now)
+                return await self._writer.accept(attempt.order, accepted, slot=dispatch.slot)
             finally:
                 self._let_next(queue)
 
@@ -170,8 +187,69 @@ class Submitter:
                 live.set_trouble(None)
                 return inputs
 
-    async def _take_turn(self, order: Order, dispatch: Dispatch, queue: str) -> Order:
+    async def _attempt(self, attempt: _Attempt, dispatch: Dispatch, queue: str) -> TaskAnswer:
+        """Wait for the turn of an order and send it, and keep the slot until it is answered."""
+        answers: list[TaskAnswer] = []
+        errors: list[Exception] = []
+        slot, local_id = dispatch.slot, attempt.order.local_id
+
+        async def send(scope: anyio.CancelScope) -> None:
+            try:
+                answers.append(await self._send(attempt, dispatch, queue))
+            except (AppError, LeaseLostError, _NotReadableError, _NoTurnError) as error:
+                errors.append(error)
+            scope.cancel()
+
+        async with anyio.create_task_group() as group:
+            group.start_soon(send, group.cancel_scope)
+            await attempt.has_turn.wait()
+            while slot is not None:
+                await self._clock.sleep(slot.seconds / 3)
+                await self._writer.repeat(local_id, lambda: self._ledger.leases.take_slot(slot, local_id))
+        if errors:
+            raise errors[0]
+        return answers[0]
+
+    async def _send(self, attempt: _Attempt, dispatch: Dispatch, queue: str) -> TaskAnswer:
+        """
+        Send an order, once. One that stands in line opens its connection first, so that its turn is only the sending.
+
+        Raises:
+            _NotReadableError: its pictures cannot be sent.
+            _NoTurnError: it is no longer to be sent.
+            AppError: as the client's `create`.
+        """
+        order = attempt.order
+        if order.stage is Stage.SENDING:
+            inputs = await self._inputs.send(order)
+            return await self._dashscope.create(_make_create_order(order, inputs, self._catalogue))
+        async with AsyncExitStack() as line:
+            await line.enter_async_context(self._queues[queue])
+            inputs = await self._read_inputs(order)
+            create_order = _make_create_order(order, inputs, self._catalogue)
+
+            async def before() -> None:
+                await self._take_turn(attempt, dispatch, queue)
+                # The next in line may open its connection.
+                await line.aclose()
+
+            while True:
+                try:
+                    return await self._dashscope.create(create_order, before=before, before_seconds=_LONGEST_IDLE)
+                except _IdleTooLongError:
+                    continue
+
+    async def _take_turn(self, attempt: _Attempt, dispatch: Dispatch, queue: str) -> None:
+        """
+        Wait for the turn of an order, and write it as being sent.
+
+        Raises:
+            _IdleTooLongError: it has not come while a connection may be kept open.
+            _NoTurnError: it is no longer to be sent; `attempt.order` is the order as it is.
+        """
+        order = attempt.order
         live = self._live.get(order.local_id)
+        ends = self._clock.monotonic() + _LONGEST_IDLE
         while True:
             answered = self._answered.setdefault(queue, anyio.Event())
 
@@ -181,34 +259,18 @@ class Submitter:
             begun = await self._writer.repeat(order.local_id, begin)
             if begun is None:
                 # Cancelled while it stood in line, or taken over: the ledger knows.
-                return await self._writer.save(order, order)
+                attempt.order = await self._writer.save(order, order)
+                raise _NoTurnError
             if isinstance(begun, Order):
-                return self._writer.announce(begun)
+                attempt.order = self._writer.announce(begun)
+                attempt.has_turn.set()
+                live.set_trouble(None)
+                return
             live.set_trouble(_QUEUED)
+            if self._clock.monotonic() >= ends:
+                raise _IdleTooLongError
             # The slot may be another process's, which tells nothing here.
             await wait_first(self._clock, answered.wait, min(begun, _SLOT_CHECK))
-
-    async def _create(self, order: Order, inputs: SentInputs, slot: Slot | None) -> TaskAnswer:
-        """Send the creating request, and keep the slot until it is answered."""
-        self._live.get(order.local_id).set_trouble(None)
-        answers: list[TaskAnswer] = []
-        errors: list[AppError] = []
-
-        async def create(scope: anyio.CancelScope) -> None:
-            try:
-                answers.append(await self._dashscope.create(_make_create_order(order, inputs, self._catalogue)))
-            except AppError as error:
-                errors.append(error)
-            scope.cancel()
-
-        async with anyio.create_task_group() as group:
-            group.start_soon(create, group.cancel_scope)
-            while slot is not None:
-                await self._clock.sleep(slot.seconds / 3)
-                await self._writer.repeat(order.local_id, lambda: self._ledger.leases.take_slot(slot, order.local_id))
-        if errors:
-            raise errors[0]
-        return answers[0]
 
     async def _handle_refusal(
         self, order: Order, error: AppError, dispatch: Dispatch, *, attempt: int, waited: float
