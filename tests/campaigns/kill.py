@@ -3,12 +3,13 @@ The kill campaign: many orders, several processes, kill -9 at random, a service 
 
     python tests/campaigns/kill.py --orders 300 --processes 6 --kills 40
     python tests/campaigns/kill.py --protocol new --orders 90 --processes 3 --kills 20
+    python tests/campaigns/kill.py --ledger postgres --cuts 5 --restarts 2
 
 Prints a report and exits 1 if a promise was broken: an order paid twice, a paid image without its file, a file under
 the wrong order. Needs no network and no key: the service is on this machine.
 
 The campaign does what an agent does. It makes a call; when the process that should answer dies, it makes the same call
-again, with the same arguments, to any other; when a wait expires it asks for the task; when it is told that nothing
+again, with the same arguments, to any other, and when the ledger is away; when a wait expires it asks for the task; when it is told that nothing
 was ordered it orders again. It never asks for a second charge.
 """
 
@@ -32,11 +33,13 @@ from campaigns.state_reader import StateReader
 from campaigns.worker_pool import Worker, WorkerPool
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK
+from fakes.postgres import cut_connections, restart_server, running_server
 
 LEGACY, NEW = "wan2.5-t2i-preview", "wan2.6-t2i"
 _SIZES = ("1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960")
 _TICK = 0.02
-_NOTHING_ORDERED = frozenset({"NotSent", "NotConnected", "Throttling.RateQuota", "LedgerLocked"})
+_NOTHING_ORDERED = frozenset({"NotSent", "NotConnected", "Throttling.RateQuota"})
+_AWAY = frozenset({"LedgerLocked", "LedgerUnavailable"})
 
 _LOST_OR_REFUSED = (
     "drop-after",
@@ -74,7 +77,8 @@ class Plan:
     What a campaign does. `protocol` is "legacy", whose results repeat the prompt, or "new", whose do not.
 
     In the new one every interruption falls into a submit. `limit` seconds bound the whole; `at_once` are the calls
-    that a worker has at a time; `timings` differ from the tests' quick ones.
+    that a worker has at a time. With `ledger` "postgres" the ledger is a server of the campaign's own, whose connections
+    are all cut `cuts` times, and which is restarted `restarts` times without letting anything end. `timings` differ from the tests' quick ones.
     """
 
     orders: int
@@ -87,12 +91,15 @@ class Plan:
     at_once: int = 3
     limit: float = 600.0
     duration: tuple[float, float] = (0.2, 2.0)
+    ledger: str = "sqlite"
+    cuts: int = 0
+    restarts: int = 0
     timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def title(self) -> str:
         return (
-            f"{self.protocol} protocol: {self.orders} orders, {self.processes} processes, {self.kills} kills"
+            f"{self.protocol} protocol{' on PostgreSQL' if self.ledger == 'postgres' else ''}: {self.orders} orders, {self.processes} processes, {self.kills} kills"
             + (f", {self.stops} stops" if self.stops else "")
             + f", seed {self.seed}"
         )
@@ -105,23 +112,35 @@ class Campaign:
         self._plan = plan
         self._folder = folder
         self._dice = random.Random(plan.seed)
-        self._reader = StateReader(folder)
         self._report = Report(plan.title, orders=plan.orders)
         self._calls: deque[dict[str, Any]] = deque(self._write_orders())
         self._open = {order["id"]: order for order in self._calls}
+        self._disturbances = ["cut"] * plan.cuts + ["restart"] * plan.restarts
+        random.Random(plan.seed + 1).shuffle(self._disturbances)
         self._starts: list[float] = []
         self._resumes: list[tuple[float, Worker]] = []
 
     def run(self) -> Report:
         """Order, interrupt, finish what is open, count."""
+        if self._plan.ledger != "postgres":
+            return self._run(None, None)
+        with running_server() as (server, url):
+            self._report.cuts = self._report.restarts = 0
+            return self._run(server, url)
+
+    def _run(self, server: Path | None, ledger_url: str | None) -> Report:
         plan, began = self._plan, time.monotonic()
+        self._server, self._ledger_url = server, ledger_url
+        self._reader = StateReader(self._folder, ledger_url)
         self._folder.mkdir(parents=True, exist_ok=True)
         deadline = began + plan.limit
         self._dashscope = FakeService(seed=plan.seed, duration=plan.duration, image_padding=60_000, list_lag=0.2)
         self._set_chances()
         with self._dashscope:
             timings = self._timings()
-            self._pool = WorkerPool(self._folder, self._dashscope.base_url, self._dashscope.image_host, timings)
+            self._pool = WorkerPool(
+                self._folder, self._dashscope.base_url, self._dashscope.image_host, timings, ledger_url=ledger_url
+            )
             self._lease = timings["lease"]
             try:
                 self._work(deadline)
@@ -131,6 +150,7 @@ class Campaign:
             self._report.seconds = time.monotonic() - began
             self._report.unanswered = sorted(self._open)
             count(self._report, self._dashscope, self._reader)
+            self._reader.close()
         self._report.others += [line for line in self._pool.read_errors().splitlines() if "Traceback" in line]
         return self._report
 
@@ -147,6 +167,7 @@ class Campaign:
             self._send_calls()
             if interruption := interruptions.find_due(now, self._plan.orders - len(self._open)):
                 self._interrupt(interruption, now)
+            self._disturb_database(self._plan.orders - len(self._open))
             self._start_and_resume(now)
             if self._plan.protocol == "new" and now >= foreign_at:
                 self._make_foreign()
@@ -184,7 +205,11 @@ class Campaign:
 
     def _handle_answer(self, call: dict[str, Any], answer: Mapping[str, Any]) -> None:
         """Decide as an agent would what to do with an answer."""
-        if answer.get("error", answer.get("code")) in _NOTHING_ORDERED and not answer.get("images"):
+        code = answer.get("error", answer.get("code"))
+        if code in _AWAY and not answer.get("images"):
+            # What became of the call is not known; the same call finds it.
+            self._call_again(self._open[call["id"]], died=True)
+        elif code in _NOTHING_ORDERED and not answer.get("images"):
             self._call_again(self._open[call["id"]], died=False)
         elif "error" in answer:
             self._report.others.append(f"{call['id']}: {answer['error']} {answer['message']}")
@@ -228,6 +253,20 @@ class Campaign:
         # Its lease lasts: what was being sent still says so.
         sending = self._reader.sending()
         self._report.kills_in_a_submit += any(self._pool.is_worker(row["owner"], worker) for row in sending)
+
+    def _disturb_database(self, finished: int) -> None:
+        """Cut all connections to the database, or restart it, spread over the work."""
+        if self._server is None or self._ledger_url is None or not self._disturbances:
+            return
+        done = self._plan.cuts + self._plan.restarts - len(self._disturbances)
+        if finished < (done + 0.5) * 0.8 * self._plan.orders / (done + len(self._disturbances)):
+            return
+        if self._disturbances.pop() == "cut":
+            cut_connections(self._ledger_url)
+            self._report.cuts = (self._report.cuts or 0) + 1
+        else:
+            restart_server(self._server)
+            self._report.restarts = (self._report.restarts or 0) + 1
 
     def _start_and_resume(self, now: float) -> None:
         """Start and resume those whose time has come."""
@@ -294,6 +333,9 @@ def main() -> int:
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--stops", type=int, default=0, help="processes held still (SIGSTOP) past their lease")
     parser.add_argument("--protocol", choices=("legacy", "new"), default="legacy", help="new: no prompt is echoed")
+    parser.add_argument("--ledger", choices=("sqlite", "postgres"), default="sqlite", help="where the ledger lies")
+    parser.add_argument("--cuts", type=int, default=0, help="times that all connections to PostgreSQL are cut")
+    parser.add_argument("--restarts", type=int, default=0, help="restarts of PostgreSQL")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=3, help="calls that each process has at a time")
     parser.add_argument("--no-faults", action="store_true", help="the service itself behaves")
@@ -310,6 +352,9 @@ def main() -> int:
         faults=not options.no_faults,
         at_once=options.at_once,
         limit=options.limit,
+        ledger=options.ledger,
+        cuts=options.cuts,
+        restarts=options.restarts,
     )
     with tempfile.TemporaryDirectory(prefix="wan-mcp-campaign-") as scratch:
         report = Campaign(plan, options.folder or Path(scratch)).run()

@@ -22,6 +22,8 @@ class Report:
     kills: int = 0
     kills_in_a_submit: int = 0
     stops: int = 0
+    cuts: int | None = None
+    restarts: int | None = None
     repeated_calls: int = 0
     answers_cut_off: int = 0
     creates: int = 0
@@ -71,6 +73,14 @@ class Report:
             ("kill -9", self.kills),
             ("of them inside a submit", self.kills_in_a_submit),
             ("processes held still past their lease", self.stops),
+            *(
+                (name, count)
+                for name, count in (
+                    ("times all connections were cut", self.cuts),
+                    ("restarts of the database", self.restarts),
+                )
+                if count is not None
+            ),
             ("calls that were repeated", self.repeated_calls),
             ("answers cut off after delivery", self.answers_cut_off),
             ("creating requests", self.creates),

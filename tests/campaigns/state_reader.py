@@ -2,6 +2,8 @@
 
 import json
 import sqlite3
+import threading
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from contextlib import closing
@@ -9,7 +11,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psycopg
 from PIL import Image
+from psycopg.rows import dict_row
 
 from fakes import tiny_png
 
@@ -29,12 +33,18 @@ class Picture:
         return self.texts.get("task_id", ""), int(self.texts.get("index", 0))
 
 
-class StateReader:
-    """Reads one folder of state and pictures, and changes nothing."""
+_AWAY_SECONDS = 30.0
+"""Seconds for which a database that is being restarted is waited for."""
 
-    def __init__(self, folder: Path) -> None:
+
+class StateReader:
+    """Reads one folder of state and pictures, and changes nothing; the ledger is a file there, or lies at a URL."""
+
+    def __init__(self, folder: Path, ledger_url: str | None = None) -> None:
         self._ledger = folder / "state" / "ledger.sqlite3"
         self._pictures = folder / "pictures"
+        self._url = ledger_url
+        self._connection: psycopg.Connection[dict[str, Any]] | None = None
 
     def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """
@@ -42,6 +52,8 @@ class StateReader:
 
         Raises: sqlite3.OperationalError while a dead process's transaction waits for a writer to undo it.
         """
+        if self._url is not None:
+            return self._query_database(sql.replace("?", "%s"), values)
         if not self._ledger.exists():
             return []
         with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=45)) as database:
@@ -54,6 +66,25 @@ class StateReader:
             return self.query(sql, *values)
         except sqlite3.OperationalError:
             return []
+
+    def close(self) -> None:
+        """Close the connection, if there is one."""
+        if self._connection is not None:
+            self._connection.close()
+
+    def _query_database(self, sql: str, values: tuple[object, ...]) -> list[dict[str, Any]]:
+        ends = time.monotonic() + _AWAY_SECONDS
+        while True:
+            try:
+                if self._connection is None or self._connection.closed:
+                    self._connection = psycopg.connect(self._url, autocommit=True, row_factory=dict_row)
+                return self._connection.execute(sql.encode(), values).fetchall()
+            except psycopg.errors.UndefinedTable:
+                return []
+            except psycopg.OperationalError:
+                if time.monotonic() > ends:
+                    raise
+                threading.Event().wait(0.05)
 
     def orders(self) -> dict[str, dict[str, Any]]:
         """Give every order by its local id, with its images and its prompt."""
@@ -91,8 +122,8 @@ class StateReader:
 
     def was_delivered(self, prompt: str) -> bool:
         """Say whether a process has begun to answer a call for this prompt with its pictures."""
-        where = "json_extract(request, '$.prompt') = ? AND delivered_at IS NOT NULL"
-        return bool(self.query(f"SELECT 1 FROM orders WHERE {where}", prompt))
+        found = "json_extract(request, '$.prompt')" if self._url is None else "request::json ->> 'prompt'"
+        return bool(self.query(f"SELECT 1 FROM orders WHERE {found} = ? AND delivered_at IS NOT NULL", prompt))
 
     def pictures(self) -> Iterator[Picture]:
         """Give every picture that lies in the folder."""

@@ -1,7 +1,8 @@
 """
 A process that is made to be killed: one service on a shared state folder, told what to do line by line.
 
-    python tests/campaigns/worker.py --folder DIR --base-url URL --image-host HOST [--timings JSON] [--die POINT]
+    python tests/campaigns/worker.py --folder DIR --base-url URL --image-host HOST [--ledger-url URL]
+        [--timings JSON] [--die POINT]
 
 Standard input takes one JSON order a line, `{"id", "prompt", "model", "n", "size", "images", "submit", "wait"}`, or a question
 `{"id", "task_id", "wait"}`; standard output gives one JSON answer a line, in any order. At the end of the input the
@@ -107,7 +108,7 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
+def make_settings(folder: Path, base_url: str, image_host: str, ledger_url: str | None = None) -> Settings:
     """Read settings as the program would, with everything it writes under `folder`."""
     return read_settings(
         {
@@ -119,6 +120,7 @@ def make_settings(folder: Path, base_url: str, image_host: str) -> Settings:
             "DASHSCOPE_REGION": "singapore",
             "DASHSCOPE_API_KEY": KEY,
             "DASHSCOPE_HTTP_BASE_URL": base_url,
+            **({"WAN_MCP_LEDGER_URL": ledger_url} if ledger_url else {}),
         }
     )
 
@@ -201,11 +203,12 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--base-url", required=True)
     parser.add_argument("--image-host", required=True)
+    parser.add_argument("--ledger-url", help="the database of the ledger; without it a file in the folder")
     parser.add_argument("--timings", type=json.loads, default={}, help="JSON of Timings that differ from the usual")
     parser.add_argument("--die", metavar="POINT", help="the call that kills the process")
     parser.add_argument("--collect", action="store_true", help="finish what is open and end")
     options = parser.parse_args()
-    settings = make_settings(options.folder, options.base_url, options.image_host)
+    settings = make_settings(options.folder, options.base_url, options.image_host, options.ledger_url)
     service = make_service(settings, Timings(**options.timings), options.die)
     anyio.run(collect if options.collect else serve, service)
 

@@ -38,9 +38,18 @@ Event = tuple[Worker, dict[str, Any] | None]
 class WorkerPool:
     """Workers on one folder. Their lines come out of `events`, and None when one has ended."""
 
-    def __init__(self, folder: Path, base_url: str, image_host: str, timings: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        base_url: str,
+        image_host: str,
+        timings: Mapping[str, Any],
+        *,
+        ledger_url: str | None = None,
+    ) -> None:
         self._command = [sys.executable, str(_PROGRAM), "--folder", str(folder), "--base-url", base_url]
         self._command += ["--image-host", image_host, "--timings", json.dumps(timings)]
+        self._command += ["--ledger-url", ledger_url] if ledger_url else []
         self._environ = {**os.environ, "PYTHONPATH": _find_paths(), "PYTHONUNBUFFERED": "1"}
         self._errors = folder / "workers.log"
         self.events: queue.Queue[Event] = queue.Queue()

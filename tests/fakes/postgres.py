@@ -7,6 +7,8 @@ import secrets
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -44,6 +46,42 @@ def stop_server(folder: Path) -> None:
     if (folder / "started").exists():
         _run("pg_ctl", "-D", str(folder / "data"), "-m", "immediate", "-w", "stop", folder=folder)
     shutil.rmtree(folder, ignore_errors=True)
+
+
+def restart_server(folder: Path) -> None:
+    """Restart a server without letting anything under way end."""
+    _run(
+        "pg_ctl",
+        "-D",
+        str(folder / "data"),
+        "-m",
+        "immediate",
+        "-w",
+        "-l",
+        str(folder / "log"),
+        "restart",
+        folder=folder,
+    )
+
+
+def cut_connections(url: str) -> None:
+    """End every connection that a ledger has to a database, in the middle of whatever it does."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name = 'wan-mcp'"
+        )
+
+
+@contextmanager
+def running_server() -> Generator[tuple[Path, str]]:
+    """Run a server of one's own, to be restarted at will; gives its folder and the address of an empty schema."""
+    folder = Path(tempfile.mkdtemp(prefix="wan-mcp-postgres-"))
+    folder.chmod(0o755)
+    try:
+        yield folder, make_schema(start_server(folder))
+    finally:
+        stop_server(folder)
 
 
 def make_schema(url: str) -> str:

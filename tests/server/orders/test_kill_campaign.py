@@ -6,6 +6,7 @@ The long ones are for a person: `python tests/campaigns/kill.py --orders 300 --p
 
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,9 @@ PLANS = {
         timings=SHORT | {"submit_slot_seconds": 2.0, "clock_skew": 0.5},
     ),
 }
+PLANS |= {
+    f"{name}, on PostgreSQL": replace(plan, ledger="postgres", cuts=2, restarts=1) for name, plan in PLANS.items()
+}
 
 
 @pytest.mark.parametrize("plan", PLANS.values(), ids=PLANS)
@@ -39,6 +43,7 @@ def test_every_order_ends_as_its_file_and_none_is_paid_twice(tmp_path, plan):
     assert not report.broken, str(report)
     # The last one may find nobody at work any more.
     assert report.kills >= plan.kills - 1, str(report)
+    assert (report.cuts or 0, report.restarts or 0) == (plan.cuts, plan.restarts), str(report)
     assert report.tasks + report.ends["SUBMIT_UNKNOWN/AnswerLost"] == plan.orders, str(report)
     if plan.protocol == "new":
         # On a busy machine an answer may come between the look at the ledger and the kill.
