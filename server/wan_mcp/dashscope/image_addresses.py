@@ -222,6 +222,9 @@ def check_input_url(address: str) -> None:
         fault = fault or "is no address as it must be written"
     elif _is_private_host(host):
         fault = fault or "leads to this machine or into a private network, where the service cannot fetch it"
+    elif not address.lower().startswith("https://"):
+        # On its way to the service anybody could change the picture.
+        fault = fault or "does not begin with https://"
     if fault:
         # No more of it is repeated: the rest may hold a password or a signature.
         named = f"The address of a picture at {host[:_LONGEST_SHOWN]!r}" if host else "The address of a picture"

@@ -260,7 +260,8 @@ _QWEN = (
 
 # Z-Image
 
-_SIZES_Z = SizeRule("1024*1536", pixels=(512**2, 2048**2), ratio=4)
+# No page tells how long a side may be beside the other, so nothing is refused for that which another family takes.
+_SIZES_Z = SizeRule("1024*1536", pixels=(512**2, 2048**2), ratio=8)
 _Z_IMAGE = Model(
     "z-image-turbo",
     _SYNC,

@@ -379,7 +379,10 @@ def _open_file(path: Path) -> int:
         raise missing from problem
     except NotAFileError as problem:
         if problem.kind == FOLDER:
-            raise missing from problem
+            # To whoever looks for a saved picture there is none either.
+            raise NotFoundError(
+                f"{shorten(path)} is a folder and no file.", "Give the path of a picture in it."
+            ) from problem
         raise RequestRefusedError(
             f"{shorten(path)} is {problem.kind} and no picture.",
             "Give the path of a saved picture.",

@@ -336,7 +336,7 @@ async def test_a_caller_brings_no_image_instead_of_its_link(kit, url):
 
 
 @pytest.mark.parametrize(
-    "url", ["https://example.com/a.png", "http://example.com:8080/a?b=c#d", "https://8.8.8.8/a.png", URL]
+    "url", ["https://example.com/a.png", "https://example.com:8080/a?b=c#d", "https://8.8.8.8/a.png", URL]
 )
 def test_a_public_address_may_be_given_to_the_service(url):
     check_input_url(url)
@@ -377,6 +377,7 @@ def test_an_address_of_a_private_network_is_not_given_to_the_service(url):
 @pytest.mark.parametrize(
     ("url", "words"),
     [
+        ("http://example.com/a.png", "https://"),
         ("https://me:s3cret@example.com/a.png", "password"),
         ("https://s3cret@example.com/a.png", "user name"),
         ("https:///a.png", "no address"),
