@@ -5,6 +5,7 @@ from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.limits import LONGEST_LINE
 from wan_mcp.ledger.records import (
     DAY,
+    Backlog,
     Dispatch,
     Eligibility,
     ImageState,
@@ -24,6 +25,7 @@ __all__ = [
     "DAY",
     "FREE_ORDERS",
     "LONGEST_LINE",
+    "Backlog",
     "Dispatch",
     "Eligibility",
     "ImageState",

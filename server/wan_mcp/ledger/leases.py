@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from wan_mcp.ledger.database import FREE_ORDERS, Repository, Transaction, reads, writes
-from wan_mcp.ledger.records import DAY, Eligibility, ImageState, Order, Slot, Stage
+from wan_mcp.ledger.records import DAY, Backlog, Eligibility, ImageState, Order, Slot, Stage
 from wan_mcp.ledger.rows import (
     MOST_VALUES,
     chunks,
@@ -18,6 +18,7 @@ from wan_mcp.ledger.rows import (
     read_orders,
 )
 from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.tasks import TaskStatus
 
 _HOST = socket.gethostname()
 _UNFINISHED = f"stage <> '{Stage.CLOSED}'"
@@ -154,6 +155,20 @@ class Leases(Repository):
     def list_others(self, tx: Transaction, worker_id: str) -> Sequence[Order]:
         """Give the unfinished orders that this worker does not hold."""
         return read_orders(tx, f"{_UNFINISHED} AND (owner IS NULL OR owner <> $1)", worker_id)
+
+    @reads
+    def measure_backlog(self, tx: Transaction) -> Backlog:
+        """Measure what is unfinished, whoever works on it."""
+        row = tx.execute(
+            "SELECT COUNT(*) AS orders, "  # noqa: S608 - constants
+            "CAST(COALESCE(SUM(CASE WHEN lease_until > $1 THEN 1 ELSE 0 END), 0) AS BIGINT) AS leased, "
+            f"MIN(CASE WHEN status = '{TaskStatus.SUCCEEDED}' THEN finished_at END) AS finished_at "
+            f"FROM orders WHERE {_UNFINISHED}",
+            tx.now,
+        )[0]
+        finished_at = row["finished_at"]
+        age = 0.0 if finished_at is None else max(0.0, tx.now - read_moment(finished_at))
+        return Backlog(orders=int(row["orders"]), leased=int(row["leased"]), oldest_unsaved_seconds=age)
 
     @writes
     def take_slot(self, tx: Transaction, slot: Slot, holder: str) -> bool:

@@ -192,6 +192,20 @@ class Dispatch:
 
 
 @dataclass(frozen=True, slots=True)
+class Backlog:
+    """
+    What is unfinished in the ledger: orders, and how many of them a living process works on.
+
+    `oldest_unsaved_seconds` is how long ago the service finished the task whose pictures are unsaved for longest;
+    nought where there is none.
+    """
+
+    orders: int
+    leased: int
+    oldest_unsaved_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
 class Eligibility:
     """
     Which unfinished orders a process can take further.

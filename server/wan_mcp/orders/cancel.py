@@ -6,6 +6,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.ledger import ImageState, Ledger, Order, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.live_orders import LiveOrders
+from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.orders.wait import wait
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -27,6 +28,7 @@ async def cancel(
     queries: Queries,
     refresh: Refresh,
     answer_seconds: float,
+    observers: Observers = NOBODY,
 ) -> Order:
     """
     Cancel an order; one that is just being sent as soon as the service has answered, within `answer_seconds`.
@@ -44,7 +46,7 @@ async def cancel(
             if not _is_sent(order):
                 raise _explain_too_late(order)
             continue
-        cancelled = await _close(order, Stage.QUEUED, ledger, clock, live)
+        cancelled = await _close(order, Stage.QUEUED, ledger, clock, live, observers=observers)
         if cancelled is not None:
             return cancelled
         order = await ledger.orders.get(order.local_id) or order
@@ -60,13 +62,17 @@ async def cancel(
         if order.status is TaskStatus.CANCELED:
             return order
         raise _explain_refusal(order, error) from error
-    cancelled = await _close(order, Stage.OPEN, ledger, clock, live)
+    cancelled = await _close(order, Stage.OPEN, ledger, clock, live, observers=observers)
     # Its worker may have heard it from the service before us: it is cancelled all the same.
     return cancelled or lifecycle.canceled_here(order, now=clock.now())
 
 
-async def _close(order: Order, stage: Stage, ledger: Ledger, clock: Clock, live: LiveOrders) -> Order | None:
+async def _close(
+    order: Order, stage: Stage, ledger: Ledger, clock: Clock, live: LiveOrders, *, observers: Observers
+) -> Order | None:
     ended = await ledger.orders.close(lifecycle.canceled_here(order, now=clock.now()), stages=(stage,))
+    if ended is not None:
+        observers.tell_change(order, ended)
     if ended is not None and live.latest(order.local_id) is not None:
         live.get(order.local_id).publish(ended)
     return ended

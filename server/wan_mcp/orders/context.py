@@ -5,17 +5,19 @@ from dataclasses import dataclass
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import Ledger
+from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.storage import Storage
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """The adapters that orders are placed, followed and collected with."""
+    """The adapters that orders are placed, followed and collected with, and who is told of it."""
 
     ledger: Ledger
     dashscope: DashScope
     storage: Storage
     clock: Clock
+    observers: Observers = NOBODY
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,6 +116,8 @@ async def create(
         deduplicate=deduplicate,
         lock_seconds=lock_seconds,
     )
+    if not placement.deduplicated:
+        context.observers.tell_change(None, placement.order)
     if not placement.deduplicated and order.region != SANDBOX.name:
         recent_images.add(order)
     return placement

@@ -1,5 +1,6 @@
 """What this process has just learned of orders, for the calls that wait and for whoever works on them."""
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -87,13 +88,13 @@ class LiveOrder:
     def publish(self, order: Order) -> None:
         """Tell of the order's new state."""
         self.order = order
-        self._tell_change()
+        self.tell_change()
 
     def set_trouble(self, trouble: Trouble | None) -> None:
         """Tell what holds the order up, or that nothing does any more."""
         if self.trouble != trouble:
             self.trouble = trouble
-            self._tell_change()
+            self.tell_change()
 
     def tell_asked(self) -> None:
         """Tell that the service has been asked about the order, whatever came of it."""
@@ -137,11 +138,12 @@ class LiveOrder:
         self._wake = anyio.Event()
         self._is_hurried = False
         self.begun_at, self.is_queued = None, False
-        self._tell_change()
+        self.tell_change()
         self.tell_asked()
         self.was_asked = self.was_tried = False
 
-    def _tell_change(self) -> None:
+    def tell_change(self) -> None:
+        """Let whoever waits for the order look again."""
         self.changed.set()
         self.changed = anyio.Event()
 
@@ -152,6 +154,8 @@ class LiveOrders:
     def __init__(self) -> None:
         self._followed: dict[str, LiveOrder] = {}
         self._known: WeakValueDictionary[str, LiveOrder] = WeakValueDictionary()
+        self.waits_end = math.inf
+        """The moment of the monotonic clock beyond which no call waits."""
 
     def get(self, local_id: str) -> LiveOrder:
         """Give the live order with a local id, whether anything is known of it or not."""
@@ -177,6 +181,12 @@ class LiveOrders:
             return latest
         orders = [live.order for live in list(self._known.values())]
         return next((order for order in orders if order is not None and order.task_id == any_id), None)
+
+    def bound_waits(self, ends: float) -> None:
+        """Let no call wait beyond a moment of the monotonic clock, those that wait already included."""
+        self.waits_end = ends
+        for live in list(self._known.values()):
+            live.tell_change()
 
     def follow(self, order: Order) -> LiveOrder:
         """Begin to work on an order here."""

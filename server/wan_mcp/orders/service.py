@@ -83,7 +83,7 @@ class OrderService:
         ledger, clock = context.ledger, context.clock
         self._recent_images = RecentImages(clock)
         live = self._live = LiveOrders()
-        queries = self._queries = Queries(ledger, context.dashscope, clock, timings)
+        queries = self._queries = Queries(ledger, context.dashscope, clock, timings, context.observers)
         eligibility = self._eligibility = OrderEligibility(
             settings.regions, clock, exclusion_seconds=timings.save_again_most
         )
@@ -158,6 +158,11 @@ class OrderService:
                 group.cancel_scope.cancel()
                 with anyio.CancelScope(shield=True):
                     await self._ledger.close()
+
+    def drain(self, seconds: float) -> None:
+        """Take over no orders any more, and let every call that waits, now or later, be answered in some seconds."""
+        self._worker.stop_claiming()
+        self._live.bound_waits(self._clock.monotonic() + seconds)
 
     async def stop(self) -> None:
         """Let what is being sent get its answer, for a moment, and let go of the rest."""
@@ -291,6 +296,7 @@ class OrderService:
                 live=self._live,
                 queries=self._queries,
                 refresh=refresh,
+                observers=self._context.observers,
                 answer_seconds=min(_ANSWER_SECONDS, self.default_wait_seconds / 2),
             )
             return to_task(cancelled)

@@ -265,6 +265,7 @@ async def wait(
     with live.waiting(order.local_id) as entry:
         while True:
             changed, changed_elsewhere = entry.changed, ledger.next_change(order.local_id)
+            ends = min(ends, live.waits_end)
             order = await read_newest(order, ledger=ledger, live=live, seconds=ends - clock.monotonic())
             left = ends - clock.monotonic()
             if until(order) or left <= 0:

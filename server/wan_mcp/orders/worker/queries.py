@@ -16,6 +16,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.dashscope import MOST_IMAGES, DashScope, TaskAnswer, TaskListing
 from wan_mcp.ledger import LONGEST_LINE, Ledger, RateLimit
 from wan_mcp.orders.context import Timings, backoff
+from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp_tools.domain.errors import ThrottledError
 
 T = TypeVar("T")
@@ -128,8 +129,16 @@ class Queries:
     Every method raises the `AppError` of the service's refusal, and `LedgerError` if no turn can be reserved.
     """
 
-    def __init__(self, ledger: Ledger, dashscope: DashScope, clock: Clock, timings: Timings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        dashscope: DashScope,
+        clock: Clock,
+        timings: Timings,
+        observers: Observers = NOBODY,
+    ) -> None:
         self._ledger = ledger
+        self._observers = observers
         self._dashscope = dashscope
         self._clock = clock
         self._timings = timings
@@ -194,11 +203,13 @@ class Queries:
 
     async def _wait_for_turn(self, region: str, urgent: Urgent) -> None:
         line = self._lines.setdefault(region, Line())
+        began = self._clock.monotonic()
         async with line.front(urgent):
             for _ in range(_TRIES):
                 if await self._take_turn(_limit(region)) <= _LATEST:
-                    return
+                    break
                 # It came too late and has lapsed.
+        self._observers.tell_wait("query", self._clock.monotonic() - began)
 
     async def _take_turn(self, limit: RateLimit) -> float:
         """Reserve a turn and wait for it; give the seconds by which it may be used late."""

@@ -14,6 +14,7 @@ from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.inputs import InputSender, SentInputs
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -61,10 +62,11 @@ class _IdleTooLongError(Exception):
 
 
 class _Attempt:
-    """One attempt to send an order: the order as it is now, and whether its turn has come."""
+    """One attempt to send an order: the order as it is now, since when it waits, and whether its turn has come."""
 
-    def __init__(self, order: Order) -> None:
+    def __init__(self, order: Order, began_at: float) -> None:
         self.order = order
+        self.began_at = began_at
         self.has_turn = anyio.Event()
         if order.stage is Stage.SENDING:
             self.has_turn.set()
@@ -95,8 +97,10 @@ class Submitter:
         timings: Timings,
         clock_offsets: ClockOffsets,
         inputs: InputSender,
+        observers: Observers = NOBODY,
     ) -> None:
         self._inputs = inputs
+        self._observers = observers
         self._ledger = ledger
         self._dashscope = dashscope
         self._clock = clock
@@ -130,7 +134,7 @@ class Submitter:
             number += 1
             dispatch = make_dispatch(order, self._catalogue, self._timings)
             queue = dispatch.slot.name if dispatch.slot else dispatch.limit.name
-            attempt = _Attempt(order)
+            attempt = _Attempt(order, self._clock.monotonic())
             try:
                 answer = await self._attempt(attempt, dispatch, queue)
             except _NotReadableError as error:
@@ -265,6 +269,7 @@ class Submitter:
                 attempt.order = self._writer.announce(begun)
                 attempt.has_turn.set()
                 live.set_trouble(None)
+                self._observers.tell_wait("create", self._clock.monotonic() - attempt.began_at)
                 return
             live.set_trouble(_QUEUED)
             if self._clock.monotonic() >= ends:

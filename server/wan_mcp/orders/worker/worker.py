@@ -62,7 +62,7 @@ class OrderWorker:
         self._worker_id = worker_id
         self._folders = folders
         ledger, clock = context.ledger, context.clock
-        writer = self._writer = OrderWriter(ledger, live, clock, timings)
+        writer = self._writer = OrderWriter(ledger, live, clock, timings, context.observers)
         self._submitter = Submitter(
             ledger,
             context.dashscope,
@@ -73,6 +73,7 @@ class OrderWorker:
             timings=timings,
             clock_offsets=queries.clock_offsets,
             inputs=InputSender(context, catalogue),
+            observers=context.observers,
         )
         self._recovery = Recovery(ledger, clock, live=live, writer=writer, queries=queries, timings=timings)
         places = {(row.name, model.id): row.concurrency for model in catalogue.models for row in model.regions}
@@ -102,6 +103,7 @@ class OrderWorker:
         self._again: dict[str, Order] = {}
         self._group: TaskGroup | None = None
         self._is_ending = False
+        self._is_claiming = True
         self._check_now = anyio.Event()
         self.is_watching = False
         self.has_taken_over = anyio.Event()
@@ -137,6 +139,10 @@ class OrderWorker:
         """Look for free orders now."""
         self._check_now.set()
 
+    def stop_claiming(self) -> None:
+        """Take over nothing any more; what is worked on goes on."""
+        self._is_claiming = False
+
     async def save_image(self, order: Order, index: int, target: SaveTarget) -> None:
         """Save an image that could not be saved yet where a caller wants it: it is tried once, now."""
         with self._downloader.targets.wanted(order.local_id, index, target):
@@ -167,7 +173,9 @@ class OrderWorker:
             try:
                 for order in left:
                     if order.stage is Stage.QUEUED:
-                        await ledger.orders.save(order, lifecycle.not_sent(order))
+                        ended = await ledger.orders.save(order, lifecycle.not_sent(order))
+                        if ended is not None:
+                            self._context.observers.tell_change(order, ended)
                 await ledger.leases.release(self._worker_id)
             except LedgerError as error:
                 # The leases end by themselves; the next process takes over then.
@@ -181,6 +189,8 @@ class OrderWorker:
 
         Gives the time at which to look again, or None if there is nothing to wait for.
         """
+        if not self._is_claiming:
+            return None
         timings, leases = self._timings, self._context.ledger.leases
         try:
             claimed = await leases.claim(

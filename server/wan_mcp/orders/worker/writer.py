@@ -8,6 +8,7 @@ from wan_mcp.ledger import Ledger, Order, Slot
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 T = TypeVar("T")
@@ -20,8 +21,16 @@ class LeaseLostError(Exception):
 class OrderWriter:
     """Writes what a worker has learned. A write that the ledger refuses now is tried again: it must not be lost."""
 
-    def __init__(self, ledger: Ledger, live: LiveOrders, clock: Clock, timings: Timings) -> None:
+    def __init__(
+        self,
+        ledger: Ledger,
+        live: LiveOrders,
+        clock: Clock,
+        timings: Timings,
+        observers: Observers = NOBODY,
+    ) -> None:
         self._ledger = ledger
+        self._observers = observers
         self._live = live
         self._clock = clock
         self._timings = timings
@@ -56,7 +65,7 @@ class OrderWriter:
             return await self._ledger.orders.save(written, after, slot=slot)
 
         try:
-            saved = await self._keep(before, write)
+            saved = await self._keep(written, write)
         except LeaseLostError:
             self._written.pop(before.local_id, None)
             raise
@@ -77,6 +86,7 @@ class OrderWriter:
             return await self._ledger.orders.accept(order, accepted, slot=slot, displace=lifecycle.displaced)
 
         saved = await self.repeat(order.local_id, write)
+        self._observers.tell_change(order, saved)
         if (saved.local_id, saved.worker_id, saved.version) != (order.local_id, order.worker_id, order.version):
             raise LeaseLostError
         return self.announce(saved)
@@ -128,4 +138,5 @@ class OrderWriter:
         saved = await self.repeat(order.local_id, write)
         if saved is None:
             raise LeaseLostError
+        self._observers.tell_change(order, saved)
         return self.announce(saved)
