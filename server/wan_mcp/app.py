@@ -1,8 +1,12 @@
 """The one place where objects are built."""
 
-from collections.abc import AsyncGenerator
+import logging
+from collections.abc import AsyncGenerator, Callable, Coroutine, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import anyio
 
 from wan_mcp import __version__
 from wan_mcp.clock import Clock, SystemClock
@@ -11,6 +15,7 @@ from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
+from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage
 from wan_mcp_tools import TOOLS
@@ -18,9 +23,12 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
+    from mcp.server.context import ServerMiddleware
     from mcp.server.mcpserver import MCPServer
 
     from wan_mcp.mcp_server import WanServer
+    from wan_mcp.mcp_server.health import Readiness
+    from wan_mcp.telemetry.providers import Telemetry
 
 INSTRUCTIONS = """\
 Makes and edits pictures with Alibaba Cloud's Wan, Qwen-Image and Z-Image models and answers with file paths. \
@@ -34,8 +42,9 @@ def build_context(
     *,
     clock: Clock | None = None,
     transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
+    observers: Observers = NOBODY,
 ) -> Context:
-    """Build what ordering stands on. Nothing is opened, read or connected before it is used."""
+    """Build what ordering stands on; `observers` are told of it. Nothing is opened or connected before it is used."""
     clock = clock or SystemClock()
 
     def sandbox() -> object:
@@ -60,6 +69,7 @@ def build_context(
             file_mode=settings.file_mode,
         ),
         clock=clock,
+        observers=observers,
     )
 
 
@@ -116,8 +126,17 @@ def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncCon
     return build_service(settings).running(watch=follow)
 
 
-def build_server(service: OrderService) -> "WanServer":
-    """Build the MCP server on a service that runs as long as the server does."""
+def build_server(
+    service: OrderService,
+    *,
+    middleware: "Sequence[ServerMiddleware[Any]]" = (),
+    alongside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
+) -> "WanServer":
+    """
+    Build the MCP server on a service that runs as long as the server does, and with it what is `alongside`.
+
+    `middleware` is around every request.
+    """
     # Commands that serve nothing start faster without these.
     from wan_mcp.mcp_server import (  # noqa: PLC0415
         OrderTaskStore,
@@ -130,8 +149,11 @@ def build_server(service: OrderService) -> "WanServer":
 
     @asynccontextmanager
     async def lifespan(_: "MCPServer[None]") -> AsyncGenerator[None]:
-        async with service.running():
+        async with service.running(), anyio.create_task_group() as group:
+            for run in alongside:
+                group.start_soon(run)
             yield
+            group.cancel_scope.cancel()
 
     return WanServer(
         service,
@@ -141,7 +163,120 @@ def build_server(service: OrderService) -> "WanServer":
         instructions=INSTRUCTIONS,
         tools=[bind_tool(make(service)) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
-        middleware=[keep_in_bounds, refuse_undeclared_subscriptions],
+        middleware=[*middleware, keep_in_bounds, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class HttpServer:
+    """
+    What is served over HTTP.
+
+    `begin_drain` takes no more on and has the calls under way answered within some seconds. `is_measured` says that
+    there are metrics; `stop` hands over what was measured, once the server has ended.
+    """
+
+    server: "WanServer"
+    readiness: "Readiness"
+    begin_drain: Callable[[float], None]
+    is_measured: bool
+    stop: Callable[[], None]
+
+
+def build_http_server(settings: Settings, *, is_scraped: bool, is_audited: bool) -> HttpServer:
+    """Build what is served over HTTP. Metrics are kept where `is_scraped`, and exported as the settings say."""
+    from wan_mcp.mcp_server.health import Readiness  # noqa: PLC0415 - only servers over HTTP need this
+
+    catalogue = build_catalogue(settings)
+    telemetry = _start_telemetry(settings, is_scraped=is_scraped)
+    context = build_context(settings, observers=_make_observers(catalogue, telemetry, is_audited=is_audited))
+    service = build_service(settings, context=context)
+
+    async def check() -> None:
+        settings.require_folders()
+        await context.ledger.reports.find_first_order()
+        await context.storage.folder(None)
+
+    readiness = Readiness(check, context.clock)
+
+    def begin_drain(seconds: float) -> None:
+        readiness.drain()
+        service.drain(seconds)
+
+    return HttpServer(
+        server=build_server(
+            service,
+            middleware=_make_middleware(service, telemetry, is_audited=is_audited),
+            alongside=_measure_backlog(context, telemetry),
+        ),
+        readiness=readiness,
+        begin_drain=begin_drain,
+        is_measured=telemetry is not None and is_scraped,
+        stop=telemetry.stop if telemetry is not None else lambda: None,
+    )
+
+
+def _start_telemetry(settings: Settings, *, is_scraped: bool) -> "Telemetry | None":
+    """Begin to measure where that is wanted; that it cannot be done is no reason not to serve."""
+    if not (is_scraped or settings.exports_metrics or settings.exports_traces):
+        return None
+    from wan_mcp.telemetry.providers import start_telemetry  # noqa: PLC0415 - only where it is measured
+
+    try:
+        return start_telemetry(
+            exports_metrics=settings.exports_metrics,
+            exports_traces=settings.exports_traces,
+            is_scraped=is_scraped,
+            instance=new_worker_id(),
+        )
+    except SettingsError as error:
+        logging.getLogger(__name__).warning("%s", error)
+        return None
+
+
+def _make_observers(catalogue: Catalogue, telemetry: "Telemetry | None", *, is_audited: bool) -> Observers:
+    observers = NOBODY
+    if telemetry is not None:
+        from wan_mcp.telemetry.orders import OrderMetrics  # noqa: PLC0415 - only where it is measured
+
+        metrics = OrderMetrics(telemetry.meter, catalogue)
+        observers = Observers((metrics.observe_change,), (metrics.observe_wait,))
+    if is_audited:
+        from wan_mcp.telemetry.audit import make_audit, show_audit  # noqa: PLC0415 - only where people sign in
+        from wan_mcp.telemetry.operations import current_tool  # noqa: PLC0415 - the same
+
+        show_audit()
+        observers = replace(observers, changed=(*observers.changed, make_audit(catalogue, find_tool=current_tool)))
+    return observers
+
+
+def _make_middleware(
+    service: OrderService, telemetry: "Telemetry | None", *, is_audited: bool
+) -> "list[ServerMiddleware[Any]]":
+    if telemetry is None and not is_audited:
+        return []
+    from wan_mcp.telemetry.operations import measure_operations, name_tool  # noqa: PLC0415 - see above
+    from wan_mcp_tools.prompts import PROMPTS  # noqa: PLC0415 - the same
+
+    tools = frozenset(make(service).name for make in TOOLS)
+    middleware: list[ServerMiddleware[Any]] = []
+    if telemetry is not None:
+        prompts = frozenset(make(service).name for make in PROMPTS)
+        middleware.append(measure_operations(telemetry.meter, tools=tools, prompts=prompts, transport="tcp"))
+    if is_audited:
+        middleware.append(name_tool(tools))
+    return middleware
+
+
+def _measure_backlog(
+    context: Context, telemetry: "Telemetry | None"
+) -> list[Callable[[], Coroutine[Any, Any, None]]]:
+    if telemetry is None:
+        return []
+    from wan_mcp.telemetry.orders import BacklogReader, show_backlog  # noqa: PLC0415 - only where it is measured
+
+    reader = BacklogReader(context.ledger.leases.measure_backlog, context.clock)
+    show_backlog(telemetry.meter, reader)
+    return [reader.run]

@@ -5,18 +5,24 @@ Whatever ends it, a signal or a cancellation, the answers under way get some sec
 """
 
 import errno
+import math
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
 
 if TYPE_CHECKING:
+    import asyncio  # noqa: TID251 - uvicorn's protocols are its own
+
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 _CLOSING_SECONDS = 2
 """How long connections get to close after their calls have ended."""
+_HEAD_SECONDS = 10.0
+"""How long the head of a request may take to arrive: uvicorn itself would wait for ever."""
 _ENDING = b"The server is ending. What was ordered is kept; ask again when it is back.\n"
 
 
@@ -49,20 +55,40 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
+@dataclass(frozen=True, slots=True)
+class Drain:
+    """
+    How a server that others stand in for ends.
+
+    `begin` is called first. Then it goes on listening for `notice_seconds`, so that whoever sends calls here sees it.
+    Without `keeps_signal` the signal that ends it has no further effect: the process goes on, and may end with 0.
+    """
+
+    begin: Callable[[], None]
+    notice_seconds: float = 0.0
+    keeps_signal: bool = True
+
+
+_AT_ONCE = Drain(begin=lambda: None)
+
+
 async def serve(
     app: "ASGIApp",
     listeners: list[socket.socket],
     *,
     ready: Callable[[str], None] | None = None,
-    answer_seconds: int,
+    answer_seconds: float,
     date_header: bool = True,
+    drain: Drain = _AT_ONCE,
+    head_seconds: float = _HEAD_SECONDS,
 ) -> None:
     """
     Serve an application until a signal or a cancellation ends it, and close the listeners.
 
     `ready` is called with the URL of the first listener once the application has started and connections are
     accepted. At the end, calls have `answer_seconds` for their answers; those that have none by then are ended, and
-    the connections that are still open two seconds later are broken off. A signal has its usual effect after that.
+    the connections that are still open two seconds later are broken off. A signal has its usual effect after that,
+    unless `drain` says otherwise. A connection whose request has no whole head after `head_seconds` is closed.
     `date_header` is for applications that do not date their answers themselves. Nothing is printed; what goes wrong
     goes to uvicorn's log.
 
@@ -91,13 +117,19 @@ async def serve(
 
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
             with anyio.CancelScope(shield=True):
+                began = anyio.current_time()
+                drain.begin()
+                await anyio.sleep(drain.notice_seconds)
                 async with anyio.create_task_group() as group:
-                    group.start_soon(calls.end, answer_seconds)
+                    group.start_soon(calls.end, began + answer_seconds - anyio.current_time())
                     await super().shutdown(sockets)
                     group.cancel_scope.cancel()
+            if not drain.keeps_signal:
+                self._captured_signals.clear()
 
     config = Config(
         calls,
+        http=_make_protocol(head_seconds),
         # The log is set up by the surrounding program.
         log_config=None,
         log_level="warning",
@@ -105,13 +137,47 @@ async def serve(
         access_log=False,
         date_header=date_header,
         server_header=False,
-        timeout_graceful_shutdown=answer_seconds + _CLOSING_SECONDS,
+        timeout_graceful_shutdown=math.ceil(answer_seconds) + _CLOSING_SECONDS,
     )
     try:
         await _Server(config).serve(listeners)
     finally:
         for listener in listeners:
             listener.close()
+
+
+def _make_protocol(head_seconds: float) -> "type[asyncio.Protocol]":
+    """Make uvicorn's protocol with an end for connections that say nothing, or a little at a time."""
+    from h11 import IDLE  # noqa: PLC0415 - uvicorn brings it
+    from uvicorn.protocols.http.h11_impl import H11Protocol  # noqa: PLC0415 - a heavy import
+
+    class _Protocol(H11Protocol):
+        _head_timer: "asyncio.TimerHandle | None" = None
+
+        def connection_made(self, transport: "asyncio.Transport") -> None:  # pyright: ignore[reportIncompatibleMethodOverride] - uvicorn's own signature
+            super().connection_made(transport)
+            self._await_head()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_timer()
+            super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            if self.conn.their_state is not IDLE:
+                self._stop_timer()
+            elif self._head_timer is None:
+                self._await_head()
+
+        def _await_head(self) -> None:
+            self._head_timer = self.loop.call_later(head_seconds, self.transport.close)
+
+        def _stop_timer(self) -> None:
+            if self._head_timer is not None:
+                self._head_timer.cancel()
+                self._head_timer = None
+
+    return _Protocol
 
 
 def base_url(listener: socket.socket, host: str | None = None) -> str:

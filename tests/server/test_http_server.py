@@ -6,7 +6,7 @@ import anyio
 import httpx
 import pytest
 
-from wan_mcp.http_server import OpenCalls, base_url, listen, serve
+from wan_mcp.http_server import Drain, OpenCalls, base_url, listen, serve
 
 
 async def lively(scope, receive, send):
@@ -156,3 +156,57 @@ async def test_a_call_that_is_nearly_done_is_let_finish():
         go_on.set()
 
     assert [message.get("status") or message["body"] for message in sent] == [200, b"done"]
+
+
+async def test_a_connection_that_says_nothing_or_a_little_at_a_time_is_closed():
+    with anyio.fail_after(45):
+        async with anyio.create_task_group() as tasks:
+            serving = Serving(tasks, lively, head_seconds=0.3)
+            await serving.is_ready.wait()
+            port = serving.listeners[0].getsockname()[1]
+            for said in ((), (b"GET / HTTP/1.1\r\n", b"Host: here\r\n")):
+                async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                    for part in said:
+                        await stream.send(part)
+                    with pytest.raises(anyio.EndOfStream):
+                        await stream.receive()
+            async with await anyio.connect_tcp("127.0.0.1", port) as stream:
+                # The second request of a connection has its time anew.
+                for _ in range(2):
+                    await stream.send(b"GET /there HTTP/1.1\r\nHost: here\r\n\r\n")
+                    assert b"/there" in await stream.receive()
+                await stream.send(b"GET /the")
+                with pytest.raises(anyio.EndOfStream):
+                    await stream.receive()
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_call_may_take_longer_than_the_head_of_its_request():
+    async def slow(scope, receive, send):
+        assert scope["type"] == "http"
+        await anyio.sleep(0.4)
+        await lively(scope, receive, send)
+
+    with anyio.fail_after(45):
+        async with anyio.create_task_group() as tasks:
+            serving = Serving(tasks, slow, head_seconds=0.1)
+            await serving.is_ready.wait()
+            assert (await serving.get("/there")).text == "/there"
+            tasks.cancel_scope.cancel()
+
+
+async def test_a_server_that_drains_says_so_first_and_is_still_reached_for_a_moment():
+    begun = anyio.Event()
+    with anyio.fail_after(45):
+        async with anyio.create_task_group() as outer, anyio.create_task_group() as tasks:
+            serving = Serving(tasks, lively, drain=Drain(begin=begun.set, notice_seconds=1.5))
+            await serving.is_ready.wait()
+
+            async def ask():
+                await begun.wait()
+                assert (await serving.get("/there")).text == "/there"
+
+            outer.start_soon(ask)
+            tasks.cancel_scope.cancel()
+    with pytest.raises(httpx.ConnectError):
+        await serving.get()

@@ -1,9 +1,11 @@
 """`wan-mcp serve`: the server."""
 
 import gc
+import socket
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 from click.core import ParameterSource
@@ -12,6 +14,20 @@ from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.start import freeze_imports, load_protocol, load_settings, start_stdio
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+_HTTP_ONLY = ("host", "port", "metrics_port")
+_METRICS_HOST = "127.0.0.1"
+_ANSWER_SECONDS, _REPLICA_ANSWER_SECONDS = 1.0, 10.0
+"""How long calls get for their answer when the server ends: a person waits for that, or other replicas go on."""
+_SHARE = 0.8
+"""Of these seconds in which calls may still wait; the rest is for their answers."""
+_NOTICE_SECONDS = 2.0
+"""How long a replica that ends still listens, so that what stands in front of it can notice."""
+_MOST_SHARED_BYTES = 4 * 1024 * 1024
+"""Of a message where strangers may send some."""
 
 
 @click.command()
@@ -26,14 +42,27 @@ from wan_mcp_tools.domain.errors import SettingsError
     show_default=True,
     help="The port for http; 0 finds a free one.",
 )
+@click.option(
+    "--metrics-port",
+    type=click.IntRange(0, 65535),
+    help="A port of 127.0.0.1 where http serves /metrics to anyone on this machine; 0 finds a free one.",
+)
 @env_file_option
 @pass_context
 @click.pass_context
-def serve(click_context: click.Context, context: CommandContext, *, transport: str, host: str, port: int) -> None:
+def serve(
+    click_context: click.Context,
+    context: CommandContext,
+    *,
+    transport: str,
+    host: str,
+    port: int,
+    metrics_port: int | None,
+) -> None:
     """Serve MCP clients over stdio, or over HTTP at /mcp."""
     if transport == "stdio":
-        if any(click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in ("host", "port")):
-            raise click.UsageError("--host and --port belong to --transport http.")
+        if any(click_context.get_parameter_source(name) is ParameterSource.COMMANDLINE for name in _HTTP_ONLY):
+            raise click.UsageError("--host, --port and --metrics-port belong to --transport http.")
         start_stdio(context.environ, context.env_file)
         return
     if not is_loopback(host):
@@ -42,37 +71,89 @@ def serve(click_context: click.Context, context: CommandContext, *, transport: s
             " images at your cost. Use 127.0.0.1, ::1 or localhost; for other machines, put a proxy with a"
             " sign-in in front."
         )
-    start_http(context.environ, host, port, context.env_file)
+    start_http(context.environ, host, port, context.env_file, metrics_port=metrics_port)
 
 
-def start_http(environ: Mapping[str, str], host: str, port: int, env_file: Path | None = None) -> None:
+def start_http(
+    environ: Mapping[str, str],
+    host: str,
+    port: int,
+    env_file: Path | None = None,
+    *,
+    metrics_port: int | None = None,
+) -> None:
     """
-    Serve clients over HTTP on this machine until a signal ends it.
+    Serve clients over HTTP on this machine until a signal ends it; `metrics_port` is for metrics alone.
 
     Raises:
-        SettingsError: a setting is wrong, or the address is taken.
+        SettingsError: a setting is wrong, an address is taken, or packages for metrics are missing.
     """
     gc.disable()
     settings = load_settings(environ, env_file)
-    from wan_mcp.http_server import listen  # noqa: PLC0415 - wrong settings are told without it
-
-    try:
-        listeners = listen(host, port)
-    except OSError as error:
-        raise SettingsError(
-            f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another --host or --port."
-        ) from error
-    from wan_mcp.app import build_server, build_service  # noqa: PLC0415 - a taken port is told without it
-    from wan_mcp.mcp_server.http import build_http_app, serve_http  # noqa: PLC0415 - the same
+    listeners = _listen(host, port, "--host or --port")
+    metrics_listeners = [] if metrics_port is None else _listen(_METRICS_HOST, metrics_port, "--metrics-port")
+    from wan_mcp.app import build_http_server  # noqa: PLC0415 - a taken port is told without it
+    from wan_mcp.http_server import Drain, base_url  # noqa: PLC0415 - the same
+    from wan_mcp.mcp_server.health import make_health_routes  # noqa: PLC0415 - the same
+    from wan_mcp.mcp_server.http import MOST_BYTES, HttpRoutes, build_http_app, serve_http  # noqa: PLC0415 - the same
 
     load_protocol()
+    is_replica = settings.ledger_url is not None
+    parts = build_http_server(settings, is_scraped=bool(metrics_listeners), is_audited=is_replica)
+    app = build_http_app(
+        parts.server,
+        host,
+        routes=HttpRoutes(probes=make_health_routes(parts.readiness)),
+        most_bytes=_MOST_SHARED_BYTES if is_replica else MOST_BYTES,
+    )
+    if metrics_listeners:
+        app = _with_metrics(app, metrics_listeners[0].getsockname()[1], is_measured=parts.is_measured)
+        sys.stderr.write(f"wan-mcp shows its metrics at {base_url(metrics_listeners[0])}/metrics\n")
     freeze_imports()
+    answer_seconds = _REPLICA_ANSWER_SECONDS if is_replica else _ANSWER_SECONDS
+    drain = Drain(
+        begin=lambda: parts.begin_drain(answer_seconds * _SHARE),
+        notice_seconds=_NOTICE_SECONDS if is_replica else 0.0,
+        keeps_signal=not is_replica,
+    )
     try:
-        app = build_http_app(build_server(build_service(settings)), host)
-        serve_http(app, host, listeners, ready=_announce)
+        serve_http(
+            app, host, [*listeners, *metrics_listeners], ready=_announce, answer_seconds=answer_seconds, drain=drain
+        )
     except SystemExit as error:
         # The HTTP library ends the process so, with a code that means something else here; it has logged why.
         raise SystemExit(1 if error.code else 0) from error
+    finally:
+        parts.stop()
+
+
+def _listen(host: str, port: int, options: str) -> list[socket.socket]:
+    from wan_mcp.http_server import listen  # noqa: PLC0415 - wrong settings are told without it
+
+    try:
+        return listen(host, port)
+    except OSError as error:
+        raise SettingsError(
+            f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another {options}."
+        ) from error
+
+
+def _with_metrics(app: "ASGIApp", port: int, *, is_measured: bool) -> "ASGIApp":
+    """
+    Give an application that answers with metrics, and nothing else, at a port.
+
+    Raises:
+        SettingsError: the packages for them are not installed.
+    """
+    if not is_measured:
+        raise SettingsError(
+            "--metrics-port needs packages that are not installed.", "Install them: pip install 'wan-mcp[server]'."
+        )
+    from wan_mcp.mcp_server.health import make_metrics_route  # noqa: PLC0415 - only where it is asked for
+    from wan_mcp.mcp_server.http import with_port  # noqa: PLC0415 - the same
+    from wan_mcp.telemetry.providers import render_metrics  # noqa: PLC0415 - the same
+
+    return with_port(app, port, [make_metrics_route(render_metrics)])
 
 
 def _announce(url: str) -> None:

@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from wan_mcp import http_server
 from wan_mcp.mcp_server.bounds import shorten_error
+from wan_mcp.mcp_server.limits import CallGate, CallLimits, PunctualBodies
 from wan_mcp.mcp_server.messages import (
     HEAD_BYTES,
     MOST_BYTES,
@@ -32,8 +33,6 @@ if TYPE_CHECKING:
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-_ANSWER_SECONDS = 1
-"""How long calls get for their answer when the server ends."""
 MCP_PATH = "/mcp"
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BAD_REQUEST, _TOO_LARGE = 400, 413
@@ -56,21 +55,38 @@ class HttpRoutes:
     probes: Sequence["BaseRoute"] = ()
 
 
-def build_http_app(server: MCPServer[None], host: str, *, routes: HttpRoutes | None = None) -> "ASGIApp":
+def build_http_app(
+    server: MCPServer[None],
+    host: str,
+    *,
+    routes: HttpRoutes | None = None,
+    most_bytes: int = MOST_BYTES,
+    limits: CallLimits | None = None,
+) -> "ASGIApp":
     """
     Put together all that is answered over HTTP.
 
-    `host` is the name that the server listens at.
+    `host` is the name that the server listens at. A message has at most `most_bytes`. `limits` bounds the calls that
+    are under way.
     """
     names = _allow_own_names(f"[{host}]" if ":" in host else host)
     # Without sessions on the server, a client of either protocol era may come back to any process.
     app = server.streamable_http_app(
-        stateless_http=True, transport_security=names, host=host, max_request_body_size=MOST_BYTES
+        stateless_http=True, transport_security=names, host=host, max_request_body_size=most_bytes
     )
-    return _Paths(MessageGate(app, names), names, routes or HttpRoutes())
+    gate = MessageGate(CallGate(app, limits or CallLimits()), names, most_bytes)
+    return PunctualBodies(_Paths(gate, names, routes or HttpRoutes()))
 
 
-def serve_http(app: "ASGIApp", host: str, listeners: list[socket.socket], ready: Callable[[str], None]) -> None:
+def serve_http(
+    app: "ASGIApp",
+    host: str,
+    listeners: list[socket.socket],
+    ready: Callable[[str], None],
+    *,
+    answer_seconds: float,
+    drain: http_server.Drain,
+) -> None:
     """
     Serve an application until a signal ends it.
 
@@ -81,7 +97,32 @@ def serve_http(app: "ASGIApp", host: str, listeners: list[socket.socket], ready:
         SystemExit: the server cannot start.
     """
     url = f"{http_server.base_url(listeners[0], host)}{MCP_PATH}"
-    anyio.run(partial(http_server.serve, app, listeners, ready=lambda _: ready(url), answer_seconds=_ANSWER_SECONDS))
+    anyio.run(
+        partial(
+            http_server.serve,
+            app,
+            listeners,
+            ready=lambda _: ready(url),
+            answer_seconds=answer_seconds,
+            drain=drain,
+        )
+    )
+
+
+def with_port(app: "ASGIApp", port: int, pages: "Sequence[BaseRoute]") -> "ASGIApp":
+    """Give an application that answers at one of its ports with pages alone, and elsewhere as `app` does."""
+
+    async def find_nothing(_scope: "Scope", _receive: "Receive", send: "Send") -> None:
+        await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    others = _Paths(find_nothing, _allow_own_names(_OWN_NAMES[0]), HttpRoutes(pages=pages))
+
+    async def choose(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        is_other = scope["type"] == "http" and scope["server"][1] == port
+        await (others if is_other else app)(scope, receive, send)
+
+    return choose
 
 
 class _Paths:
@@ -130,8 +171,9 @@ class MessageGate:
     Who may ask at all is checked first, as the application does.
     """
 
-    def __init__(self, app: "ASGIApp", security: TransportSecuritySettings) -> None:
+    def __init__(self, app: "ASGIApp", security: TransportSecuritySettings, most_bytes: int = MOST_BYTES) -> None:
         self._app = app
+        self._most_bytes = most_bytes
         self._security = TransportSecurityMiddleware(security)
 
     async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
@@ -144,7 +186,7 @@ class MessageGate:
             await self._app(scope, receive, send)
             return
         try:
-            body = read_message(await _read_body(receive))
+            body = read_message(await _read_body(receive, self._most_bytes), most=self._most_bytes)
         except UnreadableMessageError as error:
             await self._refuse(error, scope, receive, send)
             return
@@ -171,7 +213,7 @@ class MessageGate:
         await refusal(scope, receive, send)
 
 
-async def _read_body(receive: "Receive") -> bytes:
+async def _read_body(receive: "Receive", most: int) -> bytes:
     """
     Read the body of a request.
 
@@ -187,12 +229,12 @@ async def _read_body(receive: "Receive") -> bytes:
         part: bytes = message.get("body", b"")
         size += len(part)
         tail = (tail + part)[-TAIL_BYTES:]
-        if size <= MOST_BYTES:
+        if size <= most:
             kept += part
         if not message.get("more_body", False):
             break
-    if size > MOST_BYTES:
-        raise too_long(bytes(kept[:HEAD_BYTES]), tail, size)
+    if size > most:
+        raise too_long(bytes(kept[:HEAD_BYTES]), tail, size, most=most)
     return bytes(kept)
 
 

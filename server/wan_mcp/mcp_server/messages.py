@@ -69,16 +69,18 @@ class UnreadableMessageError(Exception):
         return [JSONRPCError(jsonrpc="2.0", id=request_id, error=error) for request_id in self.ids]
 
 
-def read_message(data: bytes) -> bytes:
+def read_message(data: bytes, *, most: int = MOST_BYTES) -> bytes:
     """
-    Check that data is one message, and give it without the byte order mark that some programs begin with.
+    Check that data is one message of at most `most` bytes.
+
+    It is given without the byte order mark that some programs begin with.
 
     Raises:
         UnreadableMessageError: it is too long, not UTF-8, not JSON, or no message.
     """
     data = data.removeprefix(_BYTE_ORDER_MARK)
-    if len(data) > MOST_BYTES:
-        raise too_long(data[:HEAD_BYTES], data[-TAIL_BYTES:], len(data))
+    if len(data) > most:
+        raise too_long(data[:HEAD_BYTES], data[-TAIL_BYTES:], len(data), most=most)
     try:
         message = jsonrpc_message_adapter.validate_json(data, by_name=False)
     except ValidationError:
@@ -90,12 +92,12 @@ def read_message(data: bytes) -> bytes:
     return data
 
 
-def too_long(head: bytes, tail: bytes, size: int) -> UnreadableMessageError:
+def too_long(head: bytes, tail: bytes, size: int, *, most: int = MOST_BYTES) -> UnreadableMessageError:
     """Give the error for a message of `size` bytes, of which only the beginning and the end were kept."""
     found = _find_id(head)
     return UnreadableMessageError(
         INVALID_REQUEST,
-        f"A message has at most {MOST_BYTES} bytes, and this one has {size}.",
+        f"A message has at most {most} bytes, and this one has {size}.",
         [_find_last_id(tail) if found is None else found],
         is_too_long=True,
     )

@@ -14,6 +14,7 @@ from wan_mcp.log import mask
 from wan_mcp.settings.files import full_path, read_env_file
 from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
 from wan_mcp.settings.table import SETTING_ROWS, expand_name
+from wan_mcp.settings.telemetry import is_exported
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
@@ -56,6 +57,8 @@ class Settings:
     log_level: str = "WARNING"
     keeper: bool = False
     ledger_url: SecretStr | None = None
+    exports_metrics: bool = False
+    exports_traces: bool = False
     env_file: Path | None = None
     input_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -144,6 +147,8 @@ def check_values(values: Values, path: Path | None) -> Settings:
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
         keeper=values.switch("WAN_MCP_KEEPER"),
         ledger_url=_read_ledger_url(values),
+        exports_metrics=is_exported(values, "METRICS"),
+        exports_traces=is_exported(values, "TRACES"),
         env_file=full_path(path) if path else None,
         warnings=tuple(_warn_of_misspelt_names(values.names)),
     )

@@ -1,22 +1,25 @@
 """
 The metrics of orders, told by the changes that the ledger has taken.
 
-Each replica counts what it has done itself, so that sums over all replicas are right; what is read from the ledger, the
-backlog, is the same at each of them.
+Each replica counts what it has done itself, so that sums over all replicas are right; what is read from the ledger,
+the backlog, is the same at each of them.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
+from wan_mcp.clock import Clock
 from wan_mcp.ledger import Backlog, ImageState, Order, Origin, Stage
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import estimate
+from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 _WAITS = (0.01, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120)
 """Bounds of the histogram, in seconds."""
+_BACKLOG_SECONDS = 10.0
 
 
 class OrderMetrics:
@@ -75,12 +78,30 @@ class OrderMetrics:
             self._cost.add(float(money.amount), kind | {"wan.currency": money.currency})
 
 
-def measure_backlog(meter: Meter, read: Callable[[], Backlog | None]) -> None:
-    """Show the backlog that was read last; nothing as long as none was."""
+class BacklogReader:
+    """Keeps the backlog as it was read last: who collects metrics cannot wait for a ledger."""
+
+    def __init__(self, read: Callable[[], Awaitable[Backlog]], clock: Clock) -> None:
+        self._read = read
+        self._clock = clock
+        self.latest: Backlog | None = None
+
+    async def run(self) -> None:
+        """Read it every few seconds until cancelled; nothing is shown while the ledger cannot be read."""
+        while True:
+            try:
+                self.latest = await self._read()
+            except LedgerError:
+                self.latest = None
+            await self._clock.sleep(_BACKLOG_SECONDS)
+
+
+def show_backlog(meter: Meter, reader: BacklogReader) -> None:
+    """Make the instruments that show the backlog."""
 
     def show(name: str, unit: str, description: str, value: Callable[[Backlog], float]) -> None:
         def observe(_: CallbackOptions) -> Iterable[Observation]:
-            backlog = read()
+            backlog = reader.latest
             return [] if backlog is None else [Observation(value(backlog))]
 
         meter.create_observable_gauge(name, [observe], unit, description)
@@ -90,7 +111,7 @@ def measure_backlog(meter: Meter, read: Callable[[], Backlog | None]) -> None:
     show(
         "wan.images.oldest_unsaved_age",
         "s",
-        "Seconds since the service finished the task whose pictures are unsaved for longest. They are lost after a day.",
+        "Seconds since the end of the task whose pictures are unsaved for longest. They are lost after a day.",
         lambda each: each.oldest_unsaved_seconds,
     )
 
