@@ -96,6 +96,10 @@ def serve_http(
     Raises:
         SystemExit: the server cannot start.
     """
+    from sse_starlette.sse import AppStatus  # noqa: PLC0415 - the SDK has loaded it by now
+
+    # It would break off every answer that is a stream as soon as a signal comes; here calls are answered first.
+    AppStatus.disable_automatic_graceful_drain()
     url = f"{http_server.base_url(listeners[0], host)}{MCP_PATH}"
     anyio.run(
         partial(
