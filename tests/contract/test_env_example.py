@@ -55,7 +55,8 @@ def test_nothing_in_the_example_is_switched_on() -> None:
 
 def test_the_values_of_the_example_are_accepted_and_its_secrets_count_as_not_set() -> None:
     values = parse_env("\n".join(entry for entry, _ in example_entries()), source="example")
-    values["DASHSCOPE_API_KEY_FILE_PATH"] = ""
+    for name in [name for name in values if name.startswith("DASHSCOPE_API_KEY_") and "FILE" in name]:
+        values[name] = ""
     settings = read_settings(values)
     assert settings.extra_models == ({"id": "wan9-t2i", "protocol": "async"},)
     assert [name for name, access in settings.regions.items() if access.api_key] == ["sandbox"]
@@ -75,7 +76,9 @@ def test_the_settings_that_are_read_are_exactly_those_of_the_table() -> None:
         environment = WatchedEnvironment(DASHSCOPE_REGION=region.name)
         read_settings(environment)
         asked |= environment.asked
-    assert asked == {name for row in SETTING_ROWS for name in expand_name(row.name)}
+    # Those of the libraries for metrics and traces are theirs, whoever looks at them.
+    ours = {name for name in asked if not name.startswith("OTEL_")}
+    assert ours == {name for row in SETTING_ROWS for name in expand_name(row.name)}
 
 
 @pytest.mark.parametrize("row", SETTING_ROWS, ids=lambda row: row.name)

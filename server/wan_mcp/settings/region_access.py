@@ -145,6 +145,14 @@ def _read_sandbox(
     # A key without a suffix is meant for the service: the sandbox in this process has no use for it.
     readable = names if override else names[:1]
     found = [(name, key) for name in readable if (key := values.credential(name))]
+    for setting in (f"{name}_FILE" for name in readable):
+        path = values.text(setting)
+        if path is None or found:
+            continue
+        key, key_problem = _read_key_file(path, setting, SANDBOX)
+        problem = problem or key_problem
+        if key is not None:
+            found.append((setting, key))
     key_setting, key = found[0] if found else (names[0], "sk-sandbox")
     return RegionAccess(
         region=SANDBOX.name,
@@ -207,34 +215,36 @@ def _read_key(
         key = values.credential(name)
         if key is not None:
             return key, name, _key_problem(key, name, region, own_host=own_host)
-    if region.name == default_region and (path := values.text(KEY_FILE)) is not None:
-        key, problem = _read_key_file(path, region)
-        if key is not None:
-            problem = _key_problem(key, KEY_FILE, region, own_host=own_host)
-        return key, KEY_FILE, problem
+    files = [f"{name}_FILE" for name in names] + ([KEY_FILE] if region.name == default_region else [])
+    for setting in files:
+        path = values.text(setting)
+        if path is not None:
+            key, problem = _read_key_file(path, setting, region)
+            if key is not None:
+                problem = _key_problem(key, setting, region, own_host=own_host)
+            return key, setting, problem
     for name in names:
         if values.holds_placeholder(name):
             return None, name, f"{name} still holds a placeholder: write the key of {region.title} there."
-    if region.name == default_region and values.is_unfilled(KEY_FILE):
-        return None, KEY_FILE, f"{KEY_FILE} still holds a placeholder: write the path of a file with the key there."
+    for setting in files:
+        if values.is_unfilled(setting):
+            problem = f"{setting} still holds a placeholder: write the path of a file with the key there."
+            return None, setting, problem
     return None, names[-1], None
 
 
-def _read_key_file(path: str, region: Region) -> tuple[str | None, str | None]:
+def _read_key_file(path: str, setting: str, region: Region) -> tuple[str | None, str | None]:
     """Give the key in a file, or why there is none."""
     try:
         key = read_secret_file(path)
     except SettingsError as error:
-        return None, f"{KEY_FILE}: {error}"
+        return None, f"{setting}: {error}"
     except OSError as error:
-        return None, f"{KEY_FILE} names {path}, which cannot be read: {error.strerror}."
+        return None, f"{setting} names {path}, which cannot be read: {error.strerror}."
     if not key:
-        return None, f"{KEY_FILE} names {path}, which is empty."
+        return None, f"{setting} names {path}, which is empty."
     if is_placeholder(key):
-        return (
-            None,
-            f"{KEY_FILE} names {path}, which still holds a placeholder: write the key of {region.title} there.",
-        )
+        return None, f"{setting} names {path}, which still holds a placeholder: write the key of {region.title} there."
     return key, None
 
 

@@ -21,10 +21,11 @@ class SettingRow(NamedTuple):
 SETTING_ROWS: tuple[SettingRow, ...] = (
     SettingRow("DASHSCOPE_API_KEY", "", "The key of the default region.", secret=True),
     SettingRow(
-        "DASHSCOPE_API_KEY_FILE_PATH",
+        "DASHSCOPE_API_KEY_FILE",
         "",
         "A file that holds the key of the default region; read where DASHSCOPE_API_KEY is not set.",
     ),
+    SettingRow("DASHSCOPE_API_KEY_FILE_PATH", "", "The same, by the name that the service's own SDK has for it."),
     SettingRow(
         "DASHSCOPE_REGION",
         "singapore",
@@ -37,6 +38,7 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
         "The key of a further region, for example DASHSCOPE_API_KEY_BEIJING.",
         secret=True,
     ),
+    SettingRow("DASHSCOPE_API_KEY_<REGION>_FILE", "", "A file that holds it; read where that variable is not set."),
     SettingRow(
         "DASHSCOPE_WORKSPACE_ID",
         "",

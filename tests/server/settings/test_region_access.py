@@ -19,6 +19,27 @@ def key_of(settings, region: str) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
+
+def test_the_key_of_every_region_may_stand_in_a_file(tmp_path):
+    for name in ("one", "two", "three"):
+        (tmp_path / name).write_text(f"sk-{name}\n")
+    files = {
+        "DASHSCOPE_API_KEY_FILE": str(tmp_path / "one"),
+        "DASHSCOPE_API_KEY_BEIJING_FILE": str(tmp_path / "two"),
+        "DASHSCOPE_API_KEY_SANDBOX_FILE": str(tmp_path / "three"),
+    }
+    regions = read_settings(files).regions
+
+    found = {name: regions[name].api_key.get_secret_value() for name in ("singapore", "beijing", "sandbox")}
+    assert found == {"singapore": "sk-one", "beijing": "sk-two", "sandbox": "sk-three"}
+    assert regions["beijing"].key_setting == "DASHSCOPE_API_KEY_BEIJING_FILE"
+    assert regions["virginia"].api_key is None
+    both = read_settings(files | {"DASHSCOPE_API_KEY_BEIJING": "sk-set"})
+    assert both.regions["beijing"].api_key.get_secret_value() == "sk-set"
+    problem = read_settings({"DASHSCOPE_API_KEY_BEIJING_FILE": "/nowhere/key"}).regions["beijing"].problem
+    assert problem.startswith("DASHSCOPE_API_KEY_BEIJING_FILE names /nowhere/key, which cannot be read: ")
+
+
 def test_every_region_is_listed_even_without_a_key() -> None:
     settings = read_settings({})
     assert list(settings.regions) == [region.name for region in REGIONS]
