@@ -244,7 +244,10 @@ def _read_key_file(path: str, setting: str, region: Region) -> tuple[str | None,
     if not key:
         return None, f"{setting} names {path}, which is empty."
     if is_placeholder(key):
-        return None, f"{setting} names {path}, which still holds a placeholder: write the key of {region.title} there."
+        return (
+            None,
+            f"{setting} names {path}, which still holds a placeholder: write the key of {region.title} there.",
+        )
     return key, None
 
 

@@ -19,7 +19,6 @@ def key_of(settings, region: str) -> str | None:
     return secret.get_secret_value() if secret else None
 
 
-
 def test_the_key_of_every_region_may_stand_in_a_file(tmp_path):
     for name in ("one", "two", "three"):
         (tmp_path / name).write_text(f"sk-{name}\n")
