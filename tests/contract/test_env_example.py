@@ -13,7 +13,7 @@ from wan_mcp_tools.catalogue.regions import REGIONS
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
 ENTRY = re.compile(r"# ([A-Z][A-Z0-9_]*=.*)")
-SUFFIX = re.compile(rf"_({'|'.join(region.name.upper() for region in REGIONS)})(?=$|_FILE$)")
+SUFFIX = re.compile(r"_(?:" + "|".join(region.name.upper() for region in REGIONS) + ")(?=$|_FILE$)")
 
 
 class WatchedEnvironment(Mapping[str, str]):
