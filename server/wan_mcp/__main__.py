@@ -25,8 +25,8 @@ def main() -> None:
 
 
 def _serve() -> None:
-    from wan_mcp.cli.output import write_error  # noqa: PLC0415 - nothing may be loaded before stdout is diverted
     from wan_mcp.cli.start import start_stdio  # noqa: PLC0415 - the same
+    from wan_mcp.cli.terminal.output import write_error  # noqa: PLC0415 - nothing may be loaded before stdout is diverted
 
     try:
         start_stdio(os.environ)
@@ -39,7 +39,7 @@ def _serve() -> None:
 
 def _run_command() -> None:
     from wan_mcp.cli.main import cli  # noqa: PLC0415 - the same
-    from wan_mcp.cli.output import write_error  # noqa: PLC0415 - the same
+    from wan_mcp.cli.terminal.output import write_error  # noqa: PLC0415 - the same
 
     # The commands write their results to stdout; `serve` diverts it again.
     gc.enable()

@@ -74,7 +74,7 @@ def test_serving_loads_none_of_the_command_lines_libraries() -> None:
     done = run(
         """
 import sys
-import wan_mcp.__main__, wan_mcp.cli.output, wan_mcp.cli.start
+import wan_mcp.__main__, wan_mcp.cli.terminal.output, wan_mcp.cli.start
 print([name for name in ("click", "rich", "PIL", "httpx", "mcp", "platformdirs", "anyio") if name in sys.modules])
 """
     )

@@ -7,10 +7,10 @@ from functools import partial
 
 import anyio
 
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, describe_error, exit_code_of_error, exit_code_of_task, to_json
-from wan_mcp.cli.progress import ProgressDisplay
-from wan_mcp.cli.task_output import show_task, tool_result
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import ExitCode, describe_error, exit_code_of_error, exit_code_of_task, to_json
+from wan_mcp.cli.terminal.progress import ProgressDisplay
+from wan_mcp.cli.terminal.task_output import show_task, tool_result
 from wan_mcp.clock import Clock
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import describe_cost, estimate

@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import anyio
 import click
 
-from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.output import ExitCode
 from wan_mcp.cli.start import load_settings
+from wan_mcp.cli.terminal.console import Console, standard_console
+from wan_mcp.cli.terminal.output import ExitCode
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.settings import Settings
 

@@ -9,8 +9,8 @@ import click
 
 from wan_mcp import __version__, log
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
-from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.output import ExitCode, can_move_cursor, display_width, printable, to_json
+from wan_mcp.cli.terminal.console import Console, standard_console
+from wan_mcp.cli.terminal.output import ExitCode, can_move_cursor, display_width, printable, to_json
 
 if TYPE_CHECKING:
     from wan_mcp.doctor import Environment, Finding

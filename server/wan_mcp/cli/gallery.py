@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 import click
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import ExitCode
 from wan_mcp.http_server import listen
 from wan_mcp_tools.domain.errors import SettingsError
 

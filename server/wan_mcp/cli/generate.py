@@ -15,9 +15,9 @@ import click
 
 from wan_mcp.cli.batch import BatchItem, OrderAnnouncement, order_batch, show_interruption, show_results
 from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, cut_to_width, printable
-from wan_mcp.cli.terminal_images import encode_task_images, prepare_terminal
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.images import encode_task_images, prepare_terminal
+from wan_mcp.cli.terminal.output import ExitCode, cut_to_width, printable
 from wan_mcp.settings import Settings
 from wan_mcp.settings.files import full_path
 from wan_mcp.storage.folders import read_file_address

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
-from wan_mcp.cli.console import Console, ask_secret, can_ask, confirm, standard_console
-from wan_mcp.cli.output import ExitCode, format_table
+from wan_mcp.cli.terminal.console import Console, ask_secret, can_ask, confirm, standard_console
+from wan_mcp.cli.terminal.output import ExitCode, format_table
 from wan_mcp.clock import utc
 from wan_mcp_tools.domain.errors import MissingKeyError, RequestRefusedError, SettingsError
 

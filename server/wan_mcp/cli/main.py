@@ -11,10 +11,10 @@ from wan_mcp.cli.gallery import gallery
 from wan_mcp.cli.generate import generate, quote_prompt
 from wan_mcp.cli.install import install
 from wan_mcp.cli.models import models
-from wan_mcp.cli.output import ExitCode, unwrap, write_error
 from wan_mcp.cli.sandbox import sandbox
 from wan_mcp.cli.serve import serve
 from wan_mcp.cli.tasks import cancel, collect, get, tasks
+from wan_mcp.cli.terminal.output import ExitCode, unwrap, write_error
 
 _WHOLE = 1_000
 """Characters; no first sentence of a help is as long."""

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import click
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
-from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.output import ExitCode, format_table, to_json
+from wan_mcp.cli.terminal.console import Console, standard_console
+from wan_mcp.cli.terminal.output import ExitCode, format_table, to_json
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import describe_input_kind, format_price, list_models
 from wan_mcp_tools.catalogue.model import Model, ModelRegion

@@ -8,8 +8,8 @@ import anyio
 import click
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
-from wan_mcp.cli.console import Console, standard_console
-from wan_mcp.cli.output import ExitCode
+from wan_mcp.cli.terminal.console import Console, standard_console
+from wan_mcp.cli.terminal.output import ExitCode
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
 

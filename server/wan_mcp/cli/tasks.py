@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING
 import click
 
 from wan_mcp.cli.command import CommandContext, env_file_option, json_option, pass_context, wait_option
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import ExitCode, describe_error, exit_code_of_task, to_json, with_options
-from wan_mcp.cli.task_output import describe_candidates, show_costs, show_task, show_task_page
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import ExitCode, describe_error, exit_code_of_task, to_json, with_options
+from wan_mcp.cli.terminal.task_output import describe_candidates, show_costs, show_task, show_task_page
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task, TaskStatus

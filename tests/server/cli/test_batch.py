@@ -16,10 +16,10 @@ from fakes.dashscope import FakeService
 from fakes.memory_service import MemoryService
 from fakes.order_service import make_settings, running_service
 from wan_mcp.cli.command import CommandContext
-from wan_mcp.cli.console import Console
 from wan_mcp.cli.generate import run_generate
 from wan_mcp.cli.main import cli
-from wan_mcp.cli.output import ExitCode
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import ExitCode
 from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError, MissingKeyError
 from wan_mcp_tools.domain.tasks import TaskStatus
 

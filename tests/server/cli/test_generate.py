@@ -12,10 +12,10 @@ from click.testing import CliRunner
 
 from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
-from wan_mcp.cli.console import Console
 from wan_mcp.cli.generate import allow_images, quote_prompt, run_generate, split_prompts
 from wan_mcp.cli.main import cli
-from wan_mcp.cli.output import ExitCode
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import ExitCode
 from wan_mcp.settings import read_settings
 from wan_mcp_tools.domain.tasks import FailedImage, NameChange, NameReason, Problem, SavedImage, TaskStatus
 

@@ -17,11 +17,11 @@ from fakes.dashscope import FakeService
 from fakes.memory_service import MemoryService, Summary
 from fakes.order_service import make_settings, order, running_service
 from wan_mcp.cli.command import CommandContext
-from wan_mcp.cli.console import Console
 from wan_mcp.cli.main import cli
-from wan_mcp.cli.output import ExitCode
-from wan_mcp.cli.task_output import format_costs, shorten_ids
 from wan_mcp.cli.tasks import run_cancel, run_get
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import ExitCode
+from wan_mcp.cli.terminal.task_output import format_costs, shorten_ids
 from wan_mcp_tools.catalogue.prices import ImageCount, make_report
 from wan_mcp_tools.domain.errors import NotConnectedError, RequestRefusedError
 from wan_mcp_tools.list_tasks import list_tasks

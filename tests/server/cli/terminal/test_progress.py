@@ -10,8 +10,8 @@ import pytest
 from rich.console import Console as RichConsole
 
 from fakes.terminal import Screen
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.progress import Progress, describe_state, format_time, show_progress
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.progress import Progress, describe_state, format_time, show_progress
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import Problem

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol, TextIO
 
-from wan_mcp.cli.output import can_move_cursor, printable, with_next_step
+from wan_mcp.cli.terminal.output import can_move_cursor, printable, with_next_step
 from wan_mcp.clock import Clock
 from wan_mcp.log import mask
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress

@@ -18,8 +18,8 @@ from typing import TYPE_CHECKING, TextIO
 
 import anyio.to_thread
 
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import describe_error
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import describe_error
 from wan_mcp.clock import Clock
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.service import ImageService

@@ -13,7 +13,7 @@ from pathlib import Path
 import PIL.Image
 import pytest
 
-from wan_mcp.cli.terminal_images import (
+from wan_mcp.cli.terminal.images import (
     ImageProtocol,
     Terminal,
     detect_terminal,
@@ -185,7 +185,7 @@ def test_a_stream_that_is_no_terminal_shows_nothing() -> None:
 
 FIND = """
 import sys
-from wan_mcp.cli.terminal_images import detect_terminal
+from wan_mcp.cli.terminal.images import detect_terminal
 from wan_mcp.clock import SystemClock
 print(detect_terminal(sys.stderr, {"TERM": sys.argv[1]}, SystemClock()))
 """

@@ -10,7 +10,7 @@ from contract.situations.page import read_rows
 from fakes.memory_service import MemoryService
 from wan_mcp.cli.command import CommandContext
 from wan_mcp.cli.main import cli
-from wan_mcp.cli.output import (
+from wan_mcp.cli.terminal.output import (
     cut_to_width,
     describe_next_step,
     display_width,

@@ -11,8 +11,8 @@ from typing import TextIO
 
 import click
 
-from wan_mcp.cli.output import printable, terminal_width
-from wan_mcp.cli.progress import ProgressDisplay, show_progress
+from wan_mcp.cli.terminal.output import printable, terminal_width
+from wan_mcp.cli.terminal.progress import ProgressDisplay, show_progress
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.log import mask
 from wan_mcp_tools.domain.errors import MissingKeyError

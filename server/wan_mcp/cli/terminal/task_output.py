@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 
-from wan_mcp.cli.console import Console
-from wan_mcp.cli.output import (
+from wan_mcp.cli.terminal.console import Console
+from wan_mcp.cli.terminal.output import (
     ExitCode,
     cut_to_width,
     describe_next_step,

@@ -1,0 +1,1 @@
+"""What a person reads at a terminal: lines, tasks, progress and pictures. Commands write through it."""
