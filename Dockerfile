@@ -1,12 +1,15 @@
 # docker build -t wan-mcp .
 # docker run --rm -i -e DASHSCOPE_API_KEY -v "$HOME/Pictures/wan-mcp:/pictures" -v wan-mcp-state:/state wan-mcp
+# For a team (docs/team.md) with PostgreSQL, an object store and metrics:
+# docker build --build-arg REQUIREMENTS=requirements-server.lock -t wan-mcp-team .
 # The folder for the pictures has to be writable for user 10001, or add --user "$(id -u):$(id -g)".
 FROM python:3.13-slim AS build
 RUN pip install --no-cache-dir uv
 WORKDIR /source
 ENV VIRTUAL_ENV=/wan-mcp UV_COMPILE_BYTECODE=1 UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never UV_NO_CACHE=1
-COPY requirements.lock ./
-RUN uv venv /wan-mcp && uv pip sync --require-hashes requirements.lock
+ARG REQUIREMENTS=requirements.lock
+COPY ${REQUIREMENTS} ./
+RUN uv venv /wan-mcp && uv pip sync --require-hashes ${REQUIREMENTS}
 COPY pyproject.toml README.md LICENSE ./
 COPY server server
 COPY tools tools

@@ -1,0 +1,49 @@
+"""What is deployed for a team: every secret is made, and nginx takes its configuration."""
+
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="it is a script of the shell")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the secrets")
+def test_the_script_makes_every_secret_once_and_every_variable_that_the_compose_file_needs(tmp_path):
+    shutil.copytree(DEPLOY, tmp_path / "deploy")
+    script = tmp_path / "deploy" / "prepare"
+    for _ in range(2):
+        subprocess.run(["bash", str(script), "pictures.example.com"], check=True, timeout=60, capture_output=True)
+        made = {path.name: path.read_text() for path in (tmp_path / "deploy" / "secrets").iterdir()}
+        variables = (tmp_path / "deploy" / ".env").read_text()
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+
+    assert set(made) == set(re.findall(r"file: \./secrets/(\w+)", text))
+    assert len(made["secret_key"]) >= 32
+    assert made["postgres_password"] in made["ledger_url"]
+    assert (tmp_path / "deploy" / "secrets").stat().st_mode & 0o77 == 0
+    for name in set(re.findall(r"(?<!\$)\$\{(\w+):\?", text)):
+        assert re.search(rf"^{name}=\S+$", variables, re.MULTILINE), name
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
+def test_nginx_takes_its_configuration(tmp_path):
+    key, certificate = tmp_path / "key", tmp_path / "certificate"
+    words = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=pictures.example.com"]
+    subprocess.run(
+        [*words, "-keyout", str(key), "-out", str(certificate)], check=True, timeout=60, capture_output=True
+    )
+    text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
+    text = re.sub(r"ssl_certificate \S+;", f"ssl_certificate {certificate};", text)
+    text = re.sub(r"ssl_certificate_key \S+;", f"ssl_certificate_key {key};", text)
+    text = text.replace("/var/log/nginx/access.log", str(tmp_path / "access.log"))
+    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\n{text}")
+    done = subprocess.run(
+        ["nginx", "-t", "-c", str(tmp_path / "nginx.conf")], timeout=60, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
