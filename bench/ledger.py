@@ -27,13 +27,16 @@ from mcp import Client
 
 from wan_mcp.app import build_server, build_service
 from wan_mcp.clock import SystemClock
-from wan_mcp.ledger import Stage, new_local_id
+from wan_mcp.ledger import OrderLimits, Stage, new_local_id
 from wan_mcp.ledger.backends.sqlite import SqliteDatabase, open_sqlite_ledger
 from wan_mcp.ledger.migrations import MIGRATIONS
 from wan_mcp.settings import read_settings
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.usage import Quota
+
+LIMITS = OrderLimits(Quota(daily_images=1_000_000))
 
 FILE = "ledger.sqlite3"
 EARLIER = (1, 2)
@@ -121,7 +124,7 @@ async def ask(state: Path, rounds: int) -> dict[str, list[float]]:
             status=TaskStatus.CANCELED,
             images=(),
         )
-        await ledger.orders.place(order, lease=0, daily_limit=1_000_000, deduplicate=True)
+        await ledger.orders.place(order, lease=0, limits=LIMITS, deduplicate=True)
 
     async def refresh() -> None:
         await service.count_orders(OrderQuery())

@@ -10,21 +10,23 @@ import anyio
 
 from fakes.orders import make_request, place, placed
 from wan_mcp.clock import SystemClock
-from wan_mcp.ledger import RateLimit
+from wan_mcp.ledger import OrderLimits, RateLimit
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError
+from wan_mcp_tools.domain.usage import Quota
 
 WORKER = new_worker_id()
 
 
-async def place_many(ledger, *, count, images, daily_limit):
-    """Order as much as the limit allows."""
+async def place_many(ledger, *, count, images, daily_limit=0, user_limit=0):
+    """Order as much as the limits of all and of each allow."""
+    limits = OrderLimits(Quota(daily_images=daily_limit), Quota(daily_images=user_limit))
     answer = {"placed": 0, "refused": 0, "troubles": []}
     for number in range(count):
         name = f"{WORKER}-{number}"
         try:
-            await place(ledger, local_id=name, fingerprint=name, images_ordered=images, daily_limit=daily_limit)
+            await place(ledger, local_id=name, fingerprint=name, images_ordered=images, limits=limits)
             answer["placed"] += 1
         except DailyLimitError:
             answer["refused"] += 1

@@ -4,10 +4,11 @@ import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from wan_mcp.ledger import Dispatch, Ledger, Order, Origin, Placement, RateLimit, Slot, Stage
+from wan_mcp.ledger import Dispatch, Ledger, Order, OrderLimits, Origin, Placement, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.usage import Quota
 
 LEASE = 30.0
 LONGEST_LEASE = 45.0
@@ -73,6 +74,7 @@ async def place(
     ledger: Ledger,
     *,
     daily_limit: int = 0,
+    limits: OrderLimits | None = None,
     recent: Mapping[str, int] | None = None,
     deduplicate: bool = True,
     lease: float = LEASE,
@@ -80,7 +82,11 @@ async def place(
 ) -> Placement:
     """Place an order; give what became of it."""
     return await ledger.orders.place(
-        make_order(**changes), lease=lease, daily_limit=daily_limit, recent=recent or {}, deduplicate=deduplicate
+        make_order(**changes),
+        lease=lease,
+        limits=limits or OrderLimits(Quota(daily_images=daily_limit)),
+        recent=recent or {},
+        deduplicate=deduplicate,
     )
 
 

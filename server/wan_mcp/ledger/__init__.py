@@ -3,6 +3,7 @@
 from wan_mcp.ledger.database import FREE_ORDERS
 from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.limits import LONGEST_LINE
+from wan_mcp.ledger.quotas import to_millionths
 from wan_mcp.ledger.records import (
     DAY,
     Backlog,
@@ -11,6 +12,7 @@ from wan_mcp.ledger.records import (
     ImageState,
     Order,
     OrderImage,
+    OrderLimits,
     Origin,
     Placement,
     RateLimit,
@@ -32,6 +34,7 @@ __all__ = [
     "Ledger",
     "Order",
     "OrderImage",
+    "OrderLimits",
     "OrderSum",
     "Origin",
     "Placement",
@@ -40,4 +43,5 @@ __all__ = [
     "Stage",
     "is_local_id",
     "new_local_id",
+    "to_millionths",
 ]

@@ -19,8 +19,8 @@ from wan_mcp.ledger.backends.sqlite import (
     read_version,
 )
 from wan_mcp.ledger.backends.sqlite_errors import FAULTS, explain, explain_unreachable
-from wan_mcp.ledger.limits import count_images_since
 from wan_mcp.ledger.migrations import MIGRATIONS
+from wan_mcp.ledger.quotas import count_images_since
 from wan_mcp.ledger.records import DAY, Stage
 from wan_mcp.ledger.rows import find_unreadable, read_orders
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError

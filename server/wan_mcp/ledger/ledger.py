@@ -6,6 +6,7 @@ from wan_mcp.ledger.database import Database
 from wan_mcp.ledger.leases import Leases
 from wan_mcp.ledger.limits import Limits
 from wan_mcp.ledger.orders import Orders
+from wan_mcp.ledger.quotas import Quotas
 from wan_mcp.ledger.reports import Reports
 
 
@@ -24,6 +25,7 @@ class Ledger:
         self.orders = Orders(database)
         self.leases = Leases(database)
         self.limits = Limits(database, volatile_database)
+        self.quotas = Quotas(database)
         self.reports = Reports(database)
 
     async def exists(self) -> bool:

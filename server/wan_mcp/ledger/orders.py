@@ -6,13 +6,15 @@ from types import MappingProxyType
 
 from wan_mcp.ledger.database import Repository, Transaction, reads, writes
 from wan_mcp.ledger.leases import free_slot, is_gone, occupy_slot, seconds_until_free
-from wan_mcp.ledger.limits import check_daily_limit, seconds_until_turn, take_turn
+from wan_mcp.ledger.limits import seconds_until_turn, take_turn
+from wan_mcp.ledger.quotas import check_quotas
 from wan_mcp.ledger.records import (
     DAY,
     Dispatch,
     ImageState,
     Order,
     OrderImage,
+    OrderLimits,
     Origin,
     Placement,
     Slot,
@@ -40,6 +42,7 @@ from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.domain.text import well_formed
 
+NO_LIMITS = OrderLimits()
 Displace = Callable[[Order], Order]
 """Gives an order as it is without the task that turned out to be another order's."""
 
@@ -78,7 +81,7 @@ class Orders(Repository):
         order: Order,
         *,
         lease: float,
-        daily_limit: int,
+        limits: OrderLimits = NO_LIMITS,
         recent: Mapping[str, int] = MappingProxyType({}),
         deduplicate: bool,
         dispatch: Dispatch | None = None,
@@ -91,7 +94,7 @@ class Orders(Repository):
         `dispatch`, and if its slot and turn are free, a new order is written as `sending` in the same write.
 
         Raises:
-            DailyLimitError: the images ordered in the last 24 hours and these together exceed `daily_limit`.
+            LimitError: what was ordered in the last 24 hours or 30 days, or goes on, and this exceed `limits`.
             LedgerError: the ledger is not the one that this process began with. An order that costs nothing is
                 written down all the same.
         """
@@ -104,7 +107,7 @@ class Orders(Repository):
                 read_existing_order(tx, found.local_id), deduplicated=True, saved_elsewhere=saved_elsewhere
             )
         if order.region != SANDBOX.name:
-            check_daily_limit(tx, images=order.images_ordered, daily_limit=daily_limit, recent=recent)
+            check_quotas(tx, order, limits, recent)
             tx.check_history()
         placed = replace(order, created_at=tx.now, lease_until=tx.now + lease)
         insert_order(tx, placed)

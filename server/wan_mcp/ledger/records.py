@@ -2,15 +2,20 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.usage import Quota
 
 DAY = 86_400.0
 """Seconds that the service keeps a task and its images."""
+MONTH = 30 * DAY
+"""Seconds that costs of a month are counted in, up to this moment."""
+MILLIONTHS = 1_000_000
+"""In which costs are kept: sums of them are exact."""
 _LOCAL = "local-"
 
 
@@ -159,6 +164,14 @@ class Placement:
     order: Order
     deduplicated: bool
     saved_elsewhere: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class OrderLimits:
+    """How much all principals together may order, and each of them."""
+
+    everybody: Quota = field(default_factory=Quota)
+    each: Quota = field(default_factory=Quota)
 
 
 @dataclass(frozen=True, slots=True)

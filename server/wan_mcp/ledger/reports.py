@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import date
 
 from wan_mcp.ledger.database import Repository, Transaction, reads, reads_apart, writes
-from wan_mcp.ledger.limits import count_images_since
+from wan_mcp.ledger.quotas import count_images_since
 from wan_mcp.ledger.records import DAY, ImageState, Order, Origin, Stage
 from wan_mcp.ledger.rows import (
     IS_COUNTABLE,

@@ -14,13 +14,15 @@ from mcp.types import Resource, ResourceTemplate
 from wan_mcp.web import inline_page
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import describe_model, list_models
+from wan_mcp_tools.catalogue.model import format_amount
 from wan_mcp_tools.domain.errors import AppError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task
+from wan_mcp_tools.domain.usage import Amounts, Quota, Usage, Use
 from wan_mcp_tools.results import describe_error, task_result
 
 SCHEME = "wan://"
-MODELS, MODEL = "wan://models", "wan://models/{id}"
+MODELS, MODEL, USAGE = "wan://models", "wan://models/{id}", "wan://usage"
 TASK, IMAGE = "wan://tasks/{task_id}", "wan://images/{id}"
 VIEW_URI = "ui://wan/view.html"
 
@@ -39,6 +41,13 @@ RESOURCES = (
         name="models",
         title="Models and prices",
         description="Every model in a line: what it draws, its regions, what an image costs there, and the cheapest.",
+        mime_type=_JSON,
+    ),
+    Resource(
+        uri=USAGE,
+        name="usage",
+        title="Your use and limits",
+        description="What you have ordered in the last 24 hours and 30 days, what goes on now, and your limits.",
         mime_type=_JSON,
     ),
 )
@@ -104,6 +113,8 @@ async def _read(service: ImageService, kind: str, name: str) -> ReadResourceCont
             return _as_json(list_models(catalogue))
         case "models", _:
             return _as_json(describe_model(catalogue.find(name), catalogue))
+        case "usage", "":
+            return _as_json(_describe_usage(await service.report_usage()))
         case "tasks", _ if name:
             return await _read_task(service, name)
         case "images", _ if name:
@@ -156,6 +167,45 @@ def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
     if price is not None:
         order["price"] = {"amount": str(price.amount), "currency": price.currency, "as_of": price.as_of}
     return order
+
+
+def _describe_usage(usage: Usage) -> dict[str, Any]:
+    """Give what was ordered and may be ordered; amounts are text, so that nothing is rounded."""
+    described: dict[str, Any] = {
+        "principal": usage.principal,
+        "use": _describe_use(usage.use),
+        "limits": _describe_quota(usage.quota),
+        "server_limits": _describe_quota(usage.server_quota),
+    }
+    if usage.calls_per_minute:
+        described["limits"]["calls_per_minute"] = usage.calls_per_minute
+    if usage.server_use is not None:
+        described["server_use"] = _describe_use(usage.server_use)
+        described["principals"] = {name: _describe_use(use) for name, use in usage.others.items()}
+    return described
+
+
+def _describe_use(use: Use) -> dict[str, Any]:
+    return {
+        "images_24h": use.daily_images,
+        "cost_24h": _describe_amounts(use.daily_cost),
+        "cost_30d": _describe_amounts(use.monthly_cost),
+        "open_orders": use.open_orders,
+    } | ({} if use.frees_at is None else {"frees_at": use.frees_at.isoformat(timespec="seconds")})
+
+
+def _describe_quota(quota: Quota) -> dict[str, Any]:
+    limits: dict[str, Any] = {
+        "images_24h": quota.daily_images,
+        "cost_24h": _describe_amounts(quota.daily_cost),
+        "cost_30d": _describe_amounts(quota.monthly_cost),
+        "open_orders": quota.open_orders,
+    }
+    return {name: limit for name, limit in limits.items() if limit}
+
+
+def _describe_amounts(amounts: Amounts) -> dict[str, str]:
+    return {currency: format_amount(amount) for currency, amount in amounts.items()}
 
 
 def _as_json(facts: dict[str, Any]) -> ReadResourceContents:

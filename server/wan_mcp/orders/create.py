@@ -9,13 +9,14 @@ from collections.abc import Callable, Mapping, Sequence
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import DAY, Dispatch, Ledger, Order, Placement, new_local_id
+from wan_mcp.ledger import DAY, Dispatch, Ledger, Order, OrderLimits, Placement, new_local_id, to_millionths
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.inputs import FindResult, find_inputs
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.catalogue import Catalogue
+from wan_mcp_tools.catalogue.prices import estimate_most
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -49,7 +50,7 @@ async def create(
     principal: str,
     regions: Mapping[str, RegionAccess],
     catalogue: Catalogue,
-    daily_limit: int,
+    limits: OrderLimits,
     recent_images: "RecentImages",
     timings: Timings,
     worker_id: str,
@@ -88,6 +89,7 @@ async def create(
     )
     must_read = any(image.path is not None for image in request.images)
     account = access.account
+    most = estimate_most(request, catalogue)
     now = context.clock.now()
     order = lifecycle.placed(
         request,
@@ -98,8 +100,8 @@ async def create(
         fingerprint=_fingerprint(request, account, principal),
         folder=str(folder),
         principal=principal,
-        cost=0,
-        currency=None,
+        cost=to_millionths(most.amount) if most else 0,
+        currency=most.currency if most else None,
         worker_id=worker_id,
         awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
         now=now,
@@ -111,7 +113,7 @@ async def create(
         sending=None if must_read else begin(order),
         dispatch=None if must_read else make_dispatch(order, catalogue, timings),
         lease=timings.lease,
-        daily_limit=daily_limit,
+        limits=limits,
         recent=recent_images.list(),
         deduplicate=deduplicate,
         lock_seconds=lock_seconds,
@@ -244,7 +246,7 @@ async def _place(
     sending: Order | None,
     dispatch: Dispatch | None,
     lease: float,
-    daily_limit: int,
+    limits: OrderLimits,
     recent: Mapping[str, int],
     deduplicate: bool,
     lock_seconds: float,
@@ -255,7 +257,7 @@ async def _place(
             return await ledger.orders.place(
                 order,
                 lease=lease,
-                daily_limit=daily_limit,
+                limits=limits,
                 recent=recent,
                 deduplicate=deduplicate,
                 dispatch=dispatch,

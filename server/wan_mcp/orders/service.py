@@ -1,8 +1,10 @@
 """The tools' port, fulfilled: order, write down, follow, collect."""
 
 import logging
+import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
 
@@ -11,7 +13,7 @@ import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from wan_mcp.concurrency import wait_first
-from wan_mcp.ledger import Order
+from wan_mcp.ledger import Order, OrderLimits, RateLimit
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.access import check_output_dir, check_request, check_view
 from wan_mcp.orders.cancel import cancel
@@ -36,7 +38,14 @@ from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.prices import CostReport
-from wan_mcp_tools.domain.errors import AnswerLostError, ErrorCode, LedgerError, NotConnectedError, NotFoundError
+from wan_mcp_tools.domain.errors import (
+    AnswerLostError,
+    CallLimitError,
+    ErrorCode,
+    LedgerError,
+    NotConnectedError,
+    NotFoundError,
+)
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource
@@ -51,6 +60,7 @@ from wan_mcp_tools.domain.service import (
     TaskPage,
 )
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.usage import Usage, Use
 
 T = TypeVar("T")
 
@@ -212,7 +222,7 @@ class OrderService:
             principal=current_principal().id,
             regions=self._settings.regions,
             catalogue=self._catalogue,
-            daily_limit=self._settings.daily_image_limit,
+            limits=OrderLimits(self._settings.quota, self._settings.user_quota),
             recent_images=self._recent_images,
             timings=self._timings,
             worker_id=self._worker_id,
@@ -350,6 +360,50 @@ class OrderService:
             until=until,
             principal=current_principal().sees,
         )
+
+    async def report_usage(self) -> Usage:
+        """Give how much the caller has ordered and may order; who sees everybody's orders is told of all."""
+        caller, settings = current_principal(), self._settings
+        usage = Usage(
+            principal=caller.id,
+            use=Use(),
+            quota=settings.user_quota,
+            server_quota=settings.quota,
+            calls_per_minute=settings.user_calls_per_minute,
+        )
+        # A ledger that is not there is not made for a look into it.
+        if not await self._ledger.exists():
+            return usage
+        quotas = self._ledger.quotas
+        usage = replace(usage, use=await quotas.read_use(caller.id))
+        if caller.sees is not None:
+            return usage
+        others = {name: await quotas.read_use(name) for name in await quotas.list_principals()}
+        return replace(usage, server_use=await quotas.read_use(None), others=others)
+
+    async def count_call(self) -> None:
+        """
+        Count a call of the current principal, for the gate of the server that people sign in to.
+
+        A ledger that cannot be used refuses nobody here: what the call needs of it will tell.
+
+        Raises:
+            CallLimitError: there were too many in the last minute, by all servers on the ledger.
+        """
+        caller, most = current_principal(), self._settings.user_calls_per_minute
+        if not most or caller.is_local:
+            return
+        limit = RateLimit(f"calls/{caller.id}", most / 60, most, is_durable=False)
+        try:
+            wait = await self._ledger.limits.take(limit)
+        except LedgerError:
+            return
+        if wait > 0:
+            raise CallLimitError(
+                f"More than {most} calls a minute came from {caller.id}.",
+                f"Call again in {math.ceil(wait)} s; a call that waits asks for a task only once.",
+                retry_after=wait,
+            )
 
     async def collect(
         self,

@@ -18,6 +18,7 @@ from wan_mcp.settings.telemetry import is_exported
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.usage import Quota
 
 ENV_FILE = "WAN_MCP_ENV_FILE"
 _LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
@@ -26,6 +27,7 @@ _NOWHERE = Path(os.devnull, "no home folder")
 """Stands for a folder in the home of a user who has none: nothing can be there."""
 _MOST_BYTES = 1 << 30
 _MOST_IMAGES = 1_000_000
+_MOST_CALLS = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +39,7 @@ class Settings:
     `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
     that was read beside the environment, if one was. `input_files` are files that may be read as input wherever they
     lie: what a person at a terminal has named, absolute and with links resolved. `ledger_url` is the database of the
-    ledger where that is no file.
+    ledger where that is no file. `quota` is how much all together may order, `user_quota` how much each principal.
     """
 
     regions: Mapping[str, RegionAccess]
@@ -48,7 +50,9 @@ class Settings:
     state_dir: Path
     allowed_dirs: tuple[Path, ...] = ()
     wait_seconds: float = 45.0
-    daily_image_limit: int = 100
+    quota: Quota = field(default_factory=lambda: Quota(daily_images=100))
+    user_quota: Quota = field(default_factory=Quota)
+    user_calls_per_minute: int = 0
     image_hosts: tuple[str, ...] = ()
     max_image_bytes: int = 67_108_864
     file_mode: int = 0o600
@@ -62,6 +66,11 @@ class Settings:
     env_file: Path | None = None
     input_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
+
+    @property
+    def daily_image_limit(self) -> int:
+        """How many images all together may order in 24 hours; 0 is no limit."""
+        return self.quota.daily_images
 
     @property
     def ledger_path(self) -> Path:
@@ -138,7 +147,9 @@ def check_values(values: Values, path: Path | None) -> Settings:
         state_dir=values.folder(STATE_DIR) or _platform_state_dir(),
         allowed_dirs=values.folders("WAN_MCP_ALLOWED_DIRS"),
         wait_seconds=values.number("WAN_MCP_WAIT_SECONDS", 45.0, 0, 3600, "seconds"),
-        daily_image_limit=values.whole("WAN_MCP_DAILY_IMAGE_LIMIT", 100, 0, _MOST_IMAGES, "images"),
+        quota=_read_quota(values, "WAN_MCP_", daily_images=100),
+        user_quota=_read_quota(values, "WAN_MCP_USER_", daily_images=0),
+        user_calls_per_minute=values.whole("WAN_MCP_USER_CALLS_PER_MINUTE", 0, 0, _MOST_CALLS, "calls"),
         image_hosts=values.hosts("WAN_MCP_IMAGE_HOSTS"),
         max_image_bytes=values.whole("WAN_MCP_MAX_IMAGE_BYTES", 67_108_864, 1, _MOST_BYTES, "bytes"),
         file_mode=values.mode("WAN_MCP_FILE_MODE", 0o600),
@@ -176,6 +187,15 @@ def _read_ledger_url(values: Values) -> SecretStr | None:
         )
         return None
     return SecretStr(text)
+
+
+def _read_quota(values: Values, prefix: str, *, daily_images: int) -> Quota:
+    return Quota(
+        daily_images=values.whole(f"{prefix}DAILY_IMAGE_LIMIT", daily_images, 0, _MOST_IMAGES, "images"),
+        daily_cost=values.amounts(f"{prefix}DAILY_COST_LIMIT"),
+        monthly_cost=values.amounts(f"{prefix}MONTHLY_COST_LIMIT"),
+        open_orders=values.whole(f"{prefix}OPEN_LIMIT", 0, 0, _MOST_IMAGES, "orders"),
+    )
 
 
 def _read_extra_models(values: Values) -> tuple[Mapping[str, object], ...]:

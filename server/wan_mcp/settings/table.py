@@ -75,6 +75,35 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
         "How many images may be ordered in 24 hours; 0 means no limit.",
     ),
     SettingRow(
+        "WAN_MCP_DAILY_COST_LIMIT",
+        "",
+        "What may be ordered in 24 hours by the catalogue's indicative prices, such as 5 USD or 5 USD, 35 CNY; an"
+        " order in another currency, or of no known price, is refused then.",
+    ),
+    SettingRow("WAN_MCP_MONTHLY_COST_LIMIT", "", "The same for the last 30 days."),
+    SettingRow("WAN_MCP_OPEN_LIMIT", "0", "How many orders may go on at once; 0 means no limit."),
+    SettingRow(
+        "WAN_MCP_USER_DAILY_IMAGE_LIMIT",
+        "0",
+        "How many images each person or token may order in 24 hours; 0 means no limit.",
+    ),
+    SettingRow(
+        "WAN_MCP_USER_DAILY_COST_LIMIT",
+        "",
+        "What each may order in 24 hours, written as WAN_MCP_DAILY_COST_LIMIT is.",
+    ),
+    SettingRow("WAN_MCP_USER_MONTHLY_COST_LIMIT", "", "The same for the last 30 days."),
+    SettingRow(
+        "WAN_MCP_USER_OPEN_LIMIT",
+        "0",
+        "How many orders of each may go on at once; 0 means no limit.",
+    ),
+    SettingRow(
+        "WAN_MCP_USER_CALLS_PER_MINUTE",
+        "0",
+        "How many calls a minute each who signs in may make, so many of them at once; 0 means no limit.",
+    ),
+    SettingRow(
         "WAN_MCP_IMAGE_HOSTS",
         "",
         "Hosts that images may come from beside the service's own, comma-separated, as host or host:port;"

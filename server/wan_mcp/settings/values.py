@@ -5,6 +5,7 @@ import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from wan_mcp.settings.key_format import is_placeholder, is_sample, is_unfilled
 from wan_mcp_tools.domain.errors import SettingsError
 
 _MODE = re.compile(r"(?:0o?)?(?P<digits>[4-7][0-7]{2})", re.IGNORECASE)
+_AMOUNT = re.compile(r"(?P<amount>[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(?P<currency>[A-Z]{3})")
 _HOST = re.compile(r"(?:[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?|\[[0-9a-f:.]+\])(?::[0-9]{1,5})?")
 
 
@@ -24,6 +26,7 @@ class ProblemCode(StrEnum):
     CHOICE = "InvalidChoice"
     SWITCH = "InvalidSwitch"
     MODE = "InvalidMode"
+    AMOUNT = "InvalidAmount"
     PATH = "InvalidPath"
     HOST = "InvalidHost"
     JSON = "InvalidJson"
@@ -149,6 +152,19 @@ class Values:
             self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", remedy)
             return default
         return value
+
+    def amounts(self, name: str) -> Mapping[str, Decimal]:
+        """Give amounts of money by their currency, such as `5 USD` or `5 USD, 35 CNY`."""
+        found: dict[str, Decimal] = {}
+        for part in (self.text(name) or "").split(","):
+            match = _AMOUNT.fullmatch(part.strip().upper())
+            if match is not None and match["currency"] not in found:
+                found[match["currency"]] = Decimal(match["amount"])
+            elif self.text(name) is not None:
+                remedy = "Use an amount and a currency, such as 5 USD; of several currencies one each: 5 USD, 35 CNY."
+                self.refuse(name, ProblemCode.AMOUNT, f"is {self.text(name)!r}", remedy)
+                return {}
+        return found
 
     def choice(self, name: str, default: str, allowed: tuple[str, ...]) -> str:
         """Give one of the allowed words, in any case."""

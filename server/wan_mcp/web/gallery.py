@@ -27,10 +27,10 @@ from wan_mcp.web.security import AccessControl, Secrets
 from wan_mcp_tools.catalogue.prices import describe_cost, estimate
 from wan_mcp_tools.domain.errors import (
     AppError,
-    DailyLimitError,
     ErrorCode,
     FolderNotAllowedError,
     LedgerError,
+    LimitError,
     NotFoundError,
     RequestRefusedError,
     SettingsError,
@@ -57,7 +57,7 @@ _THUMBNAIL_CACHING = "private, max-age=86400, immutable"
 _STYLES = ("common.css", "gallery.css")
 _HTTP_STATUSES: tuple[tuple[type[AppError], int], ...] = (
     (FolderNotAllowedError, 403),
-    (DailyLimitError, 429),
+    (LimitError, 429),
     (RequestRefusedError, 422),
     (SettingsError, 422),
     (NotFoundError, 404),

@@ -39,10 +39,12 @@ SETTINGS = (
 )
 
 
-def _limited(title: str, repeat: str, limit: str, *orders: int) -> Situation:
+def _limited(
+    title: str, repeat: str, limit: str, *orders: int, setting: str = "WAN_MCP_DAILY_IMAGE_LIMIT"
+) -> Situation:
     async def bring_about(workspace: Workspace):
         with FakeService(duration=60) as service:
-            async with workspace.server(service, WAN_MCP_DAILY_IMAGE_LIMIT=limit) as call:
+            async with workspace.server(service, **{setting: limit}) as call:
                 for number, n in enumerate(orders[:-1]):
                     await call.submit(prompt=f"flower shop {number}", n=n)
                 return await call.make(n=orders[-1])
@@ -54,6 +56,21 @@ LIMITS = (
     _limited("the daily limit is reached", "yes, from the time that is named", "2", 2, 1),
     _limited("the daily limit leaves fewer images than wanted", "yes, from the time that is named", "3", 2, 2),
     _limited("one order with more images than the daily limit", "no", "2", 1, 3),
+    _limited(
+        "a limit of costs is reached",
+        "yes, from the time that is named",
+        "0.05 USD",
+        1,
+        1,
+        setting="WAN_MCP_USER_DAILY_COST_LIMIT",
+    ),
+    _limited(
+        "one order that costs more than a limit of costs", "no", "0.05 USD", 4, setting="WAN_MCP_MONTHLY_COST_LIMIT"
+    ),
+    _limited("a limit of costs in another currency", "no", "5 CNY", 1, setting="WAN_MCP_DAILY_COST_LIMIT"),
+    _limited(
+        "as many orders go on as are allowed", "yes, when one has ended", "1", 1, 1, setting="WAN_MCP_USER_OPEN_LIMIT"
+    ),
 )
 
 

@@ -84,7 +84,7 @@ async def test_a_new_order_may_be_placed_and_sent_in_one_write(ledger, clock):
     order = make_order()
     sending = replace(begin(order), clock_offset=-1.25)
     placement = await ledger.orders.place(
-        order, lease=LEASE, daily_limit=0, deduplicate=True, dispatch=Dispatch(SLOT, ONE), sending=sending
+        order, lease=LEASE, deduplicate=True, dispatch=Dispatch(SLOT, ONE), sending=sending
     )
 
     begun = placement.order
@@ -94,7 +94,7 @@ async def test_a_new_order_may_be_placed_and_sent_in_one_write(ledger, clock):
     assert not await ledger.leases.take_slot(SLOT, "another order")
     queued = make_order()
     waiting = await ledger.orders.place(
-        queued, lease=LEASE, daily_limit=0, deduplicate=True, dispatch=Dispatch(SLOT, ONE), sending=begin(queued)
+        queued, lease=LEASE, deduplicate=True, dispatch=Dispatch(SLOT, ONE), sending=begin(queued)
     )
     assert waiting.order.stage is Stage.QUEUED
 

@@ -4,16 +4,20 @@ import re
 import sqlite3
 from contextlib import closing
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from fakes.orders import make_order
-from wan_mcp.ledger import DAY, Eligibility, ImageState, OrderImage, Stage
+from wan_mcp.ledger import DAY, Eligibility, ImageState, OrderImage, OrderLimits, Stage
 from wan_mcp.ledger.rows import insert_order
 from wan_mcp_tools.domain.service import OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import TaskStatus
+from wan_mcp_tools.domain.usage import Quota
 
 COUNT = 120
+QUOTA = Quota(2 * COUNT, {"USD": Decimal(10)}, {"USD": Decimal(100)}, 5)
+LIMITS = OrderLimits(QUOTA, QUOTA)
 NEVER = "never-ordered"
 SAVED = (OrderImage(1, ImageState.SAVED, path="/pictures/a.png"),)
 
@@ -64,8 +68,14 @@ QUESTIONS = {
     "what is unfinished": lambda ledger, _: ledger.leases.measure_backlog(),
     "a worker's leases": lambda ledger, _: ledger.leases.renew("host/1/a", lease=30),
     "a place for an order": lambda ledger, order: ledger.orders.place(
-        replace(order, local_id="local-new", task_id=None), lease=30, daily_limit=2 * COUNT, deduplicate=True
+        replace(order, local_id="local-new", task_id=None), lease=30, limits=LIMITS, deduplicate=True
     ),
+    "a principal's place for an order": lambda ledger, order: ledger.orders.place(
+        replace(order, local_id="local-own", task_id=None, principal="ada"), lease=30, limits=LIMITS, deduplicate=True
+    ),
+    "the use of all": lambda ledger, _: ledger.quotas.read_use(None),
+    "the use of a principal": lambda ledger, _: ledger.quotas.read_use("ada"),
+    "who has ordered": lambda ledger, _: ledger.quotas.list_principals(),
 }
 
 
@@ -80,6 +90,8 @@ async def executed(ledger, databases, clock):
             images=SAVED,
             created_at=clock.now() - COUNT + number,
             duration=20.0,
+            cost=1000,
+            currency="USD",
             fingerprint="same",
             delivered_at=1.0,
         )

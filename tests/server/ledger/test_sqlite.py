@@ -511,7 +511,7 @@ async def test_a_clock_that_is_set_back_an_hour_changes_nothing_for_orders_and_t
 async def test_one_row_that_sqlite_refuses_is_an_error_and_the_next_call_works(ledger):
     order = await placed(ledger)
     with pytest.raises(LedgerError, match="cannot be used"):
-        await ledger.orders.place(make_order(local_id=order.local_id), lease=30, daily_limit=0, deduplicate=True)
+        await ledger.orders.place(make_order(local_id=order.local_id), lease=30, deduplicate=True)
 
     assert await ledger.orders.get(order.local_id) == order
     assert await ledger.limits.reserve(RateLimit("query", 1.0)) == 0

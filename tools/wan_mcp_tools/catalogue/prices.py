@@ -125,6 +125,18 @@ def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Cost:
     return _add_up([_estimate(request, catalogue) for request in requests])
 
 
+def estimate_most(request: ImageRequest, catalogue: Catalogue) -> Money | None:
+    """Give the most that an order may cost, None if that is not known or it is free."""
+    price = _find_price(request.region, request.model, catalogue)
+    if price is None or request.region == SANDBOX.name:
+        return None
+    # Who says nothing of it leaves it to the service whether the prompt is rewritten.
+    image = price.of_image(request.size)
+    if request.prompt_extend is not False:
+        image = max(image, price.of_image(request.size, is_extended=True))
+    return Money(request.n * image + len(request.images) * price.per_input, price.currency)
+
+
 def make_report(counts: Sequence[ImageCount], catalogue: Catalogue, *, since: date, until: date) -> CostReport:
     """Give what the images of a ledger cost."""
     charged = [_batch_of(each, catalogue, is_open=False) for each in counts]

@@ -5,7 +5,11 @@ What can go wrong, by who can act on it.
     ├── RequestRefusedError        the arguments: the caller corrects them; nothing was sent
     │   ├── FolderNotAllowedError      a path outside the allowed folders
     │   ├── InputChangedError          a picture that is to be sent is no longer the one that was ordered with
-    │   └── DailyLimitError            the operator's own limit is reached
+    │   └── LimitError                 a limit of the operator's own is reached
+    │       ├── DailyLimitError            of images in 24 hours
+    │       ├── CostLimitError             of indicative costs in 24 hours or 30 days
+    │       ├── OpenLimitError             of orders that go on at once
+    │       └── CallLimitError             of calls in a minute
     ├── SettingsError              the settings: the operator corrects them; nothing was sent
     │   └── MissingKeyError            no key for the region
     ├── ServiceError               the service answered with a refusal or a failure
@@ -56,6 +60,9 @@ class ErrorCode(StrEnum):
     INVALID_REQUEST = "InvalidRequest"
     FOLDER_NOT_ALLOWED = "FolderNotAllowed"
     DAILY_IMAGE_LIMIT = "DailyImageLimit"
+    COST_LIMIT = "CostLimit"
+    OPEN_ORDER_LIMIT = "OpenOrderLimit"
+    CALL_LIMIT = "CallLimit"
     SETTINGS = "Settings"
     MISSING_API_KEY = "MissingApiKey"
     SERVICE_ERROR = "ServiceError"
@@ -177,11 +184,38 @@ class InputChangedError(RequestRefusedError):
     default_code = ErrorCode.INPUT_CHANGED
 
 
-class DailyLimitError(RequestRefusedError):
+class LimitError(RequestRefusedError):
+    """Raised when a limit that the operator has set is reached; waiting helps."""
+
+    retryable = True
+
+
+class DailyLimitError(LimitError):
     """Raised when the operator's limit of images in 24 hours is reached."""
 
     default_code = ErrorCode.DAILY_IMAGE_LIMIT
-    retryable = True
+
+
+class CostLimitError(LimitError):
+    """Raised when the operator's limit of indicative costs is reached, or nobody can say whether it is."""
+
+    default_code = ErrorCode.COST_LIMIT
+
+
+class OpenLimitError(LimitError):
+    """Raised when as many orders go on as the operator allows at once."""
+
+    default_code = ErrorCode.OPEN_ORDER_LIMIT
+
+
+class CallLimitError(LimitError):
+    """Raised when a principal calls more often than is allowed; the next call may come in `retry_after` seconds."""
+
+    default_code = ErrorCode.CALL_LIMIT
+
+    def __init__(self, message: str, advice: str = "", *, retry_after: float) -> None:
+        super().__init__(message, advice)
+        self.retry_after = retry_after
 
 
 class SettingsError(AppError):

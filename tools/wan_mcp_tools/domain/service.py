@@ -9,6 +9,7 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import Problem, SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.usage import Usage
 
 
 @dataclass(frozen=True, slots=True)
@@ -235,6 +236,10 @@ class ImageService(Protocol):
         `since` and `until` are as those of `list_tasks`; without them the first order is the beginning, and now the
         end.
         """
+        ...
+
+    async def report_usage(self) -> Usage:
+        """Give how much the caller has ordered and may order; who sees everybody's orders is told of all."""
         ...
 
     async def download_image(
