@@ -6,7 +6,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
-from fakes.postgres import choose_folder, make_schema, start_server, stop_server
+from fakes import postgres, s3
 
 # On a busy machine any example may be slow. What a fixture gives to all examples of a test is never changed by them.
 settings.register_profile(
@@ -39,21 +39,35 @@ def _the_loop_is_never_blocked(request):
 @pytest.fixture(scope="session")
 def postgres_server():
     """The address of a real PostgreSQL database."""
-    return start_server(choose_folder())
+    return postgres.start_server(postgres.choose_folder())
 
 
 @pytest.fixture
 def postgres_url(postgres_server):
     """The address of an empty schema in it."""
-    return make_schema(postgres_server)
+    return postgres.make_schema(postgres_server)
+
+
+@pytest.fixture(scope="session")
+def s3_server():
+    """The address of a real object store."""
+    return s3.start_server(s3.choose_folder())
+
+
+@pytest.fixture
+def bucket(s3_server):
+    """An empty bucket in it."""
+    return s3.make_bucket(s3_server)
 
 
 def pytest_configure():
-    """Say where the database of this run lies before the processes that share it are started."""
-    choose_folder()
+    """Say where the servers of this run lie before the processes that share them are started."""
+    postgres.choose_folder()
+    s3.choose_folder()
 
 
 def pytest_sessionfinish(session):
-    """Stop the database when all processes have ended."""
+    """Stop them when all processes have ended."""
     if not hasattr(session.config, "workerinput"):
-        stop_server(choose_folder())
+        postgres.stop_server(postgres.choose_folder())
+        s3.stop_server(s3.choose_folder())

@@ -17,7 +17,7 @@ from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
 from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.settings import Settings
-from wan_mcp.storage import LocalStorage
+from wan_mcp.storage import LocalStorage, Storage
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import SettingsError
@@ -62,12 +62,7 @@ def build_context(
             sandbox=sandbox,
             transport=transport,
         ),
-        storage=LocalStorage(
-            settings.output_dir,
-            settings.allowed_dirs,
-            input_files=settings.input_files,
-            file_mode=settings.file_mode,
-        ),
+        storage=open_storage(settings, clock),
         clock=clock,
         observers=observers,
     )
@@ -90,6 +85,31 @@ def open_ledger(settings: Settings, clock: Clock) -> Ledger:
             "Install them: pip install 'wan-mcp[server]'.",
         ) from error
     return open_postgres_ledger(settings.ledger_url.get_secret_value(), clock)
+
+
+def open_storage(settings: Settings, clock: Clock) -> Storage:
+    """
+    Give the place of images that the settings name. Nothing is connected before it is used.
+
+    Raises:
+        SettingsError: it needs packages that are not installed.
+    """
+    folders = LocalStorage(
+        settings.output_dir,
+        settings.allowed_dirs,
+        input_files=settings.input_files,
+        file_mode=settings.file_mode,
+    )
+    if settings.storage is None:
+        return folders
+    try:
+        from wan_mcp.storage.s3 import S3Storage  # noqa: PLC0415 - packages of a team's server
+    except ImportError as error:
+        raise SettingsError(
+            "WAN_MCP_STORAGE_URL needs packages that are not installed.",
+            "Install them: pip install 'wan-mcp[server]'.",
+        ) from error
+    return S3Storage(settings.storage, folders, spool=settings.state_dir / "spool", clock=clock)
 
 
 def build_catalogue(settings: Settings) -> Catalogue:

@@ -73,7 +73,7 @@ def test_the_settings_that_are_read_are_exactly_those_of_the_table() -> None:
     # A key file is looked for only where no key is set, and a region is asked for only by its own name.
     asked: set[str] = set()
     for region in REGIONS:
-        environment = WatchedEnvironment(DASHSCOPE_REGION=region.name)
+        environment = WatchedEnvironment(DASHSCOPE_REGION=region.name, WAN_MCP_STORAGE_URL="s3://pictures")
         read_settings(environment)
         asked |= environment.asked
     # Those of the libraries for metrics and traces are theirs, whoever looks at them.
@@ -92,4 +92,5 @@ def test_exactly_the_keys_are_marked_as_secret() -> None:
         "DASHSCOPE_API_KEY",
         "DASHSCOPE_API_KEY_<REGION>",
         "WAN_MCP_LEDGER_URL",
+        "AWS_SECRET_ACCESS_KEY",
     ]

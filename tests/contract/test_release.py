@@ -36,7 +36,9 @@ def test_the_registry_entry_describes_every_setting_and_marks_the_secrets():
     assert all(variable["description"] for variable in variables.values())
     secrets = {name for name, variable in variables.items() if variable["isSecret"]}
     assert secrets == {
-        name for name in names if re.fullmatch(r"DASHSCOPE_API_KEY(_(?!FILE)[A-Z]+)?|WAN_MCP_LEDGER_URL", name)
+        name
+        for name in names
+        if re.fullmatch(r"DASHSCOPE_API_KEY(_(?!FILE)[A-Z]+)?|WAN_MCP_LEDGER_URL|AWS_SECRET_ACCESS_KEY", name)
     }
 
 

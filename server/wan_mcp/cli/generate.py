@@ -22,6 +22,7 @@ from wan_mcp.settings import Settings
 from wan_mcp.settings.files import full_path
 from wan_mcp.storage.folders import read_file_address
 from wan_mcp.storage.names import check_filename
+from wan_mcp.storage.places import read_address
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource, read_reference
 from wan_mcp_tools.domain.service import ImageService
@@ -263,7 +264,8 @@ def allow_images(settings: Settings, references: Sequence[str]) -> tuple[Setting
     named: list[str] = []
     files: list[Path] = []
     for reference in references:
-        if reference.strip() and read_reference(reference).source is InputSource.FILE:
+        is_file = bool(reference.strip()) and read_reference(reference).source is InputSource.FILE
+        if is_file and read_address(reference.strip()) is None:
             # A person's own path may lead through links; what it leads to now is what is meant.
             files.append(Path(os.path.realpath(full_path(Path(read_file_address(reference.strip()))))))
             named.append(str(files[-1]))

@@ -9,16 +9,16 @@ from importlib import metadata
 from pathlib import Path
 
 from wan_mcp import __version__
-from wan_mcp.app import open_ledger
+from wan_mcp.app import open_ledger, open_storage
 from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.doctor.types import Environment, Finding, Verdict
 from wan_mcp.ledger import DAY
 from wan_mcp.ledger.inspection import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
-from wan_mcp.settings import Settings
+from wan_mcp.settings import Settings, StorageAccess
 from wan_mcp.settings.provenance import SettingsReport
 from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
 from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, find_obstacle, inspect_folder
-from wan_mcp_tools.domain.errors import ErrorCode, LedgerError, SettingsError
+from wan_mcp_tools.domain.errors import ErrorCode, LedgerError, SettingsError, StorageError
 
 _PARTS = ("mcp", "httpx", "pydantic", "anyio")
 _REQUIREMENT = re.compile(r"(?P<name>[A-Za-z0-9._-]+)\s*(?:\[[^\]]*\])?\s*(?P<bounds>[<>=!~][^;]*)?")
@@ -132,6 +132,18 @@ async def check_folder(environment: Environment, role: str, folder: Path, settin
     if setting != _ALLOWED:
         found += await _check_writers("folder", looked_at, folder)
     return found
+
+
+async def check_storage(environment: Environment, settings: Settings, access: StorageAccess) -> list[Finding]:
+    """Look whether images can be kept in the object store: a small object is put there, and looked for."""
+    looked_at = f"images in {access.address}"
+    try:
+        # Its packages are loaded then.
+        storage = await run_in_daemon_thread(partial(open_storage, settings, environment.clock))
+        await storage.folder(None)
+    except (StorageError, SettingsError) as error:
+        return [Finding("storage", looked_at, error.message.rstrip("."), Verdict.PROBLEM, error.advice)]
+    return [Finding("storage", looked_at, "can be written to")]
 
 
 async def check_ledger(environment: Environment, settings: Settings) -> list[Finding]:

@@ -7,7 +7,14 @@ from functools import partial
 import anyio
 
 from wan_mcp.concurrency import run_in_daemon_thread
-from wan_mcp.doctor.local_checks import check_folder, check_ledger, check_program, check_settings, check_versions
+from wan_mcp.doctor.local_checks import (
+    check_folder,
+    check_ledger,
+    check_program,
+    check_settings,
+    check_storage,
+    check_versions,
+)
 from wan_mcp.doctor.region_probe import probe_regions
 from wan_mcp.doctor.service_checks import (
     check_clock,
@@ -20,6 +27,7 @@ from wan_mcp.doctor.types import Environment, Finding, Verdict, remove_secrets, 
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport, examine_settings
 from wan_mcp.settings.settings import OUTPUT_DIR, STATE_DIR
+from wan_mcp.settings.storage_access import STORAGE_URL
 
 _SERVICE_SETTINGS = "DASHSCOPE_"
 _ALLOWED = "WAN_MCP_ALLOWED_DIRS"
@@ -73,6 +81,12 @@ def _list_checks(environment: Environment, report: SettingsReport) -> list[_Chec
         advice = "The network may be slow: run wan-mcp doctor again."
         checks.append(_Check("network", "the regions", run, advice))
     folders = [("images in", settings.output_dir, OUTPUT_DIR)]
+    if settings.storage is not None or STORAGE_URL in refused:
+        folders.clear()
+    if settings.storage is not None:
+        run = partial(check_storage, environment, settings, settings.storage)
+        advice = "Check AWS_ENDPOINT_URL, and that the object store runs."
+        checks.append(_Check("storage", settings.storage.address, run, advice))
     folders += [("also allowed:", folder, _ALLOWED) for folder in settings.allowed_dirs]
     folders += [("the ledger's folder", settings.state_dir, STATE_DIR)]
     for role, folder, setting in folders:

@@ -73,7 +73,7 @@ async def create(
     """
     access = _find_access(regions, request.region, offered_in=catalogue.find(request.model).region_names)
     try:
-        folder = await context.storage.folder(request.output_dir)
+        folder = await context.storage.folder(request.output_dir, owner=principal)
     except StorageError as error:
         raise _tell_nothing_ordered(error) from error
     except FolderNotAllowedError as error:

@@ -16,7 +16,9 @@ from wan_mcp.orders.view import describe_image, find_relative_folder, to_saved_i
 from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
+from wan_mcp.storage.base import ImageCopy
 from wan_mcp.storage.names import find_name_change
+from wan_mcp.storage.places import show_place
 from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -27,6 +29,7 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
 )
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.requests import InputImage
 from wan_mcp_tools.domain.service import Conversion, ImageData, Preview
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage
@@ -74,11 +77,12 @@ class OrderImages:
         storage = self._storage
         name = storage.check_filename(filename)
         try:
-            folder = await storage.folder(output_dir) if output_dir else None
+            folder = await storage.folder(output_dir, owner=order.principal) if output_dir else None
         except FolderNotAllowedError as error:
             if image.state is not ImageState.SAVED or await storage.missing([Path(image.path or "")]):
                 raise
-            advice = f"The image is already saved as {image.path}: copy that file there. {error.advice}"
+            shown = show_place(image.path or "")
+            advice = f"The image is already saved as {shown}: copy that file there. {error.advice}"
             raise FolderNotAllowedError(error.message, advice) from error
         if image.state is ImageState.FAILED or (image.url is None and image.state is not ImageState.SAVED):
             raise NotFoundError(
@@ -122,33 +126,24 @@ class OrderImages:
         """
         storage = self._storage
         name = storage.check_filename(filename)
-        folder = await storage.folder(output_dir)
+        owner = current_principal().id
+        folder = await storage.folder(output_dir, owner=owner)
         relative = find_relative_folder(output_dir, folder)
         if conversion is not None:
-            saved = await self._fetch_url(url, region, await storage.folder(None), None)
-            home = folder if output_dir else Path(saved.path).parent
-            copied = await self._copy(Path(saved.path), home, filename, index=1, conversion=conversion)
+            saved = await self._fetch_url(url, region, await storage.folder(None, owner=owner), None)
+            home = folder if output_dir else saved.path.parent
+            copied = await self._copy(saved.path, home, filename, index=1, conversion=conversion)
             return replace(copied, relative_folder=relative)
         saved = await self._fetch_url(url, region, folder, name)
-        change = find_name_change(filename, saved.name, index=1, count=1)
-        return replace(saved, name_change=change, relative_folder=relative)
+        return replace(_to_saved_image(saved, 1, filename), relative_folder=relative)
 
     async def _copy(
         self, source: Path, folder: Path, filename: str | None, *, index: int, conversion: Conversion | None
     ) -> SavedImage:
         copied = await self._storage.copy(source, folder, self._storage.check_filename(filename), conversion)
-        facts = copied.facts
-        return SavedImage(
-            index,
-            str(copied.path),
-            facts.width,
-            facts.height,
-            facts.bytes,
-            name_change=find_name_change(filename, copied.path.name, index=1, count=1),
-            remarks=copied.remarks,
-        )
+        return _to_saved_image(copied, index, filename)
 
-    async def _fetch_url(self, url: str, region: str, folder: Path, name: str | None) -> SavedImage:
+    async def _fetch_url(self, url: str, region: str, folder: Path, name: str | None) -> ImageCopy:
         storage = self._storage
         stem = name or storage.check_filename(_find_name(url)) or "image"
         owner = f"{self._file_owner}-{id(url):x}"
@@ -160,7 +155,7 @@ class OrderImages:
                 target = await draft.target(stem, facts.extension)
                 while not await draft.publish(target):
                     target = await draft.target(stem, facts.extension)
-        return SavedImage(1, str(target), facts.width, facts.height, facts.bytes)
+        return ImageCopy(target, facts)
 
     async def draw_preview(self, order: Order | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
@@ -172,7 +167,7 @@ class OrderImages:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
         path = await self.find_file(order, index)
         data, facts = await self._storage.read(path)
-        file = SavedImage(index, str(path), facts.width, facts.height, facts.bytes)
+        file = SavedImage(index, show_place(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
             return ImageData(data, facts.mime_type, file, reduced=False)
         small = await self._storage.preview(path)
@@ -182,7 +177,7 @@ class OrderImages:
         """Give a tiny picture of a saved image; it is drawn once and kept."""
         path = await self.find_file(order, index)
         draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
-        return await self._thumbnails.fetch(path, side, draw)
+        return await self._thumbnails.fetch(await self._storage.version(path), side, draw)
 
     async def draw_input(self, given: InputImage, side: int) -> Preview:
         """Give a tiny picture of a file that an order was given; one that has changed since is another picture."""
@@ -231,7 +226,7 @@ class OrderImages:
             facts = await self._storage.facts(Path(image.path or ""))
         except FolderNotAllowedError:
             return to_saved_image(image, order)
-        return SavedImage(image.index, image.path or "", facts.width, facts.height, facts.bytes)
+        return SavedImage(image.index, show_place(image.path or ""), facts.width, facts.height, facts.bytes)
 
     async def find_file(self, order: Order, index: int) -> Path:
         """
@@ -301,7 +296,8 @@ class OrderImages:
         except RequestRefusedError:
             if folder is not None:
                 raise
-            home, refused = await storage.folder(None), str(before.parent)
+            home = await storage.folder(None, owner=order.principal)
+            refused = show_place(before.parent)
         url = await self._find_new_link(order, image)
         owner = f"{self._file_owner}{id(url):x}"
         async with storage.draft(home, order_id="again", index=image.index, owner=owner) as draft:
@@ -368,6 +364,19 @@ class OrderImages:
         return FailedImage(image.index, ErrorCode.FILE_GONE, message, next_step=step)
 
 
+def _to_saved_image(copied: ImageCopy, index: int, filename: str | None) -> SavedImage:
+    facts = copied.facts
+    return SavedImage(
+        index,
+        show_place(copied.path),
+        facts.width,
+        facts.height,
+        facts.bytes,
+        name_change=find_name_change(filename, copied.path.name, index=1, count=1),
+        remarks=copied.remarks,
+    )
+
+
 def find_image(order: Order, index: int) -> OrderImage:
     """
     Find an image of an order.
@@ -396,14 +405,14 @@ def find_image(order: Order, index: int) -> OrderImage:
 def _explain_outside(order: Order, image: OrderImage, error: FolderNotAllowedError) -> FolderNotAllowedError:
     """Say that an image lies where it may not be read: in a folder that was allowed once, or that never was."""
     return FolderNotAllowedError(
-        f"Image {image.index} of the task {order.best_id} is saved as {image.path}, outside the folders that are "
-        "allowed now, and is not read there.",
+        f"Image {image.index} of the task {order.best_id} is saved as {show_place(image.path or '')}, outside the "
+        "folders that are allowed now, and is not read there.",
         error.advice,
     )
 
 
 def _tell_gone(image: OrderImage) -> str:
-    return f"It was saved as {image.path}, and that file has been moved or deleted since."
+    return f"It was saved as {show_place(image.path or '')}, and that file has been moved or deleted since."
 
 
 def _explain_gone(order: Order, image: OrderImage, *, can_fetch_again: bool) -> str:

@@ -19,6 +19,7 @@ from wan_mcp.ledger import Order
 from wan_mcp.orders.context import Context
 from wan_mcp.storage import Storage
 from wan_mcp.storage.base import PreparedInput
+from wan_mcp.storage.places import show_place
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import InputChangedError, NotFoundError, RequestRefusedError
@@ -225,7 +226,7 @@ class InputSender:
             return await self._storage.prepare_input(Path(image.path or ""), limits, sha256=image.sha256)
         except NotFoundError as error:
             raise InputChangedError(
-                f"The picture {image.path} has been moved or deleted since it was ordered with.",
+                f"The picture {show_place(image.path or '')} has been moved or deleted since it was ordered with.",
                 "Order again with the picture where it is now.",
             ) from error
 

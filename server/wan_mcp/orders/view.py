@@ -9,6 +9,7 @@ from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, Trouble
 from wan_mcp.storage.names import find_name_change, is_relative
+from wan_mcp.storage.places import show_place
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus
@@ -73,7 +74,7 @@ def to_saved_image(image: OrderImage, order: Order) -> SavedImage:
     path = image.path or ""
     return SavedImage(
         image.index,
-        path,
+        show_place(path),
         image.width or 0,
         image.height or 0,
         image.bytes or 0,

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from wan_mcp.log import mask
 from wan_mcp.settings.files import full_path, read_env_file
 from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
+from wan_mcp.settings.storage_access import StorageAccess, read_storage
 from wan_mcp.settings.table import SETTING_ROWS, expand_name
 from wan_mcp.settings.telemetry import is_exported
 from wan_mcp.settings.values import ProblemCode, Values
@@ -39,7 +40,8 @@ class Settings:
     `warnings` are sentences for the log: names that look like settings and are none. `env_file` is the settings file
     that was read beside the environment, if one was. `input_files` are files that may be read as input wherever they
     lie: what a person at a terminal has named, absolute and with links resolved. `ledger_url` is the database of the
-    ledger where that is no file. `quota` is how much all together may order, `user_quota` how much each principal.
+    ledger where that is no file, `storage` the object store of the images where they lie in no folder. `quota` is how
+    much all together may order, `user_quota` how much each principal.
     """
 
     regions: Mapping[str, RegionAccess]
@@ -63,6 +65,7 @@ class Settings:
     ledger_url: SecretStr | None = None
     exports_metrics: bool = False
     exports_traces: bool = False
+    storage: StorageAccess | None = None
     env_file: Path | None = None
     input_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -81,7 +84,8 @@ class Settings:
     def folders_to_set(self) -> tuple[str, ...]:
         """The names of the settings of folders that have no place by default."""
         folders = ((OUTPUT_DIR, self.output_dir), (STATE_DIR, self.state_dir))
-        return tuple(name for name, folder in folders if folder == _NOWHERE)
+        needed = folders if self.storage is None else folders[1:]
+        return tuple(name for name, folder in needed if folder == _NOWHERE)
 
     def require_folders(self) -> None:
         """
@@ -160,6 +164,7 @@ def check_values(values: Values, path: Path | None) -> Settings:
         ledger_url=_read_ledger_url(values),
         exports_metrics=is_exported(values, "METRICS"),
         exports_traces=is_exported(values, "TRACES"),
+        storage=read_storage(values),
         env_file=full_path(path) if path else None,
         warnings=tuple(_warn_of_misspelt_names(values.names)),
     )

@@ -139,6 +139,18 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
     ),
     SettingRow("WAN_MCP_LEDGER_URL_FILE", "", "A file that holds it; read where WAN_MCP_LEDGER_URL is not set."),
     SettingRow(
+        "WAN_MCP_STORAGE_URL",
+        "",
+        "An object store that keeps the images, in the place of a folder, as s3://bucket/prefix; needs"
+        " wan-mcp[server].",
+    ),
+    SettingRow("AWS_ENDPOINT_URL", "", "The address of the object store, where it is not Amazon's own."),
+    SettingRow("AWS_REGION", "us-east-1", "The region of the object store."),
+    SettingRow("AWS_ACCESS_KEY_ID", "", "The id of the object store's key; without one the machine's role is used."),
+    SettingRow("AWS_SECRET_ACCESS_KEY", "", "The object store's key.", secret=True),
+    SettingRow("AWS_SECRET_ACCESS_KEY_FILE", "", "A file that holds it; read if AWS_SECRET_ACCESS_KEY is not set."),
+    SettingRow("AWS_ALLOW_HTTP", "0", "1 lets AWS_ENDPOINT_URL be plain http."),
+    SettingRow(
         "WAN_MCP_LOG_LEVEL",
         "WARNING",
         "How much is written to stderr: DEBUG, INFO, WARNING, ERROR or CRITICAL.",

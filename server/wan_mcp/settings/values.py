@@ -36,6 +36,7 @@ class ProblemCode(StrEnum):
     BASE_URL = "InvalidBaseUrl"
     PROXY = "InvalidProxy"
     CERTIFICATES = "InvalidCertificates"
+    MISSING = "Missing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
 """
 The port of storage: what the orders need of the place where image files lie.
 
-`LocalStorage` fills it with folders of this machine. A place is given as an absolute path and is only ever handed
-back: callers keep it as text in the ledger, and take from it no more than its folder and its name.
+`LocalStorage` fills it with folders of this machine, `S3Storage` with an object store. A place is given as an
+absolute path and is only ever handed back: callers keep it as text in the ledger, take from it no more than its
+folder and its name, and show it as `places.show_place` gives it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Protocol
 
 from wan_mcp_tools.catalogue.model import InputLimits
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.requests import InputChange
 from wan_mcp_tools.domain.service import Conversion, Preview
 from wan_mcp_tools.domain.tasks import CopyRemark
@@ -106,7 +108,8 @@ class Draft(Protocol):
         Find the first free name: `stem.ext`, `stem-2.ext`, `stem-3.ext`, and so on.
 
         A name is free if no image of any kind and no sidecar has it. Nothing is reserved: the caller writes the name
-        and the digest down, and then publishes.
+        and the digest down, and then publishes. A store that names its objects itself gives the one name that the
+        order, the index and the digest make, and keeps `stem` as the name that a browser saves it under.
 
         Raises:
             StorageError: the folder leaves no room for any name.
@@ -116,6 +119,8 @@ class Draft(Protocol):
     async def publish(self, target: Path) -> bool:
         """
         Give the verified bytes their name, at once and whole; False if the name is taken. Nothing is overwritten.
+
+        The same bytes may be put once more where their name is made of their digest.
 
         Raises:
             StorageError: the storage refuses, or another process removed the draft. No name was given.
@@ -132,13 +137,15 @@ class Storage(Protocol):
     at is a `StorageError`. Any number of processes may use one storage at a time.
     """
 
-    async def folder(self, output_dir: str | None) -> Path:
+    async def folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
         """
         Give the folder that a call means, ready to be written in; None means the default folder.
 
+        The default folder of an `owner`, the id of a principal, lies in that of the local user and is nobody else's.
+
         Raises:
             FolderNotAllowedError: it lies outside the allowed folders.
-            RequestRefusedError: it names no folder here.
+            RequestRefusedError: it names no folder here, or no folder can be named.
             StorageError: it cannot be created or written, or has hardly any room.
         """
         ...
@@ -321,6 +328,28 @@ class Storage(Protocol):
             NotFoundError: there is no such file.
             RequestRefusedError: it is no complete image, or has too many pixels to be drawn safely.
             StorageError: it cannot be read.
+        """
+        ...
+
+    async def version(self, path: Path) -> str:
+        """
+        Give what tells a file from every other one, and from itself after a change.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders.
+            StorageError: it cannot be looked at.
+        """
+        ...
+
+    async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
+        """
+        Make a link that anybody can fetch an image with, for so many seconds; None where the storage makes none.
+
+        `filename` and `mime_type` are what it is to be offered as, where the storage can be told in the link.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders.
+            StorageError: the storage refuses.
         """
         ...
 

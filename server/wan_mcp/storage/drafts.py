@@ -149,6 +149,10 @@ class LocalDraft(Draft):
             raise RuntimeError("inspecting gave neither facts nor a problem")
         return self._facts
 
+    async def content(self) -> bytes:
+        """Read what was written, for a storage that keeps it elsewhere."""
+        return await run_sync(self._read_back)
+
     async def target(self, stem: str, extension: str) -> Path:
         """Find the first name that is free in the folder."""
         return await run_sync(_find_free_name, self.folder, stem, extension)
@@ -234,6 +238,11 @@ class LocalDraft(Draft):
             with os.fdopen(self._opened(), "rb", closefd=False) as file:
                 self._facts = self._check.finish(file)
             os.lseek(self._opened(), 0, os.SEEK_END)
+
+    def _read_back(self) -> bytes:
+        with translate_errors("read", self.folder), os.fdopen(self._opened(), "rb", closefd=False) as file:
+            file.seek(0)
+            return file.read()
 
     def _publish(self, name: str) -> bool:
         with self._open_folder() as directory:
@@ -358,8 +367,13 @@ class TempName:
 
 def make_temp_name(*, order_id: str, index: int, owner: str) -> str:
     """Name a new file. Ids come from the service or from a host name: anything but plain characters is replaced."""
-    order, writer = _make_token(order_id, _PLAIN_ORDER), _make_token(owner, _PLAIN_OWNER)
+    order, writer = make_order_token(order_id), _make_token(owner, _PLAIN_OWNER)
     return f".wan-mcp-{order}-{index}-{writer}.{secrets.token_hex(4)}.part"
+
+
+def make_order_token(order_id: str) -> str:
+    """Give an order's id as it stands in names: as it is if its characters are plain ones."""
+    return _make_token(order_id, _PLAIN_ORDER)
 
 
 def read_temp_name(name: str) -> TempName | None:
@@ -375,7 +389,7 @@ def remove_temp_files(folder: Path, *, order_id: str, keep_owner: str | None) ->
     Raises:
         StorageError: the folder cannot be read.
     """
-    orders = {_make_token(order_id, _PLAIN_ORDER), PROBE}
+    orders = {make_order_token(order_id), PROBE}
     kept = None if keep_owner is None else _make_token(keep_owner, _PLAIN_OWNER)
     return _remove(folder, lambda _, name: name.order in orders and name.owner != kept)
 

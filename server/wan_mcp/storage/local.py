@@ -42,13 +42,14 @@ from wan_mcp_tools.domain.errors import (
     RequestRefusedError,
     StorageError,
 )
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.service import Conversion, Preview
 
 if TYPE_CHECKING:
     from wan_mcp.storage.conversion import ConvertedImage
 
-_MOST_BYTES_READ = 512 * 1024 * 1024
-_DRAWN_AT_ONCE = 2
+MOST_BYTES_READ = 512 * 1024 * 1024
+DRAWN_AT_ONCE = 2
 """Previews and conversions, and inputs: each may hold a few hundred megabytes of pixels for a moment."""
 
 
@@ -79,16 +80,16 @@ class LocalStorage(Storage):
         self._folder_mode = 0o755 | file_mode & 0o022
         self._disk = disk or Disk()
         self._clock = clock or SystemClock()
-        self._drawing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
-        self._preparing = anyio.CapacityLimiter(_DRAWN_AT_ONCE)
+        self._drawing = anyio.CapacityLimiter(DRAWN_AT_ONCE)
+        self._preparing = anyio.CapacityLimiter(DRAWN_AT_ONCE)
 
     async def hold(self) -> None:
         """Resolve the links in the paths of the default folder and of the further ones."""
         await run_sync(self._folders.hold, abandon_on_cancel=True)
 
-    async def folder(self, output_dir: str | None) -> Path:
+    async def folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
         """Make the folder if it is missing, write an empty file in it, and count the room."""
-        return await run_sync(self._find_ready_folder, output_dir, abandon_on_cancel=True)
+        return await run_sync(self._find_ready_folder, output_dir, owner, abandon_on_cancel=True)
 
     async def known_folder(self, folder: Path) -> Path:
         """Confine the folder, and make it ready as `folder` does."""
@@ -185,6 +186,14 @@ class LocalStorage(Storage):
         draw = partial(self._draw, path, max_side=max_side, max_bytes=max_bytes)
         return await run_sync(draw, abandon_on_cancel=True, limiter=self._drawing)
 
+    async def version(self, path: Path) -> str:
+        """Give the path with the time of the last change and the size."""
+        return await run_sync(lambda: _read_version(self._folders.confine(path)), abandon_on_cancel=True)
+
+    async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:  # noqa: ARG002
+        """Make none: nobody fetches a file from a folder."""
+        return None
+
     async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
         """Write a temporary file, sync it, and give it the name, as an image gets its own."""
         folder = await run_sync(self._folders.confine, image.parent)
@@ -192,7 +201,7 @@ class LocalStorage(Storage):
             write_file,
             folder,
             f"{image.stem}.json",
-            _encode(facts),
+            encode_facts(facts),
             temp=make_temp_name(order_id=order_id, index=0, owner="sidecar"),
             mode=self._file_mode,
             disk=self._disk,
@@ -215,8 +224,11 @@ class LocalStorage(Storage):
             lambda: drafts.remove_old_temp_files(self._folders.confine(folder), older_than=older_than)
         )
 
-    def _find_ready_folder(self, output_dir: str | None) -> Path:
-        return self._folders.prepare(self._folders.find(output_dir), self._disk, mode=self._folder_mode)
+    def _find_ready_folder(self, output_dir: str | None, owner: str) -> Path:
+        folder, own = self._folders.find(output_dir), names.make_owner_folder(owner)
+        if own is not None and not (output_dir or "").strip():
+            folder = self._folders.confine(folder / own)
+        return self._folders.prepare(folder, self._disk, mode=self._folder_mode)
 
     def _make_known_folder_ready(self, folder: Path) -> Path:
         return self._folders.prepare(self._folders.confine(folder), self._disk, mode=self._folder_mode)
@@ -226,11 +238,7 @@ class LocalStorage(Storage):
         with open_file(path) as descriptor:
             head = os.read(descriptor, 12)
         if not looks_like_image(head):
-            raise RequestRefusedError(
-                f"{shorten(path)} is no PNG, JPEG or WebP picture.",
-                "Give the path of a saved picture.",
-                code=ErrorCode.NOT_AN_IMAGE,
-            )
+            raise make_no_image_error(shorten(path))
         return path
 
     def _matches(self, path: Path, sha256: str) -> bool:
@@ -261,7 +269,7 @@ class LocalStorage(Storage):
         return None
 
     def _read_image(self, path: Path) -> tuple[bytes, ImageFacts]:
-        data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
+        data = read_whole(self._folders.confine(path), most_bytes=MOST_BYTES_READ)
         return data, inspect_image(data)
 
     def _convert(self, path: Path, conversion: Conversion) -> tuple[ImageFacts, "ConvertedImage", ImageFacts]:
@@ -282,8 +290,21 @@ class LocalStorage(Storage):
         return prepare_image(read_whole(path, most_bytes=MOST_INPUT_BYTES), shorten(path), limits, expected=digest)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
-        data = read_whole(self._folders.confine(path), most_bytes=_MOST_BYTES_READ)
+        data = read_whole(self._folders.confine(path), most_bytes=MOST_BYTES_READ)
         return draw_preview(data, shorten(path), max_side=max_side, max_bytes=max_bytes)
+
+
+def make_no_image_error(name: str) -> RequestRefusedError:
+    """Give the error for a file whose first bytes are those of no image."""
+    return RequestRefusedError(
+        f"{name} is no PNG, JPEG or WebP picture.", "Give the path of a saved picture.", code=ErrorCode.NOT_AN_IMAGE
+    )
+
+
+def _read_version(path: Path) -> str:
+    with translate_errors("look at", path), open_directory(path.parent) as directory:
+        status = directory.status(path.name)
+    return f"{path}\0{status.st_mtime_ns}\0{status.st_size}"
 
 
 class _FoundName(NamedTuple):
@@ -325,7 +346,8 @@ def _find_size(path: Path) -> int | None:
     return status.st_size if stat.S_ISREG(status.st_mode) else None
 
 
-def _encode(facts: Mapping[str, object]) -> bytes:
+def encode_facts(facts: Mapping[str, object]) -> bytes:
+    """Write the facts of an image as readable JSON."""
     text = json.dumps(dict(facts), ensure_ascii=False, indent=2, default=_to_json)
     # Half a surrogate pair has no UTF-8; its escape is the JSON for it.
     return f"{text}\n".encode("utf-8", "backslashreplace")

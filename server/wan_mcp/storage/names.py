@@ -15,6 +15,7 @@ from pathlib import PurePath
 from wan_mcp.storage.disk import LONGEST_PATH
 from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.tasks import NameChange, NameReason
 
 _SLUG_CHARACTERS = 40
@@ -23,6 +24,7 @@ _FILENAME_BYTES = 200
 """File systems allow 255: the rest is for an index, a counter and an extension."""
 
 _SHORTEST_STEM = 8
+_OWNER_CHARACTERS, _OWNER_DIGITS = 24, 16
 
 _PICTURE_ENDINGS = (*EXTENSIONS, ".gif", ".bmp", ".tif", ".tiff", ".avif", ".heic", ".svg")
 """Of these somebody who wants one thinks that it says what the file is."""
@@ -159,6 +161,19 @@ def keep_writable(stem: str) -> str:
         encoding = sys.getfilesystemencoding()
         return stem.encode(encoding, "ignore").decode(encoding).strip(" .-") or "image"
     return stem
+
+
+def make_owner_folder(owner: str) -> str | None:
+    """
+    Name the folder of a principal by its id, so that no two have the same; None for the local user, who has none.
+
+    It is plain ASCII in small letters: some file systems take names as equal that differ in more than their bytes.
+    """
+    if owner == LOCAL_ID:
+        return None
+    readable = re.sub(r"[^a-z0-9]+", "-", owner.lower().removeprefix("https://")).strip("-")[:_OWNER_CHARACTERS]
+    digest = sha256(owner.encode("utf-8", "backslashreplace")).hexdigest()[:_OWNER_DIGITS]
+    return f"{readable.strip('-')}-{digest}".lstrip("-")
 
 
 def is_relative(path: str) -> bool:

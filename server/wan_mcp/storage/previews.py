@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from anyio.to_thread import run_sync
 
 from wan_mcp.storage.directory import Directory, open_directory
-from wan_mcp.storage.disk import PRIVATE, translate_errors, write_all
+from wan_mcp.storage.disk import PRIVATE, write_all
 from wan_mcp.storage.image_check import inspect_image
 from wan_mcp.storage.image_format import MOST_PIXELS, leave_out_texts
 from wan_mcp.storage.pixels import put_on_white, simplify
@@ -62,14 +62,9 @@ class ThumbnailCache:
         self._most_bytes = most_bytes
         self._kept = 0
 
-    async def fetch(self, source: Path, side: int, draw: Callable[[], Awaitable[Preview]]) -> Preview:
-        """
-        Give the thumbnail of a file, whose path has its links resolved, at one size; it is drawn if it is not here.
-
-        Raises:
-            StorageError: the file cannot be looked at.
-        """
-        name = await run_sync(_make_name, source, side, abandon_on_cancel=True)
+    async def fetch(self, version: str, side: int, draw: Callable[[], Awaitable[Preview]]) -> Preview:
+        """Give the thumbnail of a file, whose version the storage gave, at one size; it is drawn if need be."""
+        name = f"{sha256(os.fsencode(f'{version} {side}')).hexdigest()[:40]}.jpg"
         kept = await run_sync(self._read, name, abandon_on_cancel=True)
         if kept is not None:
             return Preview(kept, _MIME_TYPE)
@@ -112,14 +107,6 @@ class ThumbnailCache:
             total -= size
             if total <= self._most_bytes * 3 // 4:
                 return
-
-
-def _make_name(source: Path, side: int) -> str:
-    """Name the thumbnail of a file by all that tells it from another one, or from itself after a change."""
-    with translate_errors("look at", source), open_directory(source.parent) as directory:
-        status = directory.status(source.name)
-    facts = f"{source}\0{status.st_mtime_ns}\0{status.st_size}\0{side}"
-    return f"{sha256(os.fsencode(facts)).hexdigest()[:40]}.jpg"
 
 
 def _replace(directory: Directory, name: str, data: bytes) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from fakes.orders import accepted, place, save
+from fakes.s3 import KEY
 from wan_mcp.doctor import Verdict
 from wan_mcp.doctor.local_checks import check_program, check_versions
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
@@ -101,7 +102,7 @@ async def test_every_setting_that_is_set_tells_where_it_came_from(doctor, tmp_pa
     assert found["DASHSCOPE_REGION"] == f"sandbox, from the environment, which wins over {path}"
     assert found["WAN_MCP_MODEL"] == f"wan2.5-t2i-preview, from {path}"
     assert "DASHSCOPE_API_KEY" not in found
-    assert found["21 other settings"] == "not set, so their defaults hold"
+    assert found["28 other settings"] == "not set, so their defaults hold"
 
 
 async def test_every_fault_is_a_finding_with_what_is_allowed_and_the_rest_goes_on(doctor):
@@ -521,3 +522,35 @@ async def test_a_database_that_does_not_answer_is_a_problem_with_a_remedy_and_wi
     assert finding.verdict is Verdict.PROBLEM
     assert "WAN_MCP_LEDGER_URL" in finding.remedy
     assert not any("secret-password" in f"{each.looked_at} {each.found} {each.remedy}" for each in report.findings)
+
+
+# --- the object store of images ----------------------------------------------------------------------------------
+
+
+async def test_the_object_store_is_asked_whether_it_takes_images_in_the_place_of_the_folder(doctor, bucket):
+    report = await doctor.run(**bucket.environ())
+
+    finding = report.one("storage")
+    assert (finding.found, finding.verdict) == ("can be written to", Verdict.OK)
+    assert finding.looked_at == f"images in s3://{bucket.name}/pictures"
+    assert not any(each.looked_at.startswith("images in /") for each in report.findings)
+
+
+@pytest.mark.parametrize(
+    ("changes", "remedy"),
+    [
+        ({"WAN_MCP_STORAGE_URL": "s3://no-such-bucket/x"}, "WAN_MCP_STORAGE_URL"),
+        ({"AWS_SECRET_ACCESS_KEY": "wrong-secret-access-key"}, "AWS_SECRET_ACCESS_KEY"),
+        ({"AWS_ENDPOINT_URL": "http://127.0.0.1:1"}, "AWS_ENDPOINT_URL"),
+    ],
+)
+async def test_an_object_store_that_takes_nothing_is_a_problem_with_a_remedy_and_without_its_key(
+    doctor, bucket, changes, remedy
+):
+    report = await doctor.run(**bucket.environ(**changes))
+
+    finding = report.one("storage")
+    assert finding.verdict is Verdict.PROBLEM
+    assert remedy in finding.remedy
+    texts = [f"{each.looked_at} {each.found} {each.remedy}" for each in report.findings]
+    assert not any(secret in text for text in texts for secret in (KEY, "wrong-secret-access-key"))

@@ -8,7 +8,10 @@ from io import BytesIO
 import pytest
 from PIL import Image
 
+from wan_mcp.settings import read_settings
 from wan_mcp.storage import LocalStorage
+from wan_mcp.storage.places import make_place
+from wan_mcp.storage.s3 import S3Storage
 
 
 def paint(form="PNG", size=(40, 30), mode="RGB", *, noisy=False, **options):
@@ -47,6 +50,77 @@ def claimed_png():
         return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + pixels + png_chunk(b"IEND", b"")
 
     return build
+
+
+class Folder:
+    """A storage in folders, and what lies in it."""
+
+    def __init__(self, tmp_path):
+        self.storage = LocalStorage(tmp_path / "pictures")
+        self.root = (tmp_path / "pictures").resolve()
+        self.outside = [tmp_path / "outside.png", self.root / ".." / "outside.png"]
+        self._spool = self.root
+
+    def put(self, name, data):
+        """Put bytes there without a check; give their place."""
+        path = self.locate(self.root / name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+        return self.root / name
+
+    def locate(self, place):
+        """Give the file that holds what has a place."""
+        return place
+
+    def list(self):
+        """Give every file but the probe, by its name below the root."""
+        root = self.locate(self.root)
+        found = [path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()]
+        return sorted(name for name in found if name != ".wan-mcp-probe")
+
+    def leftovers(self):
+        """Give the temporary files."""
+        return [path.name for path in self._spool.rglob("*.part")] if self._spool.exists() else []
+
+
+class Objects(Folder):
+    """A storage in a real object store."""
+
+    def __init__(self, tmp_path, bucket):
+        super().__init__(tmp_path)
+        self.access = read_settings(bucket.environ()).storage
+        self.storage = S3Storage(self.access, self.storage, spool=tmp_path / "state" / "spool")
+        self.root = make_place(bucket.name, "pictures")
+        self.outside = [
+            make_place(bucket.name, "outside.png"),
+            make_place("other-bucket", "pictures", "outside.png"),
+            self.root / ".." / "outside.png",
+        ]
+        self._bucket = bucket
+        self._spool = tmp_path / "state" / "spool"
+
+    def locate(self, place):
+        return self._bucket.folder / place.relative_to(make_place(self._bucket.name))
+
+
+def pytest_generate_tests(metafunc):
+    """Run the tests of the port on every storage."""
+    if "back_end" in metafunc.fixturenames:
+        metafunc.parametrize("back_end", ["folder", "objects"], indirect=True)
+
+
+@pytest.fixture
+def back_end(request, tmp_path):
+    """A storage of each kind in turn, and what lies in it."""
+    if request.param == "folder":
+        return Folder(tmp_path)
+    return Objects(tmp_path, request.getfixturevalue("bucket"))
+
+
+@pytest.fixture
+def objects(tmp_path, bucket):
+    """The storage in an object store."""
+    return Objects(tmp_path, bucket)
 
 
 @pytest.fixture

@@ -94,7 +94,7 @@ def read_reference(text: str) -> InputImage:
             f"Write {reference.partition('#')[0]}#1 for its first image.",
         )
     scheme = _SCHEME.match(reference)
-    if scheme is not None and scheme[1].lower() != "file":
+    if scheme is not None and scheme[1].lower() not in ("file", "s3"):
         shown = reference[:_LONGEST_ECHO]
         raise RequestRefusedError(
             f"images takes no {scheme[1][:20].lower()}: addresses ({shown!r}).",

@@ -19,6 +19,7 @@ from wan_mcp.orders.view import count_images, describe_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage
+from wan_mcp.storage.places import show_place
 from wan_mcp_tools.domain.errors import AppError, DownloadError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.tasks import Problem, tell_other_folder
 
@@ -163,7 +164,7 @@ class Downloader:
             await self._storage.write_sidecar(path, facts, order_id=order.local_id)
         except AppError as error:
             # The picture is what was paid for; the facts about it are not worth a second try.
-            _log.warning("no facts could be written beside %s: %s", path, error)
+            _log.warning("no facts could be written beside %s: %s", show_place(path), error)
 
     async def _save(self, attempt: "_Attempt", image: OrderImage, attempts: int) -> OrderImage:
         """Try one image a few times; give it as SAVED, or as UNSAVED with the reason."""
@@ -230,16 +231,16 @@ class Downloader:
             return await self._storage.known_folder(target.folder)
         wanted = attempt.order.folder
         if not wanted:
-            return await self._storage.folder(None)
+            return await self._storage.folder(None, owner=attempt.order.principal)
         try:
             return await self._storage.known_folder(Path(wanted))
         except RequestRefusedError:
-            attempt.note(tell_other_folder(wanted))
+            attempt.note(tell_other_folder(show_place(wanted)))
         except StorageError as error:
             if error.retryable:
                 raise
-            attempt.note(tell_other_folder(wanted))
-        return await self._storage.folder(None)
+            attempt.note(tell_other_folder(show_place(wanted)))
+        return await self._storage.folder(None, owner=attempt.order.principal)
 
     async def _is_published(self, path: Path, sha256: str) -> bool:
         try:
