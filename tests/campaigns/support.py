@@ -5,6 +5,7 @@ from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import anyio
@@ -36,9 +37,11 @@ def open_pool(folder: Path, dashscope: FakeService, **changes: float) -> Generat
         pool.kill_all()
 
 
-def second_service(folder: Path, dashscope: FakeService, **changes: float):
-    """Run a service of this very process on the folder; `changes` are other times."""
-    settings = make_settings(folder, dashscope.base_url, dashscope.image_host)
+def second_service(
+    folder: Path, dashscope: FakeService, *, environ: Mapping[str, str] = MappingProxyType({}), **changes: float
+):
+    """Run a service of this very process on the folder; `environ` are further settings, `changes` other times."""
+    settings = make_settings(folder, dashscope.base_url, dashscope.image_host, **environ)
     return running_service(settings, timings=replace(TIMINGS, **changes))
 
 

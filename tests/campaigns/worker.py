@@ -2,7 +2,7 @@
 A process that is made to be killed: one service on a shared state folder, told what to do line by line.
 
     python tests/campaigns/worker.py --folder DIR --base-url URL --image-host HOST [--ledger-url URL]
-        [--timings JSON] [--die POINT]
+        [--timings JSON] [--settings JSON] [--die POINT]
 
 Standard input takes one JSON order a line, `{"id", "prompt", "model", "n", "size", "images", "submit", "wait"}`, or a question
 `{"id", "task_id", "wait"}`; standard output gives one JSON answer a line, in any order. At the end of the input the
@@ -108,8 +108,10 @@ def die() -> None:
     os.kill(os.getpid(), signal.SIGKILL)
 
 
-def make_settings(folder: Path, base_url: str, image_host: str, ledger_url: str | None = None) -> Settings:
-    """Read settings as the program would, with everything it writes under `folder`."""
+def make_settings(
+    folder: Path, base_url: str, image_host: str, ledger_url: str | None = None, **environ: str
+) -> Settings:
+    """Read settings as the program would, with everything it writes under `folder`; `environ` are further ones."""
     return read_settings(
         {
             "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
@@ -122,6 +124,7 @@ def make_settings(folder: Path, base_url: str, image_host: str, ledger_url: str 
             "DASHSCOPE_HTTP_BASE_URL": base_url,
             **({"WAN_MCP_LEDGER_URL": ledger_url} if ledger_url else {}),
         }
+        | environ
     )
 
 
@@ -205,10 +208,13 @@ def main() -> None:
     parser.add_argument("--image-host", required=True)
     parser.add_argument("--ledger-url", help="the database of the ledger; without it a file in the folder")
     parser.add_argument("--timings", type=json.loads, default={}, help="JSON of Timings that differ from the usual")
+    parser.add_argument("--settings", type=json.loads, default={}, help="JSON of further settings")
     parser.add_argument("--die", metavar="POINT", help="the call that kills the process")
     parser.add_argument("--collect", action="store_true", help="finish what is open and end")
     options = parser.parse_args()
-    settings = make_settings(options.folder, options.base_url, options.image_host, options.ledger_url)
+    settings = make_settings(
+        options.folder, options.base_url, options.image_host, options.ledger_url, **options.settings
+    )
     service = make_service(settings, Timings(**options.timings), options.die)
     anyio.run(collect if options.collect else serve, service)
 

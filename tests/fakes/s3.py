@@ -42,7 +42,7 @@ class Bucket:
             "AWS_ALLOW_HTTP": "1",
         } | changes
 
-    def keys(self) -> list[str]:
+    def list_keys(self) -> list[str]:
         """Give the keys of all objects but the probe, which is there to be written."""
         found = (path.relative_to(self.folder).as_posix() for path in self.folder.rglob("*") if path.is_file())
         return sorted(key for key in found if not key.endswith(".wan-mcp-probe"))

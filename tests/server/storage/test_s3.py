@@ -55,7 +55,7 @@ async def test_the_key_is_made_of_principal_order_index_and_digest_and_a_second_
 
     assert path == again == objects.root / f"local-1-1-{digest}.png"
     assert of_alice.name == path.name
-    assert bucket.keys() == [f"pictures/{of_alice.parent.name}/{path.name}", f"pictures/{path.name}"]
+    assert bucket.list_keys() == [f"pictures/{of_alice.parent.name}/{path.name}", f"pictures/{path.name}"]
 
 
 async def test_a_name_that_other_bytes_would_have_is_never_given(objects, paint):
