@@ -102,7 +102,8 @@ async def test_every_setting_that_is_set_tells_where_it_came_from(doctor, tmp_pa
     assert found["DASHSCOPE_REGION"] == f"sandbox, from the environment, which wins over {path}"
     assert found["WAN_MCP_MODEL"] == f"wan2.5-t2i-preview, from {path}"
     assert "DASHSCOPE_API_KEY" not in found
-    assert found["30 other settings"] == "not set, so their defaults hold"
+    [others] = [looked_at for looked_at in found if re.fullmatch(r"[0-9]+ other settings", looked_at)]
+    assert found[others] == "not set, so their defaults hold"
 
 
 async def test_every_fault_is_a_finding_with_what_is_allowed_and_the_rest_goes_on(doctor):
