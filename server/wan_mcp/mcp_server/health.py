@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import Route
+    from starlette.types import ASGIApp
 
 _log = logging.getLogger(__name__)
 
@@ -87,8 +88,14 @@ def make_health_routes(readiness: Readiness) -> "list[Route]":
     return [Route("/livez", live, methods=["GET"]), Route("/readyz", ready, methods=["GET"])]
 
 
-def make_metrics_route(render: Callable[[], bytes] | str) -> "Route":
-    """Make `/metrics`, for who may see everybody's costs; a text in place of `render` says why there are none."""
+def make_metrics_route(
+    render: Callable[[], bytes] | str, *, protect: "Callable[[ASGIApp], ASGIApp] | None" = None
+) -> "Route":
+    """
+    Make `/metrics`, for who may see everybody's costs.
+
+    A text in place of `render` says why there are no metrics. `protect` finds out who calls.
+    """
     from starlette.responses import Response  # noqa: PLC0415 - the SDK has loaded it by now
     from starlette.routing import Route  # noqa: PLC0415 - the same
 
@@ -101,4 +108,7 @@ def make_metrics_route(render: Callable[[], bytes] | str) -> "Route":
             return answer(f"{render}\n", status_code=501, media_type="text/plain")
         return answer(await run_sync(render), media_type=_METRICS_TYPE)
 
-    return Route("/metrics", show, methods=["GET"])
+    route = Route("/metrics", show, methods=["GET"])
+    if protect is not None:
+        route.app = protect(route.app)
+    return route

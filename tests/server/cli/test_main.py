@@ -85,7 +85,7 @@ def test_http_is_served_to_this_machine_only(host: str) -> None:
 def test_an_address_without_http_is_wrong_usage() -> None:
     done = run("serve", "--port", "9000")
     assert done.exit_code == 2
-    assert "--host and --port belong to --transport http." in done.stderr
+    assert "--host, --port and --metrics-port belong to --transport http." in done.stderr
 
 
 def test_a_wrong_setting_stops_the_http_server_with_a_sentence() -> None:

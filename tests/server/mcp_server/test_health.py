@@ -66,6 +66,17 @@ async def test_metrics_are_for_admins():
         assert (await ask(routes, "/metrics"))[0] == 200
 
 
+async def test_metrics_can_be_put_behind_a_sign_in():
+    def protect(app):
+        async def refuse(scope, receive, send):
+            await send({"type": "http.response.start", "status": 401, "headers": []})
+            await send({"type": "http.response.body", "body": b""})
+
+        return refuse
+
+    assert await ask([make_metrics_route(lambda: b"", protect=protect)], "/metrics") == (401, "")
+
+
 async def test_why_there_are_no_metrics_is_said_in_words():
     assert await ask([make_metrics_route("Install wan-mcp[server].")], "/metrics") == (
         501,
