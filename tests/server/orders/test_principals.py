@@ -10,7 +10,7 @@ from fakes.clock import LONGEST
 from fakes.dashscope import FakeService
 from fakes.order_service import get, make_settings, order, running_service, submit
 from wan_mcp.ledger import Stage
-from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.errors import CallLimitError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import LOCAL_ID, Principal, Scope, acting_as
 from wan_mcp_tools.domain.service import OrderQuery
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -174,3 +174,19 @@ async def test_where_people_sign_in_no_argument_takes_a_path_and_the_way_that_wo
                 assert "share a disk" in caught.value.message
                 assert way in caught.value.advice
             assert (await submit(service, filename="a-flower")).task_id
+
+
+async def test_calls_of_each_who_signs_in_are_counted_by_all_servers_together(tmp_path):
+    settings = make_settings(tmp_path, WAN_MCP_USER_CALLS_PER_MINUTE="2")
+    async with running_service(settings) as one, running_service(settings) as other:
+        with acting_as(ADA):
+            await one.count_call()
+            await other.count_call()
+            for service in (one, other):
+                with pytest.raises(CallLimitError, match="2 calls a minute") as caught:
+                    await service.count_call()
+                assert 0 < caught.value.retry_after <= 30
+        with acting_as(BOB):
+            await one.count_call()
+        for _ in range(5):
+            await one.count_call()
