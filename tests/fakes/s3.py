@@ -21,7 +21,7 @@ FOLDER_VARIABLE = "TESTS_S3_FOLDER"
 KEY_ID, KEY = "tests-access-key-id", "tests-secret-access-key"
 _SECONDS = 30.0
 _STARTED: list[subprocess.Popen[bytes]] = []
-"""Servers that outlive the process that started them; nobody waits for their end."""
+"""Servers that outlive the process that started them; where it is this one, it waits for their end."""
 
 
 @dataclass(frozen=True)
@@ -70,6 +70,8 @@ def stop_server(folder: Path) -> None:
     """Stop the run's server, if there is one, and remove its files."""
     with suppress(FileNotFoundError):
         os.kill(json.loads((folder / "started").read_text())["pid"], signal.SIGKILL)
+        for server in _STARTED:
+            server.wait(_SECONDS)
     shutil.rmtree(folder, ignore_errors=True)
 
 
