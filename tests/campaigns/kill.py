@@ -286,7 +286,7 @@ class Campaign:
     def _make_foreign(self) -> None:
         """Let another program order: other pictures now, and pictures like ours at another time."""
         self._dashscope.create_foreign(model=NEW, **self._dice.choice(_FOREIGN))
-        age = self._dice.uniform(60, 600)
+        age = self._reader.longest_unanswered() + self._dice.uniform(60, 600)
         self._dashscope.create_foreign(
             model=NEW, n=self._dice.choice((1, 2)), size=self._dice.choice(_SIZES), age=age
         )

@@ -105,6 +105,11 @@ class StateReader:
         """Give the orders whose answer is on its way at this moment."""
         return self.peek("SELECT local_id, owner, sent_at FROM orders WHERE stage = 'SENDING' AND owner IS NOT NULL")
 
+    def longest_unanswered(self) -> float:
+        """Give the seconds for which an order was sent and its task is not known; nought if there is none."""
+        rows = self.peek("SELECT MIN(sent_at) AS first FROM orders WHERE stage IN ('SENDING', 'LOST')")
+        return max(0.0, time.time() - rows[0]["first"]) if rows and rows[0]["first"] else 0.0
+
     def count_open(self) -> int:
         """Count the orders with something left to do; -1 at a moment when they cannot be counted."""
         rows = self.peek("SELECT count(*) AS open FROM orders WHERE stage <> 'CLOSED'")

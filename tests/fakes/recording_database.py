@@ -15,30 +15,35 @@ _SQLITE_ONLY = re.compile(
 
 
 class RecordingDatabase:
-    """Implements `wan_mcp.ledger.database.Database`; `executed` has each statement with the number of its values."""
+    """
+    Implements `wan_mcp.ledger.database.Database`.
+
+    `executed` has each statement with the number of its values, `values` those of each in the same order.
+    """
 
     def __init__(self, database: Database) -> None:
         self.database = database
         self.executed: list[tuple[str, int]] = []
+        self.values: list[tuple[object, ...]] = []
         self.exists = database.exists
         self.close = database.close
         self.version = database.version
         self.next_change = database.next_change
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
-        return await self.database.read(lambda tx: work(_RecordingTransaction(tx, self.executed)))
+        return await self.database.read(lambda tx: work(_RecordingTransaction(tx, self)))
 
     async def read_apart(self, work: Callable[[Transaction], T]) -> T:
-        return await self.database.read_apart(lambda tx: work(_RecordingTransaction(tx, self.executed)))
+        return await self.database.read_apart(lambda tx: work(_RecordingTransaction(tx, self)))
 
     async def write(self, work: Callable[[Transaction], T]) -> T:
-        return await self.database.write(lambda tx: work(_RecordingTransaction(tx, self.executed)))
+        return await self.database.write(lambda tx: work(_RecordingTransaction(tx, self)))
 
 
 class _RecordingTransaction:
-    def __init__(self, tx: Transaction, executed: list[tuple[str, int]]) -> None:
+    def __init__(self, tx: Transaction, database: RecordingDatabase) -> None:
         self._tx = tx
-        self._executed = executed
+        self._database = database
 
     @property
     def now(self) -> float:
@@ -51,7 +56,8 @@ class _RecordingTransaction:
         self._tx.announce(topic)
 
     def execute(self, statement: str, *values: object) -> Sequence[Row]:
-        self._executed.append((statement, len(values)))
+        self._database.executed.append((statement, len(values)))
+        self._database.values.append(values)
         return self._tx.execute(statement, *values)
 
 

@@ -45,7 +45,9 @@ _LONGEST_SENTENCE = 1_000
 """Characters of a sentence that are read: it stands in answers."""
 IS_COUNTABLE = f"(images_ordered BETWEEN 0 AND 10000 AND created_at <= {_LATEST:.0f})"
 """What selects the rows whose numbers can be summed; to SQLite a text is larger than any number."""
-IS_UNCOUNTED = f"(counted <> status OR counted_version <> version OR stage <> '{Stage.CLOSED}')"
+IS_UNCOUNTED = (
+    f"CASE WHEN counted <> status OR counted_version <> version OR stage <> '{Stage.CLOSED}' THEN 1 ELSE 0 END = 1"
+)
 """What selects the orders that `totals` does not have as they are; an index has them, by these very words."""
 _SHOWN = 40
 """Characters of an odd value that are told."""

@@ -113,7 +113,7 @@ class PostgresTransaction:
         """Run a statement; the values of `$1`, `$2`, … are bound by their numbers."""
         bound = [_storable(value) for value in values]
         cursor = psycopg.RawCursor(self._connection, row_factory=dict_row)
-        cursor.execute(_fill_placeholders(statement).encode(), bound)
+        cursor.execute(fill_placeholders(statement).encode(), bound)
         return cursor.fetchall() if cursor.description else []
 
 
@@ -123,7 +123,8 @@ def _storable(value: object) -> object:
 
 
 @lru_cache(maxsize=512)
-def _fill_placeholders(statement: str) -> str:
+def fill_placeholders(statement: str) -> str:
+    """Give a statement as PostgreSQL takes it."""
     # A transaction that writes is alone from its beginning on, so no row needs a lock of its own.
     return statement.replace("{for_update}", "").replace("{skip_locked}", "").replace("{bytewise}", 'COLLATE "C"')
 

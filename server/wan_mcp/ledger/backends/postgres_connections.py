@@ -27,8 +27,12 @@ RETRY_STEP = 0.05
 _CONNECT_SECONDS = 3
 _MIGRATION_SECONDS = 60.0
 _MIGRATION_LOCK = 0x77616E03
-_TYPES = {"REAL": "DOUBLE PRECISION", "INTEGER": "BIGINT", "TEXT PRIMARY KEY": 'TEXT COLLATE "C" PRIMARY KEY'}
-"""What a column's type in the migrations is here; ids are ordered by their bytes, as SQLite does."""
+_TYPES = {" REAL": " DOUBLE PRECISION", " INTEGER": " BIGINT", " TEXT": ' TEXT COLLATE "C"'}
+"""
+What a column's type in the migrations is here.
+
+Every text is compared by its bytes, as SQLite does; an index serves only what is compared as it was made for.
+"""
 
 
 class Connections:
