@@ -66,7 +66,7 @@ def database(postgres_url):
 
 
 async def place(ledger, **changes):
-    return (await ledger.orders.place(make_order(**changes), lease=30, daily_limit=0, deduplicate=False)).order
+    return (await ledger.orders.place(make_order(**changes), lease=30, deduplicate=False)).order
 
 
 async def heard(ledger, write, topic):
