@@ -21,11 +21,14 @@ from wan_mcp.storage import LocalStorage, Storage
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.principals import current_principal
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerMiddleware
     from mcp.server.mcpserver import MCPServer
 
+    from wan_mcp.auth.gate import AuthGate
+    from wan_mcp.auth.issuer import IssuerNetwork
     from wan_mcp.mcp_server import WanServer
     from wan_mcp.mcp_server.health import Readiness
     from wan_mcp.telemetry.providers import Telemetry
@@ -146,16 +149,80 @@ def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncCon
     return build_service(settings).running(watch=follow)
 
 
+def build_gate(settings: Settings, clock: Clock | None = None) -> "AuthGate | None":
+    """
+    Build the gate of the HTTP server, or None where nobody has to sign in.
+
+    Raises:
+        SettingsError: the file of tokens cannot be used, or an issuer is set without the server's own address.
+    """
+    if not settings.has_sign_in:
+        return None
+    from wan_mcp.auth.challenges import ProtectedResource  # noqa: PLC0415 - most servers let nobody sign in
+    from wan_mcp.auth.gate import AuthGate  # noqa: PLC0415 - the same
+    from wan_mcp.auth.tokens import TokenFile, read_tokens  # noqa: PLC0415 - the same
+
+    clock = clock or SystemClock()
+    tokens = None
+    if settings.tokens_file is not None:
+        read_tokens(settings.tokens_file)
+        tokens = TokenFile(settings.tokens_file, clock)
+    if settings.auth_issuer is None:
+        return AuthGate(tokens=tokens)
+    if settings.public_url is None:
+        raise SettingsError(
+            "WAN_MCP_AUTH_ISSUER is set without WAN_MCP_PUBLIC_URL.",
+            "Set it to the address that clients use, without /mcp: they sign in for that address.",
+        )
+    from wan_mcp.auth.issuer import Issuer  # noqa: PLC0415 - only an issuer needs the network and cryptography
+    from wan_mcp.auth.verification import JwtVerifier  # noqa: PLC0415 - the same
+
+    resource = ProtectedResource(settings.public_url, settings.auth_issuer)
+    issuer = Issuer(settings.auth_issuer, network=build_issuer_network(), clock=clock)
+    verifier = JwtVerifier(issuer, audience=settings.auth_audience or resource.address, clock=clock)
+    return AuthGate(tokens=tokens, verify=verifier.verify, resource=resource)
+
+
+def build_issuer_network() -> "IssuerNetwork":
+    """Let the issuer be reached as the service is: the same certificates are trusted, the same proxies used."""
+    from wan_mcp.auth.issuer import IssuerNetwork  # noqa: PLC0415 - only an issuer needs the HTTP library
+    from wan_mcp.dashscope.http_clients import make_trust  # noqa: PLC0415 - the same
+    from wan_mcp.dashscope.network import find_proxy  # noqa: PLC0415 - the same
+
+    return IssuerNetwork(make_trust=make_trust, find_proxy=find_proxy)
+
+
+def find_secret_key(settings: Settings) -> bytes:
+    """
+    Find the key that a server over HTTP signs with.
+
+    Raises:
+        SettingsError: several servers share a ledger, and no key is set for them.
+    """
+    from wan_mcp.auth.secret_key import load_secret_key  # noqa: PLC0415 - nothing is signed over stdio
+
+    if settings.secret_key is not None:
+        return load_secret_key(settings.secret_key.get_secret_value(), settings.state_dir)
+    if settings.ledger_url is not None:
+        raise SettingsError(
+            "WAN_MCP_LEDGER_URL is set without WAN_MCP_SECRET_KEY.",
+            "Set it to the same 32 or more characters on every server, such as openssl rand -hex 32 gives.",
+        )
+    return load_secret_key(None, settings.state_dir)
+
+
 def build_server(
     service: OrderService,
     *,
+    secret_key: bytes | None = None,
     middleware: "Sequence[ServerMiddleware[Any]]" = (),
     alongside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> "WanServer":
     """
     Build the MCP server on a service that runs as long as the server does, and with it what is `alongside`.
 
-    `middleware` is around every request.
+    `middleware` is around every request. The state of a request that goes through the client is sealed with
+    `secret_key`; without one no other process, nor a later one, can read it.
     """
     # Commands that serve nothing start faster without these.
     from wan_mcp.mcp_server import (  # noqa: PLC0415
@@ -166,6 +233,16 @@ def build_server(
         make_apps,
     )
     from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions  # noqa: PLC0415
+
+    security = None
+    if secret_key is not None:
+        from mcp.server.mcpserver import RequestStateSecurity  # noqa: PLC0415 - over stdio there is one process
+
+        from wan_mcp.auth.secret_key import derive_key  # noqa: PLC0415 - the same
+
+        security = RequestStateSecurity(
+            keys=[derive_key(secret_key, "request state")], bind_principal=lambda _: current_principal().id
+        )
 
     @asynccontextmanager
     async def lifespan(_: "MCPServer[None]") -> AsyncGenerator[None]:
@@ -183,6 +260,7 @@ def build_server(
         instructions=INSTRUCTIONS,
         tools=[bind_tool(make(service)) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
+        request_state_security=security,
         middleware=[*middleware, keep_in_bounds, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
@@ -228,6 +306,7 @@ def build_http_server(settings: Settings, *, is_scraped: bool, is_audited: bool)
     return HttpServer(
         server=build_server(
             service,
+            secret_key=find_secret_key(settings),
             middleware=_make_middleware(service, telemetry, is_audited=is_audited),
             alongside=_measure_backlog(context, telemetry),
         ),

@@ -10,6 +10,8 @@ _CHATTY = ("httpx", "httpx2", "httpcore", "httpcore2")
 _SECRETS = (
     (re.compile(r"(?<![A-Za-z0-9])(sk)-[A-Za-z0-9][A-Za-z0-9_.\-]{5,}"), r"\1-***"),
     (re.compile(r"(?<![A-Za-z0-9])(st)-[A-Za-z0-9]{16,}"), r"\1-***"),
+    (re.compile(r"(?<![A-Za-z0-9])(wanmcp)_[A-Za-z0-9_\-]{6,}"), r"\1_***"),
+    (re.compile(r"(?<![A-Za-z0-9])(eyJ)[A-Za-z0-9_\-]{6,}(?:\.[A-Za-z0-9_\-]*){1,4}"), r"\1***"),
     (re.compile(r"(?i)\b(Bearer)\s+[A-Za-z0-9_.~+/=\-]{6,}"), r"\1 ***"),
     (
         re.compile(

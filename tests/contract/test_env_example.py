@@ -93,4 +93,5 @@ def test_exactly_the_keys_are_marked_as_secret() -> None:
         "DASHSCOPE_API_KEY_<REGION>",
         "WAN_MCP_LEDGER_URL",
         "AWS_SECRET_ACCESS_KEY",
+        "WAN_MCP_SECRET_KEY",
     ]

@@ -15,6 +15,7 @@ from wan_mcp.cli.sandbox import sandbox
 from wan_mcp.cli.serve import serve
 from wan_mcp.cli.tasks import cancel, collect, get, tasks
 from wan_mcp.cli.terminal.output import ExitCode, unwrap, write_error
+from wan_mcp.cli.token import token
 
 _WHOLE = 1_000
 """Characters; no first sentence of a help is as long."""
@@ -88,5 +89,5 @@ def cli(context: click.Context) -> None:
         context.invoke(serve)
 
 
-for command in (serve, generate, models, tasks, get, cancel, collect, gallery, doctor, install, sandbox):
+for command in (serve, generate, models, tasks, get, cancel, collect, gallery, token, doctor, install, sandbox):
     cli.add_command(command)

@@ -12,7 +12,9 @@ from click.core import ParameterSource
 
 from wan_mcp.cli.command import CommandContext, env_file_option, pass_context
 from wan_mcp.cli.start import freeze_imports, load_protocol, load_settings, start_stdio
+from wan_mcp.settings import Settings
 from wan_mcp.settings.region_access import is_loopback
+from wan_mcp.settings.sign_in import ISSUER, PUBLIC_URL, TOKENS_FILE
 from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ _NOTICE_SECONDS = 2.0
 """How long a replica that ends still listens, so that what stands in front of it can notice."""
 _MOST_SHARED_BYTES = 4 * 1024 * 1024
 """Of a message where strangers may send some."""
+_ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - what is compared with, not listened at
 
 
 @click.command()
@@ -65,12 +68,6 @@ def serve(
             raise click.UsageError("--host, --port and --metrics-port belong to --transport http.")
         start_stdio(context.environ, context.env_file)
         return
-    if not is_loopback(host):
-        raise click.UsageError(
-            f"--host {host} is reachable from other machines, and nobody has to sign in here: anyone could order"
-            " images at your cost. Use 127.0.0.1, ::1 or localhost; for other machines, put a proxy with a"
-            " sign-in in front."
-        )
     start_http(context.environ, host, port, context.env_file, metrics_port=metrics_port)
 
 
@@ -83,28 +80,34 @@ def start_http(
     metrics_port: int | None = None,
 ) -> None:
     """
-    Serve clients over HTTP on this machine until a signal ends it; `metrics_port` is for metrics alone.
+    Serve clients over HTTP until a signal ends it; `metrics_port` is for metrics alone.
 
     Raises:
         SettingsError: a setting is wrong, an address is taken, or packages for metrics are missing.
+        click.UsageError: other machines could reach the server, and nobody has to sign in.
     """
     gc.disable()
     settings = load_settings(environ, env_file)
+    _check_host(host, settings)
     listeners = _listen(host, port, "--host or --port")
     metrics_listeners = [] if metrics_port is None else _listen(_METRICS_HOST, metrics_port, "--metrics-port")
-    from wan_mcp.app import build_http_server  # noqa: PLC0415 - a taken port is told without it
+    from wan_mcp.app import build_gate, build_http_server  # noqa: PLC0415 - a taken port is told without it
     from wan_mcp.http_server import Drain, base_url  # noqa: PLC0415 - the same
     from wan_mcp.mcp_server.health import make_health_routes  # noqa: PLC0415 - the same
     from wan_mcp.mcp_server.http import MOST_BYTES, HttpRoutes, build_http_app, serve_http  # noqa: PLC0415 - the same
 
     load_protocol()
     is_replica = settings.ledger_url is not None
-    parts = build_http_server(settings, is_scraped=bool(metrics_listeners), is_audited=is_replica)
+    is_shared = is_replica or settings.has_sign_in
+    gate = build_gate(settings)
+    parts = build_http_server(settings, is_scraped=bool(metrics_listeners), is_audited=is_shared)
     app = build_http_app(
         parts.server,
         host,
+        public_url=settings.public_url,
+        gate=gate,
         routes=HttpRoutes(probes=make_health_routes(parts.readiness)),
-        most_bytes=_MOST_SHARED_BYTES if is_replica else MOST_BYTES,
+        most_bytes=_MOST_SHARED_BYTES if is_shared else MOST_BYTES,
     )
     if metrics_listeners:
         app = _with_metrics(app, metrics_listeners[0].getsockname()[1], is_measured=parts.is_measured)
@@ -154,6 +157,23 @@ def _with_metrics(app: "ASGIApp", port: int, *, is_measured: bool) -> "ASGIApp":
     from wan_mcp.telemetry.providers import render_metrics  # noqa: PLC0415 - the same
 
     return with_port(app, port, [make_metrics_route(render_metrics)])
+
+
+def _check_host(host: str, settings: Settings) -> None:
+    """Make sure that nobody reaches the server from elsewhere without signing in, and everybody who does."""
+    if is_loopback(host):
+        return
+    if not settings.has_sign_in:
+        raise click.UsageError(
+            f"--host {host} is reachable from other machines, and nobody has to sign in here: anyone could order"
+            f" images at your cost. Let people sign in by {TOKENS_FILE} or {ISSUER}, or use 127.0.0.1, ::1 or"
+            " localhost."
+        )
+    if settings.public_url is None and host in _ANY_ADDRESS:
+        raise click.UsageError(
+            f"--host {host} is every address of this machine, and none of them is a name that clients use: set"
+            f" {PUBLIC_URL} to the address that they do use, without /mcp."
+        )
 
 
 def _announce(url: str) -> None:

@@ -7,9 +7,10 @@ Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transport
 import json
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING
+from urllib.parse import SplitResult, urlsplit
 
 import anyio
 from mcp.server.mcpserver import MCPServer
@@ -30,12 +31,20 @@ from wan_mcp.mcp_server.messages import (
 )
 
 if TYPE_CHECKING:
+    from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+    from wan_mcp.auth.gate import AuthGate
+
 MCP_PATH = "/mcp"
+_USUAL_PORTS = {"http": 80, "https": 443}
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
-_BAD_REQUEST, _TOO_LARGE = 400, 413
+_BAD_REQUEST, _NOT_FOUND, _TOO_LARGE, _MISDIRECTED = 400, 404, 413, 421
+_UNKNOWN_NAME = """\
+The server is not known by the name in the Host header. Behind a proxy: set WAN_MCP_PUBLIC_URL to the address that \
+clients use, and let the proxy pass on the Host header that it was sent.
+"""
 _MOST_DRAINED = 64 * 1024 * 1024
 """How much of a body is read to its end: who still sends does not hear an answer."""
 _MOST_ERROR_BYTES = 2_000
@@ -59,6 +68,8 @@ def build_http_app(
     server: MCPServer[None],
     host: str,
     *,
+    public_url: str | None = None,
+    gate: "AuthGate | None" = None,
     routes: HttpRoutes | None = None,
     most_bytes: int = MOST_BYTES,
     limits: CallLimits | None = None,
@@ -66,16 +77,27 @@ def build_http_app(
     """
     Put together all that is answered over HTTP.
 
-    `host` is the name that the server listens at. A message has at most `most_bytes`. `limits` bounds the calls that
-    are under way.
+    `host` is the name that the server listens at, `public_url` the address that clients use if that is another one.
+    Without a gate whoever comes is the local user.
+    A message has at most `most_bytes`. `limits` bounds the calls that are under way.
     """
-    names = _allow_own_names(f"[{host}]" if ":" in host else host)
+    names = _allow_names(f"[{host}]" if ":" in host else host, public_url)
     # Without sessions on the server, a client of either protocol era may come back to any process.
     app = server.streamable_http_app(
         stateless_http=True, transport_security=names, host=host, max_request_body_size=most_bytes
     )
-    gate = MessageGate(CallGate(app, limits or CallLimits()), names, most_bytes)
-    return PunctualBodies(_Paths(gate, names, routes or HttpRoutes()))
+    routes = routes or HttpRoutes()
+    endpoint: ASGIApp = CallGate(app, limits or CallLimits())
+    if gate is None:
+        endpoint = MessageGate(endpoint, names, most_bytes)
+    else:
+        # Who calls is known before a body is read; what a message needs, when it can be read.
+        endpoint = gate.protect(MessageGate(gate.check_messages(endpoint), names, most_bytes))
+        if gate.resource is not None:
+            # Whoever wants to sign in may read how, under whatever name.
+            routes = replace(routes, probes=[*routes.probes, *gate.resource.make_routes()])
+    prefix = urlsplit(public_url).path if public_url is not None else ""
+    return PunctualBodies(_Paths(endpoint, names, routes, prefix))
 
 
 def serve_http(
@@ -120,7 +142,7 @@ def with_port(app: "ASGIApp", port: int, pages: "Sequence[BaseRoute]") -> "ASGIA
         await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    others = _Paths(find_nothing, _allow_own_names(_OWN_NAMES[0]), HttpRoutes(pages=pages))
+    others = _Paths(find_nothing, _allow_names(_OWN_NAMES[0], None), HttpRoutes(pages=pages))
 
     async def choose(scope: "Scope", receive: "Receive", send: "Send") -> None:
         is_other = scope["type"] == "http" and scope["server"][1] == port
@@ -130,10 +152,17 @@ def with_port(app: "ASGIApp", port: int, pages: "Sequence[BaseRoute]") -> "ASGIA
 
 
 class _Paths:
-    """The MCP endpoint and the routes beside it; what is at none of their paths is answered by the endpoint."""
+    """
+    The MCP endpoint and the routes beside it; there is nothing at any other path.
 
-    def __init__(self, endpoint: "ASGIApp", names: TransportSecuritySettings, routes: HttpRoutes) -> None:
+    A proxy may leave out the prefix of the public address from the paths, or pass it on.
+    """
+
+    def __init__(
+        self, endpoint: "ASGIApp", names: TransportSecuritySettings, routes: HttpRoutes, prefix: str = ""
+    ) -> None:
         self._endpoint = endpoint
+        self._prefix = prefix
         self._names = TransportSecurityMiddleware(names)
         self._pages = tuple(routes.pages)
         self._probes = tuple(routes.probes)
@@ -142,18 +171,38 @@ class _Paths:
         """Answer a request, or go through the start and the end of the server."""
         if scope["type"] != "http":
             await self._endpoint(scope, receive, send)
-        elif route := _match(self._probes, scope):
+            return
+        scope = self._without_prefix(scope)
+        if route := _match(self._probes, scope):
             await route.handle(scope, receive, send)
+        elif refusal := await self._check_name(scope, receive):
+            await refusal(scope, receive, send)
         elif route := _match(self._pages, scope):
-            await self._handle_page(route, scope, receive, send)
-        else:
+            await route.handle(scope, receive, send)
+        elif scope["path"].rstrip("/") == MCP_PATH:
             await self._endpoint(scope, receive, send)
+        else:
+            await self._miss(scope, receive, send)
 
-    async def _handle_page(self, route: "BaseRoute", scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def _miss(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+        from starlette.responses import PlainTextResponse  # noqa: PLC0415 - the SDK has loaded it by now
+
+        await PlainTextResponse("Not Found", status_code=_NOT_FOUND)(scope, receive, send)
+
+    def _without_prefix(self, scope: "Scope") -> "Scope":
+        if not self._prefix or not scope["path"].startswith(f"{self._prefix}/"):
+            return scope
+        path: str = scope["path"].removeprefix(self._prefix)
+        return {**scope, "path": path, "raw_path": path.encode()}
+
+    async def _check_name(self, scope: "Scope", receive: "Receive") -> "Response | None":
         from starlette.requests import Request  # noqa: PLC0415 - the SDK has loaded it by now
+        from starlette.responses import PlainTextResponse  # noqa: PLC0415 - the same
 
         refusal = await self._names.validate_request(Request(scope, receive))
-        await (refusal or route.handle)(scope, receive, send)
+        if refusal is None or refusal.status_code != _MISDIRECTED:
+            return refusal
+        return PlainTextResponse(_UNKNOWN_NAME, status_code=_MISDIRECTED)
 
 
 def _match(routes: "Sequence[BaseRoute]", scope: "Scope") -> "BaseRoute | None":
@@ -278,8 +327,23 @@ def _shorten(body: bytes) -> bytes:
     return json.dumps(answer, separators=(",", ":")).encode()
 
 
-def _allow_own_names(name: str) -> TransportSecuritySettings:
-    """Admit requests for this machine's own names only, so that no web page of others can reach the server."""
+def _allow_names(name: str, public_url: str | None) -> TransportSecuritySettings:
+    """
+    Admit requests for the server's own names only, so that no web page of others can reach it.
+
+    They are this machine's, and the name that clients use. Headers of a proxy about other names are not read.
+    """
     names = dict.fromkeys((*_OWN_NAMES, name.lower()))
     hosts = [f"{each}{port}" for each in names for port in ("", ":*")]
-    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=[f"http://{each}" for each in hosts])
+    origins = [f"http://{each}" for each in hosts]
+    if public_url is not None:
+        parts = urlsplit(public_url)
+        bare = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
+        places = [f"{bare}", f"{bare}:{_USUAL_PORTS[parts.scheme]}"] if _is_usual(parts) else [parts.netloc]
+        hosts += places
+        origins += [f"{parts.scheme}://{place}" for place in places]
+    return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
+
+
+def _is_usual(parts: SplitResult) -> bool:
+    return parts.port in (None, _USUAL_PORTS[parts.scheme])

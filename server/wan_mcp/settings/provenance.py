@@ -88,4 +88,6 @@ def _find_secrets(values: Values, settings: Settings | None) -> tuple[str, ...]:
     read = [access.api_key.get_secret_value() for access in regions if access.api_key and not access.in_process]
     if settings is not None and settings.storage is not None and settings.storage.secret_access_key is not None:
         read.append(settings.storage.secret_access_key.get_secret_value())
+    if settings is not None and settings.secret_key is not None:
+        read.append(settings.secret_key.get_secret_value())
     return tuple(dict.fromkeys(secret for secret in (*named, *read) if secret))

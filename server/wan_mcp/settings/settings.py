@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from wan_mcp.log import mask
 from wan_mcp.settings.files import full_path, read_env_file
 from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
+from wan_mcp.settings.sign_in import TOKENS_FILE, read_audience, read_issuer, read_public_url, read_secret_key
 from wan_mcp.settings.storage_access import StorageAccess, read_storage
 from wan_mcp.settings.table import SETTING_ROWS, expand_name
 from wan_mcp.settings.telemetry import is_exported
@@ -41,7 +42,8 @@ class Settings:
     that was read beside the environment, if one was. `input_files` are files that may be read as input wherever they
     lie: what a person at a terminal has named, absolute and with links resolved. `ledger_url` is the database of the
     ledger where that is no file, `storage` the object store of the images where they lie in no folder. `quota` is how
-    much all together may order, `user_quota` how much each principal.
+    much all together may order, `user_quota` how much each principal. `public_url` is the address of the server as
+    clients know it, without a slash at its end; `tokens_file` and `auth_issuer` say whose tokens are taken over HTTP.
     """
 
     regions: Mapping[str, RegionAccess]
@@ -66,6 +68,11 @@ class Settings:
     exports_metrics: bool = False
     exports_traces: bool = False
     storage: StorageAccess | None = None
+    public_url: str | None = None
+    tokens_file: Path | None = None
+    auth_issuer: str | None = None
+    auth_audience: str | None = None
+    secret_key: SecretStr | None = None
     env_file: Path | None = None
     input_files: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
@@ -86,6 +93,11 @@ class Settings:
         folders = ((OUTPUT_DIR, self.output_dir), (STATE_DIR, self.state_dir))
         needed = folders if self.storage is None else folders[1:]
         return tuple(name for name, folder in needed if folder == _NOWHERE)
+
+    @property
+    def has_sign_in(self) -> bool:
+        """Whether people sign in over HTTP."""
+        return self.tokens_file is not None or self.auth_issuer is not None
 
     def require_folders(self) -> None:
         """
@@ -165,6 +177,11 @@ def check_values(values: Values, path: Path | None) -> Settings:
         exports_metrics=is_exported(values, "METRICS"),
         exports_traces=is_exported(values, "TRACES"),
         storage=read_storage(values),
+        public_url=read_public_url(values),
+        tokens_file=values.folder(TOKENS_FILE),
+        auth_issuer=read_issuer(values),
+        auth_audience=read_audience(values),
+        secret_key=read_secret_key(values),
         env_file=full_path(path) if path else None,
         warnings=tuple(_warn_of_misspelt_names(values.names)),
     )

@@ -151,6 +151,35 @@ SETTING_ROWS: tuple[SettingRow, ...] = (
     SettingRow("AWS_SECRET_ACCESS_KEY_FILE", "", "A file that holds it; read if AWS_SECRET_ACCESS_KEY is not set."),
     SettingRow("AWS_ALLOW_HTTP", "0", "1 lets AWS_ENDPOINT_URL be plain http."),
     SettingRow(
+        "WAN_MCP_PUBLIC_URL",
+        "",
+        "The address that clients of the HTTP server use, without /mcp: the only source of every address that is"
+        " told, and allowed as Host; https, or http on this machine.",
+    ),
+    SettingRow(
+        "WAN_MCP_TOKENS_FILE",
+        "",
+        "A file of static tokens, as digests, by which people sign in over HTTP; wan-mcp token create adds to it.",
+    ),
+    SettingRow(
+        "WAN_MCP_AUTH_ISSUER",
+        "",
+        "The OAuth issuer whose tokens are taken over HTTP, as its tokens name it; needs WAN_MCP_PUBLIC_URL.",
+    ),
+    SettingRow(
+        "WAN_MCP_AUTH_AUDIENCE",
+        "WAN_MCP_PUBLIC_URL with /mcp",
+        "What the issuer's tokens must name as their audience.",
+    ),
+    SettingRow(
+        "WAN_MCP_SECRET_KEY",
+        "a key in the state folder",
+        "What links are signed with, at least 32 characters and the same on every server; needed with"
+        " WAN_MCP_LEDGER_URL over HTTP.",
+        secret=True,
+    ),
+    SettingRow("WAN_MCP_SECRET_KEY_FILE", "", "A file that holds it; read where WAN_MCP_SECRET_KEY is not set."),
+    SettingRow(
         "WAN_MCP_LOG_LEVEL",
         "WARNING",
         "How much is written to stderr: DEBUG, INFO, WARNING, ERROR or CRITICAL.",

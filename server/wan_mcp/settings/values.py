@@ -31,6 +31,7 @@ class ProblemCode(StrEnum):
     HOST = "InvalidHost"
     JSON = "InvalidJson"
     URL = "InvalidUrl"
+    SECRET = "InvalidSecret"  # noqa: S105 - a code
     REGION = "UnknownRegion"
     WORKSPACE = "InvalidWorkspace"
     BASE_URL = "InvalidBaseUrl"

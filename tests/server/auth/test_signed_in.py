@@ -1,0 +1,232 @@
+"""The whole server over HTTP with people who sign in: real clients of both eras, each of them somebody else."""
+
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from contextlib import asynccontextmanager, contextmanager
+from functools import partial
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import anyio
+import httpx
+import httpx2
+import pytest
+from anyio import to_thread
+from mcp import Client, MCPError
+from mcp.client.streamable_http import streamable_http_client
+from mcp.server.mcpserver import MCPServer
+
+from fakes.clock import FakeClock
+from fakes.issuer import FakeIssuer
+from fakes.stdio_client import environment
+from wan_mcp import http_server
+from wan_mcp.auth.gate import AuthGate
+from wan_mcp.auth.tokens import TokenFile, add_token
+from wan_mcp.mcp_server.http import build_http_app
+from wan_mcp_tools.domain.principals import Scope, current_principal
+
+ERAS = ("auto", "legacy")
+PUBLIC = "https://pictures.example.com"
+
+
+@contextmanager
+def serving(folder: Path, *options: str, **more: str) -> Generator[tuple[subprocess.Popen[str], str]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "wan_mcp", "serve", "--transport", "http", "--port", "0", *options],
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(folder, **more),
+    ) as process:
+        try:
+            lines = iter(process.stderr.readline, "")
+            yield process, next(found[1] for line in lines if (found := re.search(r"serves at (\S+) ", line)))
+        finally:
+            process.kill()
+
+
+def failing(folder: Path, *arguments: str, **more: str) -> str:
+    """Run a command that ends with wrong usage or settings, and give what it says."""
+    done = subprocess.run(
+        [sys.executable, "-m", "wan_mcp", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=45,
+        check=False,
+        env=environment(folder, **more),
+    )
+    assert done.returncode == 2, done.stderr
+    assert done.stdout == ""
+    return done.stderr
+
+
+@asynccontextmanager
+async def signed_in(url: str, token: str, era: str):
+    async with (
+        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=45) as http,
+        Client(streamable_http_client(url, http_client=http), mode=era) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_each_of_many_callers_at_once_is_who_they_are(tmp_path, era):
+    path, server = tmp_path / "tokens", MCPServer("who")
+
+    @server.tool()
+    async def get_task(rounds: int) -> str:
+        """Tell who calls, at the beginning and at the end."""
+        first = current_principal().id
+        for _ in range(rounds):
+            await anyio.sleep(0.01)
+        assert current_principal().id == first
+        return first
+
+    names = [f"user{number}" for number in range(8)]
+    tokens = [await to_thread.run_sync(add_token, path, name, frozenset({Scope.READ})) for name in names]
+    app = build_http_app(server, "127.0.0.1", gate=AuthGate(tokens=TokenFile(path, FakeClock())))
+    told: list[tuple[str, str]] = []
+
+    async def call(url: str, name: str, token: str) -> None:
+        async with signed_in(url, token, era) as client:
+            for rounds in (0, 7, 1):
+                answer = await client.call_tool("get_task", {"rounds": rounds})
+                told.append((f"token:{name}", answer.content[0].text))
+
+    async with anyio.create_task_group() as group:
+        started = anyio.Event()
+        addresses: list[str] = []
+
+        def ready(url: str) -> None:
+            addresses.append(url)
+            started.set()
+
+        listeners = http_server.listen("127.0.0.1", 0)
+        group.start_soon(partial(http_server.serve, app, listeners, ready=ready, answer_seconds=1))
+        await started.wait()
+        async with anyio.create_task_group() as callers:
+            for name, token in zip(names, tokens, strict=True):
+                callers.start_soon(call, f"{addresses[0]}/mcp", name, token)
+        group.cancel_scope.cancel()
+
+    assert len(told) == 3 * len(names)
+    assert all(expected == found for expected, found in told)
+
+
+@pytest.mark.parametrize("era", ERAS)
+async def test_a_client_with_an_issuers_token_orders_and_one_without_the_scope_is_told_so(tmp_path, era):
+    import time
+
+    with FakeIssuer() as issuer:
+        settings = {"WAN_MCP_AUTH_ISSUER": issuer.url, "WAN_MCP_PUBLIC_URL": PUBLIC}
+        with serving(tmp_path, **settings) as (process, url):
+            claims = issuer.claims(time.time(), f"{PUBLIC}/mcp")
+            async with signed_in(url, issuer.sign(claims | {"scope": "wan:order"}), era) as client:
+                answer = await client.call_tool("generate_image", {"prompt": "a red fox", "wait_seconds": 40})
+                assert answer.structured_content["status"] == "SUCCEEDED"
+            reader = issuer.sign(claims)
+            async with signed_in(url, reader, era) as client:
+                assert len((await client.list_tools()).tools) == 7
+                with pytest.raises((MCPError, httpx2.HTTPStatusError, BaseExceptionGroup)):
+                    await client.call_tool("submit_task", {"prompt": "a red fox"})
+            expired = issuer.sign(claims | {"exp": time.time() - 600})
+            refused = await to_thread.run_sync(partial(ask, url, expired))
+            process.kill()
+            errors = process.stderr.read()
+
+    assert refused.status_code == 401
+    assert "A token was refused: it has expired." in errors
+    assert not any(token in errors for token in (reader, expired, expired.split(".")[1]))
+
+
+def ask(url: str, token: str | None = None, **headers: str) -> httpx.Response:
+    sent = {"Accept": "application/json, text/event-stream", **headers}
+    if token is not None:
+        sent["Authorization"] = f"Bearer {token}"
+    body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
+    return httpx.post(url, json=body, headers=sent, trust_env=False, timeout=30)
+
+
+@contextmanager
+def team(folder: Path, *options: str, **more: str) -> Generator[tuple[str, str]]:
+    """Start a server of a team with one token, and give its address and the token."""
+    path = folder / "tokens"
+    token = add_token(path, "ada", frozenset({Scope.ORDER}))
+    with serving(folder, *options, WAN_MCP_TOKENS_FILE=str(path), **more) as (_, url):
+        yield url, token
+
+
+def test_behind_a_proxy_the_public_name_is_answered_and_no_forwarded_one(tmp_path):
+    with team(tmp_path, WAN_MCP_PUBLIC_URL=f"{PUBLIC}/art") as (url, token):
+        host = "pictures.example.com"
+        assert ask(url, token, Host=host).status_code == 200
+        assert ask(url, token, Host=f"{host}:443").status_code == 200
+        assert ask(url, token, Host=host, Origin=PUBLIC).status_code == 200
+        assert ask(url.replace("/mcp", "/art/mcp"), token, Host=host).status_code == 200
+        assert ask(url.replace("/mcp", "/art/mcp"), Host=host).status_code == 401
+        assert ask(url, token, Host=host, Origin="https://evil.example.com").status_code == 403
+        assert ask(url, token, Host=host, Origin="http://pictures.example.com").status_code == 403
+        refused = ask(url, token, Host="evil.example.com", **{"X-Forwarded-Host": host, "Forwarded": f"host={host}"})
+        assert refused.status_code == 421
+        assert "WAN_MCP_PUBLIC_URL" in refused.text
+        assert ask(url, token, Host=f"{host}:8443").status_code == 421
+        assert ask(url, token, Host=f"{host}.evil.example.com").status_code == 421
+        assert ask(url, Host=host).headers["WWW-Authenticate"] == 'Bearer scope="wan:read"'
+        origin = url.removesuffix("/mcp")
+        for path in ("/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/art/mcp", "/"):
+            # Without an issuer there is nothing to read about signing in.
+            assert httpx.get(f"{origin}{path}", headers={"Host": host}, trust_env=False).status_code == 404
+        assert ask(f"{url}/", Host=host).status_code == 401
+
+
+def test_beyond_this_machine_clients_are_answered_once_they_sign_in(tmp_path):
+    with team(tmp_path, "--host", "0.0.0.0", WAN_MCP_PUBLIC_URL=PUBLIC) as (url, token):
+        local = f"http://127.0.0.1:{urlsplit(url).port}/mcp"
+        assert ask(local, token, Host="pictures.example.com").status_code == 200
+        assert ask(local, Host="pictures.example.com").status_code == 401
+
+
+def test_a_large_body_without_a_token_is_answered_before_it_is_read(tmp_path):
+    with team(tmp_path) as (url, _):
+        refused = httpx.post(url, content=b"x" * 500_000, trust_env=False, timeout=30)
+
+    assert refused.status_code == 401
+
+
+def test_a_message_that_cannot_be_read_is_answered_as_such_to_whoever_has_signed_in(tmp_path):
+    with team(tmp_path) as (url, token):
+        headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+        call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "cancel_task"}}
+        batch = httpx.post(url, content=json.dumps([call]), headers=headers, trust_env=False, timeout=30)
+        single = httpx.post(url, content=json.dumps(call), headers=headers, trust_env=False, timeout=30)
+
+    assert (batch.status_code, batch.json()["id"]) == (400, 7)
+    assert single.status_code == 403
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "words"),
+    [
+        ({}, ("--host", "0.0.0.0"), "WAN_MCP_TOKENS_FILE or WAN_MCP_AUTH_ISSUER"),
+        ({"WAN_MCP_TOKENS_FILE": "{file}"}, ("--host", "0.0.0.0"), "set WAN_MCP_PUBLIC_URL"),
+        ({"WAN_MCP_TOKENS_FILE": "{gone}"}, (), "Run wan-mcp token create"),
+        ({"WAN_MCP_TOKENS_FILE": "{broken}"}, (), "line 1 is no name and digest"),
+        ({"WAN_MCP_AUTH_ISSUER": "https://login.example.com"}, (), "without WAN_MCP_PUBLIC_URL"),
+        ({"WAN_MCP_LEDGER_URL": "postgresql://u:p@127.0.0.1/x"}, (), "without WAN_MCP_SECRET_KEY"),
+        ({"WAN_MCP_SECRET_KEY": "tooshort"}, (), "WAN_MCP_SECRET_KEY has only 8 characters"),
+        ({"WAN_MCP_PUBLIC_URL": "http://pictures.example.com"}, (), "over plain http"),
+    ],
+)
+def test_what_lacks_for_signing_in_is_told_with_its_remedy(tmp_path, settings, options, words):
+    paths = {name: tmp_path / name for name in ("file", "gone", "broken")}
+    add_token(paths["file"], "ada", frozenset({Scope.READ}))
+    paths["broken"].write_text("wanmcp_secret\n")
+    more = {name: value.format(**paths) for name, value in settings.items()}
+
+    told = failing(tmp_path, "serve", "--transport", "http", "--port", "0", *options, **more)
+
+    assert words in told
+    assert "secret\n" not in told
+    assert "tooshort" not in told
