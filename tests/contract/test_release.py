@@ -38,7 +38,9 @@ def test_the_registry_entry_describes_every_setting_and_marks_the_secrets():
     assert secrets == {
         name
         for name in names
-        if re.fullmatch(r"DASHSCOPE_API_KEY(_(?!FILE)[A-Z]+)?|WAN_MCP_LEDGER_URL|AWS_SECRET_ACCESS_KEY", name)
+        if re.fullmatch(
+            r"DASHSCOPE_API_KEY(_(?!FILE)[A-Z]+)?|WAN_MCP_(LEDGER_URL|SECRET_KEY)|AWS_SECRET_ACCESS_KEY", name
+        )
     }
 
 

@@ -36,8 +36,9 @@ class _Scopes(click.ParamType[frozenset[Scope]]):
 
 
 @click.group()
+@env_file_option
 def token() -> None:
-    """Make, list and revoke the tokens by which people sign in over HTTP."""
+    """Make, list and revoke tokens for signing in over HTTP."""
 
 
 @token.command()

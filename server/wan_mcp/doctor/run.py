@@ -23,6 +23,7 @@ from wan_mcp.doctor.service_checks import (
     check_network,
     check_network_variables,
 )
+from wan_mcp.doctor.sign_in_checks import check_sign_in
 from wan_mcp.doctor.types import Environment, Finding, Verdict, remove_secrets, sort_findings
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport, examine_settings
@@ -99,6 +100,11 @@ def _list_checks(environment: Environment, report: SettingsReport) -> list[_Chec
         run = partial(check_ledger, environment, settings)
         checks.append(
             _Check("ledger", str(settings.state_dir), run, f"Is its drive connected? {STATE_DIR} names it.")
+        )
+    if settings.has_sign_in or settings.ledger_url is not None:
+        run = partial(check_sign_in, environment, settings)
+        checks.append(
+            _Check("sign-in", "how people sign in", run, "The issuer may be slow: run wan-mcp doctor again.")
         )
     return checks
 
