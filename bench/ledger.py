@@ -3,7 +3,7 @@ What a ledger of a million orders costs beside one of a thousand.
 
 Both are made in a temporary folder (the large one takes 1.2 GB and a minute) as an earlier release would have left
 them, brought up to date, and then asked in turn for what a call, a page and a poll need. The ratio of the medians is
-what counts. Run it with `python bench/ledger.py`.
+what counts. Run it with `python bench/ledger.py`; with `--postgres` both are databases of a PostgreSQL server.
 """
 
 # pyright: basic
@@ -16,8 +16,8 @@ import statistics
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable
-from contextlib import closing
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -25,10 +25,14 @@ from pathlib import Path
 import anyio
 from mcp import Client
 
-from wan_mcp.app import build_server, build_service
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
+
+from fakes.filled_database import fill_database
+from fakes.postgres import make_schema, running_server, start_server
+from wan_mcp.app import build_server, build_service, open_ledger
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger import OrderLimits, Stage, new_local_id
-from wan_mcp.ledger.backends.sqlite import SqliteDatabase, open_sqlite_ledger
+from wan_mcp.ledger.backends.sqlite import SqliteDatabase
 from wan_mcp.ledger.migrations import MIGRATIONS
 from wan_mcp.settings import read_settings
 from wan_mcp_tools.domain.requests import ImageRequest
@@ -92,7 +96,7 @@ def fill(path: Path, count: int) -> None:
         file.execute("COMMIT")
 
 
-async def ask(state: Path, rounds: int) -> dict[str, list[float]]:
+async def ask(state: Path, url: str | None, rounds: int) -> dict[str, list[float]]:
     """Give the times of each question to a ledger, in milliseconds."""
     settings = read_settings(
         {
@@ -100,11 +104,12 @@ async def ask(state: Path, rounds: int) -> dict[str, list[float]]:
             "WAN_MCP_OUTPUT_DIR": str(state / "pictures"),
             "WAN_MCP_STATE_DIR": str(state),
             "WAN_MCP_DAILY_IMAGE_LIMIT": "0",
+            **({"WAN_MCP_LEDGER_URL": url} if url else {}),
         }
     )
     service = build_service(settings)
     # A connection of its own for what a call asks before and while it orders; nothing is sent.
-    ledger = open_sqlite_ledger(state / FILE, SystemClock())
+    ledger = open_ledger(settings, SystemClock())
     times: dict[str, list[float]] = {}
 
     async def measure(name: str, question: Callable[[], Awaitable[object]]) -> None:
@@ -154,25 +159,52 @@ async def ask(state: Path, rounds: int) -> dict[str, list[float]]:
     return {name: values[WARM_UP:] for name, values in times.items()}
 
 
+@contextmanager
+def make_files(orders: int) -> Generator[list[tuple[Path, str | None]]]:
+    """Make both ledgers as files, and bring them up to date."""
+    with tempfile.TemporaryDirectory() as name:
+        folders = [Path(name, "small"), Path(name, "large")]
+        for folder, count in zip(folders, (SMALL, orders), strict=True):
+            folder.mkdir()
+            fill(folder / FILE, count)
+            started = time.perf_counter()
+            anyio.run(bring_up_to_date, folder / FILE)
+            print(f"{count:,} orders: brought up to date in {time.perf_counter() - started:.1f} s")
+        yield [(folder, None) for folder in folders]
+
+
+@contextmanager
+def make_databases(orders: int) -> Generator[list[tuple[Path, str | None]]]:
+    """Make both ledgers in a PostgreSQL server."""
+    with tempfile.TemporaryDirectory() as name, running_server() as (server, first):
+        urls = [first, make_schema(start_server(server))]
+        for url, count in zip(urls, (SMALL, orders), strict=True):
+            anyio.run(make_tables, url)
+            fill_database(url, count, now=time.time())
+        yield [(Path(name), url) for url in urls]
+
+
+async def make_tables(url: str) -> None:
+    """Make the tables of a database."""
+    ledger = open_ledger(read_settings({"WAN_MCP_LEDGER_URL": url}), SystemClock())
+    await ledger.orders.get("")
+    await ledger.close()
+
+
 def main() -> None:
     """Print medians and their ratios; exit 1 if one is above the bound."""
     parser = argparse.ArgumentParser(description="A ledger of a million orders beside one of a thousand.")
     parser.add_argument("--rounds", type=int, default=40)
     parser.add_argument("--orders", type=int, default=LARGE, help="orders of the large ledger")
     parser.add_argument("--most", type=float, default=2.0, help="the largest ratio that passes")
+    parser.add_argument("--postgres", action="store_true", help="in PostgreSQL in the place of files")
     arguments = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
-        folders = [Path(name, "small"), Path(name, "large")]
-        for folder, count in zip(folders, (SMALL, arguments.orders), strict=True):
-            folder.mkdir()
-            fill(folder / FILE, count)
-            started = time.perf_counter()
-            anyio.run(bring_up_to_date, folder / FILE)
-            print(f"{count:,} orders: brought up to date in {time.perf_counter() - started:.1f} s")
-        small, large = {}, {}
+    make = make_databases if arguments.postgres else make_files
+    small, large = {}, {}
+    with make(arguments.orders) as ledgers:
         for _ in range(TURNS):
-            for folder, times in zip(folders, (small, large), strict=True):
-                for question, values in anyio.run(ask, folder, arguments.rounds // TURNS).items():
+            for (folder, url), times in zip(ledgers, (small, large), strict=True):
+                for question, values in anyio.run(ask, folder, url, arguments.rounds // TURNS).items():
                     times.setdefault(question, []).extend(values)
     print(f"{'median':34} {SMALL:>12,} {arguments.orders:>12,} {'ratio':>6}")
     is_missed = False

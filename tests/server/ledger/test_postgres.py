@@ -180,3 +180,23 @@ async def test_turns_of_a_limit_are_shared_by_all_servers(postgres_url):
     for ledger in ledgers:
         await ledger.close()
     assert max(waits) - first >= 59 / limit.per_second - 0.05
+
+
+async def test_nothing_stays_in_a_session_so_that_a_pooler_may_give_it_to_others(ledger):
+    order = await place(ledger)
+    await ledger.leases.renew("me", lease=30)
+    await ledger.limits.reserve(RateLimit("query/singapore", 20.0, is_durable=False))
+    await ledger.reports.list_orders(status=None, limit=5, before=None)
+    assert await ledger.orders.get(order.local_id)
+
+    connections = ledger._database._connections
+    kept = (
+        "SELECT (SELECT COUNT(*) FROM pg_prepared_statements) AS statements, "
+        "(SELECT COUNT(*) FROM pg_locks WHERE pid = pg_backend_pid() AND locktype = 'advisory') AS locks, "
+        "(SELECT COUNT(*) FROM pg_settings WHERE source = 'session') AS settings, "
+        "(SELECT COUNT(*) FROM pg_listening_channels()) AS channels"
+    )
+    with connections.take(10) as connection:
+        assert connection.execute(kept).fetchone() == {"statements": 0, "locks": 0, "settings": 0, "channels": 0}
+    # What is told at the beginning of a connection is known to every pooler; `options` is not.
+    assert "options" not in connections.options

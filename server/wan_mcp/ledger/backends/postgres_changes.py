@@ -158,6 +158,8 @@ class ChangeListener:
             notices = list(connection.notifies(timeout=0.0))
             if notices or self._is_closed:
                 return
+        # As far as it reaches: the connection behind a pooler goes to others.
+        connection.execute(b"UNLISTEN *")
         raise _DeafError
 
     def _read(self, connection: psycopg.Connection[Row]) -> set[str]:
