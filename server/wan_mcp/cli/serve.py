@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 _HTTP_ONLY = ("host", "port", "metrics_port")
 _METRICS_HOST = "127.0.0.1"
-_ANSWER_SECONDS, _REPLICA_ANSWER_SECONDS = 1.0, 10.0
+_ANSWER_SECONDS, _SHARED_ANSWER_SECONDS = 1.0, 10.0
 """How long calls get for their answer when the server ends: a person waits for that, or other replicas go on."""
 _SHARE = 0.8
 """Of these seconds in which calls may still wait; the rest is for their answers."""
@@ -93,31 +93,34 @@ def start_http(
     metrics_listeners = [] if metrics_port is None else _listen(_METRICS_HOST, metrics_port, "--metrics-port")
     from wan_mcp.app import build_gate, build_http_server  # noqa: PLC0415 - a taken port is told without it
     from wan_mcp.http_server import Drain, base_url  # noqa: PLC0415 - the same
-    from wan_mcp.mcp_server.health import make_health_routes  # noqa: PLC0415 - the same
+    from wan_mcp.mcp_server.health import make_health_routes, make_metrics_route  # noqa: PLC0415 - the same
     from wan_mcp.mcp_server.http import MOST_BYTES, HttpRoutes, build_http_app, serve_http  # noqa: PLC0415 - the same
+    from wan_mcp.telemetry.providers import MISSING, render_metrics  # noqa: PLC0415 - the same
 
     load_protocol()
-    is_replica = settings.ledger_url is not None
-    is_shared = is_replica or settings.has_sign_in
+    is_shared = settings.has_sign_in or settings.ledger_url is not None
     gate = build_gate(settings)
-    parts = build_http_server(settings, is_scraped=bool(metrics_listeners), is_audited=is_shared)
+    parts = build_http_server(settings, is_scraped=gate is not None or bool(metrics_listeners), is_audited=is_shared)
+    probes = make_health_routes(parts.readiness)
+    if gate is not None:
+        probes.append(make_metrics_route(render_metrics if parts.is_measured else MISSING, protect=gate.protect))
     app = build_http_app(
         parts.server,
         host,
         public_url=settings.public_url,
         gate=gate,
-        routes=HttpRoutes(probes=make_health_routes(parts.readiness)),
+        routes=HttpRoutes(probes=probes),
         most_bytes=_MOST_SHARED_BYTES if is_shared else MOST_BYTES,
     )
     if metrics_listeners:
         app = _with_metrics(app, metrics_listeners[0].getsockname()[1], is_measured=parts.is_measured)
         sys.stderr.write(f"wan-mcp shows its metrics at {base_url(metrics_listeners[0])}/metrics\n")
     freeze_imports()
-    answer_seconds = _REPLICA_ANSWER_SECONDS if is_replica else _ANSWER_SECONDS
+    answer_seconds = _SHARED_ANSWER_SECONDS if is_shared else _ANSWER_SECONDS
     drain = Drain(
         begin=lambda: parts.begin_drain(answer_seconds * _SHARE),
-        notice_seconds=_NOTICE_SECONDS if is_replica else 0.0,
-        keeps_signal=not is_replica,
+        notice_seconds=_NOTICE_SECONDS if is_shared else 0.0,
+        keeps_signal=not is_shared,
     )
     try:
         serve_http(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from opentelemetry.sdk.resources import Resource
 
 _NAME = "wan-mcp"
+MISSING = "Metrics and traces need packages that are not installed. Install them: pip install 'wan-mcp[server]'."
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Generator
@@ -230,3 +231,40 @@ def test_what_lacks_for_signing_in_is_told_with_its_remedy(tmp_path, settings, o
     assert words in told
     assert "secret\n" not in told
     assert "tooshort" not in told
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
+def test_metrics_are_for_admins_each_order_is_in_the_audit_log_with_who_ordered_it_and_the_server_ends_well(tmp_path):
+    path = tmp_path / "tokens"
+    ann, root = (
+        add_token(path, name, frozenset({scope})) for name, scope in (("ann", Scope.ORDER), ("root", Scope.ADMIN))
+    )
+    with (
+        serving(tmp_path, WAN_MCP_TOKENS_FILE=str(path)) as (process, url),
+        httpx.Client(timeout=45, trust_env=False) as client,
+    ):
+        statuses = [
+            client.get(url.replace("/mcp", "/metrics"), headers={"Authorization": f"Bearer {token}"} if token else {})
+            for token in ("", ann, root)
+        ]
+        params = {"name": "generate_image", "arguments": {"prompt": "a secret fox"}}
+        answer = client.post(
+            url,
+            json={"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params},
+            headers={"Authorization": f"Bearer {ann}", "Accept": "application/json, text/event-stream"},
+        )
+        health = [client.get(url.replace("/mcp", name)).status_code for name in ("/livez", "/readyz")]
+        process.send_signal(signal.SIGTERM)
+        errors = process.stderr.read()
+        assert process.wait(45) == 0
+
+    assert [each.status_code for each in statuses] == [401, 403, 200]
+    assert "target_info" in statuses[2].text
+    assert "SUCCEEDED" in answer.text
+    assert health == [200, 200]
+    lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
+    assert [line["event"] for line in lines] == ["order", "task"]
+    assert (lines[0]["principal"], lines[0]["tool"], lines[0]["n"]) == ("ann", "generate_image", 1)
+    assert lines[1]["order_id"] == lines[0]["order_id"]
+    assert "secret fox" not in errors
+    assert ann not in errors
