@@ -264,7 +264,7 @@ def test_metrics_are_for_admins_each_order_is_in_the_audit_log_with_who_ordered_
     assert health == [200, 200]
     lines = [json.loads(line) for line in errors.splitlines() if line.startswith("{")]
     assert [line["event"] for line in lines] == ["order", "task"]
-    assert (lines[0]["principal"], lines[0]["tool"], lines[0]["n"]) == ("ann", "generate_image", 1)
+    assert (lines[0]["principal"], lines[0]["tool"], lines[0]["n"]) == ("token:ann", "generate_image", 1)
     assert lines[1]["order_id"] == lines[0]["order_id"]
     assert "secret fox" not in errors
     assert ann not in errors
