@@ -1,4 +1,4 @@
-"""What is deployed for a team: every secret is made, and nginx takes its configuration."""
+"""What is deployed for a team: every setting exists, every secret is made, and nginx takes its configuration."""
 
 import re
 import shutil
@@ -8,7 +8,17 @@ from pathlib import Path
 
 import pytest
 
+from wan_mcp.settings import SETTING_ROWS, expand_name
+
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
+SETTINGS = {name for row in SETTING_ROWS for name in expand_name(row.name)}
+
+
+def test_every_setting_of_the_compose_file_exists():
+    text = (DEPLOY / "compose.yaml").read_text(encoding="utf-8")
+    given = set(re.findall(r"^ +((?:WAN_MCP|DASHSCOPE)_[A-Z_]+):", text, re.MULTILINE))
+    assert given
+    assert given <= SETTINGS
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="it is a script of the shell")

@@ -29,7 +29,7 @@ def replica(folder: Path, postgres_url: str):
         [sys.executable, "-m", "wan_mcp", "serve", "--transport", "http", "--port", "0"],
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(folder, WAN_MCP_LEDGER_URL=postgres_url),
+        env=environment(folder, WAN_MCP_LEDGER_URL=postgres_url, WAN_MCP_SECRET_KEY="k" * 32),
     ) as process:
         try:
             line = process.stderr.readline()
