@@ -44,7 +44,8 @@ def status(url: str) -> int | None:
         with _opener.open(url, timeout=LONGEST) as answer:
             return answer.status
     except HTTPError as error:
-        return error.code
+        with error:
+            return error.code
     except (URLError, ConnectionError):
         return None
 

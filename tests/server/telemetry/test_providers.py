@@ -69,6 +69,7 @@ def test_metrics_are_shown_at_a_port_of_their_own_and_nothing_else_is(tmp_path):
             with pytest.raises(HTTPError) as raised:
                 _opener.open(address, timeout=LONGEST)
             statuses.append(raised.value.code)
+            raised.value.close()
 
     assert found["wan_orders_placed_total"] == found["wan_images_saved_total"] == 1
     assert found["mcp_server_operation_duration_seconds_count"] == 1
@@ -108,7 +109,11 @@ def test_metrics_and_traces_go_where_the_standard_variables_say(tmp_path):
         def log_message(self, *_):
             pass
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Collector) as collector:
+    class Server(ThreadingHTTPServer):
+        # Its end waits for the answers under way, so that no connection is left to the collector of garbage.
+        daemon_threads = False
+
+    with Server(("127.0.0.1", 0), Collector) as collector:
         threading.Thread(target=collector.serve_forever, daemon=True).start()
         where = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
