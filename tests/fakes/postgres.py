@@ -92,6 +92,14 @@ def make_schema(url: str) -> str:
     return f"{url}&options={quote(f'-csearch_path={schema}')}"
 
 
+def make_database(url: str) -> str:
+    """Make a database whose connections no other test has, and give its address."""
+    name = f"ledger_{secrets.token_hex(6)}"
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(f"CREATE DATABASE {name}".encode())
+    return url.replace("@/postgres?", f"@/{name}?")
+
+
 def _begin(folder: Path) -> None:
     data = folder / "data"
     data.mkdir(mode=0o700)

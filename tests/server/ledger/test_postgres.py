@@ -10,6 +10,7 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.cutting_proxy import open_proxy
 from fakes.orders import make_order
+from fakes.postgres import cut_connections, make_database
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger.backends.postgres import open_postgres_ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
@@ -115,15 +116,24 @@ async def test_a_write_that_is_cut_off_before_its_end_is_done_again(proxy, postg
     assert count_orders(postgres_url) == 1
 
 
-async def test_a_ledger_goes_on_when_all_its_connections_were_ended(ledger, postgres_url):
+async def test_a_ledger_goes_on_when_all_its_connections_were_ended(postgres_server):
+    url = make_database(postgres_server)
+    ledger = open_postgres_ledger(url, SystemClock(), busy_seconds=10)
     await place(ledger, local_id="local-1")
-    with psycopg.connect(postgres_url, autocommit=True) as connection:
-        connection.execute(
-            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-            "WHERE datname = current_database() AND application_name = 'wan-mcp'"
-        )
+    cut_connections(url)
     await place(ledger, local_id="local-2")
-    assert count_orders(postgres_url) == 2
+    await ledger.close()
+    assert count_orders(url) == 2
+
+
+async def test_a_ledger_whose_connection_is_cut_while_its_tables_are_made_makes_them_again(proxy, postgres_url):
+    ledger = open_postgres_ledger(proxy.url, SystemClock(), busy_seconds=10)
+    proxy.cut_after = b"CREATE TABLE IF NOT EXISTS migrations"
+    await place(ledger)
+    await ledger.close()
+
+    assert proxy.cuts == 1
+    assert count_orders(postgres_url) == 1
 
 
 async def test_a_lock_of_another_server_is_waited_for_and_then_told(postgres_url):

@@ -244,6 +244,9 @@ class PostgresDatabase:
             with self._connections.take(self._busy_seconds) as connection:
                 return self._execute(connection, begin, work)
         except (psycopg.Error, PoolTimeout) as error:
+            if _is_cut(error):
+                # While the tables were brought up to date: what is cut off later is known by then.
+                raise _NothingDoneError(error) from error
             raise explain(error) from error
 
     def _execute(self, connection: psycopg.Connection[Row], begin: str, work: Callable[[Transaction], T]) -> T:
@@ -291,6 +294,13 @@ class PostgresDatabase:
                         return status == "committed"
                 await self._clock.sleep(RETRY_STEP)
         raise explain(unanswered.reason) from unanswered.reason
+
+
+def _is_cut(error: psycopg.Error) -> bool:
+    """Say whether a connection was ended under a statement, and not a new one refused."""
+    if isinstance(error, PoolTimeout) or not isinstance(error, psycopg.OperationalError):
+        return False
+    return error.sqlstate is None or error.sqlstate.startswith("57P")
 
 
 class _NothingDoneError(Exception):
