@@ -144,9 +144,9 @@ def build_service(
     )
 
 
-def open_service(settings: Settings, *, follow: bool = True) -> AbstractAsyncContextManager[OrderService]:
-    """Run a service for a command; `follow` also takes over what other processes have left unfinished."""
-    return build_service(settings).running(watch=follow)
+def open_service(settings: Settings, *, take_over: bool = True) -> AbstractAsyncContextManager[OrderService]:
+    """Run a service for a command; `take_over` also takes over what other processes have left unfinished."""
+    return build_service(settings).running(take_over=take_over)
 
 
 def build_gate(settings: Settings, clock: Clock | None = None) -> "AuthGate | None":

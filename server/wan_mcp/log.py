@@ -22,7 +22,7 @@ _SECRETS = (
 )
 
 
-def mask(text: str) -> str:
+def redact(text: str) -> str:
     """Replace what looks like a key, a token, or the signature of an image address."""
     for pattern, replacement in _SECRETS:
         text = pattern.sub(replacement, text)
@@ -34,7 +34,7 @@ class MaskingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Give the line without secrets."""
-        return mask(super().format(record))
+        return redact(super().format(record))
 
 
 class StderrHandler(logging.Handler):

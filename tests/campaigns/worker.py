@@ -195,7 +195,7 @@ async def serve(service: OrderService) -> None:
 
 async def collect(service: OrderService) -> None:
     """Finish everything that is open."""
-    async with service.running(watch=False):
+    async with service.running(take_over=False):
         tell({"ready": os.getpid()})
         tell(asdict(await service.collect(None, wait=True)))
 

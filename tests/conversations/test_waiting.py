@@ -209,7 +209,7 @@ async def test_the_progress_says_what_happens(tmp_path, sentence):
     await ledger.close()
     timing = describe_timing(order, 7.0, UsualDuration(20.0, is_known=True))
     report = ProgressReport(7.0, 20.0, describe_state(order), timing)
-    held_up = replace(report, trouble=Problem("Slow", "The service is slow."))
+    held_up = replace(report, problem=Problem("Slow", "The service is slow."))
 
     said = describe_progress(report)
     assert said.replace(", usually about 20 s in all", "") == sentence.replace(", usually about 20 s in all", "")

@@ -155,7 +155,7 @@ class MemoryService:
         first = today - timedelta(days=int(since.split()[0]) - 1) if since and since.endswith("days") else today
         return make_report(self.counts, self.catalogue, since=first, until=today)
 
-    async def collect(self, report, *, wait=False, keeper=None) -> Summary:
+    async def collect(self, report, *, wait=False, collector_token=None) -> Summary:
         await report(f"Looking after {len(self.tasks)} tasks{' to the end' if wait else ''}")
         return self.summary
 

@@ -29,8 +29,8 @@ QUICK = Timings(
     save_step=0.05,
     save_again=0.2,
     save_again_most=1.0,
-    trouble_step=0.05,
-    trouble_most=0.4,
+    retry_step=0.05,
+    retry_most=0.4,
     stop_seconds=1.0,
 )
 """The proportions of the real times, some twenty times as fast."""
@@ -55,12 +55,17 @@ def make_settings(folder: Path, dashscope: FakeService | None = None, **environ:
 
 @asynccontextmanager
 async def running_service(
-    settings: Settings, *, watch: bool = True, timings: Timings = QUICK, clock: Clock | None = None, **changes: Any
+    settings: Settings,
+    *,
+    take_over: bool = True,
+    timings: Timings = QUICK,
+    clock: Clock | None = None,
+    **changes: Any,
 ) -> AsyncGenerator[OrderService]:
     """Run a service; `changes` are other times."""
     context = build_context(settings, clock=clock)
     service = build_service(settings, context=context, timings=replace(timings, **changes))
-    async with service.running(watch=watch):
+    async with service.running(take_over=take_over):
         yield service
 
 

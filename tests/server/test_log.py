@@ -6,7 +6,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from wan_mcp.log import StderrHandler, configure, mask
+from wan_mcp.log import StderrHandler, configure, redact
 
 KEY = "sk-0123456789abcdef"
 SIGNED = "https://dashscope-a717.oss-accelerate.aliyuncs.com/1.png?Expires=1&OSSAccessKeyId=LTAI5t&Signature=abc%2Fdef%3D&x=1"
@@ -39,7 +39,7 @@ def _logging_as_it_was() -> Iterator[None]:
     ],
 )
 def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
-    assert mask(text) == masked
+    assert redact(text) == masked
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,7 @@ def test_what_looks_like_a_secret_is_masked(text: str, masked: str) -> None:
     ],
 )
 def test_other_words_are_left_alone(text: str) -> None:
-    assert mask(text) == text
+    assert redact(text) == text
 
 
 def test_the_log_goes_to_stderr_and_nowhere_else(capfd: pytest.CaptureFixture[str]) -> None:

@@ -192,8 +192,8 @@ def describe_error(error: AppError) -> str:
 def describe_progress(report: ProgressReport) -> str:
     """Say in a sentence how a call is doing."""
     sentence = f"{report.state}, {report.timing}" if report.timing else report.state
-    if report.trouble is not None:
-        sentence += f". {_with_step(report.trouble.message, report.trouble.next_step)}"
+    if report.problem is not None:
+        sentence += f". {_with_step(report.problem.message, report.problem.next_step)}"
     return one_line(sentence, _LONGEST_PROGRESS)
 
 

@@ -137,23 +137,23 @@ class Issuer:
 
     async def _discover(self) -> str:
         """Find where the keys are."""
-        trouble = IssuerError("describes itself nowhere")
+        failure = IssuerError("describes itself nowhere")
         for address in list_descriptions(self.url):
             try:
                 description = await self._fetch(address)
             except IssuerError as error:
-                trouble = error
+                failure = error
                 continue
             named, keys = description.get("issuer"), description.get("jwks_uri")
             if named != self.url:
                 shown = named[:200] if isinstance(named, str) and named.isprintable() else "something else"
-                trouble = IssuerError(f"is called {shown} by its own description at {address}")
+                failure = IssuerError(f"is called {shown} by its own description at {address}")
                 continue
             if not isinstance(keys, str) or not self._may_fetch(keys):
-                trouble = IssuerError(f"names no address of keys over https at {address}")
+                failure = IssuerError(f"names no address of keys over https at {address}")
                 continue
             return keys
-        raise trouble
+        raise failure
 
     def _may_fetch(self, address: str) -> bool:
         """Tell whether an address is one for keys: over https, or on this machine where the issuer is as well."""

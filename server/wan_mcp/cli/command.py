@@ -32,10 +32,10 @@ OpenService = Callable[[Settings, bool], AbstractAsyncContextManager["OrderServi
 Work = Callable[["OrderService", Console], Awaitable[ExitCode]]
 
 
-def _open_service(settings: Settings, follow: bool) -> "AbstractAsyncContextManager[OrderService]":
+def _open_service(settings: Settings, take_over: bool) -> "AbstractAsyncContextManager[OrderService]":
     from wan_mcp.app import open_service  # noqa: PLC0415 - a wrong option is answered without it
 
-    return open_service(settings, follow=follow)
+    return open_service(settings, take_over=take_over)
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class CommandContext:
         settings.require_folders()
         return settings
 
-    def run(self, settings: Settings, work: Work, *, follow: bool) -> ExitCode:
+    def run(self, settings: Settings, work: Work, *, take_over: bool) -> ExitCode:
         """
         Do the work with an open service.
 
@@ -69,7 +69,7 @@ class CommandContext:
         import rich  # noqa: F401, PLC0415  # pyright: ignore[reportUnusedImport]
 
         async def run() -> ExitCode:
-            async with self.open_service(settings, follow) as service:
+            async with self.open_service(settings, take_over) as service:
                 return await work(service, standard_console(self.clock, self.environ))
 
         return anyio.run(run)

@@ -41,7 +41,7 @@ def gallery(context: CommandContext, *, port: int, no_open: bool) -> ExitCode:
             await run_gallery(service, console, listener, start_browser if browse else None)
             return ExitCode.DONE
 
-        return context.run(settings, work, follow=True)
+        return context.run(settings, work, take_over=True)
 
 
 async def run_gallery(

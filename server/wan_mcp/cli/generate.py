@@ -184,7 +184,7 @@ def generate(
             is_list=prompts is not None,
         )
 
-    return context.run(settings, work, follow=True)
+    return context.run(settings, work, take_over=True)
 
 
 async def run_generate(

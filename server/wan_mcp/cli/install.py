@@ -261,13 +261,13 @@ def _offer_to_delete_copies(
 
 def show_plan(console: Console, plan: "InstallPlan") -> None:
     """Show what would change, with secrets hidden; nothing of other servers is shown at all."""
-    from wan_mcp.clients import hide_secrets, render_entry  # noqa: PLC0415 - the same
+    from wan_mcp.clients import redact_value, render_entry  # noqa: PLC0415 - the same
 
     target, edit, path = plan.target, plan.edit, plan.file.path
     client = target.client
     console.note(f"{client.title}, {path}, {'.'.join((*client.servers, target.name))}:")
     old, new = (
-        render_entry(client, target.name, hide_secrets(each)).splitlines() if each is not None else []
+        render_entry(client, target.name, redact_value(each)).splitlines() if each is not None else []
         for each in (edit.before, edit.after)
     )
     for line in list(difflib.unified_diff(old, new, n=1000, lineterm=""))[3:]:

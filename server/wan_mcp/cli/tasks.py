@@ -79,7 +79,7 @@ def tasks(
         show_task_page(console, page, as_json=as_json)
         return ExitCode.DONE
 
-    return context.run(settings, work, follow=False)
+    return context.run(settings, work, take_over=False)
 
 
 @click.command()
@@ -100,7 +100,7 @@ def get(context: CommandContext, *, task_id: str, wait_seconds: float, again: bo
     async def work(service: "OrderService", console: Console) -> ExitCode:
         return await run_get(service, task_id, console, wait_seconds=wait_seconds, again=again, as_json=as_json)
 
-    return context.run(settings, work, follow=True)
+    return context.run(settings, work, take_over=True)
 
 
 @click.command()
@@ -119,17 +119,21 @@ def cancel(context: CommandContext, *, task_id: str, as_json: bool) -> ExitCode:
     async def work(service: "OrderService", console: Console) -> ExitCode:
         return await run_cancel(service, task_id, console, as_json=as_json)
 
-    return context.run(settings, work, follow=False)
+    return context.run(settings, work, take_over=False)
 
 
 @click.command()
 @click.option("--wait", is_flag=True, help="Stay until no order is open any more.")
 @click.option("--until-idle", is_flag=True, hidden=True, help="The older name of --wait.")
-@click.option("--keeper", hidden=True, help="The name under which this process is the keeper.")
+@click.option(
+    "--keeper", "collector_token", hidden=True, help="The token of a process that collects in the background."
+)
 @click.option("--json", "as_json", is_flag=True, help="Print the counts as JSON.")
 @env_file_option
 @pass_context
-def collect(context: CommandContext, *, wait: bool, until_idle: bool, keeper: str | None, as_json: bool) -> ExitCode:
+def collect(
+    context: CommandContext, *, wait: bool, until_idle: bool, collector_token: str | None, as_json: bool
+) -> ExitCode:
     """
     Look once after every open order, and exit: fit for cron.
 
@@ -139,9 +143,11 @@ def collect(context: CommandContext, *, wait: bool, until_idle: bool, keeper: st
     settings = context.read_settings()
 
     async def work(service: "OrderService", console: Console) -> ExitCode:
-        return await run_collect(service, console, wait=wait or until_idle, keeper=keeper, as_json=as_json)
+        return await run_collect(
+            service, console, wait=wait or until_idle, collector_token=collector_token, as_json=as_json
+        )
 
-    return context.run(settings, work, follow=False)
+    return context.run(settings, work, take_over=False)
 
 
 async def run_get(
@@ -216,7 +222,7 @@ async def run_cancel(service: ImageService, task_id: str, console: Console, *, a
 
 
 async def run_collect(
-    service: "OrderService", console: Console, *, wait: bool, as_json: bool, keeper: str | None = None
+    service: "OrderService", console: Console, *, wait: bool, as_json: bool, collector_token: str | None = None
 ) -> ExitCode:
     """
     Collect, and tell what it came to.
@@ -228,7 +234,7 @@ async def run_collect(
     async def report(sentence: str) -> None:
         console.note(sentence)
 
-    summary = await service.collect(report, wait=wait, keeper=keeper)
+    summary = await service.collect(report, wait=wait, collector_token=collector_token)
     for problem in summary.problems:
         console.note(f"wan-mcp: {with_options(problem)}")
     if as_json:

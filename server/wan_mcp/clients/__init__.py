@@ -5,7 +5,7 @@ A registry of clients as data, editors that change one entry of a file and nothi
 file at once or not at all. What to do is worked out first, as a value that can be shown; only then is it done.
 """
 
-from wan_mcp.clients.credentials import EXAMPLE_KEY, example_variables, hide_secrets
+from wan_mcp.clients.credentials import EXAMPLE_KEY, example_variables, redact_value
 from wan_mcp.clients.entry import render_entry, render_snippet
 from wan_mcp.clients.environment import RequestedVariables
 from wan_mcp.clients.files import delete_backups
@@ -44,9 +44,9 @@ __all__ = [
     "find_config_path",
     "find_key_copies",
     "find_launch_command",
-    "hide_secrets",
     "plan_install",
     "plan_removal",
+    "redact_value",
     "render_entry",
     "render_snippet",
 ]

@@ -24,7 +24,7 @@ from wan_mcp.clients.environment import (
 from wan_mcp.clients.files import write_secret
 from wan_mcp.clients.formats import as_list, as_mapping
 from wan_mcp.clients.registry import Client
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import KEY, KEY_FILE
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
@@ -134,13 +134,13 @@ def find_inputs(variables: Mapping[str, str]) -> dict[str, str]:
     return inputs
 
 
-def hide_secrets(value: object) -> object:
+def redact_value(value: object) -> object:
     """Give an entry fit for the eyes of others: what looks secret, by its name or by itself, is hidden."""
     mapping = as_mapping(value)
     if mapping is not None:
         return {name: _hide(name, member) for name, member in mapping.items()}
     if isinstance(value, str):
-        return mask(value)
+        return redact(value)
     elements = as_list(value)
     # An option of a command may be followed by its value, or have it behind a sign of equality.
     return [_hide_argument(before, each) for before, each in pairwise(("", *elements))] if elements else value
@@ -194,12 +194,12 @@ def _hide(name: str, member: object) -> object:
     plain = name.endswith("_PATH") or (isinstance(member, str) and (not member or is_reference(member)))
     if isinstance(member, str) and _SECRET_NAME.search(name) and not plain and member != EXAMPLE_KEY:
         return "***"
-    return hide_secrets(member)
+    return redact_value(member)
 
 
 def _hide_argument(before: object, argument: object) -> object:
     if not isinstance(argument, str):
-        return hide_secrets(argument)
+        return redact_value(argument)
     option, equals, text = argument.partition("=")
     if equals and "://" not in option:
         return f"{option}={_hide(option, text)}"

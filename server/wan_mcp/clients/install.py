@@ -17,7 +17,7 @@ from wan_mcp.clients.environment import SECRETS, RequestedVariables, read_variab
 from wan_mcp.clients.files import ConfigFile, find_backups, make_private, read_config, replace_config
 from wan_mcp.clients.launch import LaunchCommand, find_program
 from wan_mcp.clients.registry import Client, Machine, find_config_path
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import KEY_FILE
 from wan_mcp_tools.domain.errors import StorageError
@@ -213,7 +213,7 @@ def _may_hold_key(target: InstallTarget, path: Path) -> bool:
         return holds_secret(read_variables(read_entry(target.client, text, target.name), target.client.variables))
     except ValueError:
         # It cannot be understood any more: what looks like a key in it counts as ours.
-        return mask(text) != text
+        return redact(text) != text
 
 
 def _path_of(target: InstallTarget, machine: Machine) -> Path:

@@ -163,15 +163,15 @@ def make_intercepted_error(
         f" most likely {who} refused the call to {host}."
     )
     if status == _PROXY_SIGN_IN:
-        remedy = f"It asks for a user name and a password. {_PROXY_SIGN_IN_ADVICE}"
+        advice = f"It asks for a user name and a password. {_PROXY_SIGN_IN_ADVICE}"
     elif proxy:
-        remedy = f"Let the proxy pass {host}, or list {host} in NO_PROXY if it can be reached without it."
+        advice = f"Let the proxy pass {host}, or list {host} in NO_PROXY if it can be reached without it."
     else:
-        remedy = (
+        advice = (
             f"Ask whoever runs the network to let {host} pass. No proxy is in use (HTTPS_PROXY names one, NO_PROXY"
             " the hosts that are reached without it). If DASHSCOPE_HTTP_BASE_URL is set, check it."
         )
-    advice = f"{remedy} {_PROBABLY_NOT_ORDERED}" if is_order else remedy
+    advice = f"{advice} {_PROBABLY_NOT_ORDERED}" if is_order else advice
     error_class = ThrottledError if status == _RUSH else InterceptedError
     return error_class(
         message,
@@ -238,7 +238,7 @@ def _clean_service_code(code: str | None) -> str | None:
     return code.strip() if code and is_known(code) else clean_code(code)
 
 
-def clean(text: str | None) -> str:
+def redact_quote(text: str | None) -> str:
     """
     Give at most 200 characters of what the service wrote, on one line and harmless.
 
@@ -316,7 +316,7 @@ def _refine_by_message(known: ErrorMeaning, message: str) -> ErrorMeaning:
 
 
 def _add_quote(meaning: ErrorMeaning, message: str | None) -> str:
-    said = clean(message) if meaning.is_quoted else ""
+    said = redact_quote(message) if meaning.is_quoted else ""
     # Braces of the service must not be taken for places to fill.
     said = said.replace("{", "{{").replace("}", "}}")
     return f'{meaning.message} The service says: "{said}"' if said else meaning.message

@@ -128,7 +128,7 @@ async def send(
     whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds + len(call.body or b"") / _SLOWEST
     whole += call.before_seconds
     sending = _Sending(call.before)
-    trouble: AppError
+    failure: AppError
     try:
         with anyio.fail_after(whole):
             if not tells_events:
@@ -137,24 +137,24 @@ async def send(
         _LOG.debug("%s in the region %s: HTTP %d", call.method, context.region, raw.status)
         return replace(await _read(raw, keys), proxy=call.proxy)
     except TimeoutError:
-        trouble = make_lost_error(context, f"it did not end within {whole:.0f} seconds")
+        failure = make_lost_error(context, f"it did not end within {whole:.0f} seconds")
     except _NEVER_SENT as error:
-        trouble = _make_not_connected_error(error, call, context, timeouts)
+        failure = _make_not_connected_error(error, call, context, timeouts)
     except httpx.TimeoutException:
-        trouble = make_lost_error(context, "it took too long")
+        failure = make_lost_error(context, "it took too long")
     except (httpx.HTTPError, httpx.StreamError, OSError):
-        trouble = make_lost_error(context, "the connection broke")
+        failure = make_lost_error(context, "the connection broke")
     except (httpx.InvalidURL, UnicodeError):
-        trouble = SettingsError(
+        failure = SettingsError(
             f"The address of the region {context.region} cannot be used.", "Correct DASHSCOPE_HTTP_BASE_URL."
         )
     except AppError as error:
-        trouble = error
+        failure = error
     except Exception as error:  # noqa: BLE001 - whatever breaks here, the call may have been sent
         _LOG.debug("%s in the region %s: %s", call.method, context.region, type(error).__name__)
-        trouble = make_lost_error(context, "something unexpected broke")
+        failure = make_lost_error(context, "something unexpected broke")
     # Raised here and not where it was caught: httpx's exceptions hold the request, and the request the key.
-    raise trouble if sending.has_begun else sending.failure or _tell_unsent(trouble, context)
+    raise failure if sending.has_begun else sending.failure or _tell_unsent(failure, context)
 
 
 async def _request(

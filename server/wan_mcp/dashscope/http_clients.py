@@ -66,8 +66,8 @@ def open_network(proxies: ProxyCache, resolve: Resolver) -> HttpClients:
     return HttpClients(
         orders=_make_client(_ProxyTransport(trust, fresh, proxies)),
         calls=_make_client(_ProxyTransport(trust, kept, proxies)),
-        images=_make_client(_ProxyTransport(trust, images, proxies, PublicNetwork(resolve, WideNetwork()))),
-        named_images=_make_client(_ProxyTransport(trust, images, proxies, WideNetwork())),
+        images=_make_client(_ProxyTransport(trust, images, proxies, PublicNetwork(resolve, LargeReadNetwork()))),
+        named_images=_make_client(_ProxyTransport(trust, images, proxies, LargeReadNetwork())),
         tells_events=True,
     )
 
@@ -103,7 +103,7 @@ def make_trust(platform: str = sys.platform, environ: Mapping[str, str] = os.env
     named = read_certificate_variables(environ)
     problem = find_certificate_problem(named)
     if problem is not None:
-        raise SettingsError(f"{problem.name} {problem.trouble}.", problem.remedy)
+        raise SettingsError(f"{problem.name} {problem.statement}.", problem.advice)
     if platform in ("win32", "darwin"):
         trust: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _add_certificates(trust, named.file, None)
@@ -179,13 +179,13 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
         """
         addresses = await find_public_addresses(host, port, resolve=self._resolve)
         opened: list[httpcore.AsyncNetworkStream] = []
-        troubles: list[Exception] = []
+        failures: list[Exception] = []
 
         async def connect(address: str, failed: anyio.Event, scope: anyio.CancelScope) -> None:
             try:
                 stream = await self._network.connect_tcp(address, port, timeout, local_address, socket_options)
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as trouble:
-                troubles.append(trouble)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as failure:
+                failures.append(failure)
                 failed.set()
                 return
             if opened:
@@ -203,14 +203,14 @@ class PublicNetwork(httpcore.AsyncNetworkBackend):
                     await failed.wait()
         if opened:
             return opened[0]
-        raise troubles[0]
+        raise failures[0]
 
     async def sleep(self, seconds: float) -> None:
         """Wait, as the HTTP library does between attempts."""
         await self._network.sleep(seconds)
 
 
-class WideNetwork(httpcore.AsyncNetworkBackend):
+class LargeReadNetwork(httpcore.AsyncNetworkBackend):
     """
     Connects to any host, and reads what came in pieces as large as the event loop has them.
 

@@ -9,7 +9,7 @@ from enum import Enum, auto
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
-from wan_mcp.dashscope.errors import clean
+from wan_mcp.dashscope.errors import redact_quote
 from wan_mcp.dashscope.network import USUAL_PORTS, are_public
 from wan_mcp.dashscope.payload import is_image_data
 from wan_mcp.dashscope.requests import SANDBOX_HOST
@@ -270,7 +270,7 @@ def check_image_url(
     is_known = host in KNOWN_HOSTS or (not is_callers and _SERVICE.fullmatch(host))
     if is_known and url.port is None:
         return ImageSource(url.copy_with(scheme="https"), HostKind.SERVICE)
-    shown = clean(f"[{host}]" if ":" in host else host) + (f":{url.port}" if url.port else "")
+    shown = redact_quote(f"[{host}]" if ":" in host else host) + (f":{url.port}" if url.port else "")
     if is_callers and _SERVICE.fullmatch(host):
         raise HostNotAllowedError(
             f'"{shown}" is none of the hosts whose results are known; anybody may have such a name.',
@@ -293,5 +293,7 @@ def _parse_entry(entry: str) -> tuple[str, int | None]:
     except ValueError:
         host, port = "", None
     if not host:
-        raise SettingsError(f"{clean(entry)!r} in WAN_MCP_IMAGE_HOSTS is not a host.", "Write host, or host:port.")
+        raise SettingsError(
+            f"{redact_quote(entry)!r} in WAN_MCP_IMAGE_HOSTS is not a host.", "Write host, or host:port."
+        )
     return host, port

@@ -116,12 +116,12 @@ class ImageDownloader:
             try:
                 await self._attempt(download)
             except _PassingError as passing:
-                trouble = passing.error
+                failure = passing.error
             else:
                 self._etags.pop(url, None)
                 return
             if pause is None:
-                raise trouble
+                raise failure
             await self._clock.sleep(pause)
 
     async def _decode(self, url: str, sink: Sink, *, is_callers: bool) -> None:
@@ -152,9 +152,9 @@ class ImageDownloader:
         except (AppError, _PassingError):
             raise
         except TimeoutError:
-            trouble = _make_broken_error(_find_host(download.url), download.sink.size, None)
+            failure = _make_broken_error(_find_host(download.url), download.sink.size, None)
         except (httpx.HTTPError, httpx.StreamError, OSError) as error:
-            trouble = self._explain(error, download.url)
+            failure = self._explain(error, download.url)
         except (httpx.InvalidURL, ValueError):
             # Of a redirect: the first address could be read.
             host = _find_host(download.url)
@@ -162,10 +162,10 @@ class ImageDownloader:
             raise HostNotAllowedError(refused, "Ask for the task again.") from None
         except Exception as error:  # noqa: BLE001 - an image that nobody thought of must not spoil the others
             _LOG.warning("an image could not be fetched: %s", type(error).__name__)
-            trouble = _make_broken_error(_find_host(download.url), download.sink.size, None)
+            failure = _make_broken_error(_find_host(download.url), download.sink.size, None)
         else:
             return
-        raise _PassingError(trouble)
+        raise _PassingError(failure)
 
     @asynccontextmanager
     async def _open(self, download: _Download, headers: dict[str, str]) -> AsyncGenerator[httpx.Response]:

@@ -50,7 +50,7 @@ def find_proxy(scheme: str, host: str, port: int) -> str | None:
         return None if names_any_proxy(os.environ) else _find_system_proxy(scheme, host)
     if variable.problem is not None:
         # The value may hold a password: it is not repeated.
-        raise SettingsError(f"{variable.name} {variable.problem.trouble}.", variable.problem.remedy)
+        raise SettingsError(f"{variable.name} {variable.problem.statement}.", variable.problem.advice)
     return variable.address
 
 

@@ -1,7 +1,7 @@
 """
 Whether a region can be reached, stage by stage and without its key: proxy, name, connection, certificate.
 
-What stands between us and the service is told apart as finely as the machine tells it, each with its remedy.
+What stands between us and the service is told apart as finely as the machine tells it, each with its advice.
 """
 
 import errno
@@ -54,7 +54,7 @@ class NetworkProblem:
     """What stands in the way, without a full stop, and what helps."""
 
     what: str
-    remedy: str
+    advice: str
 
 
 @dataclass(frozen=True, slots=True)

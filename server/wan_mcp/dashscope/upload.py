@@ -113,7 +113,7 @@ async def upload(
     content = BytesIO(data)
     files = {"file": (key.rpartition("/")[2], content, mime_type)}
     request = client.build_request("POST", url, data=fields, files=files, timeout=phases)
-    trouble: UploadError
+    failure: UploadError
     try:
         with anyio.fail_after(timeouts.image_total):
             response = await client.send(request, stream=True, auth=None, follow_redirects=False)
@@ -125,12 +125,12 @@ async def upload(
         raise
     except DownloadError as error:
         # Its network is that of the images.
-        trouble = UploadError(f"{error.message} {_NOTHING_SENT}", error.advice, retryable=error.retryable)
+        failure = UploadError(f"{error.message} {_NOTHING_SENT}", error.advice, retryable=error.retryable)
     except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError) as error:
         reason, advice = explain_no_connection(error, timeouts)
-        trouble = UploadError(f"No connection to the upload host {url.host}: {reason}. {_NOTHING_SENT}", advice)
+        failure = UploadError(f"No connection to the upload host {url.host}: {reason}. {_NOTHING_SENT}", advice)
     except (httpx.HTTPError, httpx.StreamError, OSError, TimeoutError):
-        trouble = UploadError(
+        failure = UploadError(
             f"The connection to the upload host {url.host} broke. {_NOTHING_SENT}", "Try again in a moment."
         )
     else:
@@ -138,7 +138,7 @@ async def upload(
     finally:
         content.close()
     # Raised here and not where it was caught: httpx's exceptions hold the request, and that the signature.
-    raise trouble
+    raise failure
 
 
 def _check_host(address: str, hosts: ConfiguredHosts, *, in_process: bool) -> tuple[httpx.URL, HostKind]:

@@ -16,7 +16,7 @@ from wan_mcp.ledger import DAY
 from wan_mcp.ledger.inspection import SQLITE_VERSION, LedgerFacts, OpenOrder, examine_ledger
 from wan_mcp.settings import Settings, StorageAccess
 from wan_mcp.settings.provenance import SettingsReport
-from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
+from wan_mcp.storage.disk import WRITERS_ADVICE, find_writers
 from wan_mcp.storage.folders import LEAST_FREE_BYTES, FolderFacts, find_obstacle, inspect_folder
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError, SettingsError, StorageError
 
@@ -91,7 +91,7 @@ def check_program(program: str, find_program: Callable[[str], str | None]) -> li
 def check_settings(report: SettingsReport) -> list[Finding]:
     """Tell every setting that is set; the others hold by default."""
     findings = [
-        Finding("settings", problem.name or "file", problem.trouble, Verdict.PROBLEM, problem.remedy)
+        Finding("settings", problem.name or "file", problem.statement, Verdict.PROBLEM, problem.advice)
         for problem in report.problems
     ]
     if report.settings is None:
@@ -198,7 +198,7 @@ async def _check_database(environment: Environment, settings: Settings) -> list[
 async def _check_writers(check: str, looked_at: str, path: Path) -> list[Finding]:
     found = await run_in_daemon_thread(partial(find_writers, [path]))
     return [
-        Finding(check, looked_at, f"can be written to by {writers}", Verdict.NOTE, WRITERS_REMEDY)
+        Finding(check, looked_at, f"can be written to by {writers}", Verdict.NOTE, WRITERS_ADVICE)
         for _, writers in found
     ]
 

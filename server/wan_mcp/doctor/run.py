@@ -24,7 +24,7 @@ from wan_mcp.doctor.service_checks import (
     check_network_variables,
 )
 from wan_mcp.doctor.sign_in_checks import check_sign_in
-from wan_mcp.doctor.types import Environment, Finding, Verdict, remove_secrets, sort_findings
+from wan_mcp.doctor.types import Environment, Finding, Verdict, redact_finding, sort_findings
 from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport, examine_settings
 from wan_mcp.settings.settings import OUTPUT_DIR, STATE_DIR
@@ -63,7 +63,7 @@ async def run_checks(environment: Environment) -> list[Finding]:
             group.start_soon(run, number, check)
     ordered = [finding for number in sorted(found) for finding in found[number]]
     findings = [*ordered, *check_settings(report)]
-    return sort_findings(remove_secrets(finding, report.secrets) for finding in findings)
+    return sort_findings(redact_finding(finding, report.secrets) for finding in findings)
 
 
 def _list_checks(environment: Environment, report: SettingsReport) -> list[_Check]:

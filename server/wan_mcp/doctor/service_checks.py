@@ -69,7 +69,7 @@ def check_network_variables(environ: Mapping[str, str], probes: Sequence[RegionP
     certificates = find_certificate_problem(read_certificate_variables(environ))
     problems[certificates] = Verdict.PROBLEM if is_needed else Verdict.NOTE
     findings += [
-        Finding("network", problem.name or "", problem.trouble, verdict, problem.remedy)
+        Finding("network", problem.name or "", problem.statement, verdict, problem.advice)
         for problem, verdict in problems.items()
         if problem is not None and not any(what.startswith(f"{problem.name} ") for what in told)
     ]
@@ -141,7 +141,7 @@ def _describe_reachability(reachability: Reachability | None) -> tuple[str, str]
     if reachability is None:
         return "", ""
     if reachability.problem is not None:
-        return reachability.problem.what, reachability.problem.remedy
+        return reachability.problem.what, reachability.problem.advice
     route = reachability.route
     how = f"through the proxy {route.proxy} ({route.proxy_setting})" if route.proxy else "directly"
     safety = "with a certificate that this system trusts" if route.is_encrypted else "without encryption"

@@ -7,7 +7,7 @@ from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.doctor.types import Environment, Finding, Verdict
 from wan_mcp.settings import Settings
 from wan_mcp.settings.sign_in import AUDIENCE, ISSUER, PUBLIC_URL, SECRET_KEY, TOKENS_FILE
-from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
+from wan_mcp.storage.disk import WRITERS_ADVICE, find_writers
 from wan_mcp_tools.domain.errors import SettingsError
 
 _CHECK = "sign-in"
@@ -41,7 +41,7 @@ async def _check_tokens(settings: Settings) -> list[Finding]:
         findings = [Finding(_CHECK, looked_at, "no tokens, so nobody signs in by it", Verdict.NOTE, remedy)]
     writers = await run_in_daemon_thread(partial(find_writers, [path]))
     findings += [
-        Finding(_CHECK, looked_at, f"can be written to by {who}", Verdict.PROBLEM, WRITERS_REMEDY)
+        Finding(_CHECK, looked_at, f"can be written to by {who}", Verdict.PROBLEM, WRITERS_ADVICE)
         for _, who in writers
     ]
     return findings

@@ -12,7 +12,7 @@ from typing import Any
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.dashscope.network import ProxyFinder, Resolver, find_proxy, resolve_name_blocking
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp.storage.disk import Disk, find_network_drive
 from wan_mcp.storage.folders import FindNetworkDrive
 
@@ -80,15 +80,18 @@ def sort_findings(findings: Iterable[Finding]) -> list[Finding]:
     return sorted(findings, key=lambda finding: rank.index(finding.verdict))
 
 
-def remove_secrets(finding: Finding, secrets: Sequence[str]) -> Finding:
+def redact_finding(finding: Finding, secrets: Sequence[str]) -> Finding:
     """Take keys out of every text, whatever way they got in."""
 
-    def clean(text: str) -> str:
+    def redact_text(text: str) -> str:
         for secret in secrets:
             if len(secret) >= _SHORTEST_SECRET:
                 text = text.replace(secret, "***")
-        return mask(text)
+        return redact(text)
 
     return replace(
-        finding, looked_at=clean(finding.looked_at), found=clean(finding.found), remedy=clean(finding.remedy)
+        finding,
+        looked_at=redact_text(finding.looked_at),
+        found=redact_text(finding.found),
+        remedy=redact_text(finding.remedy),
     )

@@ -52,7 +52,7 @@ class _Scope:
         counted = (moment, Origin.ORDERED.value, TaskStatus.FAILED.value, TaskStatus.CANCELED.value)
         return counted if self.principal is None else (*counted, self.principal)
 
-    def tell_remedy(self, setting: str) -> str:
+    def tell_advice(self, setting: str) -> str:
         return f"let the operator raise {self.settings}{setting}."
 
 
@@ -125,7 +125,7 @@ def _check_open(tx: Transaction, scope: _Scope, quota: Quota) -> None:
         raise OpenLimitError(
             f"{going_on} now{' that you have placed' * bool(scope.principal)}, and {scope.limit} is "
             f"{quota.open_orders} at once. Nothing was ordered.",
-            f"Order again when one of them has ended, or {scope.tell_remedy('OPEN_LIMIT')}",
+            f"Order again when one of them has ended, or {scope.tell_advice('OPEN_LIMIT')}",
         )
 
 
@@ -138,7 +138,7 @@ def _check_images(tx: Transaction, scope: _Scope, images: int, quota: Quota, rec
     left = max(0, limit - ordered)
     if images <= left:
         return
-    remedy = scope.tell_remedy("DAILY_IMAGE_LIMIT")
+    advice = scope.tell_advice("DAILY_IMAGE_LIMIT")
     message = (
         f"{_tell_images(ordered)} ordered{scope.by} in the last 24 hours, and {scope.limit} is {limit}. "
         "Nothing was ordered."
@@ -146,24 +146,24 @@ def _check_images(tx: Transaction, scope: _Scope, images: int, quota: Quota, rec
     if images > limit:
         raise DailyLimitError(
             f"{message} {images} in one order are more than it ever allows.",
-            f"Order fewer, or {remedy}",
+            f"Order fewer, or {advice}",
             retryable=False,
         )
     message += f" {images} can be ordered {_tell_release(tx, scope, _IMAGES, DAY, images - left)}."
-    raise DailyLimitError(message, f"Order at most {left} now, or {remedy}" if left else f"{_WAIT_OR} {remedy}")
+    raise DailyLimitError(message, f"Order at most {left} now, or {advice}" if left else f"{_WAIT_OR} {advice}")
 
 
 def _check_cost(tx: Transaction, scope: _Scope, order: Order, limit: Amounts, span: float) -> None:
     if not limit:
         return
-    remedy = scope.tell_remedy("DAILY_COST_LIMIT" if span == DAY else "MONTHLY_COST_LIMIT")
+    advice = scope.tell_advice("DAILY_COST_LIMIT" if span == DAY else "MONTHLY_COST_LIMIT")
     known = " and ".join(f"{format_amount(amount)} {name}" for name, amount in sorted(limit.items()))
     currency = order.currency
     if currency is None or currency not in limit:
         price = "of no known price" if currency is None else f"priced in {currency}"
         raise CostLimitError(
             f"This order is {price}, and {scope.limit} is {known}. Nothing was ordered.",
-            f"Choose another model or region, or {remedy}",
+            f"Choose another model or region, or {advice}",
             retryable=False,
         )
     most = int((limit[currency] * MILLIONTHS).to_integral_value())
@@ -178,10 +178,10 @@ def _check_cost(tx: Transaction, scope: _Scope, order: Order, limit: Amounts, sp
     )
     if order.cost > most:
         raise CostLimitError(
-            f"{message} It is more than that ever allows.", f"Order fewer images, or {remedy}", retryable=False
+            f"{message} It is more than that ever allows.", f"Order fewer images, or {advice}", retryable=False
         )
     message += f" It can be ordered {_tell_release(tx, scope, column, span, used + order.cost - most)}."
-    raise CostLimitError(message, f"{_WAIT_OR} {remedy}")
+    raise CostLimitError(message, f"{_WAIT_OR} {advice}")
 
 
 def _sum(tx: Transaction, scope: _Scope, column: str, moment: float) -> int:

@@ -62,8 +62,8 @@ class Timings:
     save_step: float = 1.0
     save_again: float = 30.0
     save_again_most: float = 600.0
-    trouble_step: float = 1.0
-    trouble_most: float = 60.0
+    retry_step: float = 1.0
+    retry_most: float = 60.0
     stop_seconds: float = 1.5
     progress_interval: float = 4.0
 

@@ -175,7 +175,7 @@ class OrderSearch:
         tasks: list[Task] = []
         for row in shown:
             order, gone = await self._images.find_files(self._live.latest(row.local_id) or row)
-            tasks.append(to_task(order, trouble=self._live.trouble_of(order.local_id), gone=gone))
+            tasks.append(to_task(order, live_problem=self._live.problem_of(order.local_id), gone=gone))
         return TaskPage(tuple(tasks), _write_cursor(shown[-1]) if len(rows) > limit else None)
 
     async def count(self, query: OrderQuery, *, principal: str | None) -> OrderTotals:
@@ -218,7 +218,7 @@ async def _adopt(
     if not adopted:
         return notes
     worker.check_ledger()
-    if worker.is_watching:
+    if worker.takes_over:
         return notes
     count = "1 task was" if len(adopted) == 1 else f"{len(adopted)} tasks were"
     return (*notes, f"{count} taken in; wan-mcp collect, or a running server, saves the images.")

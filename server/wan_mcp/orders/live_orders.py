@@ -19,7 +19,7 @@ RETRIED = "This is tried again by itself."
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class LiveProblem:
     """
     What holds an order up now.
 
@@ -33,8 +33,8 @@ class Trouble:
     next_step: NextStep | None = None
 
     @classmethod
-    def of(cls, error: AppError) -> "Trouble":
-        """Give an error as trouble: advice to try again is ours to follow, not the caller's."""
+    def of(cls, error: AppError) -> "LiveProblem":
+        """Give an error as what holds an order up: advice to try again is ours to follow, not the caller's."""
         is_callers = isinstance(error, LedgerError | StorageError) or not error.retryable
         return cls(error.code, error.message, error.advice if is_callers else "", next_step=error.next_step)
 
@@ -50,7 +50,7 @@ class LiveOrder:
     """
     One order that is worked on here, or that a call here waits for.
 
-    `order` is its newest record, None where another process works on it; `trouble` what holds it up. `was_asked`
+    `order` is its newest record, None where another process works on it; `problem` what holds it up. `was_asked`
     says that the service has been asked about it since it is followed here, `was_tried` that everything was done for
     it since then that could be done at the time. `is_paused` says that whoever works on it waits before the next try.
     `begun_at` is when the service has begun to work on the task, by the wall clock and as far as is known here;
@@ -60,7 +60,7 @@ class LiveOrder:
     def __init__(self, local_id: str) -> None:
         self.local_id = local_id
         self.order: Order | None = None
-        self.trouble: Trouble | None = None
+        self.problem: LiveProblem | None = None
         self.is_followed = False
         self.was_asked = False
         self.was_tried = False
@@ -90,10 +90,10 @@ class LiveOrder:
         self.order = order
         self.tell_change()
 
-    def set_trouble(self, trouble: Trouble | None) -> None:
+    def set_problem(self, problem: LiveProblem | None) -> None:
         """Tell what holds the order up, or that nothing does any more."""
-        if self.trouble != trouble:
-            self.trouble = trouble
+        if self.problem != problem:
+            self.problem = problem
             self.tell_change()
 
     def tell_asked(self) -> None:
@@ -133,7 +133,7 @@ class LiveOrder:
         has_ended = self.order is not None and self.order.stage is Stage.CLOSED
         if not (has_ended and self.is_awaited):
             self.order = None
-        self.trouble = None
+        self.problem = None
         self.is_followed = False
         self._wake = anyio.Event()
         self._is_hurried = False
@@ -169,10 +169,10 @@ class LiveOrders:
         live = self._known.get(local_id)
         return live.order if live else None
 
-    def trouble_of(self, local_id: str) -> Trouble | None:
+    def problem_of(self, local_id: str) -> LiveProblem | None:
         """Give what holds an order up, if anything does."""
         live = self._known.get(local_id)
-        return live.trouble if live else None
+        return live.problem if live else None
 
     def find(self, any_id: str) -> Order | None:
         """Give the newest record of an order that is worked on here, by its own id or by the service's."""

@@ -62,7 +62,7 @@ class OrderRefresh:
 
     async def refresh_inherited(self) -> None:
         """In a process that has just begun, ask about everything that an earlier one has left open."""
-        if not self._worker.is_watching:
+        if not self._worker.takes_over:
             return
 
         async def ask() -> None:
@@ -87,7 +87,7 @@ class OrderRefresh:
         """Have an order asked about; give it as it is told where only another process may write that down."""
         live = self._live.get(order.local_id)
         if not live.is_followed:
-            if not (self._worker.is_watching and order.lease_until <= self._clock.now()):
+            if not (self._worker.takes_over and order.lease_until <= self._clock.now()):
                 return await self._ask_service(order)
             changed = live.changed
             self._hurry(order)

@@ -22,7 +22,7 @@ from wan_mcp.orders.create import RecentImages, create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
 from wan_mcp.orders.view import to_task
@@ -33,7 +33,7 @@ from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.settings import Settings
-from wan_mcp.storage.disk import WRITERS_REMEDY, find_writers
+from wan_mcp.storage.disk import WRITERS_ADVICE, find_writers
 from wan_mcp.storage.previews import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -147,17 +147,17 @@ class OrderService:
         return self._settings.wait_seconds
 
     @asynccontextmanager
-    async def running(self, *, watch: bool = True) -> AsyncGenerator["OrderService"]:
-        """Follow orders in the background for as long as this is open; `watch` also takes over others' orders."""
+    async def running(self, *, take_over: bool = True) -> AsyncGenerator["OrderService"]:
+        """Follow orders in the background for as long as this is open; `take_over` also takes over others' orders."""
 
         async def work() -> None:
             # However this ends, what is being sent gets its answer first: `stop` below ends the worker.
             with anyio.CancelScope(shield=True):
-                await self._worker.run(watch=watch)
+                await self._worker.run(take_over=take_over)
 
         async with self._context.dashscope, anyio.create_task_group() as group:
             group.start_soon(work)
-            group.start_soon(self._look_at_folders, watch)
+            group.start_soon(self._look_at_folders, take_over)
             try:
                 # The worker must stand before the first order is handed to it.
                 await anyio.lowlevel.checkpoint()
@@ -243,7 +243,7 @@ class OrderService:
                 await withdraw(self._ledger, order, make_dispatch(order, self._catalogue, self._timings))
             raise NotConnectedError(NOT_SENT.message, code=NOT_SENT.code)
         try:
-            if self._settings.keeper and not placement.deduplicated:
+            if self._settings.collect_in_background and not placement.deduplicated:
                 await self._background.ensure()
             left = ends - self._clock.monotonic()
             order = await self._wait(order, _is_accepted if until_accepted else is_settled, left, progress)
@@ -279,7 +279,7 @@ class OrderService:
     async def peek(self, task_id: str) -> Task | None:
         """Give the task as the ledger has it: nobody is asked, and nothing is noted as received."""
         order = await self._find_known(task_id)
-        return to_task(order, trouble=self._live.trouble_of(order.local_id)) if order else None
+        return to_task(order, live_problem=self._live.problem_of(order.local_id)) if order else None
 
     async def find_by_beginning(self, beginning: str, *, limit: int) -> Sequence[Task]:
         """Give the tasks of the ledger one of whose ids begins with these letters, newest first."""
@@ -410,17 +410,17 @@ class OrderService:
         report: Callable[[str], Awaitable[None]] | None,
         *,
         wait: bool = False,
-        keeper: str | None = None,
+        collector_token: str | None = None,
     ) -> CollectSummary:
         """
         Try every open order once, and save what is ready.
 
-        With `wait` this goes on until no order is open, here or elsewhere. `keeper` is the token under which this
-        process collects in the background; it then ends at once if there is another.
+        With `wait` this goes on until no order is open, here or elsewhere. `collector_token` is what this process
+        collects under in the background; it then ends at once if there is another.
         """
-        if keeper is None:
+        if collector_token is None:
             return await self._collector.collect(report, wait=wait)
-        await self._collector.collect_in_background(keeper)
+        await self._collector.collect_in_background(collector_token)
         return CollectSummary()
 
     # --- images -----------------------------------------------------------------------------------------------------
@@ -512,7 +512,7 @@ class OrderService:
         settings = self._settings
         paths = (settings.output_dir, settings.state_dir, settings.ledger_path)
         for path, writers in await run_sync(find_writers, paths, abandon_on_cancel=True):
-            _log.warning("%s can be written to by %s. %s", path, writers, WRITERS_REMEDY)
+            _log.warning("%s can be written to by %s. %s", path, writers, WRITERS_ADVICE)
 
     def _make_progress(self, report: ReportProgress | None, first: str) -> ProgressReporter:
         return ProgressReporter(
@@ -576,7 +576,7 @@ class OrderService:
             order,
             deduplicated=deduplicated,
             saved_elsewhere=saved_elsewhere,
-            trouble=self._find_trouble(order),
+            live_problem=self._find_problem(order),
             gone=gone,
         )
         # Who looks after others has not received their images for them.
@@ -598,11 +598,11 @@ class OrderService:
         except LedgerError:
             return
 
-    def _find_trouble(self, order: Order) -> Trouble | None:
-        trouble = self._live.trouble_of(order.local_id)
-        if trouble is None and self._live.latest(order.local_id) is None and is_gone(order.worker_id):
+    def _find_problem(self, order: Order) -> LiveProblem | None:
+        problem = self._live.problem_of(order.local_id)
+        if problem is None and self._live.latest(order.local_id) is None and is_gone(order.worker_id):
             return self._eligibility.find_missing_key(order)
-        return trouble
+        return problem
 
     async def _answer_in_time(self, work: Callable[[], Awaitable[T]], check: NextAction) -> T:
         """Do what has no wait of its own in the time that other calls wait."""

@@ -7,7 +7,7 @@ from types import MappingProxyType
 from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
-from wan_mcp.orders.live_orders import RETRIED, Trouble
+from wan_mcp.orders.live_orders import RETRIED, LiveProblem
 from wan_mcp.storage.names import find_name_change, is_relative
 from wan_mcp.storage.places import show_place
 from wan_mcp_tools.domain.errors import ErrorCode
@@ -24,18 +24,18 @@ def to_task(
     *,
     deduplicated: bool = False,
     saved_elsewhere: bool = False,
-    trouble: Trouble | None = None,
+    live_problem: LiveProblem | None = None,
     gone: Mapping[int, FailedImage] = MappingProxyType({}),
 ) -> Task:
     """
     Give an order as a task.
 
-    `trouble` is what holds it up now; `gone` tells, by index, of saved images whose files are no longer there.
+    `live_problem` is what holds it up now; `gone` tells, by index, of saved images whose files are no longer there.
     """
     problem = Problem(order.error_code, order.error_message or "") if order.error_code else None
     is_done = order.status is TaskStatus.SUCCEEDED and is_settled(order)
-    if problem is None and trouble is not None and not is_done:
-        problem = trouble.to_problem()
+    if problem is None and live_problem is not None and not is_done:
+        problem = live_problem.to_problem()
     return Task(
         task_id=order.best_id,
         local_id=order.local_id,

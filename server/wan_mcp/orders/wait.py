@@ -121,7 +121,7 @@ class ProgressReporter:
         queued = seconds_in_queue(order, self._live, now)
         usual = self._usual or _guess(order, self._catalogue)
         usual = replace(usual, seconds=usual.seconds + queued)
-        trouble = self._live.trouble_of(order.local_id)
+        problem = self._live.problem_of(order.local_id)
         # What takes longer than usual still has a little before it.
         left = max(usual.seconds - elapsed, self._interval)
         await report(
@@ -130,7 +130,7 @@ class ProgressReporter:
                 expected=since_call + left,
                 state=describe_state(order),
                 timing=describe_timing(order, elapsed, usual),
-                trouble=trouble.to_problem() if trouble else None,
+                problem=problem.to_problem() if problem else None,
             )
         )
 
@@ -140,9 +140,9 @@ class ProgressReporter:
     def _state(self) -> str:
         if self._order is None:
             return self._first
-        trouble = self._live.trouble_of(self._order.local_id)
+        problem = self._live.problem_of(self._order.local_id)
         named = self._order.task_id is not None
-        return f"{self._order.status} {named} {trouble.code if trouble else ''}"
+        return f"{self._order.status} {named} {problem.code if problem else ''}"
 
     async def _learn(self) -> None:
         """Learn from earlier tasks of the kind. A report never waits for this: the ledger may be locked."""

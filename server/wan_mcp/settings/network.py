@@ -201,7 +201,7 @@ CERT_FILE, CERT_DIR = "SSL_CERT_FILE", "SSL_CERT_DIR"
 _MOST_BYTES = 64 << 20
 _CERTIFICATE = b"-----BEGIN"
 _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
-_REMEDY = "Correct or remove it."
+_ADVICE = "Correct or remove it."
 
 
 @dataclass(frozen=True, slots=True)
@@ -243,7 +243,7 @@ def _read(environ: Mapping[str, str], name: str) -> str | None:
 
 
 def _make_problem(name: str, path: str, reason: str | None) -> SettingProblem:
-    return SettingProblem(name, ProblemCode.CERTIFICATES, f"names {path}, {reason}", _REMEDY)
+    return SettingProblem(name, ProblemCode.CERTIFICATES, f"names {path}, {reason}", _ADVICE)
 
 
 def _find_fault_of_file(path: Path) -> str | None:

@@ -200,8 +200,8 @@ def _read_workspace(values: Values, names: tuple[str, ...]) -> str | None:
         # It becomes part of a host name: nothing else may get in.
         if _WORKSPACE_ID.fullmatch(text):
             return text
-        remedy = "Use the workspace's id, such as llm-… or ws-…, not its address."
-        values.refuse(name, ProblemCode.WORKSPACE, f"is {text!r}", remedy)
+        advice = "Use the workspace's id, such as llm-… or ws-…, not its address."
+        values.refuse(name, ProblemCode.WORKSPACE, f"is {text!r}", advice)
         return None
     return None
 

@@ -10,7 +10,7 @@ from typing import cast
 
 from pydantic import SecretStr
 
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp.settings.files import full_path, read_env_file
 from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAccess, read_regions
 from wan_mcp.settings.sign_in import TOKENS_FILE, read_audience, read_issuer, read_public_url, read_secret_key
@@ -63,7 +63,7 @@ class Settings:
     prefer_sync: bool = False
     extra_models: tuple[Mapping[str, object], ...] = field(default=())
     log_level: str = "WARNING"
-    keeper: bool = False
+    collect_in_background: bool = False
     ledger_url: SecretStr | None = None
     exports_metrics: bool = False
     exports_traces: bool = False
@@ -128,7 +128,7 @@ def read_settings(environ: Mapping[str, str], *, env_file: Path | None = None) -
     settings = check_values(values, path)
     if values.problems:
         # A key written into the wrong variable must not be read out.
-        problems = tuple(mask(str(problem)) for problem in values.problems)
+        problems = tuple(redact(str(problem)) for problem in values.problems)
         raise SettingsError(" ".join(problems), "Correct the environment or the settings file.", problems=problems)
     return settings
 
@@ -172,7 +172,7 @@ def check_values(values: Values, path: Path | None) -> Settings:
         prefer_sync=values.choice("WAN_MCP_PROTOCOL", "async", ("async", "sync")) == "sync",
         extra_models=_read_extra_models(values),
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
-        keeper=values.switch("WAN_MCP_KEEPER"),
+        collect_in_background=values.switch("WAN_MCP_KEEPER"),
         ledger_url=_read_ledger_url(values),
         exports_metrics=is_exported(values, "METRICS"),
         exports_traces=is_exported(values, "TRACES"),
@@ -225,17 +225,17 @@ def _read_extra_models(values: Values) -> tuple[Mapping[str, object], ...]:
     text = values.text(name)
     if text is None:
         return ()
-    remedy = "Use a list of objects, each with an id and a protocol."
+    advice = "Use a list of objects, each with an id and a protocol."
     try:
         rows: object = json.loads(text)
     except ValueError as error:
-        values.refuse(name, ProblemCode.JSON, f"is no JSON ({error})", remedy)
+        values.refuse(name, ProblemCode.JSON, f"is no JSON ({error})", advice)
         return ()
     # What a row may hold is the catalogue's business; here only its shape is known.
     found = cast("list[object]", rows) if isinstance(rows, list) else [rows]
     models = tuple(cast("dict[str, object]", row) for row in found if isinstance(row, dict))
     if not isinstance(rows, list) or len(models) < len(found):
-        values.refuse(name, ProblemCode.JSON, "is JSON of another shape", remedy)
+        values.refuse(name, ProblemCode.JSON, "is JSON of another shape", advice)
         return ()
     return models
 

@@ -49,24 +49,24 @@ def read_secret_key(values: Values) -> SecretStr | None:
     if text is None:
         return None
     if len(text) < LEAST_SECRET_CHARACTERS:
-        remedy = f"Use at least {LEAST_SECRET_CHARACTERS} characters by chance, such as openssl rand -hex 32 gives."
-        values.refuse(SECRET_KEY, ProblemCode.SECRET, f"has only {len(text)} characters", remedy)
+        advice = f"Use at least {LEAST_SECRET_CHARACTERS} characters by chance, such as openssl rand -hex 32 gives."
+        values.refuse(SECRET_KEY, ProblemCode.SECRET, f"has only {len(text)} characters", advice)
         return None
     return SecretStr(text)
 
 
-def _read_url(values: Values, name: str, remedy: str) -> str | None:
+def _read_url(values: Values, name: str, advice: str) -> str | None:
     text = values.text(name)
     if text is None:
         return None
-    trouble = _find_trouble(text)
-    if trouble is not None:
-        values.refuse(name, ProblemCode.URL, trouble, remedy)
+    statement = _find_fault(text)
+    if statement is not None:
+        values.refuse(name, ProblemCode.URL, statement, advice)
         return None
     return text
 
 
-def _find_trouble(text: str) -> str | None:
+def _find_fault(text: str) -> str | None:
     """Say what is wrong with an address, as a predicate."""
     try:
         parts = urlsplit(text)

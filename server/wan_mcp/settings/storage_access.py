@@ -57,8 +57,8 @@ def read_storage(values: Values) -> StorageAccess | None:
     prefix = prefix.rstrip("/")
     is_plain = _BUCKET.fullmatch(bucket) and (not slash or not prefix or _PREFIX.fullmatch(prefix))
     if not text.startswith("s3://") or not is_plain or {".", ".."} & set(prefix.split("/")):
-        remedy = "Use s3://BUCKET/PREFIX; the keys have settings of their own."
-        values.refuse(STORAGE_URL, ProblemCode.URL, "is no address of an object store", remedy)
+        advice = "Use s3://BUCKET/PREFIX; the keys have settings of their own."
+        values.refuse(STORAGE_URL, ProblemCode.URL, "is no address of an object store", advice)
         return None
     key_id, key = values.text(_KEY_ID), values.secret(_KEY)
     if (key_id is None) != (key is None):
@@ -112,7 +112,7 @@ def _read_endpoint(values: Values, *, allow_http: bool) -> str | None:
         )
         return None
     if parts.scheme == "http" and not allow_http:
-        remedy = "Use https, or set AWS_ALLOW_HTTP=1 where the way there is your own."
-        values.refuse(_ENDPOINT, ProblemCode.URL, "is plain http", remedy)
+        advice = "Use https, or set AWS_ALLOW_HTTP=1 where the way there is your own."
+        values.refuse(_ENDPOINT, ProblemCode.URL, "is plain http", advice)
         return None
     return f"{parts.scheme}://{parts.netloc.lower()}{parts.path.rstrip('/')}"

@@ -45,17 +45,17 @@ class SettingProblem:
     """
     What is wrong with a setting, and what to do.
 
-    `name` is the variable; None where it is about the settings file. `trouble` is a predicate of the name without a
-    full stop, or a sentence where there is no name. `remedy` says what is allowed.
+    `name` is the variable; None where it is about the settings file. `statement` is a predicate of the name without a
+    full stop, or a sentence where there is no name. `advice` says what is allowed.
     """
 
     name: str | None
     code: ProblemCode
-    trouble: str
-    remedy: str
+    statement: str
+    advice: str
 
     def __str__(self) -> str:
-        return " ".join(part for part in (self.name, f"{self.trouble}.", self.remedy) if part)
+        return " ".join(part for part in (self.name, f"{self.statement}.", self.advice) if part)
 
 
 class Values:
@@ -119,9 +119,9 @@ class Values:
         """Tell whether something was written there that stands for a value and was never filled in."""
         return self._is_written(name) and self.text(name) is None
 
-    def refuse(self, name: str, code: ProblemCode, trouble: str, remedy: str) -> SettingProblem:
+    def refuse(self, name: str, code: ProblemCode, statement: str, advice: str) -> SettingProblem:
         """Note what is wrong with a setting, and give it."""
-        problem = SettingProblem(name, code, trouble, remedy)
+        problem = SettingProblem(name, code, statement, advice)
         self.problems.append(problem)
         return problem
 
@@ -135,8 +135,8 @@ class Values:
         except ValueError:
             value = math.nan
         if not low <= value <= high:
-            remedy = f"Use a number of {unit} from {low:g} to {high:g}."
-            self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", remedy)
+            advice = f"Use a number of {unit} from {low:g} to {high:g}."
+            self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", advice)
             return default
         return value
 
@@ -150,8 +150,8 @@ class Values:
         except ValueError:
             value = low - 1
         if not low <= value <= high:
-            remedy = f"Use a whole number of {unit} from {low} to {high}."
-            self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", remedy)
+            advice = f"Use a whole number of {unit} from {low} to {high}."
+            self.refuse(name, ProblemCode.NUMBER, f"is {text!r}", advice)
             return default
         return value
 
@@ -163,8 +163,8 @@ class Values:
             if match is not None and match["currency"] not in found:
                 found[match["currency"]] = Decimal(match["amount"])
             elif self.text(name) is not None:
-                remedy = "Use an amount and a currency, such as 5 USD; of several currencies one each: 5 USD, 35 CNY."
-                self.refuse(name, ProblemCode.AMOUNT, f"is {self.text(name)!r}", remedy)
+                advice = "Use an amount and a currency, such as 5 USD; of several currencies one each: 5 USD, 35 CNY."
+                self.refuse(name, ProblemCode.AMOUNT, f"is {self.text(name)!r}", advice)
                 return {}
         return found
 
@@ -195,8 +195,8 @@ class Values:
             return default
         match = _MODE.fullmatch(text)
         if match is None:
-            remedy = "Use three octal digits, such as 600 or 644; the first is 4, 5, 6 or 7."
-            self.refuse(name, ProblemCode.MODE, f"is {text!r}", remedy)
+            advice = "Use three octal digits, such as 600 or 644; the first is 4, 5, 6 or 7."
+            self.refuse(name, ProblemCode.MODE, f"is {text!r}", advice)
             return default
         return int(match["digits"], 8)
 
@@ -217,8 +217,8 @@ class Values:
         found = [part for part in parts if part]
         for part in found:
             if not _HOST.fullmatch(part):
-                remedy = "Use names such as images.example.com or 127.0.0.1:8080."
-                self.refuse(name, ProblemCode.HOST, f"holds {part!r}", remedy)
+                advice = "Use names such as images.example.com or 127.0.0.1:8080."
+                self.refuse(name, ProblemCode.HOST, f"holds {part!r}", advice)
         return tuple(part for part in found if _HOST.fullmatch(part))
 
     def _find(self, name: str, is_none: Callable[[str], bool]) -> str | None:
@@ -233,8 +233,8 @@ class Values:
             text.encode()
         except UnicodeEncodeError:
             shown = text.encode(errors="backslashreplace").decode()
-            trouble = f"is '{shown}', whose bytes are not UTF-8"
-            self.refuse(name, ProblemCode.PATH, trouble, "Rename that folder, or name another one.")
+            statement = f"is '{shown}', whose bytes are not UTF-8"
+            self.refuse(name, ProblemCode.PATH, statement, "Rename that folder, or name another one.")
             return None
         try:
             path = Path(text).expanduser()
@@ -243,6 +243,6 @@ class Values:
         if path.is_absolute():
             return path
         # A client may start the server in any folder, and a ledger that moves with it would forget orders.
-        trouble = f"is {text!r}, which is not a full path"
-        self.refuse(name, ProblemCode.PATH, trouble, "Begin it at the root or with ~.")
+        statement = f"is {text!r}, which is not a full path"
+        self.refuse(name, ProblemCode.PATH, statement, "Begin it at the root or with ~.")
         return None

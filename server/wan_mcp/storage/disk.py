@@ -48,13 +48,13 @@ _NO_HARD_LINKS = frozenset(
 )
 """How file systems without hard links, or without the right to make them, refuse one."""
 
-WRITERS_REMEDY = (
+WRITERS_ADVICE = (
     "Whoever may write there can change which files are read and written: take that right away (chmod go-w), unless "
     "it is meant."
 )
 _LONGEST_SHOWN = 300
 _ELSEWHERE = "or use another folder (output_dir of the call, or the setting WAN_MCP_OUTPUT_DIR)."
-_REMEDIES: tuple[tuple[frozenset[int], str, str], ...] = (
+_ADVICE: tuple[tuple[frozenset[int], str, str], ...] = (
     (
         frozenset({errno.ENOSPC, errno.EDQUOT}),
         "the disk is full",
@@ -103,7 +103,7 @@ def translate_errors(doing: str, place: Path) -> Generator[None]:
     Turn the system's errors into ours; nothing else does.
 
     Raises:
-        StorageError: with the place, the reason and the remedy.
+        StorageError: with the place, the reason and the advice.
     """
     try:
         yield
@@ -119,10 +119,10 @@ def make_storage_error(problem: OSError, doing: str, place: Path) -> StorageErro
             "Put the folder itself there again, or name where the link leads in WAN_MCP_OUTPUT_DIR or "
             "WAN_MCP_ALLOWED_DIRS and start the server again.",
         )
-    for codes, reason, remedy in _REMEDIES:
+    for codes, reason, advice in _ADVICE:
         if problem.errno in codes:
             is_lasting = problem.errno == errno.ENAMETOOLONG
-            return StorageError(f"Could not {doing} {shorten(place)}: {reason}.", remedy, retryable=not is_lasting)
+            return StorageError(f"Could not {doing} {shorten(place)}: {reason}.", advice, retryable=not is_lasting)
     words = problem.strerror or type(problem).__name__
     return StorageError(f"Could not {doing} {shorten(place)}: {words}.", f"Check the disk, {_ELSEWHERE}")
 

@@ -170,7 +170,7 @@ class ObjectStore:
 
         Raises:
             NotFoundError: where it is read, there is no such object.
-            StorageError: with the place, the reason and the remedy.
+            StorageError: with the place, the reason and the advice.
         """
         try:
             yield

@@ -220,7 +220,7 @@ def test_a_message_that_cannot_be_read_is_answered_as_such_to_whoever_has_signed
         ({"WAN_MCP_PUBLIC_URL": "http://pictures.example.com"}, (), "over plain http"),
     ],
 )
-def test_what_lacks_for_signing_in_is_told_with_its_remedy(tmp_path, settings, options, words):
+def test_what_lacks_for_signing_in_is_told_with_its_advice(tmp_path, settings, options, words):
     paths = {name: tmp_path / name for name in ("file", "gone", "broken")}
     add_token(paths["file"], "ada", frozenset({Scope.READ}))
     paths["broken"].write_text("wanmcp_secret\n")

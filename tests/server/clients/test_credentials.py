@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.clients.credentials import NewKeyFile, hide_secrets, holds_secret, resolve_variables
+from wan_mcp.clients.credentials import NewKeyFile, holds_secret, redact_value, resolve_variables
 from wan_mcp.clients.environment import RequestedVariables
 from wan_mcp.clients.registry import find_client
 from wan_mcp_tools.domain.errors import MissingKeyError, SettingsError
@@ -81,7 +81,7 @@ def test_the_sandbox_needs_no_key_and_no_key_file(tmp_path: Path) -> None:
 
 
 def test_secrets_are_hidden_by_name_and_by_looks() -> None:
-    shown = hide_secrets(
+    shown = redact_value(
         {
             "command": "x",
             "args": ["--key", KEY],
@@ -109,4 +109,4 @@ def test_secrets_are_hidden_by_name_and_by_looks() -> None:
     ],
 )
 def test_secrets_among_arguments_are_hidden(arguments, shown) -> None:
-    assert hide_secrets({"args": arguments}) == {"args": shown}
+    assert redact_value({"args": arguments}) == {"args": shown}

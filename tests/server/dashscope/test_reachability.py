@@ -96,4 +96,4 @@ async def test_a_proxy_is_named_without_its_password(clock, proxy, shown):
 async def test_a_proxy_of_the_system_has_no_variable_to_blame(clock):
     found = await reach(clock, httpx.ProxyError("403 Forbidden"), proxy="http://proxy.example:1")
     assert found.problem.what == "the proxy http://proxy.example:1 refuses to connect to it (HTTP 403)"
-    assert "the proxy settings of this system" in found.problem.remedy
+    assert "the proxy settings of this system" in found.problem.advice

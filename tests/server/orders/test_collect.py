@@ -60,7 +60,7 @@ async def test_collecting_to_the_end_finishes_what_is_open_and_says_so(tmp_path)
             for number in range(3):
                 await submit(service, f"picture {number}")
         dashscope.advance(120)
-        async with running_service(settings, watch=False) as service:
+        async with running_service(settings, take_over=False) as service:
             summary = await service.collect(None, wait=True)
 
     assert (summary.finished, summary.saved, summary.open, summary.problems) == (3, 3, 0, ())
@@ -77,7 +77,7 @@ async def test_collecting_asks_once_for_each_open_task_saves_what_is_ready_and_l
             dashscope.duration = 3600
             running = [await submit(service, f"another {number}") for number in range(2)]
         before = dashscope.count_queries()
-        async with running_service(settings, watch=False, first_poll=3600) as service:
+        async with running_service(settings, take_over=False, first_poll=3600) as service:
             with anyio.fail_after(45):
                 summary = await service.collect(None)
 
@@ -92,7 +92,7 @@ async def test_collecting_does_not_stay_for_a_service_that_is_not_reached(tmp_pa
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings, first_poll=3600) as service:
             task = await submit(service)
-    async with running_service(settings, watch=False, trouble_step=600.0, trouble_most=600.0) as service:
+    async with running_service(settings, take_over=False, retry_step=600.0, retry_most=600.0) as service:
         with anyio.fail_after(45):
             summary = await service.collect(None)
 
@@ -108,10 +108,10 @@ async def test_collecting_searches_once_for_an_order_whose_answer_was_lost(tmp_p
         async with running_service(settings, search_step=600.0, list_lag=600.0) as service:
             lost = await submit(service, wait=3)
         assert lost.status is TaskStatus.SUBMIT_UNKNOWN
-        async with running_service(settings, watch=False, search_step=600.0, list_lag=600.0) as service:
+        async with running_service(settings, take_over=False, search_step=600.0, list_lag=600.0) as service:
             with anyio.fail_after(45):
                 too_early = await service.collect(None)
-        async with running_service(settings, watch=False, search_step=600.0, list_lag=0.0) as service:
+        async with running_service(settings, take_over=False, search_step=600.0, list_lag=0.0) as service:
             with anyio.fail_after(45):
                 found = await service.collect(None)
 
@@ -135,7 +135,7 @@ async def test_collecting_waits_for_the_orders_of_a_process_that_was_killed(tmp_
         async def note(sentence: str) -> None:
             told.append(sentence)
 
-        async with running_service(settings, watch=False) as service:
+        async with running_service(settings, take_over=False) as service:
             summary = await service.collect(note)
 
     assert (summary.finished, summary.saved, summary.open) == (1, 1, 0)
@@ -146,7 +146,7 @@ async def test_collecting_to_the_end_ends_where_the_ledger_cannot_be_read(tmp_pa
     settings = make_settings(tmp_path)
     settings.state_dir.mkdir()
     (settings.state_dir / "ledger.sqlite3").write_bytes(b"This is no database." * 1000)
-    async with running_service(settings, watch=False) as service:
+    async with running_service(settings, take_over=False) as service:
         with anyio.fail_after(45), pytest.raises(LedgerError) as raised:
             await service.collect(None, wait=True)
     assert raised.value.code == "LedgerDamaged"
@@ -158,7 +158,7 @@ async def test_collecting_tries_again_what_could_not_be_saved_before(tmp_path):
         settings = make_settings(tmp_path, dashscope)
         async with running_service(settings, save_again=60.0) as service:
             left = await order(service)
-        async with running_service(settings, watch=False, save_again=60.0) as service:
+        async with running_service(settings, take_over=False, save_again=60.0) as service:
             summary = await service.collect(None)
 
     assert left.images == ()

@@ -63,7 +63,7 @@ async def test_collecting_without_the_key_ends_at_once_and_says_what_is_missing(
     with FakeService() as dashscope:
         settings = make_settings(tmp_path, dashscope)
         task = await left_behind(settings, dashscope)
-        async with running_service(make_settings(tmp_path, dashscope, **WITHOUT), watch=False) as service:
+        async with running_service(make_settings(tmp_path, dashscope, **WITHOUT), take_over=False) as service:
             with anyio.fail_after(45):
                 summary = await service.collect(None)
                 await service.collect(None, wait=True)

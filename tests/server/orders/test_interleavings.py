@@ -188,7 +188,7 @@ async def test_a_task_of_another_program_shows_its_own_state_before_it_was_looke
         settings = make_settings(tmp_path, dashscope)
         done = dashscope.create_foreign(model="wan2.6-t2i", n=1)
         dashscope.script_endings("failed")
-        async with running_service(settings, watch=False) as service:
+        async with running_service(settings, take_over=False) as service:
             page = await service.list_tasks(status=None, limit=10, cursor=None, remote=True)
             assert {task.task_id: task.status for task in page.tasks} == {done.task_id: TaskStatus.SUCCEEDED}
             assert not page.tasks[0].settled
@@ -196,7 +196,7 @@ async def test_a_task_of_another_program_shows_its_own_state_before_it_was_looke
             found = await service.list_tasks(status=TaskStatus.SUCCEEDED, limit=10, cursor=None, remote=False)
             assert len(found.tasks) == 1
         assert not saved_files(settings)
-        async with running_service(settings, watch=False) as service:
+        async with running_service(settings, take_over=False) as service:
             summary = await service.collect(None)
             assert (summary.finished, summary.saved, summary.open) == (1, 1, 0)
 
@@ -227,7 +227,7 @@ async def test_orders_that_nobody_works_on_do_not_pile_up():
 async def test_two_hundred_open_orders_at_a_start_are_all_saved_and_a_new_one_is_not_held_up(tmp_path):
     with FakeService(duration=0.0, pending=0.0) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_DAILY_IMAGE_LIMIT="0")
-        async with running_service(settings, watch=False) as service:
+        async with running_service(settings, take_over=False) as service:
             for _ in range(100):
                 dashscope.create_foreign(model="wan2.6-t2i", n=1)
             await service.list_tasks(status=None, limit=100, cursor=None, remote=True)

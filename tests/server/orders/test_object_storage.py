@@ -186,7 +186,7 @@ async def test_an_object_that_was_deleted_is_told_of_by_its_address_and_fetched_
 
 async def test_an_open_order_moves_into_the_store_when_the_setting_changes(tmp_path, bucket):
     with FakeService(duration=0.5) as dashscope:
-        async with running_service(make_settings(tmp_path, dashscope), watch=False) as service:
+        async with running_service(make_settings(tmp_path, dashscope), take_over=False) as service:
             task = await submit(service)
         async with running_service(make_settings(tmp_path, dashscope, **bucket.environ())) as service:
             done = await get(service, task.task_id)

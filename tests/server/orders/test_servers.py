@@ -40,7 +40,7 @@ async def test_servers_on_one_database_share_their_orders(tmp_path, postgres_url
 async def test_an_order_in_a_database_whose_server_is_gone_is_finished_by_the_next(tmp_path, postgres_url):
     with FakeService(duration=0.5) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_LEDGER_URL=postgres_url)
-        async with running_service(settings, watch=False) as service:
+        async with running_service(settings, take_over=False) as service:
             task = await submit(service)
         async with running_service(settings) as service:
             done = await get(service, task.task_id)
@@ -53,7 +53,7 @@ async def test_a_call_on_another_server_hears_of_the_saved_file_at_once(tmp_path
         settings = make_settings(tmp_path, dashscope, WAN_MCP_LEDGER_URL=postgres_url)
         async with (
             running_service(settings, **LOOKS_SELDOM) as first,
-            running_service(settings, watch=False, **LOOKS_SELDOM) as second,
+            running_service(settings, take_over=False, **LOOKS_SELDOM) as second,
         ):
             task = await submit(first)
             seen = await get(second, task.task_id)
@@ -67,7 +67,7 @@ async def test_another_server_takes_up_at_once_what_one_that_ends_leaves(tmp_pat
     with FakeService(duration=0.5) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_LEDGER_URL=postgres_url)
         async with running_service(settings, lease=600.0, **LOOKS_SELDOM) as second:
-            async with running_service(settings, watch=False, lease=600.0, **LOOKS_SELDOM) as first:
+            async with running_service(settings, take_over=False, lease=600.0, **LOOKS_SELDOM) as first:
                 task = await submit(first)
             began = time.monotonic()
             done = await get(second, task.task_id)
@@ -80,7 +80,7 @@ async def test_a_call_on_another_server_finds_the_file_where_nothing_is_told(tmp
     proxy.keeps_notices = True
     with FakeService(duration=0.5) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_LEDGER_URL=proxy.url)
-        async with running_service(settings) as first, running_service(settings, watch=False) as second:
+        async with running_service(settings) as first, running_service(settings, take_over=False) as second:
             task = await submit(first)
             seen = await get(second, task.task_id)
     assert seen.status is TaskStatus.SUCCEEDED

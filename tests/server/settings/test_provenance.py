@@ -94,7 +94,7 @@ def test_a_settings_file_that_cannot_be_read_is_a_problem_without_a_name(
     report = examine_settings({"DASHSCOPE_API_KEY": "sk-0123456789"}, env_file=path)
     (problem,) = report.problems
     assert (problem.name, problem.code) == (None, ProblemCode.FILE)
-    assert words in problem.trouble
+    assert words in problem.statement
     assert report.settings is None
     assert report.secrets == ("sk-0123456789",)
 

@@ -72,7 +72,7 @@ def test_an_address_that_cannot_work_is_named_with_what_is_wrong_and_never_repea
     plain = find_proxy_variable({"ALL_PROXY": text}, "https")
     assert plain.address is None
     assert plain.problem.name == "ALL_PROXY"
-    assert plain.problem.trouble.startswith(trouble)
+    assert plain.problem.statement.startswith(trouble)
     assert "secret" not in str(variable.problem)
 
 

@@ -18,7 +18,7 @@ def test_without_any_setting_there_are_defaults_and_no_error() -> None:
     assert settings.output_dir.is_absolute()
     assert settings.state_dir.is_absolute()
     assert (settings.wait_seconds, settings.daily_image_limit, settings.max_image_bytes) == (45, 100, 67_108_864)
-    assert (settings.prefer_sync, settings.keeper, settings.log_level) == (False, False, "WARNING")
+    assert (settings.prefer_sync, settings.collect_in_background, settings.log_level) == (False, False, "WARNING")
     assert (settings.allowed_dirs, settings.image_hosts, settings.extra_models) == ((), (), ())
 
 
@@ -49,7 +49,7 @@ def test_each_choice_of_the_operator_arrives(tmp_path: Path) -> None:
     assert settings.allowed_dirs == (tmp_path / "a", tmp_path / "b c")
     assert (settings.wait_seconds, settings.daily_image_limit, settings.max_image_bytes) == (12.5, 0, 1000)
     assert settings.image_hosts == ("images.example.com", "127.0.0.1:8080", "[::1]:9")
-    assert (settings.prefer_sync, settings.log_level, settings.keeper) == (True, "DEBUG", True)
+    assert (settings.prefer_sync, settings.log_level, settings.collect_in_background) == (True, "DEBUG", True)
     assert settings.extra_models == ({"id": "wan9", "protocol": "async"},)
 
 

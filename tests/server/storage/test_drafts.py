@@ -326,7 +326,7 @@ async def test_a_draft_that_another_process_removed_is_an_error_and_no_file(stor
 
 
 @on_linux
-async def test_a_full_disk_is_an_error_with_the_folder_and_the_remedy(pictures, paint, save):
+async def test_a_full_disk_is_an_error_with_the_folder_and_the_advice(pictures, paint, save):
     storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
 
     with pytest.raises(StorageError, match="disk is full") as refusal:

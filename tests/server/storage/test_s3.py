@@ -133,7 +133,7 @@ CASES = {
 
 @pytest.mark.parametrize("case", CASES)
 async def test_a_refusal_says_why_and_what_helps_and_tells_no_secret(tmp_path, objects, case):
-    changes, reason, remedy = CASES[case]
+    changes, reason, advice = CASES[case]
     access = replace(objects.access, **changes)
     storage = open_storage(tmp_path, access)
     place = make_place(access.bucket, "pictures", "x.png")
@@ -149,7 +149,7 @@ async def test_a_refusal_says_why_and_what_helps_and_tells_no_secret(tmp_path, o
 
     for error in found:
         assert reason in error.message
-        assert remedy in error.advice
+        assert advice in error.advice
         assert error.retryable
         text = f"{error} {error.__cause__} {error.__context__ if not error.__suppress_context__ else ''}"
         assert KEY not in text

@@ -19,14 +19,14 @@ class ProgressReport:
 
     `seconds` have passed since it began; `expected` is how many it will be in all, None if nobody can say. `state`
     says in a few words what is happening, `timing` how long that has lasted and usually does, where there is
-    anything to say of it. `trouble` is what holds it up.
+    anything to say of it. `problem` is what holds it up.
     """
 
     seconds: float
     expected: float | None
     state: str
     timing: str = ""
-    trouble: Problem | None = None
+    problem: Problem | None = None
 
 
 ReportProgress = Callable[[ProgressReport], Awaitable[None]]

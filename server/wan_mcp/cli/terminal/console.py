@@ -14,7 +14,7 @@ import click
 from wan_mcp.cli.terminal.output import printable, terminal_width
 from wan_mcp.cli.terminal.progress import ProgressDisplay, show_progress
 from wan_mcp.clock import Clock, SystemClock
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp_tools.domain.errors import MissingKeyError
 from wan_mcp_tools.domain.service import ReportProgress
 
@@ -44,7 +44,7 @@ class Console:
         if self._display is not None:
             self._display.note(text)
             return
-        self.err.write(printable(mask(text)) + "\n")
+        self.err.write(printable(redact(text)) + "\n")
         self.err.flush()
 
     def draw(self, codes: str) -> None:

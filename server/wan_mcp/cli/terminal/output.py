@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from typing import TextIO, cast
 
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError, SettingsError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
@@ -122,7 +122,7 @@ def write_error(error: BaseException) -> ExitCode | None:
     found = _find_app_error(error)
     if found is None:
         return None
-    sys.stderr.write(f"wan-mcp: {printable(mask(_format_error(found)))}\n")
+    sys.stderr.write(f"wan-mcp: {printable(redact(_format_error(found)))}\n")
     return exit_code_of_error(found)
 
 

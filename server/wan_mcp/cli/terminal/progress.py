@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 
 from wan_mcp.cli.terminal.output import can_move_cursor, printable, with_next_step
 from wan_mcp.clock import Clock
-from wan_mcp.log import mask
+from wan_mcp.log import redact
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 
 if TYPE_CHECKING:
@@ -86,9 +86,9 @@ class Progress:
 def describe_state(report: ProgressReport, *, with_timing: bool = False) -> str:
     """Say in one line what is happening and what holds it up; the seconds of it are told by a clock that moves."""
     sentence = f"{report.state}, {report.timing}" if with_timing and report.timing else report.state
-    if report.trouble is not None:
-        sentence += f". {with_next_step(report.trouble.message, report.trouble.next_step)}"
-    return printable(mask(sentence)).replace("\n", " ")
+    if report.problem is not None:
+        sentence += f". {with_next_step(report.problem.message, report.problem.next_step)}"
+    return printable(redact(sentence)).replace("\n", " ")
 
 
 def format_time(wait: Progress, now: float) -> str:
@@ -214,7 +214,7 @@ class _LiveDisplay:
         from rich.text import Text  # noqa: PLC0415 - the same
 
         # The terminal breaks the lines: a command or a path is to be copied whole.
-        self._console.print(Text(printable(mask(text))), soft_wrap=True)
+        self._console.print(Text(printable(redact(text))), soft_wrap=True)
 
     def draw(self, height: int) -> "Table":
         """Draw the waits that have begun and are not over, as many as fit, and how many there are."""
@@ -269,7 +269,7 @@ class _LineDisplay:
             self.note(f"{label}: {words}")
 
     def note(self, text: str) -> None:
-        self._stream.write(printable(mask(text)) + "\n")
+        self._stream.write(printable(redact(text)) + "\n")
         self._stream.flush()
 
 

@@ -29,7 +29,7 @@ _AT_ONCE = 10_000
 """Orders that are tried side by side: each is tried once, and what is still open keeps its place to the end."""
 _UNHAPPY = (TaskStatus.FAILED, TaskStatus.EXPIRED, TaskStatus.SUBMIT_UNKNOWN)
 _PATIENCE = 15.0
-"""Seconds after which an order that trouble holds up, such as a locked ledger, is left to the next collection."""
+"""Seconds after which an order that a problem holds up, such as a locked ledger, is left to the next collection."""
 _LONGEST = 600.0
 """Seconds that a collection without a wait takes at most: large images over a slow line may need them."""
 _LASTING = frozenset({ErrorCode.LEDGER_DAMAGED, ErrorCode.LEDGER_TOO_NEW})
@@ -161,8 +161,8 @@ class Collector:
 
     def _is_tried(self, order: Order, waited: float) -> bool:
         live = self._live.get(order.local_id)
-        trouble = live.trouble
-        return live.was_tried or (trouble is not None and (waited > _PATIENCE or trouble.code in _LASTING))
+        problem = live.problem
+        return live.was_tried or (problem is not None and (waited > _PATIENCE or problem.code in _LASTING))
 
     async def _summarize(self, seen: dict[str, str]) -> CollectSummary:
         finished = saved = left = 0
@@ -173,7 +173,7 @@ class Collector:
                 continue
             saved += sum(image.state is ImageState.SAVED for image in order.images)
             unsaved = [image for image in order.images if image.state is ImageState.UNSAVED]
-            trouble = self._live.trouble_of(local_id)
+            problem = self._live.problem_of(local_id)
             if is_settled(order) and not unsaved:
                 finished += 1
                 if order.status in _UNHAPPY:
@@ -181,8 +181,8 @@ class Collector:
                 continue
             left += 1
             problems.extend(f"{order.best_id} image {image.index}: {image.message}" for image in unsaved)
-            if trouble is not None:
-                problems.append(f"{order.best_id}: {trouble}")
+            if problem is not None:
+                problems.append(f"{order.best_id}: {problem}")
         others = await self._ledger.leases.list_others(self._worker_id)
         left += len({order.local_id for order in others} - seen.keys())
         obstacles = {

@@ -14,7 +14,7 @@ from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.view import count_images, describe_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
@@ -186,13 +186,13 @@ class Downloader:
                 return target.saved
             finally:
                 target.tried.set()
-            trouble = Trouble.of(failure)
-            reason = Problem(trouble.code, f"{trouble.message} {trouble.advice}".strip())
+            problem = LiveProblem.of(failure)
+            reason = Problem(problem.code, f"{problem.message} {problem.advice}".strip())
             unsaved = lifecycle.image_unsaved(image, reason)
             is_lasting = isinstance(failure, DownloadError) and not failure.retryable
             if is_lasting or count >= attempts:
                 return unsaved
-            self._live.get(local_id).set_trouble(trouble)
+            self._live.get(local_id).set_problem(problem)
             await self._clock.sleep(backoff(count, self._timings.save_step, _LONGEST_PAUSE))
 
     async def _save_once(self, attempt: "_Attempt", image: OrderImage, target: SaveTarget) -> OrderImage:
@@ -275,7 +275,7 @@ class Downloader:
                 answer = await self._queries.get_task(order.region, order.task_id, images=order.images_ordered)
             except AppError as error:
                 # The images stay as they are, and the next round asks again.
-                self._live.get(order.local_id).set_trouble(Trouble.of(error))
+                self._live.get(order.local_id).set_problem(LiveProblem.of(error))
                 return images
             renewed = {image.index: image for image in lifecycle.make_images(answer.images)}
         return [

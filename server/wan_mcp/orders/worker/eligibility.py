@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import DAY, Eligibility, Order, Stage
-from wan_mcp.orders.live_orders import Trouble
+from wan_mcp.orders.live_orders import LiveProblem
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.errors import ErrorCode
@@ -62,20 +62,20 @@ class OrderEligibility:
             del self._excluded_until[local_id]
         return bool(over)
 
-    def find_missing_key(self, order: Order) -> Trouble | None:
+    def find_missing_key(self, order: Order) -> LiveProblem | None:
         """Say which key this process lacks for an order, if any."""
         if order.stage is Stage.CLOSED or self.covers(order):
             return None
         access = self._regions.get(order.region)
         if order.region in self._accounts or access is None:
-            return Trouble(
+            return LiveProblem(
                 ErrorCode.OTHER_KEY,
                 f"The order was placed with another key of the region {order.region} than this server has; a server "
                 "with that key finishes it.",
                 is_retried=False,
             )
         why = f": {access.problem}" if access.problem else "."
-        return Trouble(
+        return LiveProblem(
             ErrorCode.MISSING_KEY,
             f"This server has no usable key for the region {order.region}{why} Set {access.key_setting}, and the "
             "order is followed again.",

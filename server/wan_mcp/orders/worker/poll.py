@@ -7,7 +7,7 @@ from wan_mcp.dashscope import TaskAnswer, read_link_end
 from wan_mcp.ledger import DAY, Ledger, Order, OrderImage, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.live_orders import LiveOrder, LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrder, LiveOrders, LiveProblem
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
 from wan_mcp.orders.worker.queries import Queries, Urgency
 from wan_mcp.orders.worker.schedule import Kind, PolledTask, Schedule
@@ -15,7 +15,7 @@ from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, LedgerError, SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-_NO_IMAGES = Trouble(lifecycle.NO_IMAGES.code, lifecycle.NO_IMAGES.message, is_retried=False)
+_NO_IMAGES = LiveProblem(lifecycle.NO_IMAGES.code, lifecycle.NO_IMAGES.message, is_retried=False)
 _READ_AGAIN = 5.0
 """Seconds after which the ledger is read once more for a kind of which too little was known."""
 
@@ -82,7 +82,7 @@ class Poller:
                 )
             except AppError as error:
                 failures += 1
-                live.set_trouble(Trouble.of(error))
+                live.set_problem(LiveProblem.of(error))
                 live.was_tried = True
                 live.tell_asked()
                 if isinstance(error, KeyRefusedError | SettingsError) and self._eligibility.is_foreign(order):
@@ -90,11 +90,11 @@ class Poller:
                 # Nobody has said that the task is gone, and our clock alone may be wrong.
                 if not isinstance(error, LedgerError) and lifecycle.is_over(order, clock.now() - DAY):
                     return await self._writer.save(order, lifecycle.expired(order)), False
-                not_before = clock.monotonic() + backoff(failures, timings.trouble_step, timings.trouble_most)
+                not_before = clock.monotonic() + backoff(failures, timings.retry_step, timings.retry_most)
                 continue
             failures = 0
             if answer.status is not TaskStatus.SUCCEEDED:
-                live.set_trouble(None)
+                live.set_problem(None)
             unknowns = unknowns + 1 if answer.status is TaskStatus.UNKNOWN else 0
             order = await self._record(order, answer, task, unknowns=unknowns)
             live.was_tried = not order.images
@@ -157,9 +157,9 @@ class Poller:
         images = lifecycle.make_images(answer.images, ordered=order.images_ordered)
         if not images:
             # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
-            self._live.get(order.local_id).set_trouble(_NO_IMAGES)
+            self._live.get(order.local_id).set_problem(_NO_IMAGES)
             return order
-        self._live.get(order.local_id).set_trouble(None)
+        self._live.get(order.local_id).set_problem(None)
         now = self._clock.now()
         duration = self._schedule.find_running_time(task, answer.duration)
         if duration is not None:

@@ -15,7 +15,7 @@ from wan_mcp.dashscope import ListedTask, TaskAnswer
 from wan_mcp.ledger import DAY, Ledger, Order, Stage, new_local_id
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -169,7 +169,7 @@ class Recovery:
             except AppError as error:
                 if self._is_hopeless(order, error):
                     return await self._give_up(order)
-                live.set_trouble(Trouble.of(error))
+                live.set_problem(LiveProblem.of(error))
             if order.stage is Stage.LOST and self._clock.now() > (order.lost_at or 0.0) + DAY:
                 return await self._give_up(order)
             live.was_tried = order.stage is Stage.LOST

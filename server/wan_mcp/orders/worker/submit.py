@@ -13,7 +13,7 @@ from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.inputs import InputSender, SentInputs
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
@@ -29,9 +29,11 @@ _LONGEST_IDLE = 8.0
 """Seconds that an open connection waits for the turn of its order: one that waits longer may be closed any moment."""
 _LONGEST_THROTTLE, _LONGEST_CONNECT = 30.0, 8.0
 """Seconds between two attempts at most."""
-_READING = Trouble(ErrorCode.QUEUED, "The pictures of the order are being read and handed over.", is_retried=False)
+_READING = LiveProblem(
+    ErrorCode.QUEUED, "The pictures of the order are being read and handed over.", is_retried=False
+)
 _UNSENT = "The order was not sent and nothing is charged for it."
-_QUEUED = Trouble(ErrorCode.QUEUED, "The order waits for its turn to be sent.", is_retried=False)
+_QUEUED = LiveProblem(ErrorCode.QUEUED, "The order waits for its turn to be sent.", is_retried=False)
 
 
 def make_dispatch(order: Order, catalogue: Catalogue, timings: Timings) -> Dispatch:
@@ -175,7 +177,7 @@ class Submitter:
         while True:
             attempt += 1
             if has_files:
-                live.set_trouble(_READING)
+                live.set_problem(_READING)
             try:
                 inputs = await self._inputs.send(order)
             except AppError as error:
@@ -185,10 +187,10 @@ class Submitter:
                     or attempt >= self._timings.connect_attempts
                 ):
                     raise _NotReadableError(Problem(error.code, f"{error} {_UNSENT}")) from error
-                live.set_trouble(Trouble.of(error))
-                await self._clock.sleep(backoff(attempt, self._timings.trouble_step, _LONGEST_CONNECT))
+                live.set_problem(LiveProblem.of(error))
+                await self._clock.sleep(backoff(attempt, self._timings.retry_step, _LONGEST_CONNECT))
             else:
-                live.set_trouble(None)
+                live.set_problem(None)
                 return inputs
 
     async def _attempt(self, attempt: _Attempt, dispatch: Dispatch, queue: str) -> TaskAnswer:
@@ -268,10 +270,10 @@ class Submitter:
             if isinstance(begun, Order):
                 attempt.order = self._writer.announce(begun)
                 attempt.has_turn.set()
-                live.set_trouble(None)
+                live.set_problem(None)
                 self._observers.tell_wait("create", self._clock.monotonic() - attempt.began_at)
                 return
-            live.set_trouble(_QUEUED)
+            live.set_problem(_QUEUED)
             if self._clock.monotonic() >= ends:
                 raise _IdleTooLongError
             # The slot may be another process's, which tells nothing here.
@@ -289,9 +291,9 @@ class Submitter:
             pause = error.retry_after or backoff(attempt, 2 * timings.throttle_step, _LONGEST_THROTTLE)
             await self._writer.repeat(order.local_id, lambda: self._ledger.limits.pause(dispatch.limit, pause))
         elif isinstance(error, NotConnectedError) and attempt < timings.connect_attempts:
-            pause = backoff(attempt, timings.trouble_step, _LONGEST_CONNECT)
+            pause = backoff(attempt, timings.retry_step, _LONGEST_CONNECT)
         if pause:
-            self._live.get(order.local_id).set_trouble(Trouble.of(error))
+            self._live.get(order.local_id).set_problem(LiveProblem.of(error))
             return await self._writer.save(order, lifecycle.requeued(order), slot=dispatch.slot), pause
         refused = lifecycle.closed(order, Problem(error.code, str(error)))
         return await self._writer.save(order, refused, slot=dispatch.slot), 0.0

@@ -105,7 +105,7 @@ class OrderWorker:
         self._is_ending = False
         self._is_claiming = True
         self._check_now = anyio.Event()
-        self.is_watching = False
+        self.takes_over = False
         self.has_taken_over = anyio.Event()
         """Set when what earlier processes have left has been taken over."""
 
@@ -118,17 +118,17 @@ class OrderWorker:
         """Give the orders that are being worked on here, as they are now."""
         return [self._live.latest(local_id) or order for local_id, order in self._working.items()]
 
-    async def run(self, *, watch: bool) -> None:
-        """Work until cancelled; `watch` also takes over what other processes leave unfinished."""
+    async def run(self, *, take_over: bool) -> None:
+        """Work until cancelled; `take_over` also takes over what other processes leave unfinished."""
         async with anyio.create_task_group() as group:
             if self._is_ending:
                 return
             self._group = group
             group.start_soon(self._renew_leases)
             group.start_soon(self._sweeper.run)
-            self.is_watching = watch
-            if watch:
-                group.start_soon(self._watch)
+            self.takes_over = take_over
+            if take_over:
+                group.start_soon(self._take_over_orders)
             await anyio.sleep_forever()
 
     def start(self, order: Order) -> bool:
@@ -205,7 +205,7 @@ class OrderWorker:
             return await self.find_next_lease_end()
         except LedgerError as error:
             _log.warning("the ledger cannot be read now: %s", error)
-            return self._context.clock.now() + timings.trouble_most
+            return self._context.clock.now() + timings.retry_most
 
     async def find_next_lease_end(self) -> float | None:
         """
@@ -216,7 +216,7 @@ class OrderWorker:
         """
         return await self._context.ledger.leases.find_next_end(self._worker_id, self._eligibility.describe())
 
-    async def _watch(self) -> None:
+    async def _take_over_orders(self) -> None:
         """Take over at the start, when a lease of somebody else ends, and when the ledger has changed."""
         # The first answers go out before; but who asks for an order of an earlier run need not wait for that.
         await wait_first(self._context.clock, self._check_now.wait, self._timings.start_delay)
@@ -245,7 +245,7 @@ class OrderWorker:
     def _is_due(self, moment: float | None) -> bool:
         """Say whether a moment has come, or lies so far ahead that the clock must have been set back since."""
         now, timings = self._context.clock.now(), self._timings
-        return moment is not None and not now < moment <= now + max(timings.longest_lease, timings.trouble_most)
+        return moment is not None and not now < moment <= now + max(timings.longest_lease, timings.retry_most)
 
     async def _remove_temp_files(self) -> None:
         """Remove what processes that died long ago have left half-written."""

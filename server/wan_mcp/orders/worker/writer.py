@@ -7,7 +7,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.ledger import Ledger, Order, Slot
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.live_orders import LiveOrders, Trouble
+from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
@@ -127,11 +127,11 @@ class OrderWriter:
                 if error.code == ErrorCode.LEDGER_ROW_GONE:
                     raise LeaseLostError from error
                 attempt += 1
-                live.set_trouble(Trouble.of(error))
-                await self._clock.sleep(backoff(attempt, self._timings.trouble_step, self._timings.trouble_most))
+                live.set_problem(LiveProblem.of(error))
+                await self._clock.sleep(backoff(attempt, self._timings.retry_step, self._timings.retry_most))
             else:
                 if attempt:
-                    live.set_trouble(None)
+                    live.set_problem(None)
                 return written
 
     async def _keep(self, order: Order, write: Callable[[], Awaitable[Order | None]]) -> Order:

@@ -29,8 +29,8 @@ def test_the_seconds_of_a_report_give_way_to_a_clock_that_moves() -> None:
 
 
 def test_what_holds_an_order_up_is_told_with_what_can_be_typed() -> None:
-    trouble = Problem("LedgerDamaged", "The ledger is damaged.", NextStep(NextAction.REPLACE_LEDGER))
-    told = describe_state(make_report("Sending the order", timing="3 s so far", trouble=trouble))
+    problem = Problem("LedgerDamaged", "The ledger is damaged.", NextStep(NextAction.REPLACE_LEDGER))
+    told = describe_state(make_report("Sending the order", timing="3 s so far", problem=problem))
     assert told.startswith(
         "Sending the order. The ledger is damaged. Move the file away (keep it) and call again; wan-mcp"
     )
