@@ -283,14 +283,16 @@ class HttpServer:
     stop: Callable[[], None]
 
 
-def build_http_server(settings: Settings, *, is_scraped: bool, is_audited: bool) -> HttpServer:
+def build_http_server(
+    settings: Settings, *, is_scraped: bool, is_audited: bool, timings: Timings | None = None
+) -> HttpServer:
     """Build what is served over HTTP. Metrics are kept where `is_scraped`, and exported as the settings say."""
     from wan_mcp.mcp_server.health import Readiness  # noqa: PLC0415 - only servers over HTTP need this
 
     catalogue = build_catalogue(settings)
     telemetry = _start_telemetry(settings, is_scraped=is_scraped)
     context = build_context(settings, observers=_make_observers(catalogue, telemetry, is_audited=is_audited))
-    service = build_service(settings, context=context)
+    service = build_service(settings, context=context, timings=timings)
 
     async def check() -> None:
         settings.require_folders()

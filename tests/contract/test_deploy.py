@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from fakes.nginx import write_configuration
 from wan_mcp.settings import SETTING_ROWS, expand_name
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -48,12 +49,6 @@ def test_nginx_takes_its_configuration(tmp_path):
     subprocess.run(
         [*words, "-keyout", str(key), "-out", str(certificate)], check=True, timeout=60, capture_output=True
     )
-    text = (DEPLOY / "nginx.conf").read_text(encoding="utf-8")
-    text = re.sub(r"ssl_certificate \S+;", f"ssl_certificate {certificate};", text)
-    text = re.sub(r"ssl_certificate_key \S+;", f"ssl_certificate_key {key};", text)
-    text = text.replace("/var/log/nginx/access.log", str(tmp_path / "access.log"))
-    (tmp_path / "nginx.conf").write_text(f"pid {tmp_path}/pid;\nerror_log {tmp_path}/error.log;\n{text}")
-    done = subprocess.run(
-        ["nginx", "-t", "-c", str(tmp_path / "nginx.conf")], timeout=60, capture_output=True, text=True, check=False
-    )
+    path = write_configuration(tmp_path, certificate, key=key)
+    done = subprocess.run(["nginx", "-t", "-c", str(path)], timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr

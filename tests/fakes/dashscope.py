@@ -193,7 +193,7 @@ class FakeService:
 
     @property
     def tasks(self) -> list[dict[str, Any]]:
-        """Every task that was ever created, oldest first: id, prompt, who, status, paid_images."""
+        """Every task that was ever created, oldest first: id, prompt, who, status, finished, paid_images."""
         return [self._describe(record) for record in list(self._records.values())]
 
     def paid_images(self, who: str | None = "client") -> int:
@@ -297,6 +297,7 @@ class FakeService:
             "prompt": record.prompt,
             "who": "foreign" if record.task_id in self._foreign else "client",
             "status": str(status),
+            "finished": record.finished,
             "paid_images": len(record.image_indexes) if status == "SUCCEEDED" else 0,
         }
 

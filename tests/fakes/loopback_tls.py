@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from ipaddress import ip_address
 from pathlib import Path
 
 from cryptography import x509
@@ -41,7 +42,7 @@ class Authority:
         """Write a certificate with its key; with negative `days` it is over."""
         key = ec.generate_private_key(ec.SECP256R1())
         subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
-        alternatives = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+        alternatives = x509.SubjectAlternativeName([_make_name(name) for name in names])
         certificate = (
             self._begin(subject, key.public_key(), days=days)
             .add_extension(alternatives, critical=False)
@@ -65,6 +66,13 @@ class Authority:
             .not_valid_before(now - 60 * _DAY)
             .not_valid_after(now + days * _DAY)
         )
+
+
+def _make_name(name: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ip_address(name))
+    except ValueError:
+        return x509.DNSName(name)
 
 
 @contextmanager

@@ -20,6 +20,8 @@ from wan_mcp_tools.domain.errors import SettingsError
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
+    from wan_mcp.orders import Timings
+
 _HTTP_ONLY = ("host", "port", "metrics_port")
 _METRICS_HOST = "127.0.0.1"
 _ANSWER_SECONDS, _SHARED_ANSWER_SECONDS = 1.0, 10.0
@@ -78,9 +80,12 @@ def start_http(
     env_file: Path | None = None,
     *,
     metrics_port: int | None = None,
+    timings: "Timings | None" = None,
 ) -> None:
     """
     Serve clients over HTTP until a signal ends it; `metrics_port` is for metrics alone.
+
+    `timings` are other times than usual.
 
     Raises:
         SettingsError: a setting is wrong, an address is taken, or packages for metrics are missing.
@@ -100,7 +105,12 @@ def start_http(
     load_protocol()
     is_shared = settings.has_sign_in or settings.ledger_url is not None
     gate = build_gate(settings)
-    parts = build_http_server(settings, is_scraped=gate is not None or bool(metrics_listeners), is_audited=is_shared)
+    parts = build_http_server(
+        settings,
+        is_scraped=gate is not None or bool(metrics_listeners),
+        is_audited=is_shared,
+        timings=timings,
+    )
     probes = make_health_routes(parts.readiness)
     if gate is not None:
         probes.append(make_metrics_route(render_metrics if parts.is_measured else MISSING, protect=gate.protect))
