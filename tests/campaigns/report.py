@@ -65,10 +65,10 @@ class Report:
         """The promises that were not kept."""
         return {name: cases for name, cases in self.promises.items() if cases}
 
-    def __str__(self) -> str:
-        ends = ", ".join(f"{name} {count}" for name, count in sorted(self.ends.items()))
-        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
-        rows = [
+    @property
+    def rows(self) -> list[tuple[str, object]]:
+        """The figures by their names."""
+        return [
             ("orders (each a prompt of its own)", self.orders),
             ("kill -9", self.kills),
             ("of them inside a submit", self.kills_in_a_submit),
@@ -92,8 +92,12 @@ class Report:
             ("tasks saved as 'whose is unclear'", self.unclear),
             ("images of other programs saved", self.foreign_saved),
             ("seconds", round(self.seconds)),
-            *((name, len(cases)) for name, cases in self.promises.items()),
         ]
+
+    def __str__(self) -> str:
+        ends = ", ".join(f"{name} {count}" for name, count in sorted(self.ends.items()))
+        faults = ", ".join(f"{name} {count}" for name, count in sorted(self.faults.items()))
+        rows = [*self.rows, *((name, len(cases)) for name, cases in self.promises.items())]
         remarks = [f"ends: {ends or 'none'}", f"faults: {faults or 'none'}"]
         return format_report(self.title, rows, self.broken, remarks=remarks, number_width=6)
 

@@ -136,14 +136,15 @@ class StateReader:
             data = path.read_bytes()
             note = path.with_suffix(".json")
             sidecar = json.loads(note.read_text()) if note.exists() else {}
-            yield Picture(path, tiny_png.read_texts(data), sidecar, _decodes(path))
+            yield Picture(path, tiny_png.read_texts(data), sidecar, decodes(path))
 
     def leftovers(self) -> list[Path]:
         """Give the temporary files that a finished save must not leave."""
         return sorted(path for path in self._pictures.rglob("*") if path.name.endswith(".part"))
 
 
-def _decodes(path: Path) -> bool:
+def decodes(path: Path) -> bool:
+    """Say whether every pixel of an image can be read."""
     try:
         with Image.open(path) as picture:
             picture.load()

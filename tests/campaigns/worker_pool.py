@@ -50,7 +50,7 @@ class WorkerPool:
         self._command = [sys.executable, str(_PROGRAM), "--folder", str(folder), "--base-url", base_url]
         self._command += ["--image-host", image_host, "--timings", json.dumps(timings)]
         self._command += ["--ledger-url", ledger_url] if ledger_url else []
-        self._environ = {**os.environ, "PYTHONPATH": _find_paths(), "PYTHONUNBUFFERED": "1"}
+        self._environ = {**os.environ, "PYTHONPATH": find_paths(), "PYTHONUNBUFFERED": "1"}
         self._errors = folder / "workers.log"
         self.events: queue.Queue[Event] = queue.Queue()
         self.workers: list[Worker] = []
@@ -140,7 +140,7 @@ class WorkerPool:
         self.events.put((worker, None))
 
 
-def _find_paths() -> str:
+def find_paths() -> str:
     """Give the folders from which this process imports the program, for those that it starts."""
     specs = [importlib.util.find_spec(name) for name in ("wan_mcp", "wan_mcp_tools")]
     roots = [str(Path(place).resolve().parent) for spec in specs for place in spec.submodule_search_locations]
