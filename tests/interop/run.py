@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
+from behind_nginx import check_behind_nginx
 from client_matrix import check_conversations
 from environment import Environment, Findings
 from programs import check_conformance, check_in_browser, check_with_inspector
@@ -23,6 +24,7 @@ CHECKS: dict[str, Callable[[Environment], Awaitable[Findings]]] = {
     "inspector": check_with_inspector,
     "conformance": check_conformance,
     "browser": check_in_browser,
+    "nginx": check_behind_nginx,
 }
 
 
