@@ -98,11 +98,17 @@ async def run(
 
 
 @asynccontextmanager
-async def serving(command: Sequence[str], folder: Path) -> AsyncGenerator[str]:
-    """Start a program that prints the http address it serves at, give that address, and end the program afterwards."""
+async def serving(
+    command: Sequence[str], folder: Path, *, extra: Mapping[str, str] | None = None
+) -> AsyncGenerator[str]:
+    """
+    Start a program that prints the http address it serves at, give that address, and end the program afterwards.
+
+    `extra` are further variables for it.
+    """
     printed: list[str] = []
     process = await anyio.open_process(
-        command, env=variables(folder), cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
+        command, env=variables(folder) | (extra or {}), cwd=folder, stdin=DEVNULL, stdout=PIPE, stderr=STDOUT
     )
     try:
         async with anyio.create_task_group() as group:
@@ -121,7 +127,7 @@ async def _collect(stream, parts: list[str]) -> None:
 async def _address(printed: list[str]) -> str:
     started = time.monotonic()
     while time.monotonic() - started < _START_SECONDS:
-        if found := re.search(r"(http://\S+/mcp)\s", "".join(printed)):
+        if found := re.search(r"(?m)(?:^| at )(http://\S+)\s", "".join(printed)):
             return found[1]
         await anyio.sleep(0.05)
     raise TimeoutError(f"A server printed no address, only: {''.join(printed)}")

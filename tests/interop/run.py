@@ -18,11 +18,13 @@ from behind_nginx import check_behind_nginx
 from client_matrix import check_conversations
 from environment import Environment, Findings
 from programs import check_conformance, check_in_browser, check_with_inspector
+from signing_in import check_signing_in
 
 CHECKS: dict[str, Callable[[Environment], Awaitable[Findings]]] = {
     "conversations": check_conversations,
     "inspector": check_with_inspector,
     "conformance": check_conformance,
+    "signing-in": check_signing_in,
     "browser": check_in_browser,
     "nginx": check_behind_nginx,
 }
