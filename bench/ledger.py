@@ -136,7 +136,7 @@ async def ask(state: Path, url: str | None, rounds: int) -> dict[str, list[float
         await service.find_orders(OrderQuery(state=OrderState.OPEN), limit=100, cursor=None)
 
     async with Client(build_server(service)) as client:
-        known = (await ledger.reports.list_orders(status=None, limit=SMALL // 2, before=None))[-1]
+        known = (await ledger.search.list_orders(status=None, limit=SMALL // 2, before=None))[-1]
 
         async def call(tool: str, **arguments: object) -> None:
             answer = await client.call_tool(tool, arguments)

@@ -15,11 +15,11 @@ LIMITS = OrderLimits(QUOTA, QUOTA)
 
 
 def scan(ledger, **query):
-    return ledger.reports.find_orders(OrderQuery(**query), limit=50, before=None)
+    return ledger.search.find_orders(OrderQuery(**query), limit=50, before=None)
 
 
 def count(ledger, **query):
-    return ledger.reports.count_orders(OrderQuery(**query))
+    return ledger.totals.count_orders(OrderQuery(**query))
 
 
 QUESTIONS = {
@@ -30,11 +30,11 @@ QUESTIONS = {
     "unanswered orders": lambda ledger, order: ledger.orders.list_unanswered(order.region, order.wire_model),
     "durations": lambda ledger, order: ledger.reports.list_durations(order.region, order.model, 1),
     "durations of a kind never ordered": lambda ledger, order: ledger.reports.list_durations(order.region, NEVER, 3),
-    "a page": lambda ledger, _: ledger.reports.list_orders(status=None, limit=50, before=None),
-    "a later page": lambda ledger, order: ledger.reports.list_orders(
+    "a page": lambda ledger, _: ledger.search.list_orders(status=None, limit=50, before=None),
+    "a later page": lambda ledger, order: ledger.search.list_orders(
         status=None, limit=50, before=(order.created_at, order.local_id)
     ),
-    "a status that nothing has": lambda ledger, _: ledger.reports.list_orders(
+    "a status that nothing has": lambda ledger, _: ledger.search.list_orders(
         status=TaskStatus.RUNNING, limit=50, before=None
     ),
     "a model never ordered": lambda ledger, _: scan(ledger, model=NEVER),
@@ -70,19 +70,19 @@ QUESTIONS = {
 
 
 def scan_own(ledger, **query):
-    return ledger.reports.find_orders(OrderQuery(**query), limit=50, before=None, principal="ada")
+    return ledger.search.find_orders(OrderQuery(**query), limit=50, before=None, principal="ada")
 
 
 def count_own(ledger, **query):
-    return ledger.reports.count_own_orders(OrderQuery(**query), "ada")
+    return ledger.totals.count_own_orders(OrderQuery(**query), "ada")
 
 
 OWN_QUESTIONS = {
-    "a page": lambda ledger, _: ledger.reports.list_orders(status=None, limit=50, before=None, principal="ada"),
-    "a later page": lambda ledger, order: ledger.reports.list_orders(
+    "a page": lambda ledger, _: ledger.search.list_orders(status=None, limit=50, before=None, principal="ada"),
+    "a later page": lambda ledger, order: ledger.search.list_orders(
         status=None, limit=50, before=(order.created_at, order.local_id), principal="ada"
     ),
-    "a status": lambda ledger, _: ledger.reports.list_orders(
+    "a status": lambda ledger, _: ledger.search.list_orders(
         status=TaskStatus.SUCCEEDED, limit=50, before=None, principal="ada"
     ),
     "a model": lambda ledger, order: scan_own(ledger, model=order.model),

@@ -134,5 +134,5 @@ async def claim(ledger: Ledger, worker_id: str = "other", *, limit: int = 10) ->
 
 async def list_ids(ledger: Ledger) -> list[str]:
     """Give the local ids of all orders, newest first."""
-    orders = await ledger.reports.list_orders(status=None, limit=1000, before=None)
+    orders = await ledger.search.list_orders(status=None, limit=1000, before=None)
     return [order.local_id for order in orders]

@@ -21,7 +21,7 @@ from wan_mcp.ledger.records import (
     is_local_id,
     new_local_id,
 )
-from wan_mcp.ledger.reports import OrderSum
+from wan_mcp.ledger.totals import OrderSum
 
 __all__ = [
     "DAY",

@@ -8,6 +8,8 @@ from wan_mcp.ledger.limits import Limits
 from wan_mcp.ledger.orders import Orders
 from wan_mcp.ledger.quotas import Quotas
 from wan_mcp.ledger.reports import Reports
+from wan_mcp.ledger.search import Search
+from wan_mcp.ledger.totals import Totals
 
 
 class Ledger:
@@ -27,6 +29,8 @@ class Ledger:
         self.limits = Limits(database, volatile_database)
         self.quotas = Quotas(database)
         self.reports = Reports(database)
+        self.search = Search(database)
+        self.totals = Totals(database)
 
     async def exists(self) -> bool:
         """Say whether there is anything to read, without making it."""

@@ -45,6 +45,7 @@ _LONGEST_SENTENCE = 1_000
 """Characters of a sentence that are read: it stands in answers."""
 IS_COUNTABLE = f"(images_ordered BETWEEN 0 AND 10000 AND created_at <= {_LATEST:.0f})"
 """What selects the rows whose numbers can be summed; to SQLite a text is larger than any number."""
+IS_CLOSED = f"stage = '{Stage.CLOSED}'"
 IS_UNCOUNTED = (
     f"CASE WHEN counted <> status OR counted_version <> version OR stage <> '{Stage.CLOSED}' THEN 1 ELSE 0 END = 1"
 )

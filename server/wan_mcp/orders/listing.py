@@ -92,7 +92,7 @@ async def list_orders(
     if not await ledger.exists():
         return TaskPage((), None, notes)
     await refresh.refresh_inherited()
-    rows = await ledger.reports.list_orders(
+    rows = await ledger.search.list_orders(
         status=status,
         since=period.since,
         until=period.until,
@@ -170,7 +170,7 @@ class OrderSearch:
         before = _read_cursor(cursor)
         if not await self._ledger.exists():
             return TaskPage(())
-        rows = await self._ledger.reports.find_orders(query, limit=limit + 1, before=before, principal=principal)
+        rows = await self._ledger.search.find_orders(query, limit=limit + 1, before=before, principal=principal)
         shown = rows[:limit]
         tasks: list[Task] = []
         for row in shown:
@@ -188,25 +188,25 @@ class OrderSearch:
         # A page asks every two seconds, and a ledger may be large: nothing is read unless something was written, and
         # orders are looked through only if what was written changes a number of theirs.
         if self._counted is None or self._version != version:
-            reports = self._ledger.reports
+            totals = self._ledger.totals
             try:
-                await reports.settle_totals(rounds=_SETTLING_ROUNDS)
+                await totals.settle(rounds=_SETTLING_ROUNDS)
             except LedgerError as error:
                 # The numbers are the same without it, and come a little later.
                 _log.info("closed orders could not be moved into the sums: %s", error)
             # Taken before the rows are read: what is written meanwhile is seen at the next call.
-            summary = await reports.summarize()
+            summary = await totals.summarize()
             if self._summary != summary:
                 self._counted = None
             self._version, self._summary = version, summary
         if self._counted is None or self._counted[0] != query:
-            self._counted = (query, await self._ledger.reports.count_orders(query, self._summary))
+            self._counted = (query, await self._ledger.totals.count_orders(query, self._summary))
         return self._counted[1]
 
     async def _count_own(self, query: OrderQuery, principal: str, version: object) -> OrderTotals:
         key = (version, principal, query)
         if self._own_counted is None or self._own_counted[:3] != key:
-            self._own_counted = (*key, await self._ledger.reports.count_own_orders(query, principal))
+            self._own_counted = (*key, await self._ledger.totals.count_own_orders(query, principal))
         return self._own_counted[3]
 
 

@@ -45,9 +45,9 @@ async def test_two_hundred_of_a_thousand_open_orders_are_claimed_in_a_handful_of
 @pytest.mark.parametrize(
     ("look", "found", "statements"),
     [
-        (lambda ledger: ledger.reports.list_orders(status=None, limit=50, before=None), 50, 1),
-        (lambda ledger: ledger.reports.list_orders(status=None, limit=2 * COUNT, before=None), COUNT, 1),
-        (lambda ledger: ledger.reports.find_orders(OrderQuery(text="flower"), limit=50, before=None), 50, 2),
+        (lambda ledger: ledger.search.list_orders(status=None, limit=50, before=None), 50, 1),
+        (lambda ledger: ledger.search.list_orders(status=None, limit=2 * COUNT, before=None), COUNT, 1),
+        (lambda ledger: ledger.search.find_orders(OrderQuery(text="flower"), limit=50, before=None), 50, 2),
         (lambda ledger: ledger.leases.list_others("other"), COUNT, 1),
     ],
     ids=["page", "all", "search", "others"],

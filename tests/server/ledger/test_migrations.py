@@ -86,7 +86,7 @@ async def test_what_an_older_release_has_written_or_goes_on_writing_is_the_local
 
     found = {local_id: (await new.orders.get(local_id)).principal for local_id in ("local-old", "local-beside")}
     assert found == {"local-old": LOCAL_ID, "local-beside": LOCAL_ID}
-    assert [order.principal for order in await new.reports.list_orders(status=None, limit=1, before=None)] == ["ada"]
+    assert [order.principal for order in await new.search.list_orders(status=None, limit=1, before=None)] == ["ada"]
     await old.close()
     await new.close()
 

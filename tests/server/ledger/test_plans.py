@@ -37,14 +37,14 @@ async def executed(ledger, databases, clock):
         for number in range(COUNT)
     ]
     await databases[0].write(lambda tx: [insert_order(tx, order) for order in orders])
-    await ledger.reports.settle_totals(rounds=10)
+    await ledger.totals.settle(rounds=10)
     databases[0].executed.clear()
     return databases[0].executed
 
 
 @pytest.mark.parametrize("question", QUESTIONS)
 async def test_no_question_reads_every_order(ledger, executed, path, question):
-    order = (await ledger.reports.list_orders(status=None, limit=1, before=None))[0]
+    order = (await ledger.search.list_orders(status=None, limit=1, before=None))[0]
     executed.clear()
     await QUESTIONS[question](ledger, order)
 
@@ -70,7 +70,7 @@ def is_served(step, statement):
 async def test_the_statements_for_a_rare_thing_do_not_walk_through_the_newest_orders(ledger, executed, path):
     for question in ("a status that nothing has", "a model never ordered", "what failed", "what goes on of a model"):
         executed.clear()
-        order = (await ledger.reports.list_orders(status=None, limit=1, before=None))[0]
+        order = (await ledger.search.list_orders(status=None, limit=1, before=None))[0]
         executed.clear()
         await QUESTIONS[question](ledger, order)
         with closing(sqlite3.connect(path)) as file:
@@ -95,7 +95,7 @@ async def test_a_look_at_the_images_of_some_days_reads_those_days(ledger, execut
 
 @pytest.mark.parametrize("question", OWN_QUESTIONS)
 async def test_what_a_principal_asks_reads_its_own_orders_alone(ledger, executed, path, question):
-    order = (await ledger.reports.list_orders(status=None, limit=1, before=None))[0]
+    order = (await ledger.search.list_orders(status=None, limit=1, before=None))[0]
     executed.clear()
     await OWN_QUESTIONS[question](ledger, order)
 

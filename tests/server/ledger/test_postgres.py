@@ -10,14 +10,14 @@ import pytest
 from fakes.clock import FakeClock
 from fakes.cutting_proxy import open_proxy
 from fakes.orders import make_order
-from fakes.postgres import cut_connections, make_database
+from fakes.postgres import cut_connections, make_database, make_schema
 from wan_mcp.clock import SystemClock
 from wan_mcp.ledger.backends.postgres import open_postgres_ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.records import RateLimit
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
-LOCK = "SELECT pg_advisory_xact_lock(2002873857)"
+LOCK = "SELECT pg_advisory_xact_lock(2002873857, hashtext(current_schema()))"
 """What every transaction that writes begins with."""
 
 
@@ -86,6 +86,19 @@ async def test_another_server_sees_that_something_was_written(ledger, postgres_u
     await place(other)
     await other.close()
     assert await ledger.version() != before
+
+
+async def test_two_ledgers_in_one_database_do_not_wait_for_each_other(postgres_url, ledger):
+    schema = make_schema(postgres_url.partition("&options=")[0])
+    other = open_postgres_ledger(schema, SystemClock(), busy_seconds=10)
+    await ledger.orders.get("x")
+    async with await psycopg.AsyncConnection.connect(schema) as blocked:
+        await other.orders.get("x")
+        await blocked.execute(LOCK.encode())
+        with anyio.fail_after(45):
+            assert await place(ledger)
+        await blocked.rollback()
+    await other.close()
 
 
 async def test_texts_that_no_database_can_hold_are_written_all_the_same(ledger):
@@ -196,7 +209,7 @@ async def test_nothing_stays_in_a_session_so_that_a_pooler_may_give_it_to_others
     order = await place(ledger)
     await ledger.leases.renew("me", lease=30)
     await ledger.limits.reserve(RateLimit("query/singapore", 20.0, is_durable=False))
-    await ledger.reports.list_orders(status=None, limit=5, before=None)
+    await ledger.search.list_orders(status=None, limit=5, before=None)
     assert await ledger.orders.get(order.local_id)
 
     connections = ledger._database._connections

@@ -63,7 +63,7 @@ def explain(url, statement, values):
 @pytest.mark.parametrize("question", (QUESTIONS | OWNED))
 async def test_no_question_reads_every_order(database, filled_url, question):
     ledger = Ledger(database, database)
-    newest = await ledger.reports.list_orders(status=None, limit=9, before=None)
+    newest = await ledger.search.list_orders(status=None, limit=9, before=None)
     order = next(each for each in newest if each.task_id is not None)
     database.executed.clear()
     database.values.clear()

@@ -24,7 +24,7 @@ def run(path, script):
 
 
 async def find(ledger, text):
-    found = await ledger.reports.find_orders(OrderQuery(text=text), limit=10, before=None)
+    found = await ledger.search.find_orders(OrderQuery(text=text), limit=10, before=None)
     return [order.local_id for order in found]
 
 
@@ -77,7 +77,7 @@ def old_file(path):
 
 
 async def test_every_order_and_image_of_an_earlier_release_is_read(old_file, ledger):
-    orders = {order.best_id: order for order in await ledger.reports.list_orders(status=None, limit=99, before=None)}
+    orders = {order.best_id: order for order in await ledger.search.list_orders(status=None, limit=99, before=None)}
 
     assert {best_id: (order.stage, order.status) for best_id, order in orders.items()} == {
         "local-1": (Stage.QUEUED, TaskStatus.PENDING),
@@ -199,7 +199,7 @@ async def test_a_row_that_cannot_be_read_is_an_error_of_its_own_and_is_left_out_
     assert await find(ledger, "local") == good[::-1]
     assert [order.local_id for order in await ledger.leases.list_others("other")] == good
     # It takes the place of no other order, and is not waited for.
-    assert len(await ledger.reports.list_orders(status=None, limit=3, before=None)) == 3
+    assert len(await ledger.search.list_orders(status=None, limit=3, before=None)) == 3
     assert await claim(ledger, limit=3) == good
     before = path.read_bytes()
     assert await claim(ledger) == []
@@ -255,7 +255,7 @@ async def test_what_is_added_up_is_added_up_without_the_rows_that_cannot_be_read
     assert await ledger.reports.count_images_since(0) == (2 if "duration" in NUMBERS[damage] else 1)
     assert len(await ledger.reports.list_durations("singapore", "wan2.6-t2i", 1)) in (1, 2)
     assert [count.region for count in await ledger.reports.count_images(today)] == ["singapore"]
-    assert (await ledger.reports.count_orders(OrderQuery())).models == ("wan2.6-t2i",)
+    assert (await ledger.totals.count_orders(OrderQuery())).models == ("wan2.6-t2i",)
     await place(ledger, daily_limit=10)
 
 

@@ -31,6 +31,7 @@ from wan_mcp.ledger.backends.postgres_connections import (
     MOST_CONNECTIONS,
     RETRY_STEP,
     Connections,
+    lock_key,
     read_ledger_id,
     read_row,
     roll_back,
@@ -198,7 +199,8 @@ class PostgresDatabase:
             f"BEGIN ISOLATION LEVEL READ COMMITTED;{self._bounds()}"
             f"SET LOCAL synchronous_commit = {'on' if self._is_durable else 'off'};"
             # The clock is read once the lock is held, so that turns are taken in the order of their times.
-            f"SELECT pg_advisory_xact_lock({_WRITE_LOCK if self._is_durable else _LIMITS_LOCK});{_TIME_AND_ID}"
+            f"SELECT pg_advisory_xact_lock({lock_key(_WRITE_LOCK if self._is_durable else _LIMITS_LOCK)});"
+            f"{_TIME_AND_ID}"
         )
         return await self._repeat(begin, work)
 

@@ -35,6 +35,15 @@ Every text is compared by its bytes, as SQLite does; an index serves only what i
 """
 
 
+def lock_key(number: int) -> str:
+    """
+    Give the words for a lock of the ledger: by a number and its schema, so that two in one database share none.
+
+    Source: https://www.postgresql.org/docs/current/functions-admin.html#FUNCTIONS-ADVISORY-LOCKS
+    """
+    return f"{number}, hashtext(COALESCE(current_schema(), ''))"
+
+
 class Connections:
     """
     The connections of one process, opened when they are needed; the tables are brought up to date first.
@@ -129,7 +138,7 @@ def migrate(connection: psycopg.Connection[Row], migrations: Mapping[int, Sequen
             connection,
             (
                 f"BEGIN; SET LOCAL lock_timeout = {round(_MIGRATION_SECONDS * 1000)};"
-                f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK}) AS locked"
+                f"SELECT pg_advisory_xact_lock({lock_key(_MIGRATION_LOCK)}) AS locked"
             ).encode(),
         )
         connection.execute(b"CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, ledger_id TEXT)")
