@@ -37,7 +37,7 @@ class ReplicaPool:
     Replicas with a state folder and a port each; what they share is in `environ`.
 
     `command` starts the program, `timings` are other times than its own. What the replicas write on standard error is
-    in `errors`.
+    in `errors`, and in a log in each one's folder.
     """
 
     def __init__(
@@ -74,7 +74,7 @@ class ReplicaPool:
         command = [*self._command, "serve", "--transport", "http", "--port", port]
         if self._timings is not None:
             command = [sys.executable, str(_PROGRAM), port, json.dumps(dict(self._timings))]
-        folder = self._folder / f"replica-{number + 1}"
+        folder = self._find_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
         process = subprocess.Popen(
             command,
@@ -117,11 +117,15 @@ class ReplicaPool:
         return sorted(self._folder.glob("replica-*/state/spool/*.part"))
 
     def _listen(self, replica: Replica) -> None:
-        for line in replica.process.stderr:
-            if "serves at" in line:
-                replica.is_ready = True
-            self.errors.append(f"replica {replica.number + 1}: {line.rstrip()}")
-        replica.process.stderr.close()
+        with replica.process.stderr as lines, (self._find_folder(replica.number) / "log").open("a") as log:
+            for line in lines:
+                if "serves at" in line:
+                    replica.is_ready = True
+                self.errors.append(f"replica {replica.number + 1}: {line.rstrip()}")
+                log.write(line)
+
+    def _find_folder(self, number: int) -> Path:
+        return self._folder / f"replica-{number + 1}"
 
 
 def find_ports(count: int) -> list[int]:

@@ -156,12 +156,14 @@ def _compare_files(
         facts = {
             "the row's task": (row["task_id"], task_id),
             "the row's image": (image["index"], index),
-            "the sidecar's task": (picture.sidecar.get("task_id"), task_id),
-            "the sidecar's image": (picture.sidecar.get("index"), index),
         }
+        if picture.sidecar is not None:
+            facts["the sidecar's task"] = (picture.sidecar.get("task_id"), task_id)
+            facts["the sidecar's image"] = (picture.sidecar.get("index"), index)
         if row["origin"] == "ordered":
             facts["the row's prompt"] = (row["prompt"], picture.texts["prompt"])
-            facts["the sidecar's prompt"] = (picture.sidecar.get("prompt"), picture.texts["prompt"])
+            if picture.sidecar is not None:
+                facts["the sidecar's prompt"] = (picture.sidecar.get("prompt"), picture.texts["prompt"])
         wrong = [f"{what} is {says}, the file's {is_}" for what, (says, is_) in facts.items() if says != is_]
         if wrong:
             report.misplaced.append(f"{picture.path}: {'; '.join(wrong)}")

@@ -20,11 +20,15 @@ from fakes import tiny_png
 
 @dataclass(frozen=True)
 class Picture:
-    """One file: what its own text chunks and the sidecar beside it say; `is_whole` if every pixel decodes."""
+    """
+    One file: what its own text chunks and the sidecar beside it say; `is_whole` if every pixel decodes.
+
+    The sidecar is None where it may be missing and is.
+    """
 
     path: Path
     texts: dict[str, str]
-    sidecar: dict[str, Any]
+    sidecar: dict[str, Any] | None
     is_whole: bool
 
     @property

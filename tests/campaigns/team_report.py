@@ -27,12 +27,16 @@ class BucketReader(StateReader):
         self._bucket = bucket
 
     def pictures(self) -> Iterator[Picture]:
-        """Give every picture that lies in the bucket, by the place that the ledger has for it."""
+        """
+        Give every picture that lies in the bucket, by the place that the ledger has for it.
+
+        Where the store refuses just after a picture the facts beside it are missing: they are tried once.
+        """
         for key in self._bucket.list_keys():
             path = self._bucket.folder / key
             if path.suffix == ".png":
                 note = path.with_suffix(".json")
-                sidecar = json.loads(note.read_text()) if note.exists() else {}
+                sidecar = json.loads(note.read_text()) if note.exists() else None
                 place = Path(f"/s3:/{self._bucket.name}/{key}")
                 yield Picture(place, tiny_png.read_texts(path.read_bytes()), sidecar, decodes(path))
 
@@ -54,6 +58,7 @@ class TeamReport(Report):
     refusals: int = 0
     refused: int = 0
     worst_second: int = 0
+    without_facts: int = 0
     spooled: int = 0
     wrong_digests: list[str] = field(default_factory=list)
     wrong_principals: list[str] = field(default_factory=list)
@@ -76,6 +81,7 @@ class TeamReport(Report):
             *super().rows,
             ("times the object store refused", self.refusals),
             ("requests that it refused", self.refused),
+            ("images without the facts beside them", self.without_facts),
             ("most queries in a second", self.worst_second),
             ("parts of images of killed replicas left", self.spooled),
         ]
@@ -98,6 +104,7 @@ def count_team(report: TeamReport, dashscope: FakeService, reader: BucketReader,
     digests = {image["path"]: image["sha256"] for row in rows.values() for image in row["images"]}
     for picture in reader.pictures():
         # Who ordered it stands in the picture itself, as the service has written it.
+        report.without_facts += picture.sidecar is None
         folders[str(picture.path.parent)].add(picture.texts["prompt"].partition(" ")[0])
         digest = hashlib.sha256(reader.find(picture.path).read_bytes()).hexdigest()
         if digest != digests.get(str(picture.path)) or not picture.path.stem.endswith(digest[:_DIGITS]):
