@@ -135,6 +135,8 @@ async def serve(
         log_level="warning",
         # Its lines would hold what is secret in an address.
         access_log=False,
+        # Nobody's word is taken for where a request comes from.
+        proxy_headers=False,
         date_header=date_header,
         server_header=False,
         timeout_graceful_shutdown=math.ceil(answer_seconds) + _CLOSING_SECONDS,

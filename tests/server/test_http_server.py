@@ -55,6 +55,21 @@ async def test_it_answers_at_the_address_that_it_reports_until_it_is_cancelled()
         await serving.get()
 
 
+async def test_what_a_proxy_says_of_a_caller_is_not_believed():
+    async def tell(scope, receive, send):
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": f"{scope['scheme']} {scope['client'][0]}".encode()})
+
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "192.0.2.7"}
+    with anyio.fail_after(45):
+        async with anyio.create_task_group() as tasks:
+            serving = Serving(tasks, tell)
+            await serving.is_ready.wait()
+            async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+                assert (await client.get(serving.url, timeout=45)).text == "http 127.0.0.1"
+            tasks.cancel_scope.cancel()
+
+
 async def test_an_application_may_date_its_answers_itself():
     with anyio.fail_after(45):
         async with anyio.create_task_group() as tasks:

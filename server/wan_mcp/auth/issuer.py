@@ -191,7 +191,7 @@ class Issuer:
             raise IssuerError(f"cannot be reached at {address}") from error
         try:
             found: object = json.loads(body)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise IssuerError(f"answers with no JSON at {address}") from error
         if not isinstance(found, dict):
             raise IssuerError(f"answers with no JSON object at {address}")

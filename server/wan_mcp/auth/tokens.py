@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+import anyio
 from anyio import to_thread
 
 from wan_mcp.clock import Clock
@@ -152,16 +153,20 @@ class TokenFile:
     def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
         self._clock = clock
+        self._lock = anyio.Lock()
         self._looked_at: float | None = None
         self._version: object = None
         self._tokens: tuple[StaticToken, ...] = ()
 
     async def find(self, text: str) -> Principal | None:
         """Find who comes with a token."""
-        now = self._clock.monotonic()
-        if self._looked_at is None or now - self._looked_at >= _LOOK_SECONDS:
-            await to_thread.run_sync(self._look)
-            self._looked_at = now
+        if self._is_due():
+            # One at a time: of two that look, the one with the older tokens could be the last to say what holds.
+            async with self._lock:
+                if self._is_due():
+                    now = self._clock.monotonic()
+                    await to_thread.run_sync(self._look)
+                    self._looked_at = now
         digest = _digest(text)
         found = None
         # Every one is compared, whichever it is: how long that takes tells nothing.
@@ -169,6 +174,9 @@ class TokenFile:
             if hmac.compare_digest(token.digest, digest):
                 found = token.principal
         return found
+
+    def _is_due(self) -> bool:
+        return self._looked_at is None or self._clock.monotonic() - self._looked_at >= _LOOK_SECONDS
 
     def _look(self) -> None:
         try:

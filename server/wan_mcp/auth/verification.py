@@ -108,7 +108,7 @@ def _normalize(text: str) -> object:
         return text
     if parts.scheme not in _USUAL_PORTS or parts.hostname is None or parts.username is not None:
         return text
-    return parts.scheme, parts.hostname, port, parts.path, parts.query, parts.fragment
+    return parts.scheme, parts.hostname, port, parts.path or "/", parts.query, parts.fragment
 
 
 def _read(token: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:

@@ -180,7 +180,8 @@ class _Paths:
         elif route := _match(self._pages, scope):
             await route.handle(scope, receive, send)
         elif scope["path"].rstrip("/") == MCP_PATH:
-            await self._endpoint(scope, receive, send)
+            # What is checked inside goes by this path. The SDK would redirect, and to where TLS has ended already.
+            await self._endpoint({**scope, "path": MCP_PATH, "raw_path": MCP_PATH.encode()}, receive, send)
         else:
             await self._miss(scope, receive, send)
 

@@ -182,6 +182,60 @@ def test_behind_a_proxy_the_public_name_is_answered_and_no_forwarded_one(tmp_pat
         assert ask(f"{url}/", Host=host).status_code == 401
 
 
+def test_a_slash_at_the_end_of_the_address_changes_nothing(tmp_path):
+    with team(tmp_path, WAN_MCP_PUBLIC_URL=f"{PUBLIC}/art") as (url, token):
+        host = "pictures.example.com"
+        for address in (f"{url}/", f"{url}%2F", url.replace("/mcp", "/art/mcp/"), url.replace("/mcp", "/%6Dcp")):
+            # A redirect would lead to http, for TLS has ended before.
+            assert ask(address, token, Host=host).status_code == 200
+            assert ask(address, Host=host).status_code == 401
+            headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
+            large = httpx.post(address, content=b" " * 5_000_000, headers=headers, trust_env=False, timeout=30)
+            assert large.status_code == 413
+
+
+def test_what_is_checked_of_a_message_is_what_is_called(tmp_path):
+    path = tmp_path / "tokens"
+    token = add_token(path, "reader", frozenset({Scope.READ}))
+    order, read = ('"name":"submit_task","arguments":{"prompt":"x"}', '"name":"get_task","arguments":{"task_id":"x"}')
+    ordering = [
+        f'"method":"tools/call","params":{{{read},{order}}}',
+        f'"method":"tools/call","params":{{{read}}},"params":{{{order}}}',
+        f'"method":"tools/list","params":{{{order}}},"method":"tools/call"',
+        '"m\\u0065thod":"tools\\/call","params":{"n\\u0061me":"submit\\u005ftask","arguments":{"prompt":"x"}}',
+    ]
+    reading = [
+        f'"method":"tools/call","params":{{{order},{read}}}',
+        f'"method":"tools/call","params":{{{order}}},"params":{{{read}}}',
+        f'"method":"tools/call","params":{{{order}}},"method":"tools/list"',
+    ]
+    sent = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
+    sent |= {"Authorization": f"Bearer {token}", "Mcp-Name": "get_task", "Mcp-Method": "tools/list"}
+    with (
+        serving(tmp_path, WAN_MCP_TOKENS_FILE=str(path)) as (_, url),
+        httpx.Client(trust_env=False, timeout=30, headers=sent) as client,
+    ):
+        refused = [client.post(url, content=f'{{"jsonrpc":"2.0","id":1,{body}}}') for body in ordering]
+        refused.append(client.post(url, content=f'{{"jsonrpc":"2.0",{ordering[0]}}}'))
+        answered = [client.post(url, content=f'{{"jsonrpc":"2.0","id":1,{body}}}') for body in reading]
+        wide = client.post(url, content=f'{{"jsonrpc":"2.0","id":1,{ordering[0]}}}'.encode("utf-16"))
+        tasks = client.post(
+            url,
+            json={
+                "jsonrpc": "2.0",
+                "id": 1,
+                "method": "tools/call",
+                "params": {"name": "list_tasks", "arguments": {}},
+            },
+        )
+
+    assert [answer.status_code for answer in refused] == [403] * 5
+    assert [answer.status_code for answer in answered] == [200] * 3
+    assert "TaskNotFound" in answered[0].text
+    assert wide.status_code == 400
+    assert '"tasks":[]' in tasks.text
+
+
 def test_beyond_this_machine_clients_are_answered_once_they_sign_in(tmp_path):
     with team(tmp_path, "--host", "0.0.0.0", WAN_MCP_PUBLIC_URL=PUBLIC) as (url, token):
         local = f"http://127.0.0.1:{urlsplit(url).port}/mcp"

@@ -5,7 +5,9 @@ import os
 import stat
 import sys
 import threading
+from pathlib import Path
 
+import anyio
 import pytest
 from anyio import to_thread
 
@@ -143,6 +145,62 @@ async def test_what_is_revoked_or_added_counts_a_second_later(tmp_path):
     clock.advance(1)
     assert await tokens.find(ada) is None
     assert (await tokens.find(eve)).id == "token:eve"
+
+
+class WatchedPath(type(Path())):
+    """A path that knows who looked at it, and lets the first one wait a little for others that come meanwhile."""
+
+    threads: set[int]
+    met: threading.Event
+
+    def stat(self, **options: bool) -> os.stat_result:
+        self.threads.add(threading.get_ident())
+        if len(self.threads) > 1:
+            self.met.set()
+        self.met.wait(0.2)
+        return super().stat(**options)
+
+
+async def test_of_many_who_come_at_once_one_looks_at_the_file(tmp_path):
+    path = tmp_path / "tokens"
+    ada = await to_thread.run_sync(add_token, path, "ada", ORDER)
+    watched = WatchedPath(path)
+    watched.threads, watched.met = set(), threading.Event()
+    tokens, found = TokenFile(watched, FakeClock()), []
+
+    async def come() -> None:
+        found.append(await tokens.find(ada))
+
+    async with anyio.create_task_group() as group:
+        for _ in range(4):
+            group.start_soon(come)
+
+    assert [principal.id for principal in found] == ["token:ada"] * 4
+    assert len(watched.threads) == 1
+
+
+async def test_while_a_folder_or_a_link_to_nothing_stands_in_place_of_the_file_nobody_is_let_in(tmp_path):
+    path, clock = tmp_path / "tokens", FakeClock()
+    ada = await to_thread.run_sync(add_token, path, "ada", ORDER)
+    tokens, text = TokenFile(path, clock), await to_thread.run_sync(path.read_text)
+    assert await tokens.find(ada)
+
+    def become_folder() -> None:
+        path.unlink()
+        path.mkdir()
+
+    def become_link() -> None:
+        path.rmdir()
+        path.symlink_to(tmp_path / "real")
+
+    for change in (become_folder, become_link):
+        await to_thread.run_sync(change)
+        clock.advance(1)
+        assert await tokens.find(ada) is None
+    await to_thread.run_sync((tmp_path / "real").write_text, text)
+    clock.advance(1)
+
+    assert await tokens.find(ada)
 
 
 async def test_while_the_file_is_wrong_or_gone_nobody_is_let_in_and_the_log_says_why(tmp_path, caplog):

@@ -8,14 +8,14 @@ from base64 import urlsafe_b64encode
 import anyio
 import jwt
 import pytest
-from starlette.responses import PlainTextResponse
+from starlette.responses import JSONResponse, PlainTextResponse
 
 from fakes.clock import FakeClock
 from fakes.issuer import FakeIssuer, make_key, tampered, unsigned
 from wan_mcp.app import build_issuer_network
 from wan_mcp.auth.issuer import Issuer, list_descriptions
 from wan_mcp.auth.refusals import IssuerError, TokenRefusedError
-from wan_mcp.auth.verification import JwtVerifier
+from wan_mcp.auth.verification import JwtVerifier, is_same_resource
 from wan_mcp_tools.domain.principals import Scope
 
 AUDIENCE = "https://pictures.example.com/mcp"
@@ -284,6 +284,29 @@ async def test_an_issuer_is_found_wherever_it_describes_itself(clock, path, desc
         assert await verifier(issuer, clock).verify(issuer.sign(issuer.claims(clock.now(), AUDIENCE)))
 
 
+def test_one_resource_may_be_written_in_different_ways():
+    assert is_same_resource("https://pictures.example.com", "HTTPS://pictures.example.com:443/")
+    assert not is_same_resource("https://pictures.example.com/mcp", "https://pictures.example.com/mcp/")
+    assert not is_same_resource("https://pictures.example.com/mcp", "https://pictures.example.com/MCP")
+
+
+async def test_of_many_keys_the_first_hundred_count(issuer, clock):
+    first = issuer.jwk("first")
+    others = [first | {"kid": f"k{number}"} for number in range(2_000)]
+    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+    check = JwtVerifier(known, audience=AUDIENCE, clock=clock)
+    claims = issuer.claims(clock.now(), AUDIENCE)
+    issuer.answer = JSONResponse({"keys": [first, *others[:150]]})
+
+    assert await check.verify(issuer.sign(claims))
+    assert await check.verify(issuer.sign(claims, header={"kid": "k98"}))
+    with pytest.raises(TokenRefusedError, match="does not name"):
+        await check.verify(issuer.sign(claims, header={"kid": "k99"}))
+    issuer.answer = JSONResponse({"keys": others})
+    with pytest.raises(IssuerError, match="more than"):
+        await known.fetch_keys()
+
+
 def test_an_issuer_is_looked_for_at_few_addresses():
     assert list_descriptions("https://login.example.com") == (
         "https://login.example.com/.well-known/oauth-authorization-server",
@@ -300,6 +323,8 @@ def test_an_issuer_is_looked_for_at_few_addresses():
         ({"jwks_uri": "file:///etc/passwd"}, "names no address of keys"),
         ({"jwks_uri": "https://user@keys.example.com/"}, "names no address of keys"),
         ({"jwks_uri": None}, "names no address of keys"),
+        ({"jwks_uri": "https://keys..example.com/"}, "cannot be reached"),
+        ({"jwks_uri": f"https://{'k' * 300}.example.com/"}, "cannot be reached"),
     ],
 )
 async def test_a_description_that_does_not_hold_is_not_believed(issuer, clock, description, reason):
@@ -311,7 +336,7 @@ async def test_a_description_that_does_not_hold_is_not_believed(issuer, clock, d
     assert issuer.asked == 0
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"keys": 7}', "<html>", "x" * 300_000])
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"keys": 7}', "<html>", "x" * 300_000, "[" * 200_000])
 async def test_keys_that_are_none_are_not_taken(issuer, clock, text):
     issuer.answer = PlainTextResponse(text)
     known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
