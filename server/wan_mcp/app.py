@@ -15,6 +15,7 @@ from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
+from wan_mcp.orders.links import ImageLinks
 from wan_mcp.orders.observers import NOBODY, Observers
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage, Storage
@@ -26,6 +27,7 @@ from wan_mcp_tools.domain.principals import current_principal
 if TYPE_CHECKING:
     from mcp.server.context import ServerMiddleware
     from mcp.server.mcpserver import MCPServer
+    from starlette.routing import BaseRoute
 
     from wan_mcp.auth.gate import AuthGate
     from wan_mcp.auth.issuer import IssuerNetwork
@@ -38,6 +40,14 @@ Makes and edits pictures with Alibaba Cloud's Wan, Qwen-Image and Z-Image models
 generate_image is the main tool, for changes too. If it answers with PENDING or RUNNING, call get_task with the \
 task_id: ordering again would cost again. Every picture that was ordered is saved, even when a call was cut off; \
 list_tasks finds it. Show the person the path."""
+
+SHARED_INSTRUCTIONS = """\
+Makes and edits pictures with Alibaba Cloud's Wan, Qwen-Image and Z-Image models and answers with links. \
+generate_image is the main tool, for changes too. If it answers with PENDING or RUNNING, call get_task with the \
+task_id: ordering again would cost again. Every picture that was ordered is saved, even when a call was cut off; \
+list_tasks finds it. Show the person the url; once url_expires_at is over, get_task or download_image gives a new \
+one, free of charge. images takes the upload_id of a picture of the person's own, for 24 hours: its bytes are sent \
+by POST to {address}/uploads with the token of this server."""
 
 
 def build_context(
@@ -132,15 +142,24 @@ def build_catalogue(settings: Settings) -> Catalogue:
 
 
 def build_service(
-    settings: Settings, *, context: Context | None = None, timings: Timings | None = None
+    settings: Settings,
+    *,
+    context: Context | None = None,
+    timings: Timings | None = None,
+    links: ImageLinks | None = None,
 ) -> OrderService:
-    """Build the service on what ordering stands on. Nothing is opened, read or connected before it runs."""
+    """
+    Build the service on what ordering stands on. Nothing is opened, read or connected before it runs.
+
+    `links` are for callers who share no disk with it.
+    """
     return OrderService(
         context or build_context(settings),
         catalogue=build_catalogue(settings),
         settings=settings,
         timings=timings or Timings(),
         worker_id=new_worker_id(),
+        links=links,
     )
 
 
@@ -215,6 +234,7 @@ def build_server(
     service: OrderService,
     *,
     secret_key: bytes | None = None,
+    instructions: str = INSTRUCTIONS,
     middleware: "Sequence[ServerMiddleware[Any]]" = (),
     alongside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> "WanServer":
@@ -232,6 +252,7 @@ def build_server(
         keep_in_bounds,
         make_apps,
     )
+    from wan_mcp.mcp_server.places import Places, make_places_gate  # noqa: PLC0415
     from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions  # noqa: PLC0415
 
     security = None
@@ -252,16 +273,17 @@ def build_server(
             yield
             group.cancel_scope.cancel()
 
+    places = Places(service.places)
     return WanServer(
         service,
         "wan",
         title="Wan and Qwen pictures",
         version=__version__,
-        instructions=INSTRUCTIONS,
-        tools=[bind_tool(make(service)) for make in TOOLS],
+        instructions=instructions,
+        tools=[bind_tool(make(service), places.hide_from_caller) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
         request_state_security=security,
-        middleware=[*middleware, keep_in_bounds, refuse_undeclared_subscriptions],
+        middleware=[*middleware, make_places_gate(places), keep_in_bounds, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )
@@ -272,27 +294,42 @@ class HttpServer:
     """
     What is served over HTTP.
 
-    `begin_drain` takes no more on and has the calls under way answered within some seconds. `is_measured` says that
-    there are metrics; `stop` hands over what was measured, once the server has ended.
+    `pages` are what is answered beside /mcp to whoever has signed in, or holds a link. `begin_drain` takes no more on
+    and has the calls under way answered within some seconds. `is_measured` says that there are metrics; `stop` hands
+    over what was measured, once the server has ended.
     """
 
     server: "WanServer"
     readiness: "Readiness"
+    pages: "Sequence[BaseRoute]"
     begin_drain: Callable[[float], None]
     is_measured: bool
     stop: Callable[[], None]
 
 
 def build_http_server(
-    settings: Settings, *, is_scraped: bool, is_audited: bool, timings: Timings | None = None
+    settings: Settings,
+    *,
+    address: str,
+    gate: "AuthGate | None" = None,
+    is_scraped: bool,
+    is_audited: bool,
+    timings: Timings | None = None,
 ) -> HttpServer:
-    """Build what is served over HTTP. Metrics are kept where `is_scraped`, and exported as the settings say."""
+    """
+    Build what is served over HTTP at an address.
+
+    Whoever comes through a gate shares no disk with the server, and gets files by links. Metrics are kept where
+    `is_scraped`, and exported as the settings say.
+    """
     from wan_mcp.mcp_server.health import Readiness  # noqa: PLC0415 - only servers over HTTP need this
 
     catalogue = build_catalogue(settings)
     telemetry = _start_telemetry(settings, is_scraped=is_scraped)
     context = build_context(settings, observers=_make_observers(catalogue, telemetry, is_audited=is_audited))
-    service = build_service(settings, context=context, timings=timings)
+    secret_key = find_secret_key(settings)
+    links = None if gate is None else build_links(context, secret_key, address)
+    service = build_service(settings, context=context, timings=timings, links=links)
 
     async def check() -> None:
         settings.require_folders()
@@ -308,15 +345,33 @@ def build_http_server(
     return HttpServer(
         server=build_server(
             service,
-            secret_key=find_secret_key(settings),
+            secret_key=secret_key,
+            instructions=INSTRUCTIONS if gate is None else SHARED_INSTRUCTIONS.format(address=address),
             middleware=_make_middleware(service, telemetry, is_audited=is_audited),
-            alongside=_measure_backlog(context, telemetry),
+            alongside=[*_measure_backlog(context, telemetry), *([] if gate is None else [service.uploads.run])],
         ),
         readiness=readiness,
+        pages=_make_pages(service, gate),
         begin_drain=begin_drain,
         is_measured=telemetry is not None and is_scraped,
         stop=telemetry.stop if telemetry is not None else lambda: None,
     )
+
+
+def build_links(context: Context, secret_key: bytes, address: str) -> ImageLinks:
+    """Build what makes links that lead to an address, with a key that is for them alone."""
+    from wan_mcp.auth.secret_key import derive_key  # noqa: PLC0415 - only servers that people sign in to have links
+
+    key = derive_key(secret_key, "image links")
+    return ImageLinks(context.storage, context.clock, key=key, base_url=address)
+
+
+def _make_pages(service: OrderService, gate: "AuthGate | None") -> "Sequence[BaseRoute]":
+    if gate is None:
+        return ()
+    from wan_mcp.mcp_server.files import make_file_routes  # noqa: PLC0415 - see above
+
+    return make_file_routes(service, gate)
 
 
 def _start_telemetry(settings: Settings, *, is_scraped: bool) -> "Telemetry | None":

@@ -81,12 +81,14 @@ class KillingStorage(LocalStorage):
 
     reads = 0
 
-    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+    async def prepare_input(
+        self, path: Path, limits: InputLimits, *, sha256: str | None = None, name: str | None = None
+    ) -> PreparedInput:
         """Read a picture, or die."""
         self.reads += 1
         if self.reads > 1:
             die()
-        return await super().prepare_input(path, limits, sha256=sha256)
+        return await super().prepare_input(path, limits, sha256=sha256, name=name)
 
 
 class KillingDashScope(DashScope):

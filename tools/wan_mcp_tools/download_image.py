@@ -14,7 +14,7 @@ from wan_mcp_tools.arguments import (
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import Conversion, ImageService, ReportProgress
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus, describe_places
-from wan_mcp_tools.results import ImageResult, TaskResult
+from wan_mcp_tools.results import TaskResult, image_result
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
 DESCRIPTION = """\
@@ -79,10 +79,10 @@ def download_image(service: ImageService) -> Tool:
 
 
 def _placed(image: SavedImage, task: Task | None) -> TaskResult:
-    path = ImageResult(path=image.path, width=image.width, height=image.height, bytes=image.bytes)
+    placed = image_result(image)
     parts = list(describe_places([image]))
     if task is None:
-        return TaskResult(status=TaskStatus.SUCCEEDED, images=(path,), message=" ".join(parts) or None)
+        return TaskResult(status=TaskStatus.SUCCEEDED, images=(placed,), message=" ".join(parts) or None)
     count = len({image.index for image in (*task.images, *task.failed_images)})
     if count > 1:
         parts.append(f"Image {image.index} of {count}; pass index for the others.")
@@ -91,6 +91,6 @@ def _placed(image: SavedImage, task: Task | None) -> TaskResult:
         status=task.status,
         region=task.region,
         model=task.model,
-        images=(path,),
+        images=(placed,),
         message=" ".join(parts) or None,
     )

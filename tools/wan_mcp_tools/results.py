@@ -4,11 +4,12 @@ import re
 from collections.abc import Sequence
 
 from wan_mcp_tools.catalogue.regions import SANDBOX
-from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService, ProgressReport
-from wan_mcp_tools.domain.tasks import FailedImage, Task, TaskStatus, describe_inputs, describe_places
+from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus, describe_inputs, describe_places
 from wan_mcp_tools.domain.text import cut_middle, leave_out_links, one_line
 from wan_mcp_tools.tool import Answer, Result
 
@@ -34,6 +35,9 @@ _DEDUPLICATED = (
 _ORDER_ANOTHER = "Pass fresh=true to order another."
 _SAVED_ELSEWHERE = "Its files are saved where that order wanted them"
 _COPY_THEM = "once they are, download_image puts them into another folder or under another name, free of charge."
+
+_TELL_OPERATOR = "Tell whoever runs this server; the log there says more."
+"""What helps where a disk that the caller has no part in refuses."""
 
 _GET = "Call get_task with task_id={task_id}"
 _WAIT = f"{_GET} and wait_seconds=45"
@@ -78,9 +82,11 @@ _NEXT_STEPS = {
 
 
 class ImageResult(Result):
-    """A saved image: absolute path, sizes in pixels and bytes."""
+    """A saved image: absolute path, or a link and when it ends; sizes in pixels and bytes."""
 
-    path: str
+    path: str | None = None
+    url: str | None = None
+    url_expires_at: str | None = None
     width: int
     height: int
     bytes: int
@@ -114,7 +120,7 @@ class TaskResult(Result):
 
 def task_result(task: Task, remarks: Sequence[str] = ()) -> TaskResult:
     """Give a task as the answer of a tool; `remarks` are sentences about the order that stand in its message."""
-    images = tuple(ImageResult(path=i.path, width=i.width, height=i.height, bytes=i.bytes) for i in task.images)
+    images = tuple(map(image_result, task.images))
     expires_at = None if task.status in _WITHOUT_RESULTS else task.expires_at
     message = " ".join(part for part in (_message(task, for_models=True), *remarks) if part)
     return TaskResult(
@@ -130,6 +136,19 @@ def task_result(task: Task, remarks: Sequence[str] = ()) -> TaskResult:
         expires_at=expires_at.isoformat(timespec="seconds") if expires_at else None,
         message=cut_middle(message, _MESSAGE_BYTES) if message else None,
         next_step=describe_next_step(task.next_step) if task.next_step else None,
+    )
+
+
+def image_result(image: SavedImage) -> ImageResult:
+    """Give a saved image as an answer tells it: by its path, or by a link where no disk is shared."""
+    until = image.url_expires_at
+    return ImageResult(
+        path=image.path if image.url is None else None,
+        url=image.url,
+        url_expires_at=until.isoformat(timespec="seconds") if until else None,
+        width=image.width,
+        height=image.height,
+        bytes=image.bytes,
     )
 
 
@@ -186,7 +205,9 @@ def describe_error(error: AppError) -> str:
     It is short whatever stands in it: what happened may repeat what a caller sent.
     """
     happened = cut_middle(error.message, _MESSAGE_BYTES)
-    return cut_middle(_with_step(f"{happened} {error.advice}".strip(), error.next_step), _ERROR_BYTES)
+    is_operators = isinstance(error, StorageError) and not current_principal().is_local
+    advice = _TELL_OPERATOR if is_operators else error.advice
+    return cut_middle(_with_step(f"{happened} {advice}".strip(), error.next_step), _ERROR_BYTES)
 
 
 def describe_progress(report: ProgressReport) -> str:

@@ -107,6 +107,8 @@ def start_http(
     gate = build_gate(settings)
     parts = build_http_server(
         settings,
+        address=settings.public_url or base_url(listeners[0], host),
+        gate=gate,
         is_scraped=gate is not None or bool(metrics_listeners),
         is_audited=is_shared,
         timings=timings,
@@ -119,7 +121,7 @@ def start_http(
         host,
         public_url=settings.public_url,
         gate=gate,
-        routes=HttpRoutes(probes=probes),
+        routes=HttpRoutes(pages=parts.pages, probes=probes),
         most_bytes=_MOST_SHARED_BYTES if is_shared else MOST_BYTES,
     )
     if metrics_listeners:

@@ -18,6 +18,7 @@ from wan_mcp.ledger.records import (
     RateLimit,
     Slot,
     Stage,
+    Upload,
     is_local_id,
     new_local_id,
 )
@@ -41,6 +42,7 @@ __all__ = [
     "RateLimit",
     "Slot",
     "Stage",
+    "Upload",
     "is_local_id",
     "new_local_id",
     "to_millionths",

@@ -10,6 +10,7 @@ from wan_mcp.ledger.quotas import Quotas
 from wan_mcp.ledger.reports import Reports
 from wan_mcp.ledger.search import Search
 from wan_mcp.ledger.totals import Totals
+from wan_mcp.ledger.uploads import Uploads
 
 
 class Ledger:
@@ -31,6 +32,7 @@ class Ledger:
         self.reports = Reports(database)
         self.search = Search(database)
         self.totals = Totals(database)
+        self.uploads = Uploads(database)
 
     async def exists(self) -> bool:
         """Say whether there is anything to read, without making it."""

@@ -141,6 +141,24 @@ _SHARED: Mapping[int, tuple[str, ...]] = {
         WHEN counted <> status OR counted_version <> version OR stage <> 'CLOSED' THEN 1 ELSE 0 END = 1
         """,
     ),
+    6: (
+        # What people have uploaded to order with. A row is there before the bytes are, and goes after them.
+        """
+        CREATE TABLE uploads (
+            id TEXT PRIMARY KEY,
+            principal TEXT NOT NULL,
+            path TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            bytes INTEGER NOT NULL,
+            created_at REAL NOT NULL,
+            expires_at REAL NOT NULL,
+            is_stored INTEGER NOT NULL DEFAULT 0
+        )
+        """,
+        "CREATE INDEX uploads_principal ON uploads (principal, created_at)",
+        "CREATE INDEX uploads_over ON uploads (expires_at)",
+    ),
 }
 # Rows from before the second step are in files alone.
 _SQLITE: Mapping[int, tuple[str, ...]] = {2: ("UPDATE orders SET search_text = searchable(request)",)}

@@ -219,6 +219,23 @@ class Backlog:
 
 
 @dataclass(frozen=True, slots=True)
+class Upload:
+    """
+    A picture that a principal has uploaded to order with: sides in pixels, `path` where it lies in the storage.
+
+    `expires_at`, in seconds since 1970, is when it can be ordered with no more.
+    """
+
+    id: str
+    principal: str
+    path: str
+    width: int
+    height: int
+    bytes: int
+    expires_at: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
 class Eligibility:
     """
     Which unfinished orders a process can take further.

@@ -1,6 +1,7 @@
 """What hosts can read beside the tools: models, tasks, images, and the view that MCP Apps show beside an order."""
 
 import json
+import re
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -16,10 +17,12 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.description import describe_model, list_models
 from wan_mcp_tools.catalogue.model import format_amount
 from wan_mcp_tools.domain.errors import AppError, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.requests import InputImage, InputSource
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.domain.usage import Amounts, Quota, Usage, Use
-from wan_mcp_tools.results import describe_error, task_result
+from wan_mcp_tools.results import describe_error, image_result, task_result
 
 SCHEME = "wan://"
 MODELS, MODEL, USAGE = "wan://models", "wan://models/{id}", "wan://usage"
@@ -66,8 +69,8 @@ TEMPLATES = (
         name="task",
         title="One task",
         description=(
-            "A task as it is now, with the paths of its saved images: what get_task answers without waiting. Its "
-            "order has what was ordered: the arguments of generate_image, and the list price of one image."
+            "A task as it is now, with the paths or urls of its saved images: what get_task answers without waiting. "
+            "Its order has what was ordered: the arguments of generate_image, and the list price of one image."
         ),
         mime_type=_JSON,
     ),
@@ -78,7 +81,7 @@ TEMPLATES = (
         description=(
             "An image of a task by the id task_id-index, e.g. 0385dc79-5ff8-4d82-bcb6-7cf0ad4b7f52-1. The file's own "
             "bytes if they are at most 750 kB; of a larger file a JPEG of at most 1024 pixels and 500 kB, and then "
-            "_meta says reduced=true. _meta also has the path, width, height and bytes of the file itself."
+            "_meta says reduced=true. _meta also has the path or url, width, height and bytes of the file itself."
         ),
     ),
 )
@@ -138,13 +141,7 @@ async def _read_image(service: ImageService, name: str) -> ReadResourceContents:
         )
     picture = await service.read_image(task_id=task_id, index=int(index), most_bytes=MOST_IMAGE_BYTES)
     file = picture.file
-    about = {
-        "path": file.path,
-        "width": file.width,
-        "height": file.height,
-        "bytes": file.bytes,
-        "reduced": picture.reduced,
-    }
+    about = image_result(file).model_dump(mode="json", exclude_none=True) | {"reduced": picture.reduced}
     return ReadResourceContents(picture.data, picture.mime_type, about)
 
 
@@ -155,9 +152,12 @@ def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
     if request is None:
         return order
     order["arguments"] = request.to_arguments()
+    if not current_principal().is_local:
+        # Of an order of the local user: a folder of the server.
+        order["arguments"].pop("output_dir", None)
     if request.images:
         # What stands behind the address of a picture may be a signature.
-        order["arguments"]["images"] = [image.shown_reference for image in request.images]
+        order["arguments"]["images"] = [_show_input(image) for image in request.images]
         order["inputs"] = [
             {"sha256": image.sha256, "changes": list(image.changes)} if image.sha256 else {"changes": []}
             for image in request.images
@@ -167,6 +167,13 @@ def _describe_order(task: Task, catalogue: Catalogue) -> dict[str, Any]:
     if price is not None:
         order["price"] = {"amount": str(price.amount), "currency": price.currency, "as_of": price.as_of}
     return order
+
+
+def _show_input(image: InputImage) -> str:
+    """Give what the caller named; of a file to whoever has no part in the server's disk no more than its name."""
+    if image.source is InputSource.FILE and not current_principal().is_local:
+        return re.split(r"[\\/]", image.reference)[-1]
+    return image.shown_reference
 
 
 def _describe_usage(usage: Usage) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Our tools as tools of the MCP SDK: schemas, arguments, hints, results, and every error in words."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 from mcp.server.mcpserver import Context
@@ -31,6 +32,7 @@ class BoundTool(SdkTool):
     """One of our tools, as the SDK lists and calls it."""
 
     tool: SkipValidation[Tool] = Field(exclude=True)
+    hide: SkipValidation[Callable[[str], str]] = Field(exclude=True)
 
     async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:  # noqa: ANN401 - the SDK's signature
         """
@@ -42,16 +44,17 @@ class BoundTool(SdkTool):
         del convert_result
         try:
             checked = read_arguments(self.tool, arguments)
-            answer = await self.tool.run(checked, _make_report(context))
+            answer = await self.tool.run(checked, _make_report(context, self.hide))
         except AppError as error:
             return as_error_result(error)
         return _as_image(answer) if isinstance(answer, Preview) else as_result(answer)
 
 
-def bind_tool(tool: Tool) -> BoundTool:
-    """Make one of our tools known to the SDK."""
+def bind_tool(tool: Tool, hide: Callable[[str], str] = str) -> BoundTool:
+    """Make one of our tools known to the SDK; `hide` gives what is told of progress as the caller may read it."""
     return BoundTool(
         tool=tool,
+        hide=hide,
         fn=tool.run,
         name=tool.name,
         title=tool.title,
@@ -87,9 +90,9 @@ def _tool_meta(tool: Tool) -> dict[str, Any]:
     return meta
 
 
-def _make_report(context: Context[Any, Any]) -> ReportProgress:
+def _make_report(context: Context[Any, Any], hide: Callable[[str], str]) -> ReportProgress:
     async def report(progress: ProgressReport) -> None:
-        await context.report_progress(progress.seconds, progress.expected, describe_progress(progress))
+        await context.report_progress(progress.seconds, progress.expected, hide(describe_progress(progress)))
 
     return report
 

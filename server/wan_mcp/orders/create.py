@@ -12,7 +12,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.ledger import DAY, Dispatch, Ledger, Order, OrderLimits, Placement, new_local_id, to_millionths
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings
-from wan_mcp.orders.inputs import FindResult, find_inputs
+from wan_mcp.orders.inputs import FindResult, FindUpload, find_inputs
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -56,6 +56,7 @@ async def create(
     worker_id: str,
     begin: Callable[[Order], Order],
     find_result: FindResult,
+    find_upload: FindUpload,
     awaited_seconds: float,
     deduplicate: bool,
     lock_seconds: float,
@@ -65,8 +66,8 @@ async def create(
 
     Identical orders may want their files in different places. `begin` gives an order as it is when its creating
     request leaves; one with pictures to be read stands in line until they are. `find_result` gives the files of
-    earlier tasks' images. A call waits for it during `awaited_seconds`, and for a ledger that is locked during
-    `lock_seconds`.
+    earlier tasks' images, `find_upload` those of uploads. A call waits for it during `awaited_seconds`, and for a
+    ledger that is locked during `lock_seconds`.
 
     Raises:
         AppError: nothing was ordered.
@@ -85,6 +86,7 @@ async def create(
         request,
         catalogue=catalogue,
         find_result=find_result,
+        find_upload=find_upload,
         seconds=max(lock_seconds, _SHORTEST_READ),
     )
     must_read = any(image.path is not None for image in request.images)
@@ -157,7 +159,13 @@ async def withdraw(ledger: Ledger, order: Order, dispatch: Dispatch) -> None:
 
 
 async def _find_inputs(
-    context: Context, request: ImageRequest, *, catalogue: Catalogue, find_result: FindResult, seconds: float
+    context: Context,
+    request: ImageRequest,
+    *,
+    catalogue: Catalogue,
+    find_result: FindResult,
+    find_upload: FindUpload,
+    seconds: float,
 ) -> ImageRequest:
     """
     Look for the pictures of a request, for so many seconds: the disk of a network may not answer.
@@ -173,6 +181,7 @@ async def _find_inputs(
                 storage=context.storage,
                 catalogue=catalogue,
                 find_result=find_result,
+                find_upload=find_upload,
             )
         except StorageError as error:
             raise _tell_nothing_ordered(error) from error

@@ -101,6 +101,9 @@ class OrderImages:
             image = found
         source = Path(image.path or "")
         relative = find_relative_folder(output_dir, folder)
+        if not current_principal().is_local and (conversion is not None or name is not None):
+            # Wherever the image was moved to: a link to the copy leads into the folder of its owner.
+            folder = await storage.folder(None, owner=order.principal)
         if conversion is None and folder in (None, source.parent) and name is None:
             saved = await self._describe_saved(order, image)
             return replace(saved, name_change=None, wanted_folder=wanted_folder, relative_folder=relative)

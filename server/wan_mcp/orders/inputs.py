@@ -38,6 +38,8 @@ _MARKED_PLACES = "bbox_list"
 
 FindResult = Callable[[str, int], Awaitable[Path]]
 """Gives the file of a saved image of an earlier task, by the task's id and the image's index."""
+FindUpload = Callable[[str], Awaitable[Path]]
+"""Gives the file of an upload of the caller's, by its id."""
 
 
 async def find_inputs(
@@ -47,6 +49,7 @@ async def find_inputs(
     storage: Storage,
     catalogue: Catalogue,
     find_result: FindResult,
+    find_upload: FindUpload,
 ) -> ImageRequest:
     """
     Look for the pictures of a request and check them against its model; give it with what is known of each.
@@ -67,7 +70,7 @@ async def find_inputs(
             images.append(image)
             size = None
             continue
-        path = await _find_file(image, storage, find_result)
+        path = await _find_file(image, storage, find_result, find_upload)
         prepared = await _read(image, path, limits, storage)
         images.append(replace(image, path=str(path), sha256=prepared.sha256, changes=prepared.changes))
         size = prepared.width, prepared.height
@@ -100,16 +103,18 @@ def _check_places(options: Mapping[str, Any], number: int, width: int, height: i
             )
 
 
-async def _find_file(image: InputImage, storage: Storage, find_result: FindResult) -> Path:
+async def _find_file(image: InputImage, storage: Storage, find_result: FindResult, find_upload: FindUpload) -> Path:
     if image.source is InputSource.FILE:
         return await storage.find_input(image.reference)
+    if image.source is InputSource.UPLOAD:
+        return await find_upload(image.reference)
     task_id, _, index = image.reference.rpartition("#")
     return await find_result(task_id, int(index))
 
 
 async def _read(image: InputImage, path: Path, limits: InputLimits, storage: Storage) -> PreparedInput:
     try:
-        return await storage.prepare_input(path, limits)
+        return await storage.prepare_input(path, limits, name=_find_name(image))
     except NotFoundError as error:
         if image.source is not InputSource.FILE or Path(image.reference).is_absolute():
             raise
@@ -119,6 +124,11 @@ async def _read(image: InputImage, path: Path, limits: InputLimits, storage: Sto
             "your project.",
             code=error.code,
         ) from error
+
+
+def _find_name(image: InputImage) -> str | None:
+    """Give what messages call a picture, where that is not the place of its file: nobody knows that of an upload."""
+    return image.reference if image.source is InputSource.UPLOAD else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -223,10 +233,13 @@ class InputSender:
         if limits is None:
             raise RequestRefusedError(f"{request.model} takes no pictures any more.", "Use another model.")
         try:
-            return await self._storage.prepare_input(Path(image.path or ""), limits, sha256=image.sha256)
+            return await self._storage.prepare_input(
+                Path(image.path or ""), limits, sha256=image.sha256, name=_find_name(image)
+            )
         except NotFoundError as error:
+            shown = _find_name(image) or show_place(image.path or "")
             raise InputChangedError(
-                f"The picture {show_place(image.path or '')} has been moved or deleted since it was ordered with.",
+                f"The picture {shown} has been moved or deleted since it was ordered with.",
                 "Order again with the picture where it is now.",
             ) from error
 

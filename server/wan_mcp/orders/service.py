@@ -21,10 +21,20 @@ from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import RecentImages, create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
+from wan_mcp.orders.links import (
+    Disposition,
+    ImageLinks,
+    LinkedFile,
+    LinkedImages,
+    LinkSignature,
+    hide_place,
+    hide_places,
+)
 from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
+from wan_mcp.orders.uploads import UploadStore
 from wan_mcp.orders.view import to_task
 from wan_mcp.orders.wait import ProgressReporter, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
@@ -81,7 +91,14 @@ class OrderService:
     """
 
     def __init__(
-        self, context: Context, *, catalogue: Catalogue, settings: Settings, timings: Timings, worker_id: str
+        self,
+        context: Context,
+        *,
+        catalogue: Catalogue,
+        settings: Settings,
+        timings: Timings,
+        worker_id: str,
+        links: ImageLinks | None = None,
     ) -> None:
         self._context = context
         self._ledger = context.ledger
@@ -124,6 +141,8 @@ class OrderService:
             worker_id=worker_id,
             thumbnails=ThumbnailCache(settings.state_dir / "thumbnails"),
         )
+        self._links = links
+        self._uploads = UploadStore(ledger, context.storage, clock)
         self._search = OrderSearch(ledger, live=live, images=self._images)
         self._collector = Collector(
             ledger,
@@ -140,6 +159,20 @@ class OrderService:
     def catalogue(self) -> Catalogue:
         """What can be ordered."""
         return self._catalogue
+
+    @property
+    def places(self) -> tuple[Path | str, ...]:
+        """The folders, and the object store, that the settings name: nobody else than the local user is told them."""
+        settings = self._settings
+        named = (settings.output_dir, *settings.allowed_dirs, settings.state_dir, settings.ledger_path.parent)
+        files = tuple(file.parent for file in (settings.env_file, settings.tokens_file) if file is not None)
+        store = settings.storage
+        return (*named, *files, *(() if store is None else (f"s3://{store.bucket}",)))
+
+    @property
+    def uploads(self) -> UploadStore:
+        """What people have uploaded to order with."""
+        return self._uploads
 
     @property
     def default_wait_seconds(self) -> float:
@@ -228,6 +261,7 @@ class OrderService:
             worker_id=self._worker_id,
             begin=self._worker.submitter.begin,
             find_result=self._find_result,
+            find_upload=self._find_upload,
             awaited_seconds=0.0 if until_accepted else seconds,
             deduplicate=deduplicate,
             lock_seconds=seconds,
@@ -309,7 +343,7 @@ class OrderService:
                 observers=self._context.observers,
                 answer_seconds=min(_ANSWER_SECONDS, self.default_wait_seconds / 2),
             )
-            return to_task(cancelled)
+            return await self._show(to_task(cancelled), cancelled)
 
         return await self._answer_in_time(work, NextAction.CHECK_CANCELLATION)
 
@@ -445,7 +479,7 @@ class OrderService:
                 saved = await self._images.download_url(
                     url or "", region, output_dir=output_dir, filename=filename, conversion=conversion
                 )
-                return saved, None
+                return await self._show_saved(saved, None), None
             order = await self._find(task_id, seconds=self.default_wait_seconds)
             if not order.images:
                 await self._refresh.refresh(order, seconds=0)
@@ -457,7 +491,7 @@ class OrderService:
                 order, index, output_dir=output_dir, filename=filename, conversion=conversion
             )
             order = await self._find_known(order.local_id) or order
-            return image, await self._deliver(order, is_just_saved=True)
+            return await self._show_saved(image, order), await self._deliver(order, is_just_saved=True)
 
         return await self._answer_in_time(work, NextAction.CHECK_DOWNLOAD)
 
@@ -480,7 +514,28 @@ class OrderService:
                 code=ErrorCode.TASK_NOT_FOUND,
                 next_step=NextStep(NextAction.LIST_LEDGER_OR_ASK if can_ask else NextAction.LIST_LEDGER),
             )
-        return await self._images.read(order, index, most_bytes)
+        data = await self._images.read(order, index, most_bytes)
+        return replace(data, file=await self._show_saved(data.file, order))
+
+    async def find_linked_image(
+        self, image_id: str, signature: LinkSignature | None, *, disposition: Disposition, folder: str | None
+    ) -> LinkedFile:
+        """
+        Find what a link leads to; without a signature, for the current principal, who has signed in.
+
+        Raises:
+            NotFoundError: nothing, or nothing of this principal's, or not any more.
+            StorageError: the storage refuses now.
+        """
+        if self._links is None:
+            raise NotFoundError("There are no links here.", code=ErrorCode.IMAGE_NOT_FOUND)
+        found = LinkedImages(
+            self._context.storage,
+            self._links,
+            images=self._images,
+            find_order=lambda task_id, principal: self._lookup.find_known(task_id, principal=principal),
+        )
+        return await found.find(image_id, signature or current_principal(), disposition=disposition, folder=folder)
 
     async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image of the ledger."""
@@ -546,6 +601,10 @@ class OrderService:
             order = await self._wait(order, is_settled, SAVE_SECONDS, None)
         return await self._images.find_file(order, index)
 
+    async def _find_upload(self, upload_id: str) -> Path:
+        """Find the file of an upload of the caller's, also where the caller may see those of others."""
+        return await self._uploads.find(upload_id, principal=current_principal().id)
+
     async def _find_known(self, any_id: str) -> Order | None:
         """Give what is known here of an order of the caller's, without asking the service."""
         return await self._lookup.find_known(any_id, principal=current_principal().sees)
@@ -584,7 +643,22 @@ class OrderService:
         if is_own and task.settled and task.images and order.delivered_at is None:
             # Not worth an error: the images are there, and the worst is that an equal order finds them again.
             await self._note(self._ledger.orders.mark_delivered(order.local_id))
-        return task
+        return await self._show(task, order)
+
+    async def _show(self, task: Task, order: Order) -> Task:
+        """Give a task as its caller is told of it: with paths, or with links where no disk is shared."""
+        if current_principal().is_local:
+            return task
+        return await self._links.link_task(task, order) if self._links else hide_places(task)
+
+    async def _show_saved(self, saved: SavedImage, order: Order | None) -> SavedImage:
+        """Give an image as its caller is told of it, as `_show` does."""
+        caller = current_principal()
+        if caller.is_local:
+            return saved
+        if self._links is None:
+            return hide_place(saved)
+        return await self._links.link_saved(saved, order, owner=caller.id if order is None else order.principal)
 
     async def _stop_waiting(self, order: Order) -> None:
         """Note that a call waits for the order no more; without this the row says so for some seconds."""

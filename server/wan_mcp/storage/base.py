@@ -287,11 +287,14 @@ class Storage(Protocol):
         """
         ...
 
-    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+    async def prepare_input(
+        self, path: Path, limits: InputLimits, *, sha256: str | None = None, name: str | None = None
+    ) -> PreparedInput:
         """
         Read a file that `find_input` or `locate` gave, and make of it what a model takes.
 
-        With `sha256` (in hex) the file must have this digest, and is known to be whole.
+        With `sha256` (in hex) the file must have this digest, and is known to be whole. `name` is what messages call
+        it, where that is not its place.
 
         Raises:
             FolderNotAllowedError: it lies outside the allowed folders by now.
@@ -349,6 +352,39 @@ class Storage(Protocol):
 
         Raises:
             FolderNotAllowedError: it lies outside the allowed folders.
+            StorageError: the storage refuses.
+        """
+        ...
+
+    async def find_upload_place(self, name: str, *, owner: str) -> Path:
+        """
+        Give where an upload of an owner, the id of a principal, is to lie; `name` is its id and an extension.
+
+        Nothing else lies in that folder.
+
+        Raises:
+            StorageError: the storage cannot be used.
+        """
+        ...
+
+    async def keep_upload(self, place: Path, data: bytes, mime_type: str) -> None:
+        """
+        Put the bytes of a complete image at a place that `find_upload_place` gave: all of them, or none.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the storage by now.
+            StorageError: the storage refuses.
+        """
+        ...
+
+    async def remove_upload(self, place: Path, *, older_than: float) -> None:
+        """
+        Remove an upload, and what killed processes have left beside it before `older_than` (seconds since 1970).
+
+        One that is not there is no error. Nothing but uploads is removed, whatever place is given.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the storage by now.
             StorageError: the storage refuses.
         """
         ...

@@ -46,6 +46,18 @@ if TYPE_CHECKING:
 MOST_INPUT_BYTES = 64 * 1024 * 1024
 """Of a file that is read: three times what any model takes, because what has too many is drawn anew."""
 
+_UPLOAD_NAME = "that was sent"
+UPLOADED = InputLimits(
+    least=1,
+    most=1,
+    max_bytes=MOST_INPUT_BYTES,
+    min_side=1,
+    max_side=LONGEST_SIDE,
+    max_ratio=LONGEST_SIDE,
+    formats=("PNG", "JPEG", "WEBP"),
+)
+"""What an upload is kept as: what a storage knows as an image. What a model takes is found out when it is ordered."""
+
 _MIME_TYPES = {"PNG": "image/png", "JPEG": "image/jpeg", "WEBP": "image/webp", "BMP": "image/bmp"}
 """Of the formats that are sent. TIFF and GIF are drawn anew: what they tell of a picture cannot be cut out."""
 _READERS = {
@@ -110,6 +122,21 @@ class _Encoded(NamedTuple):
     width: int
     height: int
     is_compressed: bool
+
+
+def looks_like_input(data: bytes) -> bool:
+    """Say whether bytes begin as those of a picture do that is read as input."""
+    return _recognize(data) is not None
+
+
+def prepare_upload(data: bytes) -> PreparedInput:
+    """
+    Give what is kept of an uploaded picture: the picture and nothing that is told of it. Call it in a thread.
+
+    Raises:
+        RequestRefusedError: it is no picture, a damaged one, or one that claims too many pixels.
+    """
+    return prepare_image(data, _UPLOAD_NAME, UPLOADED)
 
 
 def prepare_image(data: bytes, name: str, limits: InputLimits, *, expected: str | None = None) -> PreparedInput:

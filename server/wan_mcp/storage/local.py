@@ -148,9 +148,11 @@ class LocalStorage(Storage):
         """Confine the path, unless it is one of the files that were named beforehand."""
         return await run_sync(self._find_input, path, abandon_on_cancel=True)
 
-    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+    async def prepare_input(
+        self, path: Path, limits: InputLimits, *, sha256: str | None = None, name: str | None = None
+    ) -> PreparedInput:
         """Read the whole file and prepare it, two at a time."""
-        prepare = partial(self._prepare_input, path, limits, sha256)
+        prepare = partial(self._prepare_input, path, limits, sha256, name)
         return await run_sync(prepare, abandon_on_cancel=True, limiter=self._preparing)
 
     async def copy(
@@ -193,6 +195,23 @@ class LocalStorage(Storage):
     async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:  # noqa: ARG002
         """Make none: nobody fetches a file from a folder."""
         return None
+
+    async def find_upload_place(self, name: str, *, owner: str) -> Path:
+        """Give a path in the folder for uploads that lies in the owner's."""
+        return (await self.folder(None, owner=owner)) / names.UPLOAD_FOLDER / name
+
+    async def keep_upload(self, place: Path, data: bytes, mime_type: str) -> None:  # noqa: ARG002 - a name tells it
+        """Write a draft and publish it."""
+        folder = await self.known_folder(place.parent)
+        async with self.draft(folder, order_id="upload", index=0, owner=secrets.token_hex(4)) as draft:
+            await draft.write(data)
+            await draft.verify()
+            if not await draft.publish(folder / place.name):
+                raise StorageError(f"Could not write {shorten(place)}: something is there.", "Upload it again.")
+
+    async def remove_upload(self, place: Path, *, older_than: float) -> None:
+        """Remove the file, and old temporary files from its folder."""
+        await run_sync(self._remove_upload, place, older_than)
 
     async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
         """Write a temporary file, sync it, and give it the name, as an image gets its own."""
@@ -284,10 +303,20 @@ class LocalStorage(Storage):
         named = Path(text)
         return named if named in self._input_files else self._folders.find(text)
 
-    def _prepare_input(self, path: Path, limits: InputLimits, digest: str | None) -> PreparedInput:
+    def _prepare_input(self, path: Path, limits: InputLimits, digest: str | None, name: str | None) -> PreparedInput:
         if path not in self._input_files:
             path = self._folders.confine(path)
-        return prepare_image(read_whole(path, most_bytes=MOST_INPUT_BYTES), shorten(path), limits, expected=digest)
+        data = read_whole(path, most_bytes=MOST_INPUT_BYTES)
+        return prepare_image(data, name or shorten(path), limits, expected=digest)
+
+    def _remove_upload(self, place: Path, older_than: float) -> None:
+        place = self._folders.confine(place)
+        if not names.is_upload(place):
+            raise ValueError(f"{place} is no upload")
+        missing = suppress(FileNotFoundError, NotADirectoryError)
+        with translate_errors("remove", place), missing, open_directory(place.parent) as directory:
+            directory.remove(place.name)
+        drafts.remove_old_temp_files(place.parent, older_than=older_than)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
         data = read_whole(self._folders.confine(path), most_bytes=MOST_BYTES_READ)

@@ -176,6 +176,15 @@ def make_owner_folder(owner: str) -> str | None:
     return f"{readable.strip('-')}-{digest}".lstrip("-")
 
 
+UPLOAD_FOLDER = "uploads"
+_UPLOAD = re.compile(r"upload-[0-9a-f]{32}\.(png|jpg|webp)")
+
+
+def is_upload(path: PurePath) -> bool:
+    """Say whether a path is that of an upload, by its folder and its name: of nothing else it may be removed."""
+    return path.parent.name == UPLOAD_FOLDER and _UPLOAD.fullmatch(path.name) is not None
+
+
 def is_relative(path: str) -> bool:
     """Say whether a path of a caller begins in the image folder: it has no root, is no address, and names no home."""
     path = path.strip()

@@ -7,7 +7,7 @@ with parts of what was signed, so that of them only the status and the store's o
 
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 from urllib.parse import quote
@@ -111,6 +111,17 @@ class ObjectStore:
             async for piece in (await obstore.get_async(store, key)).stream(min_chunk_size=1):
                 return bytes(piece)
         return b""
+
+    async def delete(self, key: str) -> None:
+        """
+        Delete an object; one that is not there is no error.
+
+        Raises:
+            StorageError: the store refuses.
+        """
+        store = await self._open()
+        with suppress(NotFoundError), self._translate_errors("delete", key):
+            await obstore.delete_async(store, key)
 
     async def sign(self, key: str, *, seconds: float) -> str:
         """

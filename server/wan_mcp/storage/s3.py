@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from wan_mcp.storage.conversion import ConvertedImage
 
 _PROBE = ".wan-mcp-probe"
-"""An object that is written to see whether that can be done. It stays: nothing here needs the right to delete."""
+"""An object that is written to see whether that can be done. It stays: only uploads need the right to delete."""
 _DIGITS = 32
 """Of the digest, in a key."""
 _LOOK_SECONDS = 5.0
@@ -191,12 +191,14 @@ class S3Storage(Storage):
         self._find_key(address)
         return address
 
-    async def prepare_input(self, path: Path, limits: InputLimits, *, sha256: str | None = None) -> PreparedInput:
+    async def prepare_input(
+        self, path: Path, limits: InputLimits, *, sha256: str | None = None, name: str | None = None
+    ) -> PreparedInput:
         """Read the whole object and prepare it, two at a time."""
         if not is_object(path):
-            return await self._files.prepare_input(path, limits, sha256=sha256)
+            return await self._files.prepare_input(path, limits, sha256=sha256, name=name)
         data = await self._objects.read(self._find_key(path), most_bytes=MOST_INPUT_BYTES)
-        prepare = partial(prepare_image, data, show_place(path), limits, expected=sha256)
+        prepare = partial(prepare_image, data, name or show_place(path), limits, expected=sha256)
         return await run_sync(prepare, abandon_on_cancel=True, limiter=self._preparing)
 
     async def copy(
@@ -241,6 +243,23 @@ class S3Storage(Storage):
         if not is_object(path):
             return await self._files.link(path, seconds=seconds, filename=filename, mime_type=mime_type)
         return await self._objects.sign(self._find_key(path), seconds=seconds)
+
+    async def find_upload_place(self, name: str, *, owner: str) -> Path:
+        """Give a key in the folder for uploads that lies in the owner's."""
+        return (await self.folder(None, owner=owner)) / names.UPLOAD_FOLDER / name
+
+    async def keep_upload(self, place: Path, data: bytes, mime_type: str) -> None:
+        """Put the object: the store has all of it, or nothing."""
+        await self._put(place, data, mime_type, place.name)
+
+    async def remove_upload(self, place: Path, *, older_than: float) -> None:
+        """Delete the object. Nothing else is ever left of it."""
+        if not is_object(place):
+            await self._files.remove_upload(place, older_than=older_than)
+            return
+        if not names.is_upload(place):
+            raise ValueError(f"{place} is no upload")
+        await self._objects.delete(self._find_key(place))
 
     async def write_sidecar(self, image: Path, facts: Mapping[str, object], *, order_id: str = "sidecar") -> None:
         """Put an object beside the image, unless there is one."""

@@ -8,7 +8,7 @@ import pytest
 
 from fakes.ledger_questions import NEVER, OWN_QUESTIONS, QUESTIONS
 from fakes.orders import make_order
-from wan_mcp.ledger import DAY, ImageState, OrderImage, Stage
+from wan_mcp.ledger import DAY, ImageState, OrderImage, Stage, Upload
 from wan_mcp.ledger.rows import insert_order
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -112,6 +112,19 @@ async def test_an_id_of_another_is_looked_for_by_the_ids(ledger, executed, path)
     plan = " ".join(explain(path, statement, values))
     assert "task_id=?" in plan
     assert "local_id=?" in plan
+
+
+async def test_uploads_are_looked_for_by_an_index(ledger, executed, path):
+    upload = Upload(f"upload-{0:032x}", "ada", "/pictures/a.png", width=1, height=1, bytes=1)
+    await ledger.uploads.reserve(upload, lifetime=DAY, most=9, most_bytes=9)
+    await ledger.uploads.confirm(upload.id)
+    assert await ledger.uploads.find(upload.id, principal="ada")
+    assert await ledger.uploads.list_over(since=-2 * DAY, limit=9)
+    await ledger.uploads.remove(upload.id)
+
+    plans = [" ".join(explain(path, statement, values)) for statement, values in executed]
+    assert len(plans) == 6
+    assert not any("SCAN" in plan or "TEMP B-TREE" in plan for plan in plans), plans
 
 
 def explain(path, statement, values):

@@ -457,7 +457,7 @@ async def test_a_full_disk_is_said_in_words_and_nothing_is_half_written(ledger, 
 @posix
 def test_a_file_that_may_not_grow_is_said_in_words_and_works_again_when_it_may(path):
     with Processes(1) as processes:
-        [answer] = processes.run_all("fill", path=path, file_bytes=150_000)
+        [answer] = processes.run_all("fill", path=path, file_bytes=170_000)
 
     assert answer["code"] in ("LedgerUnavailable", "LedgerDiskFull")
     assert answer["placed"] > 3

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from enum import StrEnum
 from io import BytesIO
@@ -13,6 +14,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from PIL import Image
 
+from wan_mcp.storage.names import make_owner_folder
 from wan_mcp.storage.places import show_place
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import (
@@ -70,6 +72,9 @@ async def test_no_call_of_the_storage_blocks_the_event_loop(back_end, paint):
         assert len((await storage.preview(copied)).data) <= 500_000
         assert await storage.prepare_input(await storage.find_input(show_place(copied)), LIMITS)
         await storage.link(copied, seconds=60, filename="x.png", mime_type="image/png")
+        place = await storage.find_upload_place(f"upload-{0:032x}.png", owner="token:ada")
+        await storage.keep_upload(place, data, "image/png")
+        await storage.remove_upload(place, older_than=0)
         assert await storage.remove_temp_files(folder, order_id="order", keep_owner=None) == 0
         assert await storage.remove_old_temp_files(folder, older_than=1e12) == 0
 
@@ -86,6 +91,26 @@ async def test_a_draft_becomes_an_image_with_its_bytes_and_leaves_nothing_beside
     assert (facts.extension, facts.mime_type, facts.width, facts.height) == (".png", "image/png", 40, 30)
     assert (facts.bytes, facts.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert await back_end.storage.read(path) == (data, facts)
+
+
+async def test_an_upload_lies_in_its_owners_folder_until_it_is_removed(back_end, paint):
+    storage, data = back_end.storage, paint(noisy=True)
+    name = f"upload-{7:032x}.png"
+    place = await storage.find_upload_place(name, owner="token:ada")
+    other = await storage.find_upload_place(name, owner="token:bob")
+    await storage.keep_upload(place, data, "image/png")
+
+    assert place != other
+    assert back_end.list() == [f"{make_owner_folder('token:ada')}/uploads/{name}"]
+    assert (await storage.prepare_input(place, replace(LIMITS, min_side=9))).width == 40
+    with pytest.raises(RequestRefusedError, match="The picture it "):
+        await storage.prepare_input(place, LIMITS, name="it")
+    await storage.remove_upload(place, older_than=0)
+    assert back_end.list() == back_end.leftovers() == []
+    for gone in (place, other):
+        await storage.remove_upload(gone, older_than=0)
+    with pytest.raises(ValueError, match="is no upload"):
+        await storage.remove_upload(place.parent.parent / name, older_than=0)
 
 
 @pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])

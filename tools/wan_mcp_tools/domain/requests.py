@@ -12,6 +12,7 @@ from wan_mcp_tools.domain.errors import RequestRefusedError
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
 _TASK_IMAGE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}#[1-9][0-9]{0,2}")
+_UPLOAD = re.compile(r"upload-[0-9a-f]{32}")
 _WEB = re.compile(r"https?://", re.IGNORECASE)
 _TASK_ID = re.compile(r"(?:local-[0-9a-f]{32}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12})(?:#.{0,20})?")
 """A task's id that names none of its images."""
@@ -29,6 +30,8 @@ class InputSource(StrEnum):
     """A saved image of an earlier task."""
     URL = "url"
     """An address of the web, which the service fetches itself."""
+    UPLOAD = "upload"
+    """A picture that was uploaded to this server beforehand."""
 
 
 class InputChange(StrEnum):
@@ -54,10 +57,10 @@ class InputImage:
     """
     A picture given as input.
 
-    `reference` is what the caller named: a path, `TASK_ID#INDEX` (counted from 1) or a URL. `path` is the absolute
-    path of the file that this is, `sha256` the digest of its bytes in hex at the time of the order; both are None
-    for a URL, and until the file was looked at. `changes` are what is done to it before it is sent. The bytes
-    themselves are never kept.
+    `reference` is what the caller named: a path, `TASK_ID#INDEX` (counted from 1), an upload's id or a URL. `path` is
+    the absolute path of the file that this is, `sha256` the digest of its bytes in hex at the time of the order; both
+    are None for a URL, and until the file was looked at. `changes` are what is done to it before it is sent. The
+    bytes themselves are never kept.
     """
 
     source: InputSource
@@ -88,6 +91,8 @@ def read_reference(text: str) -> InputImage:
         return InputImage(InputSource.URL, reference)
     if _TASK_IMAGE.fullmatch(reference):
         return InputImage(InputSource.TASK, reference)
+    if _UPLOAD.fullmatch(reference):
+        return InputImage(InputSource.UPLOAD, reference)
     if _TASK_ID.fullmatch(reference):
         raise RequestRefusedError(
             f"{reference!r} is a task id, and a task may have several images.",

@@ -98,6 +98,9 @@ class SavedImage:
     """
     An image that is a verified file: `path` absolute, sizes in pixels and bytes, `index` from 1.
 
+    A caller without a part in the server's disk is given the file's name alone as `path`, and a link to it as `url`,
+    which ends at `url_expires_at`.
+
     `name_change` is set where it has another name than was asked for. `wanted_folder` is the folder that it belongs
     in, where that is not allowed any more and it lies in another one. `relative_folder` is set where a call has named
     its folder by a relative path, `remarks` where it is a converted copy.
@@ -112,6 +115,8 @@ class SavedImage:
     wanted_folder: str | None = None
     relative_folder: RelativeFolder | None = None
     remarks: tuple[CopyRemark, ...] = ()
+    url: str | None = None
+    url_expires_at: datetime | None = None
 
     @property
     def name(self) -> str:

@@ -1,0 +1,242 @@
+"""
+Images for callers who have no part in the server's disk: by links.
+
+A link is the storage's own where it makes such, else one of ours to `/images/{id}`. Of an order's image the id is
+`TASK_ID-INDEX`; of a copy, or of what no order knows, it is the name of the file, and `owner` the folder of the
+principal whose it is. There is no secret in an id: what may be fetched without a token is told by the signature.
+"""
+
+import hashlib
+import hmac
+import json
+import re
+from base64 import urlsafe_b64encode
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from pathlib import Path
+from urllib.parse import quote, urlencode
+
+from wan_mcp.clock import Clock, utc
+from wan_mcp.ledger import Order
+from wan_mcp.orders.images import OrderImages
+from wan_mcp.storage import Storage
+from wan_mcp.storage.image_format import EXTENSIONS
+from wan_mcp.storage.names import make_owner_folder
+from wan_mcp.storage.places import read_address
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, StorageError
+from wan_mcp_tools.domain.principals import Principal
+from wan_mcp_tools.domain.tasks import SavedImage, Task
+
+LINK_SECONDS = 24 * 3600.0
+"""How long a link holds: as long as those of the service."""
+_REDIRECT_SECONDS = 300.0
+"""How long the storage's link holds that a browser is sent to at once."""
+IMAGES_PATH = "/images/"
+_ORDERS_IMAGE = re.compile(r"(?P<task_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,127})-(?P<index>[1-9][0-9]{0,2})")
+_FILE = re.compile(r"[^/\\\0]{1,250}")
+_MIME_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+
+FindOrder = Callable[[str, str | None], Awaitable[Order | None]]
+"""Gives an order by any of its ids, of a principal or, with None, of anybody."""
+
+
+class Disposition(StrEnum):
+    """What a browser does with an image."""
+
+    INLINE = "inline"
+    """It shows it."""
+    ATTACHMENT = "attachment"
+    """It saves it."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkSignature:
+    """What of a link says that it is ours: `expires` in seconds since 1970, and the signature as it is written."""
+
+    expires: int
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class LinkedFile:
+    """What a link leads to: a file, links in its path resolved, or an address to go on to. `etag` is no path."""
+
+    filename: str
+    mime_type: str
+    etag: str
+    path: Path | None = None
+    address: str | None = None
+
+
+class ImageLinks:
+    """
+    Makes links, and finds what they lead to.
+
+    `key` is for this purpose alone, and the same in every replica; with another one all earlier links are over.
+    `base_url` is the address that clients use.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock, *, key: bytes, base_url: str) -> None:
+        self._storage = storage
+        self._clock = clock
+        self._key = key
+        self._base_url = base_url
+
+    async def link_task(self, task: Task, order: Order) -> Task:
+        """Give a task whose images have links in the place of paths."""
+        images = [await self._link_image(image, order) for image in task.images]
+        return replace(task, images=tuple(images), relative_folder=None)
+
+    async def link_saved(self, saved: SavedImage, order: Order | None, *, owner: str) -> SavedImage:
+        """
+        Give an image that was saved or copied just now with a link in the place of its path.
+
+        It is that of the order, or another file in the folder of the owner, the id of a principal.
+        """
+        image = order.image(saved.index) if order is not None else None
+        if order is not None and image is not None and Path(image.path or "") == _read_place(saved.path):
+            return await self._link_image(saved, order)
+        folder = make_owner_folder(owner) or ""
+        return await self._link(saved, _read_place(saved.path), saved.name, folder, {"owner": folder})
+
+    def is_ours(self, image_id: str, folder: str, signature: LinkSignature, disposition: Disposition) -> bool:
+        """Say whether a signature is ours for an image of the principal with this folder, and holds still."""
+        expected = self._sign(image_id, folder, signature.expires, disposition)
+        is_same = hmac.compare_digest(expected.encode(), signature.signature.encode("utf-8", "backslashreplace"))
+        return is_same and self._clock.now() < signature.expires
+
+    async def _link_image(self, saved: SavedImage, order: Order) -> SavedImage:
+        image = order.image(saved.index)
+        place = Path(image.path or "") if image is not None else _read_place(saved.path)
+        folder = make_owner_folder(order.principal) or ""
+        return await self._link(saved, place, f"{order.best_id}-{saved.index}", folder, {})
+
+    async def _link(
+        self, saved: SavedImage, place: Path, image_id: str, folder: str, more: dict[str, str]
+    ) -> SavedImage:
+        expires = int(self._clock.now() + LINK_SECONDS)
+        url = await self._ask_storage(place, saved.name)
+        if url is None:
+            signature = self._sign(image_id, folder, expires, Disposition.INLINE)
+            query = urlencode(more | {"expires": expires, "signature": signature})
+            url = f"{self._base_url}{IMAGES_PATH}{quote(image_id, safe='')}?{query}"
+        return hide_place(replace(saved, url=url, url_expires_at=_read_time(expires)))
+
+    async def _ask_storage(self, place: Path, filename: str) -> str | None:
+        mime_type = _MIME_TYPES.get(place.suffix, "")
+        try:
+            return await self._storage.link(place, seconds=LINK_SECONDS, filename=filename, mime_type=mime_type)
+        except AppError:
+            # Ours says what is the matter when it is followed.
+            return None
+
+    def _sign(self, image_id: str, folder: str, expires: int, disposition: Disposition) -> str:
+        text = json.dumps([image_id, folder, expires, disposition])
+        digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
+        return urlsafe_b64encode(digest).decode().rstrip("=")
+
+
+class LinkedImages:
+    """Finds the files that links lead to. Whatever is wrong with a link is answered in the same words."""
+
+    def __init__(self, storage: Storage, links: ImageLinks, *, images: OrderImages, find_order: FindOrder) -> None:
+        self._storage = storage
+        self._links = links
+        self._images = images
+        self._find_order = find_order
+
+    async def find(
+        self,
+        image_id: str,
+        by: LinkSignature | Principal,
+        *,
+        disposition: Disposition,
+        folder: str | None = None,
+    ) -> LinkedFile:
+        """
+        Find an image by its id, by the signature of a link or for a principal who has signed in.
+
+        `folder` is that of the owner where the link tells it.
+
+        Raises:
+            NotFoundError: there is no such image, it is another's, or the link is over or not ours.
+            StorageError: the storage refuses now.
+        """
+        try:
+            found = await self._find(image_id, by, disposition, folder)
+        except StorageError:
+            raise
+        except (AppError, ValueError) as error:
+            raise _not_found() from error
+        if found is None:
+            raise _not_found()
+        place, filename, etag = found
+        mime_type = _MIME_TYPES[place.suffix]
+        try:
+            address = await self._storage.link(
+                place, seconds=_REDIRECT_SECONDS, filename=filename, mime_type=mime_type
+            )
+        except AppError as error:
+            raise _not_found() from error
+        path = place if address is None else None
+        return LinkedFile(filename, mime_type, etag, path=path, address=address)
+
+    async def _find(
+        self, image_id: str, by: LinkSignature | Principal, disposition: Disposition, folder: str | None
+    ) -> tuple[Path, str, str] | None:
+        if image_id.lower().endswith(EXTENSIONS):
+            return await self._find_copy(image_id, by, disposition, folder)
+        match = _ORDERS_IMAGE.fullmatch(image_id)
+        if match is None:
+            return None
+        order = await self._find_order(match["task_id"], None if isinstance(by, LinkSignature) else by.sees)
+        if order is None:
+            return None
+        if isinstance(by, LinkSignature):
+            owner = make_owner_folder(order.principal) or ""
+            if not self._links.is_ours(image_id, owner, by, disposition):
+                return None
+        index = int(match["index"])
+        path = await self._images.find_file(order, index)
+        image = order.image(index)
+        etag = image.sha256 if image is not None else None
+        return path, path.name, etag or await self._make_etag(path)
+
+    async def _find_copy(
+        self, name: str, by: LinkSignature | Principal, disposition: Disposition, folder: str | None
+    ) -> tuple[Path, str, str] | None:
+        """Find a file in the folder of a principal: that of the link, or the caller's own."""
+        own = make_owner_folder(by.id) or "" if isinstance(by, Principal) else folder
+        if own is None or _FILE.fullmatch(name) is None:
+            return None
+        if isinstance(by, LinkSignature) and not self._links.is_ours(name, own, by, disposition):
+            return None
+        path = await self._storage.locate(await self._storage.folder(None) / own / name)
+        return path, path.name, await self._make_etag(path)
+
+    async def _make_etag(self, path: Path) -> str:
+        return hashlib.sha256((await self._storage.version(path)).encode("utf-8", "backslashreplace")).hexdigest()
+
+
+def hide_place(image: SavedImage) -> SavedImage:
+    """Give an image without its folder, and what is told of folders."""
+    return replace(image, path=image.name, wanted_folder=None, relative_folder=None)
+
+
+def hide_places(task: Task) -> Task:
+    """Give a task without the folders of its images."""
+    return replace(task, images=tuple(map(hide_place, task.images)), relative_folder=None)
+
+
+def _read_place(shown: str) -> Path:
+    return read_address(shown) or Path(shown)
+
+
+def _read_time(seconds: int) -> datetime:
+    return utc(float(seconds))
+
+
+def _not_found() -> NotFoundError:
+    return NotFoundError("There is no such image, or its link is over.", code=ErrorCode.IMAGE_NOT_FOUND)
