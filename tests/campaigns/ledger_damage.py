@@ -258,8 +258,8 @@ class _Case:
                 self._complain(f"something was written to {path}")
 
 
-def _open_quick(settings: Any, follow: bool) -> Any:
-    return build_service(settings, timings=QUICK).running(watch=follow)
+def _open_quick(settings: Any, take_over: bool) -> Any:
+    return build_service(settings, timings=QUICK).running(take_over=take_over)
 
 
 async def _make_ledger(folder: Path) -> None:
