@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from wan_mcp.auth.issuer import IssuerNetwork
     from wan_mcp.mcp_server import WanServer
     from wan_mcp.mcp_server.health import Readiness
+    from wan_mcp.mcp_server.resources import MakeGalleryLink
     from wan_mcp.telemetry.providers import Telemetry
 
 INSTRUCTIONS = """\
@@ -235,14 +236,16 @@ def build_server(
     *,
     secret_key: bytes | None = None,
     instructions: str = INSTRUCTIONS,
+    make_gallery_link: "MakeGalleryLink | None" = None,
     middleware: "Sequence[ServerMiddleware[Any]]" = (),
     alongside: Sequence[Callable[[], Coroutine[Any, Any, None]]] = (),
 ) -> "WanServer":
     """
     Build the MCP server on a service that runs as long as the server does, and with it what is `alongside`.
 
-    `middleware` is around every request. The state of a request that goes through the client is sealed with
-    `secret_key`; without one no other process, nor a later one, can read it.
+    `make_gallery_link` is there where people sign in. `middleware` is around every request. The state of a request
+    that goes through the client is sealed with `secret_key`; without one no other process, nor a later one, can read
+    it.
     """
     # Commands that serve nothing start faster without these.
     from wan_mcp.mcp_server import (  # noqa: PLC0415
@@ -279,6 +282,7 @@ def build_server(
         "wan",
         title="Wan and Qwen pictures",
         version=__version__,
+        make_gallery_link=make_gallery_link,
         instructions=instructions,
         tools=[bind_tool(make(service), places.hide_from_caller) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
@@ -330,6 +334,7 @@ def build_http_server(
     secret_key = find_secret_key(settings)
     links = None if gate is None else build_links(context, secret_key, address)
     service = build_service(settings, context=context, timings=timings, links=links)
+    gallery = None if gate is None else build_gallery(service, context, gate, secret_key=secret_key, address=address)
 
     async def check() -> None:
         settings.require_folders()
@@ -347,11 +352,12 @@ def build_http_server(
             service,
             secret_key=secret_key,
             instructions=INSTRUCTIONS if gate is None else SHARED_INSTRUCTIONS.format(address=address),
+            make_gallery_link=None if gallery is None else gallery.make_link,
             middleware=_make_middleware(service, telemetry, is_audited=is_audited),
             alongside=[*_measure_backlog(context, telemetry), *([] if gate is None else [service.uploads.run])],
         ),
         readiness=readiness,
-        pages=_make_pages(service, gate),
+        pages=() if gate is None or gallery is None else [*_make_file_pages(service, gate), *gallery.routes],
         begin_drain=begin_drain,
         is_measured=telemetry is not None and is_scraped,
         stop=telemetry.stop if telemetry is not None else lambda: None,
@@ -366,12 +372,41 @@ def build_links(context: Context, secret_key: bytes, address: str) -> ImageLinks
     return ImageLinks(context.storage, context.clock, key=key, base_url=address)
 
 
-def _make_pages(service: OrderService, gate: "AuthGate | None") -> "Sequence[BaseRoute]":
-    if gate is None:
-        return ()
+def _make_file_pages(service: OrderService, gate: "AuthGate") -> "Sequence[BaseRoute]":
     from wan_mcp.mcp_server.files import make_file_routes  # noqa: PLC0415 - see above
 
     return make_file_routes(service, gate)
+
+
+@dataclass(frozen=True, slots=True)
+class TeamGallery:
+    """The gallery of a server that people sign in to: its routes, and what makes a link for the current principal."""
+
+    routes: "Sequence[BaseRoute]"
+    make_link: "MakeGalleryLink"
+
+
+def build_gallery(
+    service: OrderService, context: Context, gate: "AuthGate", *, secret_key: bytes, address: str
+) -> TeamGallery:
+    """Build the gallery at an address, for who comes through a gate."""
+    # Only servers that people sign in to need these.
+    from wan_mcp.auth.sessions import LinkMaker, Sessions  # noqa: PLC0415
+    from wan_mcp.mcp_server.limits import CallGate, CallLimits  # noqa: PLC0415
+    from wan_mcp.web.team_gallery import describe_link, make_key_taker, make_team_gallery  # noqa: PLC0415
+
+    used, clock = context.ledger.single_use, context.clock
+    links = LinkMaker(secret_key, address=address, clock=clock)
+    routes = make_team_gallery(
+        service,
+        gate,
+        sessions=Sessions(secret_key, confirm=gate.confirm, used=used, clock=clock),
+        links=links,
+        take_key=make_key_taker(used, service.count_call),
+        limit=lambda app: CallGate(app, CallLimits()),
+        address=address,
+    )
+    return TeamGallery(routes, lambda: describe_link(links.make_link(current_principal())))
 
 
 def _start_telemetry(settings: Settings, *, is_scraped: bool) -> "Telemetry | None":

@@ -16,7 +16,7 @@ from wan_mcp.settings import SETTING_ROWS, expand_name, read_settings
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")), *sorted((ROOT / ".github").glob("*.md")))
 SETTINGS = {name for row in SETTING_ROWS for name in expand_name(row.name)}
-ELSEWHERE = {"claude", "codex", "gemini", "qwen", "code", "uvx", "uv", "pipx", "docker", "python3"}
+ELSEWHERE = {"claude", "curl", "codex", "gemini", "qwen", "code", "uvx", "uv", "pipx", "docker", "python3"}
 """Programs of others; what stands behind a wan-mcp in their lines is checked all the same."""
 
 

@@ -11,7 +11,7 @@ import anyio
 from wan_mcp.auth.challenges import AuthError, ProtectedResource, refuse, refuse_for_now
 from wan_mcp.auth.operations import find_scopes
 from wan_mcp.auth.refusals import IssuerError, TokenRefusedError
-from wan_mcp.auth.tokens import TokenFile
+from wan_mcp.auth.tokens import TokenFile, is_static
 from wan_mcp_tools.domain.principals import Principal, Scope, acting_as, current_principal
 
 if TYPE_CHECKING:
@@ -123,6 +123,16 @@ class AuthGate:
         except IssuerError as error:
             _log.warning("A token could not be checked: the issuer %s.", error)
             return refuse_for_now()
+
+    async def confirm(self, principal: Principal) -> Principal | None:
+        """
+        Give somebody who has signed in before with what is still allowed; None if that is nothing any more.
+
+        What an issuer has granted is not asked for again: that holds until the end of its token.
+        """
+        if is_static(principal):
+            return None if self._tokens is None else await self._tokens.confirm(principal)
+        return None if self._verify is None else principal
 
     async def _find_principal(self, token: str) -> Principal:
         if len(token) > _LONGEST_TOKEN:

@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +22,7 @@ from anyio import to_thread
 from wan_mcp.clock import Clock
 from wan_mcp.settings.files import read_plain_file
 from wan_mcp_tools.domain.errors import SettingsError
-from wan_mcp_tools.domain.principals import Principal, Scope
+from wan_mcp_tools.domain.principals import Principal, Scope, SignIn
 
 TOKEN_PREFIX = "wanmcp_"  # noqa: S105 - how every token begins, so that it is known for one where it should not be
 _RANDOM_BYTES = 32
@@ -32,6 +32,10 @@ _LOOK_SECONDS = 1.0
 _PARTS = (2, 3)
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 _DIGEST = re.compile(r"[0-9a-fA-F]{64}")
+_PRINCIPAL = "token:"
+"""How the ids of those begin who come with a token of the file."""
+_SHOWN_DIGITS = 32
+"""Of a digest, so that a token is told from the next one of its name; nobody finds a token by them."""
 _SETTING = "WAN_MCP_TOKENS_FILE"
 
 _log = logging.getLogger(__name__)
@@ -49,7 +53,12 @@ class StaticToken:
     @property
     def principal(self) -> Principal:
         """Who comes with it. No issuer's address begins so, and no name holds a colon."""
-        return Principal(f"token:{self.name}", self.scopes)
+        return Principal(f"{_PRINCIPAL}{self.name}", self.scopes, SignIn(token=self.digest.hex()[:_SHOWN_DIGITS]))
+
+
+def is_static(principal: Principal) -> bool:
+    """Say whether somebody has signed in with a token of the file."""
+    return principal.id.startswith(_PRINCIPAL)
 
 
 def make_token() -> str:
@@ -160,6 +169,28 @@ class TokenFile:
 
     async def find(self, text: str) -> Principal | None:
         """Find who comes with a token."""
+        digest = _digest(text)
+        found = None
+        # Every one is compared, whichever it is: how long that takes tells nothing.
+        for token in await self._refresh():
+            if hmac.compare_digest(token.digest, digest):
+                found = token.principal
+        return found
+
+    async def confirm(self, principal: Principal) -> Principal | None:
+        """
+        Give somebody who has signed in by the file with what is still allowed; None if that is nothing any more.
+
+        It has to be the same token: who comes with the next one of its name may be somebody else.
+        """
+        for token in await self._refresh():
+            now = token.principal
+            if now.id == principal.id and now.sign_in.token == principal.sign_in.token:
+                kept = frozenset(each for each in Scope if principal.may(each) and now.may(each))
+                return replace(principal, scopes=kept)
+        return None
+
+    async def _refresh(self) -> tuple[StaticToken, ...]:
         if self._is_due():
             # One at a time: of two that look, the one with the older tokens could be the last to say what holds.
             async with self._lock:
@@ -167,13 +198,7 @@ class TokenFile:
                     now = self._clock.monotonic()
                     await to_thread.run_sync(self._look)
                     self._looked_at = now
-        digest = _digest(text)
-        found = None
-        # Every one is compared, whichever it is: how long that takes tells nothing.
-        for token in self._tokens:
-            if hmac.compare_digest(token.digest, digest):
-                found = token.principal
-        return found
+        return self._tokens
 
     def _is_due(self) -> bool:
         return self._looked_at is None or self._clock.monotonic() - self._looked_at >= _LOOK_SECONDS

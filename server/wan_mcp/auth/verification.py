@@ -16,7 +16,7 @@ import jwt
 from wan_mcp.auth.issuer import Issuer, Jwk
 from wan_mcp.auth.refusals import TokenRefusedError
 from wan_mcp.clock import Clock
-from wan_mcp_tools.domain.principals import Principal, Scope
+from wan_mcp_tools.domain.principals import Principal, Scope, SignIn
 
 LEEWAY = 60.0
 """Seconds by which the issuer's clock may differ from this one."""
@@ -84,7 +84,8 @@ class JwtVerifier:
         if not any(isinstance(each, str) and is_same_resource(each, self._audience) for each in listed):
             raise TokenRefusedError("is for another audience")
         now = self._clock.now()
-        if now - LEEWAY >= _read_time(claims, "exp"):
+        ends_at = _read_time(claims, "exp")
+        if now - LEEWAY >= ends_at:
             raise TokenRefusedError("has expired")
         if "nbf" in claims and now + LEEWAY < _read_time(claims, "nbf"):
             raise TokenRefusedError("is not valid yet")
@@ -92,7 +93,7 @@ class JwtVerifier:
         if not isinstance(subject, str) or not 0 < len(subject) <= _LONGEST_SUBJECT or not subject.isprintable():
             raise TokenRefusedError("names no subject")
         # The address of an issuer has no "#": whatever follows the first one is the subject.
-        return Principal(f"{self._issuer.url}#{subject}", _read_scopes(claims))
+        return Principal(f"{self._issuer.url}#{subject}", _read_scopes(claims), SignIn(ends_at=ends_at))
 
 
 def is_same_resource(one: str, other: str) -> bool:

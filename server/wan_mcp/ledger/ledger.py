@@ -9,6 +9,7 @@ from wan_mcp.ledger.orders import Orders
 from wan_mcp.ledger.quotas import Quotas
 from wan_mcp.ledger.reports import Reports
 from wan_mcp.ledger.search import Search
+from wan_mcp.ledger.single_use import SingleUse
 from wan_mcp.ledger.totals import Totals
 from wan_mcp.ledger.uploads import Uploads
 
@@ -31,6 +32,7 @@ class Ledger:
         self.quotas = Quotas(database)
         self.reports = Reports(database)
         self.search = Search(database)
+        self.single_use = SingleUse(database)
         self.totals = Totals(database)
         self.uploads = Uploads(database)
 

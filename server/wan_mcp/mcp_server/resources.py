@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 from urllib.parse import unquote
@@ -24,8 +25,11 @@ from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.domain.usage import Amounts, Quota, Usage, Use
 from wan_mcp_tools.results import describe_error, image_result, task_result
 
+MakeGalleryLink = Callable[[], dict[str, str]]
+"""Gives the current principal's link to the gallery, and when it ends."""
+
 SCHEME = "wan://"
-MODELS, MODEL, USAGE = "wan://models", "wan://models/{id}", "wan://usage"
+MODELS, MODEL, USAGE, GALLERY = "wan://models", "wan://models/{id}", "wan://usage", "wan://gallery"
 TASK, IMAGE = "wan://tasks/{task_id}", "wan://images/{id}"
 VIEW_URI = "ui://wan/view.html"
 
@@ -53,8 +57,18 @@ RESOURCES = (
         description="What you have ordered in the last 24 hours and 30 days, what goes on now, and your limits.",
         mime_type=_JSON,
     ),
+    Resource(
+        uri=GALLERY,
+        name="gallery",
+        title="All your pictures in the browser",
+        description="How to open it; where people sign in, a link for the person: it works once, within 5 minutes.",
+        mime_type=_JSON,
+    ),
 )
 """What can be read without knowing an id."""
+
+_OPEN_LINK = "Show the person this url as it is: it opens their gallery, once."
+_OPEN_HERE = "Run `wan-mcp gallery` on the machine that this server runs on: it opens the person's browser."
 
 TEMPLATES = (
     ResourceTemplate(
@@ -88,11 +102,14 @@ TEMPLATES = (
 """What can be read by an id."""
 
 
-async def read_resource(service: ImageService, uri: str) -> ReadResourceContents | None:
+async def read_resource(
+    service: ImageService, uri: str, make_gallery_link: MakeGalleryLink | None = None
+) -> ReadResourceContents | None:
     """
     Read one of these resources; None if the URI is none of theirs.
 
-    That costs nothing; only a task that is new here is asked for at the service.
+    That costs nothing; only a task that is new here is asked for at the service. `make_gallery_link` is there where
+    people sign in.
 
     Raises:
         ResourceError: there is no such model, task or image, or it cannot be read; in our words.
@@ -101,6 +118,8 @@ async def read_resource(service: ImageService, uri: str) -> ReadResourceContents
         return None
     kind, _, rest = uri.removeprefix(SCHEME).partition("/")
     try:
+        if (kind, rest) == ("gallery", ""):
+            return _as_json(_describe_gallery(make_gallery_link))
         return await _read(service, kind, unquote(rest).strip())
     except AppError as error:
         # The SDK adds the URI and the code, -32602 for what does not exist.
@@ -174,6 +193,10 @@ def _show_input(image: InputImage) -> str:
     if image.source is InputSource.FILE and not current_principal().is_local:
         return re.split(r"[\\/]", image.reference)[-1]
     return image.shown_reference
+
+
+def _describe_gallery(make_link: MakeGalleryLink | None) -> dict[str, Any]:
+    return {"how": _OPEN_HERE} if make_link is None else {**make_link(), "how": _OPEN_LINK}
 
 
 def _describe_usage(usage: Usage) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from mcp.types import (
 )
 from pydantic import AnyUrl
 
-from wan_mcp.mcp_server.resources import RESOURCES, TEMPLATES, read_resource
+from wan_mcp.mcp_server.resources import RESOURCES, TEMPLATES, MakeGalleryLink, read_resource
 from wan_mcp_tools.domain.service import ImageService
 
 if TYPE_CHECKING:
@@ -35,16 +35,24 @@ if TYPE_CHECKING:
 
 class WanServer(MCPServer[None]):
     """
-    What hosts talk to. `options` are those of the SDK's server.
+    What hosts talk to. `options` are those of the SDK's server; `make_gallery_link` is there where people sign in.
 
     Resources are listed and read here rather than registered: an image's MIME type is known only once it is read,
     and the SDK has one for each template. Prompts are made when they are first asked for, to keep the start short.
     """
 
-    def __init__(self, service: ImageService, name: str, **options: Any) -> None:  # noqa: ANN401 - the SDK's own options
+    def __init__(
+        self,
+        service: ImageService,
+        name: str,
+        *,
+        make_gallery_link: MakeGalleryLink | None = None,
+        **options: Any,  # noqa: ANN401 - the SDK's own options
+    ) -> None:
         with _without_rich():
             super().__init__(name, **options)
         self._service = service
+        self._make_gallery_link = make_gallery_link
         self._prompts: list[OurPrompt] = []
         self.completion()(self._complete)
 
@@ -75,7 +83,7 @@ class WanServer(MCPServer[None]):
         Raises:
             ResourceError: there is none of this URI, or it cannot be read; in our words.
         """
-        contents = await read_resource(self._service, str(uri))
+        contents = await read_resource(self._service, str(uri), self._make_gallery_link)
         if contents is not None:
             return [contents]
         try:

@@ -18,9 +18,10 @@ from wan_mcp_tools.catalogue.prices import (
 )
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputImage, InputSource
 from wan_mcp_tools.domain.service import OrderQuery, OrderState
-from wan_mcp_tools.domain.tasks import Task
+from wan_mcp_tools.domain.tasks import SavedImage, Task
 from wan_mcp_tools.results import task_facts, task_result
 
 JsonObject = dict[str, Any]
@@ -68,6 +69,9 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
         # Of images that are missing in between, the others keep their number.
         "image_indexes": [image.index for image in task.images],
     }
+    is_shared = not current_principal().is_local
+    if is_shared and task.images:
+        order["task"]["images"] = [_describe_shared(image) for image in task.images]
     if task.updated_at is not None:
         order["updated_at"] = task.updated_at.timestamp()
     if task.actual_prompt:
@@ -76,6 +80,9 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
     if request is None:
         return order
     order["request"] = request.to_arguments()
+    if is_shared:
+        order["request"].pop("output_dir", None)
+        order["request"].pop("images", None)
     if request.images:
         order["inputs"] = [describe_input(number, given) for number, given in enumerate(request.images, 1)]
     order["cost_again"] = describe_cost(estimate([request], catalogue))
@@ -87,6 +94,16 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
     elif made:
         order["cost"] = describe_cost(estimate([replace(request, n=made)], catalogue))
     return order
+
+
+def _describe_shared(image: SavedImage) -> JsonObject:
+    """Give a saved image to who has no part in the disk that it lies on."""
+    return {
+        "name": re.split(r"[\\/]", image.path)[-1],
+        "width": image.width,
+        "height": image.height,
+        "bytes": image.bytes,
+    }
 
 
 def describe_costs(report: CostReport, catalogue: Catalogue) -> JsonObject:

@@ -3,7 +3,7 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 
@@ -24,16 +24,29 @@ _INCLUDED = {Scope.ORDER: frozenset({Scope.READ}), Scope.ADMIN: frozenset(Scope)
 
 
 @dataclass(frozen=True, slots=True)
+class SignIn:
+    """
+    By what a principal has signed in: until when it holds, in seconds since 1970, if that is in it.
+
+    `token` tells a token of the operator's file from others that have had its name.
+    """
+
+    ends_at: float | None = None
+    token: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
     """
     A caller. `id` is what orders are kept under; `scopes` are those that were granted, without what they include.
 
     Who signs in with a token of the operator's file has its name, who comes with an issuer's token the issuer and the
-    subject, so that no two of them are the same.
+    subject, so that no two of them are the same. By what one has signed in is no part of who it is.
     """
 
     id: str
     scopes: frozenset[Scope]
+    sign_in: SignIn = field(default=SignIn(), compare=False)
 
     @property
     def is_local(self) -> bool:

@@ -1,5 +1,13 @@
 // What the gallery's page asks of the program that serves it. Addresses are relative: the page's own one holds the
-// secret.
+// secret, or what a proxy has put before it.
+
+/** The name of who has signed in; undefined for the user of the machine, who need not. */
+export const person = document.body.dataset.person;
+
+/** Say whether this person may do something here: `order` or `cancel`. */
+export function may(right) {
+  return (document.body.dataset.rights ?? "").split(" ").includes(right);
+}
 
 const OUTSIDE = "Its folder is none that the gallery may read. Add it to WAN_MCP_ALLOWED_DIRS, and start the gallery again.";
 
@@ -19,7 +27,7 @@ async function request(path, options = {}) {
   try {
     answer = await fetch(path, { cache: "no-store", redirect: "error", ...options });
   } catch {
-    throw new ApiError("The gallery gives no answer. Start it again: wan-mcp gallery", { isUnreachable: true });
+    throw new ApiError(person === undefined ? "The gallery gives no answer. Start it again: wan-mcp gallery" : "The server gives no answer. Try again in a moment.", { isUnreachable: true });
   }
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body;
@@ -27,9 +35,23 @@ async function request(path, options = {}) {
   throw new ApiError([body.message, body.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { isUnreachable, shortMessage: body.message, status: answer.status });
 }
 
-function post(id, action, body = {}) {
+function send(path, body = {}) {
   const headers = { "Content-Type": "application/json" };
-  return request(`orders/${encodeURIComponent(id)}/${action}`, { method: "POST", headers, body: JSON.stringify(body) });
+  return request(path, { method: "POST", headers, body: JSON.stringify(body) });
+}
+
+function post(id, action, body = {}) {
+  return send(`orders/${encodeURIComponent(id)}/${action}`, body);
+}
+
+/** Sign in with the ticket of a link, which works once. */
+export function signIn(ticket) {
+  return send("session", { ticket });
+}
+
+/** End the session of this browser. */
+export function signOut() {
+  return send("sign-out");
 }
 
 /** Read JSON; parameters that are empty are left out. */
@@ -74,7 +96,7 @@ export async function explainFailure(address) {
     await request(address);
     return "";
   } catch (error) {
-    return error.status === 403 ? OUTSIDE : error.shortMessage;
+    return error.status === 403 && person === undefined ? OUTSIDE : error.shortMessage;
   }
 }
 

@@ -1,4 +1,4 @@
-import { read } from "./api.js";
+import { person, read, signOut } from "./api.js";
 import { make } from "./dom.js";
 import { Filters } from "./filters.js";
 import { formatCount, formatDay, formatNumber, toCapital } from "./format.js";
@@ -47,8 +47,23 @@ class GalleryPage {
     this.#thumbnails.addEventListener("wan-open", (event) => this.#lightbox.show(this.#listPictures(), event.detail.index));
     this.#lightbox.addEventListener("wan-moved", (event) => event.detail.left < PRELOAD_PICTURES && this.#loadMore());
     this.#costsButton.addEventListener("click", () => this.#toggleCosts());
+    if (person !== undefined) this.#offerSignOut();
     document.addEventListener("visibilitychange", () => document.hidden || this.#poll());
     await this.#search();
+  }
+
+  #offerSignOut() {
+    const button = select(".sign-out");
+    button.title = `Signed in as ${person}`;
+    button.hidden = false;
+    button.addEventListener("click", async () => {
+      try {
+        await signOut();
+        location.reload();
+      } catch (error) {
+        this.#showError(error);
+      }
+    });
   }
 
   /** Search anew, from the top. */
@@ -202,7 +217,7 @@ class GalleryPage {
     this.#empty.hidden = !isEmpty;
     if (!isEmpty) return;
     if (this.#filters.isEmpty) {
-      this.#empty.replaceChildren(make("p", { class: "empty-title" }, "Nothing was ordered yet."), make("p", {}, "Ask an agent for a picture, or try this at a terminal; it is free:"), make("pre", {}, 'wan-mcp generate "A flower shop in spring" --region sandbox'));
+      this.#empty.replaceChildren(make("p", { class: "empty-title" }, "Nothing was ordered yet."), ...describeBeginning());
     } else {
       const clear = make("button", { type: "button", onclick: () => this.#filters.clear() }, "Show everything");
       this.#empty.replaceChildren(make("p", { class: "empty-title" }, "No order fits this search."), clear);
@@ -212,9 +227,22 @@ class GalleryPage {
   #showError(error) {
     this.#failures += 1;
     if (error.isUnreachable && this.#failures < FAILURES_BEFORE_MESSAGE) return;
-    this.#error.status = { tone: "trouble", text: error.isUnreachable ? "The gallery has ended" : "That did not work", notes: [error.message] };
+    this.#error.status = { tone: "trouble", text: toTrouble(error), notes: [error.message] };
     this.#error.hidden = false;
   }
+}
+
+/** What went wrong, in short. */
+function toTrouble(error) {
+  if (error.status === 401) return "Signed out";
+  if (!error.isUnreachable) return "That did not work";
+  return person === undefined ? "The gallery has ended" : "No answer";
+}
+
+/** What a person can do who has no picture yet. */
+function describeBeginning() {
+  if (person !== undefined) return [make("p", {}, "Ask an agent for a picture.")];
+  return [make("p", {}, "Ask an agent for a picture, or try this at a terminal; it is free:"), make("pre", {}, 'wan-mcp generate "A flower shop in spring" --region sandbox')];
 }
 
 function makeCostTable(caption, name, rows) {

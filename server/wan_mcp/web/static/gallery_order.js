@@ -1,6 +1,6 @@
 // An order of the gallery as the elements take it, and what stands beside its images.
 
-import { explainFailure, fetchAgain, imageAddress, inputAddress, orderAgain, orderEdit, quoteEdit, thumbnailAddress } from "./api.js";
+import { explainFailure, fetchAgain, imageAddress, inputAddress, may, orderAgain, orderEdit, quoteEdit, thumbnailAddress } from "./api.js";
 import "./buttons.js";
 import { make } from "./dom.js";
 import "./edit_form.js";
@@ -41,6 +41,7 @@ export function toPictures(order) {
       description: images.length > 1 ? `Image ${position + 1} of ${images.length}: ${prompt}` : prompt,
       src: thumbnailAddress(order.id, index),
       full: imageAddress(order.id, index),
+      download: image.path ? null : imageAddress(order.id, index),
       explain: () => explainFailure(thumbnailAddress(order.id, index)),
       lazy: true,
     };
@@ -59,7 +60,7 @@ export function toOrderStatus(order) {
 
 /** What a person can do with an order that goes on. */
 export function listOpenActions(order) {
-  return order.task.status === "PENDING" ? [{ name: "cancel", label: "Cancel order" }] : [];
+  return may("cancel") && order.task.status === "PENDING" ? [{ name: "cancel", label: "Cancel order" }] : [];
 }
 
 function makeFetchAction(order) {
@@ -70,7 +71,7 @@ function makeFetchAction(order) {
 /** Nothing is ordered again while it may be paid for, or would be refused again. What costs money asks first. */
 function makeAgainAction(order) {
   const { is_waiting, is_unsaved, is_refusal } = order.task;
-  if (!order.request || is_waiting || is_unsaved || is_refusal) return null;
+  if (!may("order") || !order.request || is_waiting || is_unsaved || is_refusal) return null;
   const count = formatImages(order.request.n ?? 1);
   return {
     name: "again",
@@ -107,7 +108,7 @@ export function makeDetails(order, changed, index = null) {
   const prompt = make("wan-prompt");
   prompt.settings = { prompt: order.request?.prompt ?? "The prompt of this order is not known.", negative_prompt: order.request?.negative_prompt };
   const actions = [makeFetchAction(order), makeAgainAction(order)].filter(Boolean).map((action) => makeActionButton(order, action, changed));
-  const edit = index === null ? null : makeEditForm(order, index, changed);
+  const edit = index === null || !may("order") ? null : makeEditForm(order, index, changed);
   const properties = make("dl", { class: "properties" }, listProperties(order).map(([name, text]) => make("div", {}, make("dt", {}, name), make("dd", { dir: "auto" }, text))));
   const copy = order.request?.prompt && makeCopy("Copy prompt", order.request.prompt, prompt.textElement);
   return make("div", { class: "details" }, status, make("div", { class: "words" }, prompt, copy), makeInputs(order), edit, ...actions, properties, order.actual_prompt && makeRewritten(order.actual_prompt));

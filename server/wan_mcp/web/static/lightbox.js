@@ -6,7 +6,8 @@ import { formatPictureSize } from "./order.js";
  * `<wan-lightbox>`: pictures one at a time, as large as the window. `show(pictures, index)` opens it on the picture
  * with this index; arrow keys and buttons go to the next one, Escape closes, and the focus goes back where it was. A
  * picture may have a `full` address beside `src`, and `makeDetails()`, which makes what stands beside it; with that, it
- * needs no `src` but may have a `note`, and `explain()` says why one cannot be shown. Dispatches `wan-opened`,
+ * needs no `src` but may have a `note`, and `explain()` says why one cannot be shown. Without a `path` it may have a
+ * `name`, and an address to `download` it from. Dispatches `wan-opened`,
  * `wan-moved` with how many pictures are left behind this one, and `wan-closed`.
  */
 export class WanLightbox extends HTMLElement {
@@ -19,6 +20,7 @@ export class WanLightbox extends HTMLElement {
   #size = make("p", { class: "facts" });
   #path = make("p", { class: "path" });
   #copy = make("wan-copy");
+  #download = make("a", { class: "download", hidden: true }, "Download");
   #back = make("button", { type: "button", class: "step", "aria-label": "Previous image", onclick: () => this.#step(-1) }, makeIcon("back"));
   #forward = make("button", { type: "button", class: "step", "aria-label": "Next image", onclick: () => this.#step(1) }, makeIcon("forward"));
   #close = make("button", { type: "button", class: "plain", "aria-label": "Close", onclick: () => this.#dialog.close() }, makeIcon("close"));
@@ -27,7 +29,7 @@ export class WanLightbox extends HTMLElement {
     { class: "lightbox", "aria-label": "Image" },
     make("header", {}, this.#title, this.#close),
     make("div", { class: "image-area" }, this.#back, this.#image, this.#note, this.#forward),
-    make("footer", {}, make("div", { class: "about" }, this.#path, this.#size), this.#copy),
+    make("footer", {}, make("div", { class: "about" }, this.#path, this.#size), this.#copy, this.#download),
     this.#details,
   );
 
@@ -93,9 +95,12 @@ export class WanLightbox extends HTMLElement {
       this.#image.src = picture.full ?? picture.src;
     } else this.#showNote(picture.note ?? "");
     this.#size.textContent = [formatPictureSize(picture), picture.remark].filter(Boolean).join(" · ");
-    this.#path.textContent = picture.path ?? "";
+    this.#path.textContent = picture.path ?? picture.name ?? "";
     this.#copy.text = picture.path ?? "";
     this.#copy.hidden = !picture.path;
+    this.#download.hidden = !picture.download;
+    this.#download.href = picture.download ?? "";
+    this.#download.download = picture.name ?? "";
     this.#details.replaceChildren(...(picture.makeDetails ? [picture.makeDetails()] : []));
     this.#details.hidden = !picture.makeDetails;
     this.#dialog.toggleAttribute("detailed", Boolean(picture.makeDetails));
