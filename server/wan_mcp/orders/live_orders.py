@@ -67,7 +67,7 @@ class LiveOrder:
         self.is_paused = False
         self.begun_at: float | None = None
         self.is_queued = False
-        self.waiters = 0
+        self.waiters = self.receivers = 0
         self.changed = anyio.Event()
         """Set when there is something new to know; then another event takes its place."""
         self.asked = anyio.Event()
@@ -79,6 +79,11 @@ class LiveOrder:
     def is_awaited(self) -> bool:
         """Whether a call here waits for the order."""
         return self.waiters > 0
+
+    @property
+    def is_received(self) -> bool:
+        """Whether one of the calls that wait hands its images to whoever ordered them."""
+        return self.receivers > 0
 
     @property
     def is_hurried(self) -> bool:
@@ -202,13 +207,15 @@ class LiveOrders:
             live.end()
 
     @contextmanager
-    def waiting(self, local_id: str) -> Generator[LiveOrder]:
-        """Count a call as waiting for an order."""
+    def waiting(self, local_id: str, *, receives: bool = True) -> Generator[LiveOrder]:
+        """Count a call as waiting for an order; `receives` says that it hands its images to whoever ordered them."""
         live = self.get(local_id)
         live.waiters += 1
+        live.receivers += receives
         try:
             yield live
         finally:
             live.waiters -= 1
+            live.receivers -= receives
             if not live.is_awaited and not live.is_followed:
                 live.order = None

@@ -581,7 +581,13 @@ class OrderService:
         )
 
     async def _wait(
-        self, order: Order, until: Callable[[Order], bool], seconds: float, progress: ProgressReporter | None
+        self,
+        order: Order,
+        until: Callable[[Order], bool],
+        seconds: float,
+        progress: ProgressReporter | None,
+        *,
+        receives: bool = True,
     ) -> Order:
         return await wait(
             order,
@@ -592,13 +598,14 @@ class OrderService:
             clock=self._clock,
             progress=progress,
             interval=self._timings.wait_interval,
+            receives=receives and _is_callers(order),
         )
 
     async def _find_result(self, task_id: str, index: int) -> Path:
         """Find the file of a saved image, as a picture to order with; one that is just being saved is waited for."""
         order = await self._find(task_id, seconds=REFRESH_SECONDS)
         if order.images and not is_settled(order):
-            order = await self._wait(order, is_settled, SAVE_SECONDS, None)
+            order = await self._wait(order, is_settled, SAVE_SECONDS, None, receives=False)
         return await self._images.find_file(order, index)
 
     async def _find_upload(self, upload_id: str) -> Path:
@@ -638,9 +645,7 @@ class OrderService:
             live_problem=self._find_problem(order),
             gone=gone,
         )
-        # Who looks after others has not received their images for them.
-        is_own = order.principal == current_principal().id
-        if is_own and task.settled and task.images and order.delivered_at is None:
+        if _is_callers(order) and task.settled and task.images and order.delivered_at is None:
             # Not worth an error: the images are there, and the worst is that an equal order finds them again.
             await self._note(self._ledger.orders.mark_delivered(order.local_id))
         return await self._show(task, order)
@@ -688,6 +693,11 @@ class OrderService:
             code=ErrorCode.TIMED_OUT,
             next_step=NextStep(check),
         )
+
+
+def _is_callers(order: Order) -> bool:
+    """Say whether the caller has placed an order: who looks after others does not receive their images for them."""
+    return order.principal == current_principal().id
 
 
 def _is_accepted(order: Order) -> bool:

@@ -251,10 +251,12 @@ async def wait(
     clock: Clock,
     progress: ProgressReporter | None = None,
     interval: float = LEDGER_INTERVAL,
+    receives: bool = True,
 ) -> Order:
     """
     Give the order when `until` holds for it, or as it is after `seconds`.
 
+    `receives` says that its images are then in the hands of whoever ordered them.
     While another process works on the order, the ledger is looked into every `interval`, and when it tells of
     a change.
     """
@@ -262,7 +264,7 @@ async def wait(
     order = live.latest(order.local_id) or order
     if until(order) or seconds <= 0:
         return order
-    with live.waiting(order.local_id) as entry:
+    with live.waiting(order.local_id, receives=receives) as entry:
         while True:
             changed, changed_elsewhere = entry.changed, ledger.next_change(order.local_id)
             ends = min(ends, live.waits_end)

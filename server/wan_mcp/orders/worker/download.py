@@ -146,8 +146,8 @@ class Downloader:
         return attempt.order, [images[image.index] for image in order.images]
 
     async def _settle(self, order: Order, images: Sequence[OrderImage]) -> Order:
-        is_awaited = self._live.get(order.local_id).is_awaited
-        after = lifecycle.images_tried(order, images, is_delivered=is_awaited, now=self._clock.now())
+        is_received = self._live.get(order.local_id).is_received
+        after = lifecycle.images_tried(order, images, is_delivered=is_received, now=self._clock.now())
         if after.delivered_at != order.delivered_at:
             # Somebody waits for these files, and they are there: ledger and sidecars need not be waited for.
             self._writer.announce(after)
