@@ -89,9 +89,14 @@ async def running_team(
     scopes: frozenset[Scope] = SCOPES,
     storage: Any = None,
     key: bytes = KEY,
+    public_url: str | None = None,
     **environ: str,
 ) -> AsyncGenerator[Team]:
-    """Run a server whose people have these names; "root" is an administrator, "reader" may only read."""
+    """
+    Run a server whose people have these names; "root" is an administrator, "reader" may only read.
+
+    `public_url` is what links begin with, where that is not the address at which it listens.
+    """
     path = folder / f"tokens-{token_hex(4)}"
     settings = await to_thread.run_sync(partial(make_settings, folder, dashscope, **environ))
     tokens: dict[str, str] = {}
@@ -105,7 +110,7 @@ async def running_team(
     if storage is not None:
         context = replace(context, storage=storage(settings))
     clock = MovedClock()
-    links = build_links(replace(context, clock=clock), key, url)
+    links = build_links(replace(context, clock=clock), key, public_url or url)
     service = build_service(settings, context=context, timings=QUICK, links=links)
     server = build_server(
         service, secret_key=key, instructions=SHARED_INSTRUCTIONS.format(address=url), alongside=[service.uploads.run]

@@ -5,6 +5,7 @@ An image is given by the signature of its link, or by a token of whoever may see
 told: unknown, another's, over and forged are answered alike.
 """
 
+from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -95,23 +96,25 @@ def _make_image_app(service: OrderService) -> "ASGIApp":
     async def send_image(scope: "Scope", receive: "Receive", send: "Send") -> None:
         request = Request(scope, receive)
         query = request.query_params
-        try:
-            found = await service.find_linked_image(
-                request.path_params["id"],
-                _read_signature(request),
-                disposition=Disposition(query.get("disposition", Disposition.INLINE)),
-                folder=query.get("owner"),
-            )
-            answer = _answer_image(found, request, query.get("disposition", Disposition.INLINE))
-        except (NotFoundError, ValueError):
-            answer = PlainTextResponse(
-                "There is no such image, or its link is over: get_task or download_image gives a new one.\n",
-                _NOT_FOUND,
-                _NEVER_STORED,
-            )
-        except AppError:
-            answer = PlainTextResponse("The image cannot be read now.\n", _UNAVAILABLE, _NEVER_STORED)
-        await answer(scope, receive, send)
+        given = query.get("disposition", Disposition.INLINE)
+        async with AsyncExitStack() as stack:
+            try:
+                opened = service.open_linked_image(
+                    request.path_params["id"],
+                    _read_signature(request),
+                    disposition=Disposition(given),
+                    folder=query.get("owner"),
+                )
+                answer = _answer_image(await stack.enter_async_context(opened), request, given)
+            except (NotFoundError, ValueError):
+                answer = PlainTextResponse(
+                    "There is no such image, or its link is over: get_task or download_image gives a new one.\n",
+                    _NOT_FOUND,
+                    _NEVER_STORED,
+                )
+            except AppError:
+                answer = PlainTextResponse("The image cannot be read now.\n", _UNAVAILABLE, _NEVER_STORED)
+            await answer(scope, receive, send)
 
     return send_image
 

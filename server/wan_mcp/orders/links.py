@@ -11,12 +11,13 @@ import hmac
 import json
 import re
 from base64 import urlsafe_b64encode
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
-from urllib.parse import quote, urlencode
+from urllib.parse import quote, urlencode, urlsplit
 
 from wan_mcp.clock import Clock, utc
 from wan_mcp.ledger import Order
@@ -61,7 +62,7 @@ class LinkSignature:
 
 @dataclass(frozen=True, slots=True)
 class LinkedFile:
-    """What a link leads to: a file, links in its path resolved, or an address to go on to. `etag` is no path."""
+    """What a link leads to: a file of this machine, or an address to go on to. `etag` is no path."""
 
     filename: str
     mime_type: str
@@ -117,17 +118,37 @@ class ImageLinks:
         self, saved: SavedImage, place: Path, image_id: str, folder: str, more: dict[str, str]
     ) -> SavedImage:
         expires = int(self._clock.now() + LINK_SECONDS)
-        url = await self._ask_storage(place, saved.name)
+        url = await self._try_storage(place, saved.name)
         if url is None:
             signature = self._sign(image_id, folder, expires, Disposition.INLINE)
             query = urlencode(more | {"expires": expires, "signature": signature})
             url = f"{self._base_url}{IMAGES_PATH}{quote(image_id, safe='')}?{query}"
         return hide_place(replace(saved, url=url, url_expires_at=_read_time(expires)))
 
-    async def _ask_storage(self, place: Path, filename: str) -> str | None:
+    async def ask_storage(self, place: Path, filename: str, *, seconds: float) -> str | None:
+        """
+        Have the storage make a link; None if it makes none that clients could follow.
+
+        Raises:
+            AppError: the storage cannot, or may not.
+        """
         mime_type = _MIME_TYPES.get(place.suffix, "")
+        url = await self._storage.link(place, seconds=seconds, filename=filename, mime_type=mime_type)
+        return url if url is not None and self._is_reachable(url) else None
+
+    def _is_reachable(self, url: str) -> bool:
+        """
+        Say whether clients can be sent to a storage.
+
+        One that is reached without TLS stands beside the server, and is no place for clients who come with TLS.
+        """
+        parts = urlsplit(url)
+        is_inside = "-internal." in (parts.hostname or "")
+        return not is_inside and (parts.scheme == "https" or self._base_url.startswith("http://"))
+
+    async def _try_storage(self, place: Path, filename: str) -> str | None:
         try:
-            return await self._storage.link(place, seconds=LINK_SECONDS, filename=filename, mime_type=mime_type)
+            return await self.ask_storage(place, filename, seconds=LINK_SECONDS)
         except AppError:
             # Ours says what is the matter when it is followed.
             return None
@@ -147,18 +168,19 @@ class LinkedImages:
         self._images = images
         self._find_order = find_order
 
-    async def find(
+    @asynccontextmanager
+    async def open(
         self,
         image_id: str,
         by: LinkSignature | Principal,
         *,
         disposition: Disposition,
         folder: str | None = None,
-    ) -> LinkedFile:
+    ) -> AsyncGenerator[LinkedFile]:
         """
-        Find an image by its id, by the signature of a link or for a principal who has signed in.
+        Open an image by its id, by the signature of a link or for a principal who has signed in.
 
-        `folder` is that of the owner where the link tells it.
+        `folder` is that of the owner where the link tells it. The file may be there for as long as this is open only.
 
         Raises:
             NotFoundError: there is no such image, it is another's, or the link is over or not ours.
@@ -173,15 +195,16 @@ class LinkedImages:
         if found is None:
             raise _not_found()
         place, filename, etag = found
-        mime_type = _MIME_TYPES[place.suffix]
+        linked = LinkedFile(filename, _MIME_TYPES[place.suffix], etag)
         try:
-            address = await self._storage.link(
-                place, seconds=_REDIRECT_SECONDS, filename=filename, mime_type=mime_type
-            )
+            address = await self._links.ask_storage(place, filename, seconds=_REDIRECT_SECONDS)
         except AppError as error:
             raise _not_found() from error
-        path = place if address is None else None
-        return LinkedFile(filename, mime_type, etag, path=path, address=address)
+        if address is not None:
+            yield replace(linked, address=address)
+            return
+        async with self._storage.open_file(place) as path:
+            yield replace(linked, path=path)
 
     async def _find(
         self, image_id: str, by: LinkSignature | Principal, disposition: Disposition, folder: str | None

@@ -517,11 +517,12 @@ class OrderService:
         data = await self._images.read(order, index, most_bytes)
         return replace(data, file=await self._show_saved(data.file, order))
 
-    async def find_linked_image(
+    @asynccontextmanager
+    async def open_linked_image(
         self, image_id: str, signature: LinkSignature | None, *, disposition: Disposition, folder: str | None
-    ) -> LinkedFile:
+    ) -> AsyncGenerator[LinkedFile]:
         """
-        Find what a link leads to; without a signature, for the current principal, who has signed in.
+        Open what a link leads to; without a signature, for the current principal, who has signed in.
 
         Raises:
             NotFoundError: nothing, or nothing of this principal's, or not any more.
@@ -529,13 +530,15 @@ class OrderService:
         """
         if self._links is None:
             raise NotFoundError("There are no links here.", code=ErrorCode.IMAGE_NOT_FOUND)
-        found = LinkedImages(
+        images = LinkedImages(
             self._context.storage,
             self._links,
             images=self._images,
             find_order=lambda task_id, principal: self._lookup.find_known(task_id, principal=principal),
         )
-        return await found.find(image_id, signature or current_principal(), disposition=disposition, folder=folder)
+        by = signature or current_principal()
+        async with images.open(image_id, by, disposition=disposition, folder=folder) as found:
+            yield found
 
     async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image of the ledger."""

@@ -344,6 +344,17 @@ class Storage(Protocol):
         """
         ...
 
+    def open_file(self, path: Path) -> AbstractAsyncContextManager[Path]:
+        """
+        Open an image as a file of this machine: the file itself, or a copy that goes when this is closed.
+
+        Raises:
+            FolderNotAllowedError: it lies outside the allowed folders.
+            NotFoundError: there is no such file.
+            StorageError: it cannot be read.
+        """
+        ...
+
     async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
         """
         Make a link that anybody can fetch an image with, for so many seconds; None where the storage makes none.

@@ -192,6 +192,11 @@ class LocalStorage(Storage):
         """Give the path with the time of the last change and the size."""
         return await run_sync(lambda: _read_version(self._folders.confine(path)), abandon_on_cancel=True)
 
+    @asynccontextmanager
+    async def open_file(self, path: Path) -> AsyncGenerator[Path]:
+        """Give the file itself."""
+        yield await self.locate(path)
+
     async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:  # noqa: ARG002
         """Make none: nobody fetches a file from a folder."""
         return None

@@ -75,6 +75,7 @@ class S3Storage(Storage):
         self._is_writable = False
         self._drawing = anyio.CapacityLimiter(DRAWN_AT_ONCE)
         self._preparing = anyio.CapacityLimiter(DRAWN_AT_ONCE)
+        self._reading = anyio.CapacityLimiter(DRAWN_AT_ONCE)
 
     async def hold(self) -> None:
         """Hold to where the folders lead that are read."""
@@ -234,6 +235,23 @@ class S3Storage(Storage):
         self._find_key(path)
         return show_place(path)
 
+    @asynccontextmanager
+    async def open_file(self, path: Path) -> AsyncGenerator[Path]:
+        """Write the object to a file of this machine; only a few at a time are held in memory."""
+        if not is_object(path):
+            async with self._files.open_file(path) as file:
+                yield file
+            return
+        async with self._reading:
+            data = await self._read_object(path)
+            file = await run_sync(self._write_copy, data)
+            del data
+        try:
+            yield file
+        finally:
+            with anyio.CancelScope(shield=True):
+                await run_sync(partial(file.unlink, missing_ok=True))
+
     async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
         """
         Have a link signed. Name and type in it are those that the object was put with.
@@ -305,6 +323,15 @@ class S3Storage(Storage):
         spool = _resolve(self._spool)
         with translate_errors("create the folder", spool), open_directory(spool, create_mode=_SPOOL_MODE):
             return spool
+
+    def _write_copy(self, data: bytes) -> Path:
+        """Write a temporary file; what a killed process leaves of it goes as every other one of these does."""
+        name = make_temp_name(order_id="copy", index=1, owner="link")
+        with translate_errors("be written to", self._spool):
+            file = self._open_spool() / name
+            with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, PRIVATE), "wb") as copy:
+                copy.write(data)
+        return file
 
     async def _read_object(self, path: Path) -> bytes:
         return await self._objects.read(self._find_key(path), most_bytes=MOST_BYTES_READ)

@@ -204,6 +204,23 @@ async def test_an_object_store_signs_the_links_itself_and_a_token_is_sent_on_to_
         assert re.search(r"X-Amz-Expires=86400", image["url"])
 
 
+async def test_a_store_behind_a_server_with_tls_is_reached_by_nobody_but_the_server(tmp_path, bucket):
+    async with running_team(tmp_path, public_url="https://pictures.example", **bucket.environ()) as team:
+        async with team.agent("ada") as ada, team.web() as web:
+            made = await make(ada)
+            (image,) = made["images"]
+            assert image["url"].startswith("https://pictures.example/images/")
+            link = image["url"].removeprefix("https://pictures.example")
+            fetched = await web.get(link)
+            assert (fetched.status_code, len(fetched.content)) == (200, image["bytes"])
+            part = await web.get(link, headers={"Range": "bytes=1-3"})
+            assert (part.status_code, part.content) == (206, b"PNG")
+        async with team.web("ada") as own, team.web("bob") as other:
+            assert (await own.get(f"/images/{made['task_id']}-1")).content == fetched.content
+            assert (await other.get(f"/images/{made['task_id']}-1")).status_code == 404
+        assert not list((team.settings.state_dir / "spool").iterdir())
+
+
 async def test_no_line_of_the_log_holds_a_link(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     async with running_team(tmp_path) as team, team.agent("ada") as ada, team.web() as web:
