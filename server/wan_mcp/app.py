@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import anyio
+from anyio.to_thread import run_sync
 
 from wan_mcp import __version__
 from wan_mcp.clock import Clock, SystemClock
@@ -393,9 +394,16 @@ def build_gallery(
     # Only servers that people sign in to need these.
     from wan_mcp.auth.sessions import LinkMaker, Sessions  # noqa: PLC0415
     from wan_mcp.mcp_server.limits import CallGate, CallLimits  # noqa: PLC0415
+    from wan_mcp.mcp_server.places import Places  # noqa: PLC0415
     from wan_mcp.web.team_gallery import describe_link, make_key_taker, make_team_gallery  # noqa: PLC0415
 
     used, clock = context.ledger.single_use, context.clock
+    places = Places(service.places)
+
+    async def hide(facts: dict[str, Any]) -> dict[str, Any]:
+        await run_sync(places.find)
+        return places.hide_in(facts)
+
     links = LinkMaker(secret_key, address=address, clock=clock)
     routes = make_team_gallery(
         service,
@@ -403,6 +411,7 @@ def build_gallery(
         sessions=Sessions(secret_key, confirm=gate.confirm, used=used, clock=clock),
         links=links,
         take_key=make_key_taker(used, service.count_call),
+        hide=hide,
         limit=lambda app: CallGate(app, CallLimits()),
         address=address,
     )

@@ -23,17 +23,13 @@ function environment(folder) {
   };
 }
 
-/** Fill a ledger and start the gallery on it; gives its address, its folder, and a way to end it or to run a command. */
-async function startGallery(python, { images = 40, painted = 12, subjects = [] }) {
-  const folder = mkdtempSync(join(tmpdir(), "wan-mcp-gallery-"));
-  const env = environment(folder);
-  const run = promisify(execFile);
-  if (images) await run(python, [join(ROOT, "tests/fakes/filled_ledger.py"), join(folder, "state"), join(folder, "pictures"), String(images), String(painted), ...subjects], { env });
-  const child = spawn(python, ["-m", "wan_mcp", "gallery", "--no-open"], { env, cwd: folder, stdio: ["ignore", "pipe", "ignore"] });
+/** Start what serves the gallery; gives its process, and its address, which `find` finds in a line of its output. */
+async function start(python, words, { env, cwd, output, find }) {
+  const child = spawn(python, ["-m", "wan_mcp", ...words], { env, cwd, stdio: ["ignore", output === "stdout" ? "pipe" : "ignore", output === "stderr" ? "pipe" : "ignore"] });
   processes.add(child);
   const ended = new Promise((resolve) => child.once("exit", resolve));
   const url = await new Promise((resolve, reject) => {
-    createInterface({ input: child.stdout }).once("line", resolve);
+    createInterface({ input: child[output] }).on("line", (line) => find(line) && resolve(find(line)));
     ended.then(() => reject(new Error("the gallery did not start")));
   });
   const end = async () => {
@@ -41,9 +37,33 @@ async function startGallery(python, { images = 40, painted = 12, subjects = [] }
     await ended;
     processes.delete(child);
   };
+  return { url, end };
+}
+
+/** Ask a server for a link to the gallery of who has a token. */
+async function askForLink(server, token) {
+  const answer = await fetch(server.replace(/mcp$/, "gallery/links"), { method: "POST", headers: { Authorization: `Bearer ${token}` } });
+  return (await answer.json()).url;
+}
+
+/**
+ * Fill a ledger and start the gallery on it; gives its address, its folder, and a way to end it or to run a command.
+ * With `scopes` it is that of a server which people sign in to, and the address a link that works once.
+ */
+async function startGallery(python, { images = 40, painted = 12, subjects = [], scopes = null }) {
+  const folder = mkdtempSync(join(tmpdir(), "wan-mcp-gallery-"));
+  const env = environment(folder);
+  const run = promisify(execFile);
+  if (images) await run(python, [join(ROOT, "tests/fakes/filled_ledger.py"), join(folder, "state"), join(folder, "pictures"), String(images), String(painted), ...subjects], { env });
+  if (scopes) env.WAN_MCP_TOKENS_FILE = join(folder, "tokens");
+  const token = scopes && (await run(python, ["-m", "wan_mcp", "token", "create", "ann", "--scopes", scopes], { env, cwd: folder })).stdout.trim();
+  const { url: home, end } = await (scopes
+    ? start(python, ["serve", "--transport", "http", "--port", "0"], { env, cwd: folder, output: "stderr", find: (line) => /serves at (\S+)/.exec(line)?.[1] })
+    : start(python, ["gallery", "--no-open"], { env, cwd: folder, output: "stdout", find: (line) => line }));
+  const url = scopes ? await askForLink(home, token) : home;
   // A command whose order still runs says so with its exit code.
   const command = (...words) => run(python, ["-m", "wan_mcp", ...words], { env, cwd: folder }).catch((error) => error.code === 3 || Promise.reject(error));
-  return { url, folder, end, command };
+  return { url, home: scopes ? home.replace(/mcp$/, "gallery/") : url, folder, end, command };
 }
 
 /** End what is still running. */
@@ -74,7 +94,8 @@ export async function openGallery(browser, python, { album, width = 1280, height
   return {
     page,
     frame: page,
-    url: gallery.url,
+    url: gallery.home,
+    link: gallery.url,
     gallery,
     troubles,
     requests,

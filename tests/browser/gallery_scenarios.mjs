@@ -564,4 +564,41 @@ export const galleryScenarios = {
       console.log(`       2000 images: open in ${Math.round(opened)} ms, again in ${Math.round(again)} ms (script, style and layout ${Math.round(busy * 1000)} ms); scrolled to the end in ${scroll.seconds.toFixed(1)} s, frames ${Math.round(scroll.median)} ms, 95 of 100 within ${Math.round(scroll.late)} ms`);
     },
   },
+  "opens by a link that works once where people sign in, and closes again": {
+    album: { images: 12, painted: 4, scopes: "wan:admin" },
+    pardoned: NETWORK_TROUBLE,
+    async run(host, shot) {
+      await pictures(host, 4);
+      assert.equal(host.page.url(), host.url);
+      const [cookie] = await host.page.context().cookies();
+      assert.deepEqual([cookie.name, cookie.secure, cookie.httpOnly, cookie.sameSite], ["__Host-wan-gallery", true, true, "Strict"]);
+      await openFirst(host);
+      await shot("gallery-team");
+      await checkAccess(host);
+      assert.equal(await button(host, "Copy path").count(), 0);
+      const saving = host.page.waitForEvent("download");
+      await host.page.getByRole("link", { name: "Download" }).click();
+      assert.match((await saving).suggestedFilename(), /\.png$/);
+      await button(host, "Order again").click();
+      await button(host, "Order 1 image").click();
+      await dialog(host).getByText("Ordered", { exact: true }).first().waitFor();
+      await button(host, "Close").click();
+      const other = await host.page.context().browser().newContext();
+      const late = await other.newPage();
+      await late.goto(host.link);
+      await late.getByText("This link was used already, or is over.").waitFor();
+      assert.ok(!late.url().includes("#"));
+      await other.close();
+      await button(host, "Sign out").click();
+      await host.page.getByText("You are not signed in.").waitFor();
+      assert.deepEqual(await host.page.context().cookies(), []);
+    },
+  },
+  "offers who may only look no button that costs money": {
+    album: { images: 0, scopes: "wan:read" },
+    async run(host) {
+      await host.page.getByText("Ask an agent for a picture.").waitFor();
+      assert.equal(await host.page.evaluate(() => document.body.dataset.rights), "");
+    },
+  },
 };

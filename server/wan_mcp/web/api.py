@@ -68,6 +68,8 @@ _RIGHTS = {Scope.ORDER: "order", Scope.CANCEL: "cancel"}
 Endpoint = Callable[[Request], Awaitable[Response]]
 TakeKey = Callable[[str], Awaitable[bool]]
 """Takes the key of a press of a button; says whether it is new. Raises AppError where there are too many of them."""
+Hide = Callable[[JsonObject], Awaitable[JsonObject]]
+"""Gives facts without the places of the server in them."""
 
 _log = logging.getLogger(__name__)
 
@@ -107,7 +109,7 @@ def make_gallery(api: "GalleryApi", others: Sequence[BaseRoute] = ()) -> Starlet
         Route("/images/{id}/{index:int}", api.show_image, methods=["GET"]),
         *others,
     ]
-    app = Starlette(routes=routes, exception_handlers={AppError: respond_with_error})
+    app = Starlette(routes=routes, exception_handlers={AppError: api.respond_with_error})
     app.router.redirect_slashes = False
     return app
 
@@ -123,9 +125,10 @@ def make_asset_routes(script: str) -> list[Route]:
 class GalleryApi:
     """The answers of the gallery, each from one request."""
 
-    def __init__(self, service: ImageService, take_key: TakeKey) -> None:
+    def __init__(self, service: ImageService, take_key: TakeKey, hide: Hide | None = None) -> None:
         self._service = service
         self._take_key = take_key
+        self._hide = hide
 
     async def list_orders(self, request: Request) -> Response:
         """Give one page of orders; without a state, those that go on are left out, because `/open` has them."""
@@ -135,7 +138,7 @@ class GalleryApi:
         )
         catalogue = self._service.catalogue
         orders = [describe_order(task, catalogue) for task in page.tasks]
-        return JSONResponse({"orders": orders, "cursor": page.cursor})
+        return await self._answer({"orders": orders, "cursor": page.cursor})
 
     async def list_open(self, request: Request) -> Response:
         """Give the orders that go on, and the numbers of all that are meant: they tell whether anything is new."""
@@ -144,7 +147,7 @@ class GalleryApi:
         totals = await service.count_orders(read_query(parameters))
         query = read_query({**parameters, "state": OrderState.OPEN})
         page = await service.find_orders(query, limit=_MOST_OPEN, cursor=None)
-        return JSONResponse(
+        return await self._answer(
             {
                 "orders": [describe_order(task, catalogue) for task in page.tasks],
                 "count": {"orders": totals.orders, "images": totals.images},
@@ -156,11 +159,11 @@ class GalleryApi:
     async def sum_costs(self, _: Request) -> Response:
         """Give what all images cost."""
         report = await self._service.report_costs(since=None, until=None)
-        return JSONResponse(describe_costs(report, self._service.catalogue))
+        return await self._answer(describe_costs(report, self._service.catalogue))
 
     async def show_order(self, request: Request) -> Response:
         """Give one order."""
-        return self._respond(await self._find(request))
+        return await self._respond(await self._find(request))
 
     async def order_again(self, request: Request) -> Response:
         """Order anew with the same settings, once for each press of a button."""
@@ -189,7 +192,7 @@ class GalleryApi:
     async def cancel(self, request: Request) -> Response:
         """Cancel an order that the service has not begun."""
         task = await self._find(request)
-        return self._respond(await self._service.cancel(task.task_id))
+        return await self._respond(await self._service.cancel(task.task_id))
 
     async def fetch(self, request: Request) -> Response:
         """Fetch the files of an order that are gone again, free of charge, while the service has them."""
@@ -199,7 +202,7 @@ class GalleryApi:
             await self._service.download_image(
                 task_id=task.task_id, index=image.index, url=None, output_dir=None, filename=None
             )
-        return self._respond(await self._find(request))
+        return await self._respond(await self._find(request))
 
     async def draw_thumbnail(self, request: Request) -> Response:
         """Give a thumbnail of an image."""
@@ -232,7 +235,7 @@ class GalleryApi:
         ordered = await self._service.order(
             asked, wait_seconds=_ACCEPTANCE_SECONDS, until_accepted=True, fresh=True, report=None
         )
-        return self._respond(ordered)
+        return await self._respond(ordered)
 
     async def _find(self, request: Request) -> Task:
         """
@@ -247,8 +250,17 @@ class GalleryApi:
             raise NotFoundError(f"No order {order_id[:80]} is in this ledger.", code=ErrorCode.TASK_NOT_FOUND)
         return task
 
-    def _respond(self, task: Task) -> Response:
-        return JSONResponse(describe_order(task, self._service.catalogue))
+    async def respond_with_error(self, _: Request, error: Exception) -> Response:
+        """Answer an error in words."""
+        facts, status = describe_error(error)
+        return await self._answer(facts, status)
+
+    async def _respond(self, task: Task) -> Response:
+        return await self._answer(describe_order(task, self._service.catalogue))
+
+    async def _answer(self, facts: JsonObject, status: int = 200) -> Response:
+        """Give facts as JSON, without places of the server where no disk is shared."""
+        return JSONResponse(facts if self._hide is None else await self._hide(facts), status)
 
 
 def serve_source(name: str, media_type: str, read: Callable[[str], str] = read_source) -> Endpoint:
@@ -316,15 +328,13 @@ async def read_json(request: Request) -> JsonObject:
     return cast("JsonObject", sent) if isinstance(sent, dict) else {}
 
 
-async def respond_with_error(_: Request, error: Exception) -> Response:
-    """Answer an error in words."""
+def describe_error(error: Exception) -> tuple[JsonObject, int]:
+    """Give an error in words, and the status of its answer."""
     if not isinstance(error, AppError):
         raise error
     status = next((status for kind, status in _HTTP_STATUSES if isinstance(error, kind)), 502)
-    if not current_principal().is_local and isinstance(error, _OPERATORS_ERRORS):
-        # It names places of the server, and what only its operator can do.
-        _log.warning("the gallery could not do something: %s", error)
-        facts: JsonObject = {"message": "That cannot be done now.", "advice": "Tell whoever runs this server."}
-    else:
-        facts = {"message": error.message, "advice": error.advice, "code": error.code}
-    return JSONResponse(facts, status_code=status)
+    if current_principal().is_local or not isinstance(error, _OPERATORS_ERRORS):
+        return {"message": error.message, "advice": error.advice, "code": error.code}, status
+    # It names places of the server, and what only its operator can do.
+    _log.warning("the gallery could not do something: %s", error)
+    return {"message": "That cannot be done now.", "advice": "Tell whoever runs this server."}, status

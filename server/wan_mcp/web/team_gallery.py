@@ -26,11 +26,12 @@ from wan_mcp.auth.sessions import ENTRY_PATH, GALLERY_PATH, GalleryLink, LinkMak
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp.web.api import (
     GalleryApi,
+    Hide,
     TakeKey,
+    describe_error,
     make_asset_routes,
     make_gallery,
     read_json,
-    respond_with_error,
     serve_source,
 )
 from wan_mcp.web.assets import read_source
@@ -71,18 +72,20 @@ def make_team_gallery(
     sessions: Sessions,
     links: LinkMaker,
     take_key: TakeKey,
+    hide: Hide,
     limit: Callable[[ASGIApp], ASGIApp],
     address: str,
 ) -> list[BaseRoute]:
     """
     Make the routes of the gallery at a server's address.
 
-    `take_key` takes the keys of pressed buttons; `limit` bounds how many requests of each are under way.
+    `take_key` takes the keys of pressed buttons; `hide` leaves places of the server out of answers; `limit` bounds
+    how many requests of each are under way.
     """
     cookie = _Cookie(address)
     ways = _Ways(sessions, cookie)
     inside = make_gallery(
-        GalleryApi(service, take_key),
+        GalleryApi(service, take_key, hide),
         [
             Route(_ENTRY, serve_source("enter.html", "text/html"), methods=["GET"]),
             make_asset_routes("enter.js")[0],
@@ -165,8 +168,8 @@ class SessionGate:
             session = None if value is None else await self._sessions.find(value)
         except AppError as error:
             with acting_as(_NOBODY):
-                answer = await respond_with_error(Request(scope), error)
-            await answer(scope, receive, send)
+                facts, status = describe_error(error)
+            await JSONResponse(facts, status)(scope, receive, send)
             return
         if session is None:
             await (await _answer_stranger(path))(scope, receive, send)

@@ -219,6 +219,16 @@ async def test_no_place_of_the_server_is_told(team, tmp_path):
     assert set(image) == {"name", "width", "height", "bytes"}
 
 
+async def test_an_admin_is_told_no_place_of_what_the_local_user_has_ordered(team, tmp_path):
+    words = f"like {tmp_path}/pictures/fox.png"
+    local = await order(team.service, words, output_dir=str(tmp_path / "pictures" / "foxes"))
+    async with team.session("root") as root:
+        texts = [(await root.get(path)).text for path in ("orders", f"orders/{local.local_id}")]
+
+    assert all(local.local_id in text for text in texts)
+    assert not any(str(tmp_path) in text for text in texts)
+
+
 async def test_a_button_is_there_and_works_for_who_may_press_it(team):
     made = {name: await order_as(team, name) for name in ("ada", "bob")}
     with acting_as(Principal("token:reader", PEOPLE["ada"])):
