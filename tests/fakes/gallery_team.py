@@ -16,10 +16,11 @@ from mcp.client.streamable_http import streamable_http_client
 from fakes.clock import FakeClock
 from fakes.order_service import QUICK, make_settings
 from wan_mcp import http_server
-from wan_mcp.app import build_context, build_gallery, build_server, build_service
+from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.auth.gate import AuthGate, VerifyToken
 from wan_mcp.auth.tokens import TokenFile, add_token
 from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.http_app import build_gallery
 from wan_mcp.mcp_server.http import HttpRoutes, build_http_app
 from wan_mcp.orders import OrderService
 from wan_mcp_tools.domain.principals import Scope

@@ -18,8 +18,6 @@ from wan_mcp.settings.sign_in import ISSUER, PUBLIC_URL, TOKENS_FILE
 from wan_mcp_tools.domain.errors import SettingsError
 
 if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
     from wan_mcp.orders import Timings
 
 _HTTP_ONLY = ("host", "port", "metrics_port")
@@ -30,8 +28,6 @@ _SHARE = 0.8
 """Of these seconds in which calls may still wait; the rest is for their answers."""
 _NOTICE_SECONDS = 2.0
 """How long a replica that ends still listens, so that what stands in front of it can notice."""
-_MOST_SHARED_BYTES = 4 * 1024 * 1024
-"""Of a message where strangers may send some."""
 _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - what is compared with, not listened at
 
 
@@ -96,53 +92,41 @@ def start_http(
     _check_host(host, settings)
     listeners = _listen(host, port, "--host or --port")
     metrics_listeners = [] if metrics_port is None else _listen(_METRICS_HOST, metrics_port, "--metrics-port")
-    from wan_mcp.app import build_gate, build_http_server  # noqa: PLC0415 - a taken port is told without it
+    from wan_mcp.http_app import build_http_server  # noqa: PLC0415 - a taken port is told without it
     from wan_mcp.http_server import Drain, base_url  # noqa: PLC0415 - the same
-    from wan_mcp.mcp_server.health import make_health_routes, make_metrics_route  # noqa: PLC0415 - the same
-    from wan_mcp.mcp_server.http import MOST_BYTES, HttpRoutes, build_http_app, serve_http  # noqa: PLC0415 - the same
-    from wan_mcp.telemetry.providers import MISSING, render_metrics  # noqa: PLC0415 - the same
+    from wan_mcp.mcp_server.http import serve_http  # noqa: PLC0415 - the same
 
     load_protocol()
-    is_shared = settings.has_sign_in or settings.ledger_url is not None
-    gate = build_gate(settings)
-    parts = build_http_server(
+    server = build_http_server(
         settings,
+        host=host,
         address=settings.public_url or base_url(listeners[0], host),
-        gate=gate,
-        is_scraped=gate is not None or bool(metrics_listeners),
-        is_audited=is_shared,
+        metrics_port=metrics_listeners[0].getsockname()[1] if metrics_listeners else None,
         timings=timings,
     )
-    probes = make_health_routes(parts.readiness)
-    if gate is not None:
-        probes.append(make_metrics_route(render_metrics if parts.is_measured else MISSING, protect=gate.protect))
-    app = build_http_app(
-        parts.server,
-        host,
-        public_url=settings.public_url,
-        gate=gate,
-        routes=HttpRoutes(pages=parts.pages, probes=probes),
-        most_bytes=_MOST_SHARED_BYTES if is_shared else MOST_BYTES,
-    )
     if metrics_listeners:
-        app = _with_metrics(app, metrics_listeners[0].getsockname()[1], is_measured=parts.is_measured)
         sys.stderr.write(f"wan-mcp shows its metrics at {base_url(metrics_listeners[0])}/metrics\n")
     freeze_imports()
-    answer_seconds = _SHARED_ANSWER_SECONDS if is_shared else _ANSWER_SECONDS
+    answer_seconds = _SHARED_ANSWER_SECONDS if settings.is_shared else _ANSWER_SECONDS
     drain = Drain(
-        begin=lambda: parts.begin_drain(answer_seconds * _SHARE),
-        notice_seconds=_NOTICE_SECONDS if is_shared else 0.0,
-        keeps_signal=not is_shared,
+        begin=lambda: server.begin_drain(answer_seconds * _SHARE),
+        notice_seconds=_NOTICE_SECONDS if settings.is_shared else 0.0,
+        keeps_signal=not settings.is_shared,
     )
     try:
         serve_http(
-            app, host, [*listeners, *metrics_listeners], ready=_announce, answer_seconds=answer_seconds, drain=drain
+            server.app,
+            host,
+            [*listeners, *metrics_listeners],
+            ready=_announce,
+            answer_seconds=answer_seconds,
+            drain=drain,
         )
     except SystemExit as error:
         # The HTTP library ends the process so, with a code that means something else here; it has logged why.
         raise SystemExit(1 if error.code else 0) from error
     finally:
-        parts.stop()
+        server.stop()
 
 
 def _listen(host: str, port: int, options: str) -> list[socket.socket]:
@@ -154,24 +138,6 @@ def _listen(host: str, port: int, options: str) -> list[socket.socket]:
         raise SettingsError(
             f"The server cannot listen at {host}, port {port}.", f"{error.strerror}: choose another {options}."
         ) from error
-
-
-def _with_metrics(app: "ASGIApp", port: int, *, is_measured: bool) -> "ASGIApp":
-    """
-    Give an application that answers with metrics, and nothing else, at a port.
-
-    Raises:
-        SettingsError: the packages for them are not installed.
-    """
-    if not is_measured:
-        raise SettingsError(
-            "--metrics-port needs packages that are not installed.", "Install them: pip install 'wan-mcp[server]'."
-        )
-    from wan_mcp.mcp_server.health import make_metrics_route  # noqa: PLC0415 - only where it is asked for
-    from wan_mcp.mcp_server.http import with_port  # noqa: PLC0415 - the same
-    from wan_mcp.telemetry.providers import render_metrics  # noqa: PLC0415 - the same
-
-    return with_port(app, port, [make_metrics_route(render_metrics)])
 
 
 def _check_host(host: str, settings: Settings) -> None:

@@ -2,9 +2,9 @@
 
 from functools import partial
 
-from wan_mcp.app import build_issuer_network
 from wan_mcp.concurrency import run_in_daemon_thread
 from wan_mcp.doctor.types import Environment, Finding, Verdict
+from wan_mcp.http_app import build_issuer_network
 from wan_mcp.settings import Settings
 from wan_mcp.settings.sign_in import AUDIENCE, ISSUER, PUBLIC_URL, SECRET_KEY, TOKENS_FILE
 from wan_mcp.storage.disk import WRITERS_ADVICE, find_writers

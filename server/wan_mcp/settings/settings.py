@@ -99,6 +99,11 @@ class Settings:
         """Whether people sign in over HTTP."""
         return self.tokens_file is not None or self.auth_issuer is not None
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether a server over HTTP is one of several, or is there for several people."""
+        return self.has_sign_in or self.ledger_url is not None
+
     def require_folders(self) -> None:
         """
         Make sure that there are folders for pictures and for the ledger.

@@ -13,13 +13,13 @@ from starlette.routing import Router
 
 from fakes.clock import FakeClock
 from fakes.issuer import FakeIssuer
-from wan_mcp.app import build_issuer_network
 from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.issuer import Issuer
 from wan_mcp.auth.operations import find_scopes
 from wan_mcp.auth.tokens import TokenFile, add_token
 from wan_mcp.auth.verification import JwtVerifier
+from wan_mcp.http_app import build_issuer_network
 from wan_mcp_tools.domain.principals import Scope, current_principal
 
 PUBLIC = "https://pictures.example.com"

@@ -126,7 +126,7 @@ def test_metrics_and_traces_go_where_the_standard_variables_say(tmp_path):
             order(read_address(process, "serves at "))
             wait_until(lambda: b"wan.orders.placed" in received.get("/v1/metrics", b""))
             wait_until(lambda: b"tools/call generate_image" in received.get("/v1/traces", b""))
+            wait_until(lambda: b"mcp.server.operation.duration" in received["/v1/metrics"])
             process.send_signal(signal.SIGTERM)
             process.wait(LONGEST)
         collector.shutdown()
-    assert b"mcp.server.operation.duration" in received["/v1/metrics"]
