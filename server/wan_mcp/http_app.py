@@ -179,6 +179,7 @@ def build_http_server(
         host,
         public_url=settings.public_url,
         gate=gate,
+        count_call=service.count_call,
         routes=HttpRoutes(pages=pages, probes=probes),
         most_bytes=_MOST_SHARED_BYTES if settings.is_shared else MOST_BYTES,
     )

@@ -117,7 +117,7 @@ async def running_team(
         service, secret_key=key, instructions=SHARED_INSTRUCTIONS.format(address=url), alongside=[service.uploads.run]
     )
     routes = HttpRoutes(pages=make_file_routes(service, gate))
-    app = build_http_app(server, "127.0.0.1", gate=gate, routes=routes)
+    app = build_http_app(server, "127.0.0.1", gate=gate, count_call=service.count_call, routes=routes)
     started = anyio.Event()
     async with anyio.create_task_group() as group:
         ready = lambda _: started.set()  # noqa: E731 - one word

@@ -6,6 +6,7 @@ https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization
 """
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -13,6 +14,7 @@ from http import HTTPStatus
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from wan_mcp_tools.domain.errors import CallLimitError
 from wan_mcp_tools.domain.principals import Scope
 
 if TYPE_CHECKING:
@@ -135,3 +137,11 @@ def refuse_for_now() -> "Response":
         media_type="application/json",
         headers={"Retry-After": str(_RETRY_SECONDS), "Cache-Control": "no-store"},
     )
+
+
+def refuse_call(error: CallLimitError) -> "Response":
+    """Say that somebody calls too often, and when to call again."""
+    from starlette.responses import PlainTextResponse  # noqa: PLC0415 - the SDK has loaded it by now
+
+    headers = {"Retry-After": str(math.ceil(error.retry_after)), "Cache-Control": "no-store"}
+    return PlainTextResponse(f"{error}\n", HTTPStatus.TOO_MANY_REQUESTS, headers)

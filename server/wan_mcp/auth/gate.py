@@ -8,10 +8,11 @@ from urllib.parse import parse_qsl
 
 import anyio
 
-from wan_mcp.auth.challenges import AuthError, ProtectedResource, refuse, refuse_for_now
+from wan_mcp.auth.challenges import AuthError, ProtectedResource, refuse, refuse_call, refuse_for_now
 from wan_mcp.auth.operations import find_scopes
 from wan_mcp.auth.refusals import IssuerError, TokenRefusedError
 from wan_mcp.auth.tokens import TokenFile, is_static
+from wan_mcp_tools.domain.errors import CallLimitError
 from wan_mcp_tools.domain.principals import Principal, Scope, acting_as, current_principal
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 
 VerifyToken = Callable[[str], Awaitable[Principal]]
 """Takes an issuer's token; raises TokenRefusedError or IssuerError."""
+
+CountCall = Callable[[], Awaitable[None]]
+"""Counts a call of the current principal; raises CallLimitError where it is one too many."""
 
 _LONGEST_TOKEN = 16 * 1024
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
@@ -77,8 +81,12 @@ class AuthGate:
 
         return protected
 
-    def check_messages(self, app: "ASGIApp") -> "ASGIApp":
-        """Put an application that takes messages behind the check of their scopes; inside of `protect`."""
+    def check_messages(self, app: "ASGIApp", *, count_call: CountCall) -> "ASGIApp":
+        """
+        Put an application that takes messages behind the check of their scopes; inside of `protect`.
+
+        What needs a scope counts as a call.
+        """
 
         async def checked(connection: "Connection", receive: "Receive", send: "Send") -> None:
             if connection["type"] != "http" or connection["method"] != "POST":
@@ -92,6 +100,12 @@ class AuthGate:
             if not all(principal.may(scope) for scope in needed):
                 await self._refuse_scopes(needed)(connection, receive, send)
                 return
+            if needed:
+                try:
+                    await count_call()
+                except CallLimitError as error:
+                    await refuse_call(error)(connection, receive, send)
+                    return
             parts.reverse()
 
             async def replay() -> "Message":

@@ -22,12 +22,14 @@ def find_scopes(body: bytes) -> frozenset[Scope]:
     """
     Give the scopes that the messages of a body need, all of them together.
 
-    What is no message needs none: it is answered as such.
+    What cannot be read here could be read by somebody else: it needs all that a message can need.
     """
+    if not body:
+        return frozenset()
     try:
         found: object = from_json(body)
     except ValueError:
-        return frozenset()
+        return frozenset({Scope.ORDER, Scope.CANCEL})
     messages = cast("list[object]", found) if isinstance(found, list) else [found]
     needed = [_find_scope(cast("dict[str, object]", each)) for each in messages if isinstance(each, dict)]
     return frozenset(scope for scope in needed if scope is not None)

@@ -8,16 +8,19 @@ told: unknown, another's, over and forged are answered alike.
 from contextlib import AsyncExitStack
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
+from urllib.parse import parse_qsl
 
 from wan_mcp.mcp_server.limits import CallGate, CallLimits
 from wan_mcp.orders import OrderService
 from wan_mcp.orders.links import IMAGES_PATH, Disposition, LinkedFile, LinkSignature
 from wan_mcp.orders.uploads import MOST_UPLOAD_BYTES, NotAPictureError
 from wan_mcp_tools.domain.errors import AppError, CallLimitError, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.principals import Principal, current_principal
 from wan_mcp_tools.domain.principals import Scope as Right
-from wan_mcp_tools.domain.principals import current_principal
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
@@ -39,6 +42,8 @@ _FORM_BYTES = 16_384
 """What a form needs beside its file, at most."""
 _FORM = "multipart/form-data"
 _RAW_TYPES = ("image/", "application/octet-stream")
+_MOST_READ = 500
+"""Images that are being sent in this process."""
 _MOST_OPEN, _MOST_OPEN_EACH = 16, 4
 """Uploads under way in this process; each holds its picture in memory."""
 _HOW = "Send one picture as the body, with its type such as image/png, or as the file of a form."
@@ -59,18 +64,20 @@ def make_file_routes(service: OrderService, gate: "AuthGate") -> "list[BaseRoute
     """Make the routes, for whoever has signed in or holds a link."""
     from starlette.routing import Route  # noqa: PLC0415 - the SDK has loaded it by now
 
-    send_image, take_upload = _make_image_app(service), _make_upload_app(service)
-    by_token = gate.protect(send_image, Right.READ)
+    by_link = _make_image_app(service, _read_signature)
+    by_token = gate.protect(_make_image_app(service, lambda _: current_principal()), Right.READ)
 
     async def choose(scope: "Scope", receive: "Receive", send: "Send") -> None:
         # With a signature nobody is asked who they are: the link is all that they have.
-        is_signed = b"signature=" in scope.get("query_string", b"")
-        await (send_image if is_signed else by_token)(scope, receive, send)
+        fields = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
+        is_link = any(name == "signature" for name, _ in fields)
+        await (by_link if is_link else by_token)(scope, receive, send)
 
+    images = CallGate(choose, CallLimits(most=_MOST_READ, most_each=_MOST_READ))
     limits = CallLimits(most=_MOST_OPEN, most_each=_MOST_OPEN_EACH)
-    uploads = gate.protect(CallGate(take_upload, limits), Right.ORDER)
+    uploads = gate.protect(CallGate(_make_upload_app(service), limits), Right.ORDER)
     return [
-        Route(f"{IMAGES_PATH}{{id}}", _Application(choose), methods=["GET"]),
+        Route(f"{IMAGES_PATH}{{id}}", _Application(images), methods=["GET"]),
         Route(UPLOADS_PATH, _Application(uploads), methods=["POST"]),
     ]
 
@@ -89,7 +96,8 @@ class _Application:
 # --- images -------------------------------------------------------------------------------------------------------
 
 
-def _make_image_app(service: OrderService) -> "ASGIApp":
+def _make_image_app(service: OrderService, read_by: "Callable[[Request], LinkSignature | Principal]") -> "ASGIApp":
+    """Make what answers with an image, by what `read_by` finds in the request; that may raise ValueError."""
     from starlette.requests import Request  # noqa: PLC0415 - the SDK has loaded it by now
     from starlette.responses import PlainTextResponse  # noqa: PLC0415 - the same
 
@@ -101,7 +109,7 @@ def _make_image_app(service: OrderService) -> "ASGIApp":
             try:
                 opened = service.open_linked_image(
                     request.path_params["id"],
-                    _read_signature(request),
+                    read_by(request),
                     disposition=Disposition(given),
                     folder=query.get("owner"),
                 )
@@ -119,17 +127,15 @@ def _make_image_app(service: OrderService) -> "ASGIApp":
     return send_image
 
 
-def _read_signature(request: "Request") -> LinkSignature | None:
+def _read_signature(request: "Request") -> LinkSignature:
     """
-    Read what of an address says that it is one of our links; None if nothing does.
+    Read what of an address says that it is one of our links.
 
     Raises:
         ValueError: it is not written as ours are.
     """
     query = request.query_params
-    signature, expires = query.get("signature"), query.get("expires", "")
-    if signature is None:
-        return None
+    signature, expires = query.get("signature", ""), query.get("expires", "")
     names = [name for name, _ in query.multi_items()]
     is_plain = len(names) == len(set(names)) and expires.isascii() and expires.isdigit()
     if not is_plain or len(expires) > _MOST_DIGITS or len(signature) > _MOST_SIGNATURE:

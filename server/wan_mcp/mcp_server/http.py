@@ -29,13 +29,14 @@ from wan_mcp.mcp_server.messages import (
     read_message,
     too_long,
 )
+from wan_mcp_tools.domain.principals import NOBODY, acting_as
 
 if TYPE_CHECKING:
     from starlette.responses import Response
     from starlette.routing import BaseRoute
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from wan_mcp.auth.gate import AuthGate
+    from wan_mcp.auth.gate import AuthGate, CountCall
 
 MCP_PATH = "/mcp"
 _USUAL_PORTS = {"http": 80, "https": 443}
@@ -70,6 +71,7 @@ def build_http_app(
     *,
     public_url: str | None = None,
     gate: "AuthGate | None" = None,
+    count_call: "CountCall | None" = None,
     routes: HttpRoutes | None = None,
     most_bytes: int = MOST_BYTES,
     limits: CallLimits | None = None,
@@ -78,7 +80,8 @@ def build_http_app(
     Put together all that is answered over HTTP.
 
     `host` is the name that the server listens at, `public_url` the address that clients use if that is another one.
-    Without a gate whoever comes is the local user.
+    Without a gate whoever comes is the local user; with one nobody is anybody before it, and `count_call` counts the
+    calls of each.
     A message has at most `most_bytes`. `limits` bounds the calls that are under way.
     """
     names = _allow_names(f"[{host}]" if ":" in host else host, public_url)
@@ -92,12 +95,31 @@ def build_http_app(
         endpoint = MessageGate(endpoint, names, most_bytes)
     else:
         # Who calls is known before a body is read; what a message needs, when it can be read.
-        endpoint = gate.protect(MessageGate(gate.check_messages(endpoint), names, most_bytes))
+        endpoint = gate.check_messages(endpoint, count_call=count_call or _count_nothing)
+        endpoint = gate.protect(MessageGate(endpoint, names, most_bytes))
         if gate.resource is not None:
             # Whoever wants to sign in may read how, under whatever name.
             routes = replace(routes, probes=[*routes.probes, *gate.resource.make_routes()])
     prefix = urlsplit(public_url).path if public_url is not None else ""
-    return PunctualBodies(_Paths(endpoint, names, routes, prefix))
+    app = PunctualBodies(_Paths(endpoint, names, routes, prefix))
+    return app if gate is None else _for_nobody(app)
+
+
+async def _count_nothing() -> None:
+    """Let everybody call as often as they want."""
+
+
+def _for_nobody(app: "ASGIApp") -> "ASGIApp":
+    """Let requests be nobody's until they have come through the gate: what forgets to ask does nothing then."""
+
+    async def answer(scope: "Scope", receive: "Receive", send: "Send") -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        with acting_as(NOBODY):
+            await app(scope, receive, send)
+
+    return answer
 
 
 def serve_http(

@@ -26,7 +26,7 @@ from wan_mcp.storage import Storage
 from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp.storage.names import make_owner_folder
 from wan_mcp.storage.places import read_address
-from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, StorageError
+from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal
 from wan_mcp_tools.domain.tasks import SavedImage, Task
 
@@ -106,7 +106,11 @@ class ImageLinks:
         """Say whether a signature is ours for an image of the principal with this folder, and holds still."""
         expected = self._sign(image_id, folder, signature.expires, disposition)
         is_same = hmac.compare_digest(expected.encode(), signature.signature.encode("utf-8", "backslashreplace"))
-        return is_same and self._clock.now() < signature.expires
+        return is_same and not self.is_over(signature)
+
+    def is_over(self, signature: LinkSignature) -> bool:
+        """Say whether the time of a link is over: what can be told before anything is looked for."""
+        return self._clock.now() >= signature.expires
 
     async def _link_image(self, saved: SavedImage, order: Order) -> SavedImage:
         image = order.image(saved.index)
@@ -184,13 +188,11 @@ class LinkedImages:
 
         Raises:
             NotFoundError: there is no such image, it is another's, or the link is over or not ours.
-            StorageError: the storage refuses now.
+            AppError: the storage or the ledger refuses now.
         """
         try:
             found = await self._find(image_id, by, disposition, folder)
-        except StorageError:
-            raise
-        except (AppError, ValueError) as error:
+        except (NotFoundError, RequestRefusedError, ValueError) as error:
             raise _not_found() from error
         if found is None:
             raise _not_found()
@@ -198,7 +200,7 @@ class LinkedImages:
         linked = LinkedFile(filename, _MIME_TYPES[place.suffix], etag)
         try:
             address = await self._links.ask_storage(place, filename, seconds=_REDIRECT_SECONDS)
-        except AppError as error:
+        except (NotFoundError, RequestRefusedError) as error:
             raise _not_found() from error
         if address is not None:
             yield replace(linked, address=address)
@@ -212,7 +214,7 @@ class LinkedImages:
         if image_id.lower().endswith(EXTENSIONS):
             return await self._find_copy(image_id, by, disposition, folder)
         match = _ORDERS_IMAGE.fullmatch(image_id)
-        if match is None:
+        if match is None or (isinstance(by, LinkSignature) and self._links.is_over(by)):
             return None
         order = await self._find_order(match["task_id"], None if isinstance(by, LinkSignature) else by.sees)
         if order is None:

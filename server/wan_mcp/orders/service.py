@@ -57,7 +57,7 @@ from wan_mcp_tools.domain.errors import (
     NotFoundError,
 )
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
-from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.principals import Principal, current_principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource
 from wan_mcp_tools.domain.service import (
     Conversion,
@@ -519,10 +519,10 @@ class OrderService:
 
     @asynccontextmanager
     async def open_linked_image(
-        self, image_id: str, signature: LinkSignature | None, *, disposition: Disposition, folder: str | None
+        self, image_id: str, by: LinkSignature | Principal, *, disposition: Disposition, folder: str | None
     ) -> AsyncGenerator[LinkedFile]:
         """
-        Open what a link leads to; without a signature, for the current principal, who has signed in.
+        Open what a link leads to, by its signature or for a principal who has signed in.
 
         Raises:
             NotFoundError: nothing, or nothing of this principal's, or not any more.
@@ -536,7 +536,6 @@ class OrderService:
             images=self._images,
             find_order=lambda task_id, principal: self._lookup.find_known(task_id, principal=principal),
         )
-        by = signature or current_principal()
         async with images.open(image_id, by, disposition=disposition, folder=folder) as found:
             yield found
 

@@ -37,7 +37,7 @@ from wan_mcp.web.api import (
 from wan_mcp.web.assets import read_source
 from wan_mcp.web.security import is_allowed_sender, is_own_page, refuse, refuse_change, with_headers
 from wan_mcp_tools.domain.errors import AppError
-from wan_mcp_tools.domain.principals import Principal, Scope, acting_as, current_principal
+from wan_mcp_tools.domain.principals import NOBODY, Scope, acting_as, current_principal
 from wan_mcp_tools.domain.service import ImageService
 
 if TYPE_CHECKING:
@@ -50,7 +50,6 @@ _OPEN_PATHS = frozenset({_ENTRY, "/enter.js", "/common.css", "/gallery.css", "/s
 _PAGES = frozenset({"/", _ENTRY})
 _COOKIE = "wan-gallery"
 _SESSION_KEY = "wan_mcp.session"
-_NOBODY = Principal("", frozenset())
 _UNAUTHORIZED = 401
 _USUAL_PORTS = {"http": 80, "https": 443}
 _KEY_SECONDS = 86_400.0
@@ -98,7 +97,7 @@ def make_team_gallery(
         return JSONResponse(describe_link(links.make_link(current_principal())), headers=_NO_STORE)
 
     link_route = Route(LINKS_PATH, answer_link, methods=["POST"])
-    link_route.app = gate.protect(link_route.app, Scope.READ)
+    link_route.app = gate.protect(limit(link_route.app), Scope.READ)
     return [
         link_route,
         Route(GALLERY_PATH, _lead_to_page, methods=["GET"]),
@@ -157,7 +156,7 @@ class SessionGate:
         ):
             await refuse_change(scope, receive, send)
         elif path in _OPEN_PATHS:
-            with acting_as(_NOBODY):
+            with acting_as(NOBODY):
                 await self._entrance(scope, receive, send)
         else:
             await self._answer(path, headers, scope, receive, _for_session(send))
@@ -167,7 +166,7 @@ class SessionGate:
         try:
             session = None if value is None else await self._sessions.find(value)
         except AppError as error:
-            with acting_as(_NOBODY):
+            with acting_as(NOBODY):
                 facts, status = describe_error(error)
             await JSONResponse(facts, status)(scope, receive, send)
             return

@@ -221,6 +221,30 @@ async def test_a_store_behind_a_server_with_tls_is_reached_by_nobody_but_the_ser
         assert not list((team.settings.state_dir / "spool").iterdir())
 
 
+@pytest.mark.parametrize(
+    "query", ["xsignature=", "x=signature=", "%73ignatur=", "signature", "signature=", "Signature=x"]
+)
+@pytest.mark.parametrize("token", [None, "nonsense"])
+async def test_what_only_looks_like_a_link_opens_nothing_to_anybody(tmp_path, query, token):
+    async with running_team(tmp_path) as team, team.agent("ada") as ada, team.web() as web:
+        made = await make(ada)
+        picture = next((team.settings.output_dir).rglob("*.png"))
+        (team.settings.output_dir / "private.png").write_bytes(picture.read_bytes())
+        headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+        for name in (f"{made['task_id']}-1", "private.png", picture.name):
+            answer = await web.get(f"/images/{name}?{query}", headers=headers)
+            assert answer.status_code in (401, 404)
+            assert b"PNG" not in answer.content
+
+
+async def test_a_ledger_that_cannot_be_read_is_no_reason_to_call_a_link_over(tmp_path):
+    async with running_team(tmp_path) as team, team.agent("ada") as ada, team.web() as web:
+        (image,) = (await make(ada))["images"]
+        await team.service._ledger.close()
+        team.settings.ledger_path.write_bytes(b"no ledger at all" * 999)
+        assert (await web.get(image["url"])).status_code == 503
+
+
 async def test_no_line_of_the_log_holds_a_link(tmp_path, caplog):
     caplog.set_level(logging.DEBUG)
     async with running_team(tmp_path) as team, team.agent("ada") as ada, team.web() as web:

@@ -15,12 +15,16 @@ class Scope(StrEnum):
     ORDER = "wan:order"
     """Order pictures; includes reading."""
     CANCEL = "wan:cancel"
-    """Cancel one's own tasks."""
+    """Cancel one's own tasks; includes reading."""
     ADMIN = "wan:admin"
     """See everybody's tasks and costs, and ask the service about ids that the ledger lacks; includes all others."""
 
 
-_INCLUDED = {Scope.ORDER: frozenset({Scope.READ}), Scope.ADMIN: frozenset(Scope)}
+_INCLUDED = {
+    Scope.ORDER: frozenset({Scope.READ}),
+    Scope.CANCEL: frozenset({Scope.READ}),
+    Scope.ADMIN: frozenset(Scope),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +70,9 @@ class Principal:
 LOCAL_ID = "local"
 LOCAL = Principal(LOCAL_ID, frozenset(Scope))
 """The user of the machine: over stdio, at a terminal, and over HTTP where nobody signs in."""
+
+NOBODY = Principal("", frozenset())
+"""Who has not signed in where people do: nothing is theirs, and they may do nothing."""
 
 _current: ContextVar[Principal] = ContextVar("principal", default=LOCAL)
 
