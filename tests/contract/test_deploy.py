@@ -41,6 +41,23 @@ def test_the_script_makes_every_secret_once_and_every_variable_that_the_compose_
         assert re.search(rf"^{name}=\S+$", variables, re.MULTILINE), name
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="it is a script of the shell")
+@pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the secrets")
+def test_the_script_refuses_another_name_than_before_and_changes_nothing(tmp_path):
+    script = tmp_path / "prepare"
+    shutil.copy(DEPLOY / "prepare", script)
+    subprocess.run(["bash", str(script), "pictures.example.com"], check=True, timeout=60, capture_output=True)
+    before = (tmp_path / ".env").read_text()
+
+    words = ["bash", str(script), "other.example.com"]
+    done = subprocess.run(words, timeout=60, capture_output=True, text=True, check=False)
+
+    assert done.returncode == 1
+    assert "other.example.com" in done.stderr
+    assert "PUBLIC_HOST" in done.stderr
+    assert (tmp_path / ".env").read_text() == before
+
+
 @pytest.mark.skipif(shutil.which("nginx") is None, reason="nginx is not installed")
 @pytest.mark.skipif(shutil.which("openssl") is None, reason="openssl makes the certificate")
 def test_nginx_takes_its_configuration(tmp_path):

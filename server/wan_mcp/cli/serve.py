@@ -35,7 +35,12 @@ _ANY_ADDRESS = frozenset({"0.0.0.0", "::", "[::]", ""})  # noqa: S104 - what is 
 @click.option(
     "--transport", type=click.Choice(["stdio", "http"]), default="stdio", show_default=True, help="How clients talk."
 )
-@click.option("--host", default="127.0.0.1", show_default=True, help="The address for http: one of this machine.")
+@click.option(
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="The address to listen at for http. Beyond this machine (not loopback) people have to sign in.",
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
