@@ -22,6 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from wan_mcp.clock import Clock, utc
 from wan_mcp.ledger import Order
 from wan_mcp.orders.images import OrderImages
+from wan_mcp.orders.view import hide_place
 from wan_mcp.storage import Storage
 from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp.storage.names import make_owner_folder
@@ -243,16 +244,6 @@ class LinkedImages:
 
     async def _make_etag(self, path: Path) -> str:
         return hashlib.sha256((await self._storage.version(path)).encode("utf-8", "backslashreplace")).hexdigest()
-
-
-def hide_place(image: SavedImage) -> SavedImage:
-    """Give an image without its folder, and what is told of folders."""
-    return replace(image, path=image.name, wanted_folder=None, relative_folder=None)
-
-
-def hide_places(task: Task) -> Task:
-    """Give a task without the folders of its images."""
-    return replace(task, images=tuple(map(hide_place, task.images)), relative_folder=None)
 
 
 def _read_place(shown: str) -> Path:

@@ -1,19 +1,18 @@
 """The tools' port, fulfilled: order, write down, follow, collect."""
 
 import logging
-import math
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 import anyio
 import anyio.lowlevel
 from anyio.to_thread import run_sync
 
 from wan_mcp.concurrency import wait_first
-from wan_mcp.ledger import Order, OrderLimits, RateLimit
+from wan_mcp.ledger import Order, OrderLimits
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.access import check_output_dir, check_request, check_view
 from wan_mcp.orders.cancel import cancel
@@ -21,21 +20,12 @@ from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import RecentImages, create, withdraw
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
-from wan_mcp.orders.links import (
-    Disposition,
-    ImageLinks,
-    LinkedFile,
-    LinkedImages,
-    LinkSignature,
-    hide_place,
-    hide_places,
-)
 from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
-from wan_mcp.orders.uploads import UploadStore
-from wan_mcp.orders.view import to_task
+from wan_mcp.orders.usage import count_call, report_usage
+from wan_mcp.orders.view import hide_place, hide_places, to_task
 from wan_mcp.orders.wait import ProgressReporter, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
 from wan_mcp.orders.worker.eligibility import OrderEligibility
@@ -50,7 +40,6 @@ from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.errors import (
     AnswerLostError,
-    CallLimitError,
     ErrorCode,
     LedgerError,
     NotConnectedError,
@@ -70,7 +59,11 @@ from wan_mcp_tools.domain.service import (
     TaskPage,
 )
 from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
-from wan_mcp_tools.domain.usage import Usage, Use
+from wan_mcp_tools.domain.usage import Usage
+
+if TYPE_CHECKING:
+    from wan_mcp.orders.links import Disposition, ImageLinks, LinkedFile, LinkSignature
+    from wan_mcp.orders.uploads import UploadStore
 
 T = TypeVar("T")
 
@@ -98,7 +91,7 @@ class OrderService:
         settings: Settings,
         timings: Timings,
         worker_id: str,
-        links: ImageLinks | None = None,
+        links: "ImageLinks | None" = None,
     ) -> None:
         self._context = context
         self._ledger = context.ledger
@@ -142,7 +135,7 @@ class OrderService:
             thumbnails=ThumbnailCache(settings.state_dir / "thumbnails"),
         )
         self._links = links
-        self._uploads = UploadStore(ledger, context.storage, clock)
+        self._uploads: UploadStore | None = None
         self._search = OrderSearch(ledger, live=live, images=self._images)
         self._collector = Collector(
             ledger,
@@ -170,8 +163,12 @@ class OrderService:
         return (*named, *files, *(() if store is None else (f"s3://{store.bucket}",)))
 
     @property
-    def uploads(self) -> UploadStore:
+    def uploads(self) -> "UploadStore":
         """What people have uploaded to order with."""
+        if self._uploads is None:
+            from wan_mcp.orders.uploads import UploadStore  # noqa: PLC0415 - most servers take none
+
+            self._uploads = UploadStore(self._ledger, self._context.storage, self._clock)
         return self._uploads
 
     @property
@@ -397,47 +394,16 @@ class OrderService:
 
     async def report_usage(self) -> Usage:
         """Give how much the caller has ordered and may order; who sees everybody's orders is told of all."""
-        caller, settings = current_principal(), self._settings
-        usage = Usage(
-            principal=caller.id,
-            use=Use(),
-            quota=settings.user_quota,
-            server_quota=settings.quota,
-            calls_per_minute=settings.user_calls_per_minute,
-        )
-        # A ledger that is not there is not made for a look into it.
-        if not await self._ledger.exists():
-            return usage
-        quotas = self._ledger.quotas
-        usage = replace(usage, use=await quotas.read_use(caller.id))
-        if caller.sees is not None:
-            return usage
-        others = {name: await quotas.read_use(name) for name in await quotas.list_principals()}
-        return replace(usage, server_use=await quotas.read_use(None), others=others)
+        return await report_usage(self._ledger, self._settings, current_principal())
 
     async def count_call(self) -> None:
         """
-        Count a call of the current principal, for the gate of the server that people sign in to.
-
-        A ledger that cannot be used refuses nobody here: what the call needs of it will tell.
+        Count a call of the current principal.
 
         Raises:
             CallLimitError: there were too many in the last minute, by all servers on the ledger.
         """
-        caller, most = current_principal(), self._settings.user_calls_per_minute
-        if not most or caller.is_local:
-            return
-        limit = RateLimit(f"calls/{caller.id}", most / 60, most, is_durable=False)
-        try:
-            wait = await self._ledger.limits.take(limit)
-        except LedgerError:
-            return
-        if wait > 0:
-            raise CallLimitError(
-                f"More than {most} calls a minute came from {caller.id}.",
-                f"Call again in {math.ceil(wait)} s; a call that waits asks for a task only once.",
-                retry_after=wait,
-            )
+        await count_call(self._ledger, self._settings, current_principal())
 
     async def collect(
         self,
@@ -519,8 +485,8 @@ class OrderService:
 
     @asynccontextmanager
     async def open_linked_image(
-        self, image_id: str, by: LinkSignature | Principal, *, disposition: Disposition, folder: str | None
-    ) -> AsyncGenerator[LinkedFile]:
+        self, image_id: str, by: "LinkSignature | Principal", *, disposition: "Disposition", folder: str | None
+    ) -> "AsyncGenerator[LinkedFile]":
         """
         Open what a link leads to, by its signature or for a principal who has signed in.
 
@@ -530,6 +496,8 @@ class OrderService:
         """
         if self._links is None:
             raise NotFoundError("There are no links here.", code=ErrorCode.IMAGE_NOT_FOUND)
+        from wan_mcp.orders.links import LinkedImages  # noqa: PLC0415 - only people who sign in have links
+
         images = LinkedImages(
             self._context.storage,
             self._links,
@@ -612,7 +580,7 @@ class OrderService:
 
     async def _find_upload(self, upload_id: str) -> Path:
         """Find the file of an upload of the caller's, also where the caller may see those of others."""
-        return await self._uploads.find(upload_id, principal=current_principal().id)
+        return await self.uploads.find(upload_id, principal=current_principal().id)
 
     async def _find_known(self, any_id: str) -> Order | None:
         """Give what is known here of an order of the caller's, without asking the service."""

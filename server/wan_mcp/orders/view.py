@@ -1,6 +1,7 @@
 """An order as others see it: as a task of the tools, and as the facts beside an image."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import PurePath
 from types import MappingProxyType
 
@@ -148,3 +149,13 @@ def _to_failed_image(image: OrderImage) -> FailedImage:
         message = f"{image.message or ''} {RETRIED}".strip()
         return FailedImage(image.index, image.code or ErrorCode.FAILED, message, _shorten_data(image.url))
     return FailedImage(image.index, image.code or ErrorCode.FAILED, image.message or "", None)
+
+
+def hide_place(image: SavedImage) -> SavedImage:
+    """Give an image without its folder, and what is told of folders."""
+    return replace(image, path=image.name, wanted_folder=None, relative_folder=None)
+
+
+def hide_places(task: Task) -> Task:
+    """Give a task without the folders of its images."""
+    return replace(task, images=tuple(map(hide_place, task.images)), relative_folder=None)

@@ -1,0 +1,54 @@
+"""How much principals have ordered, and how often they call."""
+
+import math
+from dataclasses import replace
+
+from wan_mcp.ledger import Ledger, RateLimit
+from wan_mcp.settings import Settings
+from wan_mcp_tools.domain.errors import CallLimitError, LedgerError
+from wan_mcp_tools.domain.principals import Principal
+from wan_mcp_tools.domain.usage import Usage, Use
+
+
+async def report_usage(ledger: Ledger, settings: Settings, caller: Principal) -> Usage:
+    """Give how much a caller has ordered and may order; who sees everybody's orders is told of all."""
+    usage = Usage(
+        principal=caller.id,
+        use=Use(),
+        quota=settings.user_quota,
+        server_quota=settings.quota,
+        calls_per_minute=settings.user_calls_per_minute,
+    )
+    # A ledger that is not there is not made for a look into it.
+    if not await ledger.exists():
+        return usage
+    usage = replace(usage, use=await ledger.quotas.read_use(caller.id))
+    if caller.sees is not None:
+        return usage
+    others = {name: await ledger.quotas.read_use(name) for name in await ledger.quotas.list_principals()}
+    return replace(usage, server_use=await ledger.quotas.read_use(None), others=others)
+
+
+async def count_call(ledger: Ledger, settings: Settings, caller: Principal) -> None:
+    """
+    Count a call of somebody who has signed in.
+
+    A ledger that cannot be used refuses nobody here: what the call needs of it will tell.
+
+    Raises:
+        CallLimitError: there were too many in the last minute, by all servers on the ledger.
+    """
+    most = settings.user_calls_per_minute
+    if not most or caller.is_local:
+        return
+    limit = RateLimit(f"calls/{caller.id}", most / 60, most, is_durable=False)
+    try:
+        wait = await ledger.limits.take(limit)
+    except LedgerError:
+        return
+    if wait > 0:
+        raise CallLimitError(
+            f"More than {most} calls a minute came from {caller.id}.",
+            f"Call again in {math.ceil(wait)} s; a call that waits asks for a task only once.",
+            retry_after=wait,
+        )
