@@ -17,6 +17,7 @@ from fakes.clock import FakeClock
 from fakes.order_service import QUICK, make_settings
 from wan_mcp import http_server
 from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate, VerifyToken
 from wan_mcp.auth.tokens import TokenFile, add_token
 from wan_mcp.clock import Clock, SystemClock
@@ -116,15 +117,17 @@ async def running_team(
     *,
     public_url: str | None = None,
     verify: VerifyToken | None = None,
+    issuer: str = "https://login.example",
     key: bytes = KEY,
     **environ: str,
 ) -> AsyncGenerator[Team]:
-    """Run a replica on the ledger of a folder; others on it have the same `people`."""
+    """Run a replica on the ledger of a folder; others on it have the same `people`. `verify` takes the issuer's tokens."""
     path, tokens = people or await to_thread.run_sync(add_people, folder)
     settings = await to_thread.run_sync(partial(make_settings, folder, **environ))
     clock = MovedClock()
     # The file of tokens is looked at anew each time.
-    gate = AuthGate(tokens=TokenFile(path, _Hurrying()), verify=verify)
+    resource = ProtectedResource(public_url or "https://pictures.example.com", issuer) if verify else None
+    gate = AuthGate(tokens=TokenFile(path, _Hurrying()), verify=verify, resource=resource)
     context = build_context(settings, clock=clock)
     service = build_service(settings, context=context, timings=QUICK)
     listeners = http_server.listen("127.0.0.1", 0)

@@ -44,7 +44,7 @@ class AuthGate:
     Knows who comes with a token.
 
     `tokens` are those of the operator's file, `verify` checks those of the issuer; there is at least one of them.
-    `resource` is what clients are told about signing in; without an issuer there is nothing to tell.
+    `resource` is what clients are told about signing in, and whose tokens hold; it comes with `verify`.
     """
 
     def __init__(
@@ -142,11 +142,16 @@ class AuthGate:
         """
         Give somebody who has signed in before with what is still allowed; None if that is nothing any more.
 
-        What an issuer has granted is not asked for again: that holds until the end of its token.
+        What the issuer has granted is not asked for again: that holds until the end of its token. What another one
+        has granted, which was set before, holds no more.
         """
         if is_static(principal):
             return None if self._tokens is None else await self._tokens.confirm(principal)
-        return None if self._verify is None else principal
+        if self._verify is None or self.resource is None:
+            return None
+        # The address of an issuer has no "#"; the subject may have some.
+        issuer, mark, _ = principal.id.partition("#")
+        return principal if mark and issuer == self.resource.issuer else None
 
     async def _find_principal(self, token: str) -> Principal:
         if len(token) > _LONGEST_TOKEN:

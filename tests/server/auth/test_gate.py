@@ -20,7 +20,7 @@ from wan_mcp.auth.operations import find_scopes
 from wan_mcp.auth.tokens import TokenFile, add_token
 from wan_mcp.auth.verification import JwtVerifier
 from wan_mcp.http_app import build_issuer_network
-from wan_mcp_tools.domain.principals import Scope, current_principal
+from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
 
 PUBLIC = "https://pictures.example.com"
 AUDIENCE = f"{PUBLIC}/mcp"
@@ -282,6 +282,23 @@ async def test_static_tokens_and_those_of_an_issuer_are_taken_side_by_side(issue
         found = [(await client.get("/mcp", headers=bearer(each))).json()["id"] for each in (static, token)]
 
     assert found == ["token:bot", f"{issuer.url}#token:bot"]
+
+
+@pytest.mark.parametrize(
+    ("known_by", "is_kept"),
+    [
+        ("{url}#ada", True),
+        ("{url}#token:ada#2", True),
+        ("https://former.example.com#ada", False),
+        ("{url}.example.com#ada", False),
+        ("{url}", False),
+        ("local", False),
+    ],
+)
+async def test_only_what_the_issuer_of_now_has_granted_is_confirmed(issuer, clock, known_by, is_kept):
+    principal = Principal(known_by.format(url=issuer.url), frozenset({Scope.ORDER}))
+
+    assert await make_gate(clock, issuer).confirm(principal) == (principal if is_kept else None)
 
 
 async def test_with_static_tokens_alone_nothing_is_told_of_an_issuer(clock, tmp_path):
