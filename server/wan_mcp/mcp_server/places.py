@@ -27,7 +27,10 @@ _ANY_PATH = re.compile(
     r"""(?<![\w./:~#<-])(?:/[\w.+@%~-]+(?:/[\w.+@%~-]*)+|[A-Za-z]:\\[^\s"'<>|,;]+)|s3://[^\s"',;]+"""
 )
 """What looks like an absolute path, or like the address of an object; no link of the web."""
-_BINARY = frozenset({"blob", "data"})
+_BEGIN = r"(?:(?<![\w./~-])|(?<=file://)|(?<=\\[nrt]))"
+"""Where a folder may begin: not within a link or another path, but behind what JSON writes for a new line."""
+_LEFT_OUT = frozenset({"blob", "data", "url", "prompt", "actual_prompt", "negative_prompt"})
+"""Texts that are handed on as they are: bytes, links, and words for a picture."""
 
 
 class Places:
@@ -51,7 +54,7 @@ class Places:
             shown = dict.fromkeys(each for folder in self._folders for each in _spell(str(folder)))
             roots = sorted((each for each in shown if len(each) > 1), key=len, reverse=True)
             # The last alternative is never met: there may be no folder but the root.
-            self._pattern = re.compile(f"(?:{'|'.join([*map(re.escape, roots), '(?!)'])}){_REST}")
+            self._pattern = re.compile(f"{_BEGIN}(?:{'|'.join([*map(re.escape, roots), '(?!)'])}){_REST}")
 
     def hide_all(self, text: str) -> str:
         """Give an error in our words without anything that looks like a path."""
@@ -67,7 +70,9 @@ class Places:
             case dict():
                 members = cast("dict[str, Any]", value)
                 return {
-                    name: each if name in _BINARY else self.hide_in(each, is_error=is_error)
+                    name: each
+                    if name in _LEFT_OUT and isinstance(each, str)
+                    else self.hide_in(each, is_error=is_error)
                     for name, each in members.items()
                 }
             case _:

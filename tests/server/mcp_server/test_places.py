@@ -141,6 +141,10 @@ async def test_an_administrator_is_told_no_place_of_what_the_local_user_has_orde
         ('{"path":"/srv/my pictures/a.png","n":1}', f'{{"path":"{HIDDEN}","n":1}}'),
         ("See https://x.example/srv/a/b and image/png.", "See https://x.example/srv/a/b and image/png."),
         ("a poster that says /usr/bin/env", "a poster that says /usr/bin/env"),
+        ("https://s3.example.com/srv/my pictures/x.png?X", "https://s3.example.com/srv/my pictures/x.png?X"),
+        ("file:///srv/my pictures/x.png", f"file://{HIDDEN}"),
+        ('{"text":"two\\n/srv/my pictures/x.png"}', f'{{"text":"two\\n{HIDDEN}"}}'),
+        ("at:/srv/my pictures/x.png", f"at:{HIDDEN}"),
     ],
 )
 def test_a_folder_of_the_settings_is_hidden_with_what_lies_in_it(text, shown):
@@ -165,3 +169,21 @@ def test_an_error_tells_nothing_that_looks_like_a_path(text, shown):
     places.find()
 
     assert places.hide_all(text) == shown
+
+
+@pytest.mark.parametrize("is_error", [False, True])
+def test_links_and_the_words_of_an_order_are_handed_on_as_they_are(is_error):
+    places = Places(["/pictures"])
+    places.find()
+    answer = {
+        "prompt": "a sign that says /pictures/fox.png",
+        "images": [{"url": "https://s3.example.com/pictures/wan/x.png?X-Amz-Date=1&next=/pictures/x.png"}],
+        "actual_prompt": "/pictures/fox.png, in oil",
+        "negative_prompt": "/pictures/fox.png",
+    }
+
+    shown = places.hide_in(
+        {**answer, "note": "/pictures/fox.png", "url": {"default": "/pictures"}}, is_error=is_error
+    )
+
+    assert shown == {**answer, "note": HIDDEN, "url": {"default": HIDDEN}}
