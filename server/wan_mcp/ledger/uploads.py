@@ -6,6 +6,8 @@ from wan_mcp.ledger.database import Repository, Row, Transaction, reads, writes
 from wan_mcp.ledger.records import DAY, Upload
 from wan_mcp_tools.domain.errors import CallLimitError
 
+_STORING_SECONDS = 600.0
+"""For which an upload that is not stored yet counts as one: after that its storing has failed."""
 _COLUMNS = "id, principal, path, width, height, bytes, created_at, expires_at"
 
 
@@ -22,19 +24,23 @@ class Uploads(Repository):
         Write an upload down that is to be stored now; give it with its times, of which `lifetime` is in seconds.
 
         Raises:
-            CallLimitError: its principal has uploaded `most` pictures, or `most_bytes`, in the last 24 hours.
+            CallLimitError: its principal has uploaded `most` pictures, or `most_bytes`, in the last 24 hours. What
+                could not be stored counts for ten minutes.
         """
         found = tx.execute(
-            "SELECT COUNT(*) AS uploads, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS total, MIN(created_at) AS oldest "
-            "FROM uploads WHERE principal = $1 AND created_at > $2",
+            "SELECT COUNT(*) AS uploads, CAST(COALESCE(SUM(bytes), 0) AS BIGINT) AS total, "
+            "MIN(CASE WHEN is_stored = 1 THEN created_at END) AS oldest, "
+            "MIN(CASE WHEN is_stored = 0 THEN created_at END) AS oldest_unstored "
+            "FROM uploads WHERE principal = $1 AND created_at > $2 AND (is_stored = 1 OR created_at > $3)",
             upload.principal,
             tx.now - DAY,
+            tx.now - _STORING_SECONDS,
         )[0]
         if found["uploads"] >= most or found["total"] + upload.bytes > most_bytes:
             raise CallLimitError(
                 f"At most {most} pictures and {most_bytes // 1_000_000} MB are taken from each in 24 hours.",
                 "Use an earlier upload again: its id holds for 24 hours.",
-                retry_after=max(1.0, (found["oldest"] or tx.now) + DAY - tx.now),
+                retry_after=max(1.0, _find_next_end(found, tx.now) - tx.now),
             )
         tx.execute(
             "INSERT INTO uploads (id, principal, path, width, height, bytes, created_at, expires_at, is_stored) "
@@ -76,12 +82,18 @@ class Uploads(Repository):
         return _read(rows[0]) if rows else None
 
     @reads
-    def list_over(self, tx: Transaction, *, since: float, limit: int) -> Sequence[Upload]:
-        """Give some uploads, stored or not, that have been over for so many seconds, the oldest first."""
+    def list_over(self, tx: Transaction, *, since: float, limit: int, skipped: int = 0) -> Sequence[Upload]:
+        """
+        Give some uploads, stored or not, that have been over for so many seconds, the oldest first.
+
+        So many of the oldest are skipped: those that could not be removed.
+        """
         rows = tx.execute(
-            f"SELECT {_COLUMNS} FROM uploads WHERE expires_at < $1 ORDER BY expires_at LIMIT $2",  # noqa: S608 - a constant
+            f"SELECT {_COLUMNS} FROM uploads "  # noqa: S608 - a constant
+            "WHERE expires_at < $1 ORDER BY expires_at LIMIT $2 OFFSET $3",
             tx.now - since,
             limit,
+            skipped,
         )
         return [_read(row) for row in rows]
 
@@ -89,6 +101,13 @@ class Uploads(Repository):
     def remove(self, tx: Transaction, upload_id: str) -> None:
         """Forget an upload, once nothing of it is stored."""
         tx.execute("DELETE FROM uploads WHERE id = $1", upload_id)
+
+
+def _find_next_end(found: Row, now: float) -> float:
+    """Give when the next of the uploads that count counts no more."""
+    stored, unstored = found["oldest"], found["oldest_unstored"]
+    ends = [*([] if stored is None else [stored + DAY]), *([] if unstored is None else [unstored + _STORING_SECONDS])]
+    return min(ends, default=now + DAY)
 
 
 def _read(row: Row) -> Upload:

@@ -18,12 +18,12 @@ from wan_mcp.ledger import DAY, Ledger, Upload
 from wan_mcp.storage import Storage
 from wan_mcp.storage.inputs import looks_like_input, prepare_upload
 from wan_mcp_tools.domain.errors import (
+    AppError,
     ErrorCode,
     FolderNotAllowedError,
     LedgerError,
     NotFoundError,
     RequestRefusedError,
-    StorageError,
 )
 
 MOST_UPLOAD_BYTES = 20_000_000
@@ -47,12 +47,17 @@ class NotAPictureError(RequestRefusedError):
 
 
 class UploadStore:
-    """Takes uploads, finds them for their principals, and removes those that are over."""
+    """
+    Takes uploads, finds them for their principals, and removes those that are over.
 
-    def __init__(self, ledger: Ledger, storage: Storage, clock: Clock) -> None:
+    Of these `at_once` are read together.
+    """
+
+    def __init__(self, ledger: Ledger, storage: Storage, clock: Clock, *, at_once: int = _REMOVED_AT_ONCE) -> None:
         self._ledger = ledger
         self._storage = storage
         self._clock = clock
+        self._at_once = at_once
         self._preparing = anyio.CapacityLimiter(_PREPARED_AT_ONCE)
 
     async def keep(self, data: bytes, *, principal: str) -> Upload:
@@ -125,7 +130,7 @@ class UploadStore:
         """
         Remove uploads that are over, also what was never stored as a whole, and count them.
 
-        What cannot be removed now is tried again by the next call.
+        What cannot be removed now holds up nothing else, and is tried again by the next call.
 
         Raises:
             LedgerError: the ledger refuses.
@@ -133,15 +138,26 @@ class UploadStore:
         removed = 0
         if not await self._ledger.exists():
             return removed
-        for upload in await self._ledger.uploads.list_over(since=_GRACE, limit=_REMOVED_AT_ONCE):
-            try:
-                await self._storage.remove_upload(Path(upload.path), older_than=self._clock.now() - DAY)
-            except FolderNotAllowedError as error:
-                # The storage is another one since, and what lies in the old one is the operator's.
-                _log.warning("the upload %s is left where it is: %s", upload.id, error)
-            except StorageError as error:
-                _log.warning("the upload %s could not be removed: %s", upload.id, error)
-                continue
-            await self._ledger.uploads.remove(upload.id)
-            removed += 1
-        return removed
+        kept = 0
+        while True:
+            page = await self._ledger.uploads.list_over(since=_GRACE, limit=self._at_once, skipped=kept)
+            for upload in page:
+                if await self._remove(upload):
+                    await self._ledger.uploads.remove(upload.id)
+                    removed += 1
+                else:
+                    kept += 1
+            if len(page) < self._at_once:
+                return removed
+
+    async def _remove(self, upload: Upload) -> bool:
+        """Remove what is stored of an upload; say whether nothing of it is ours any more."""
+        try:
+            await self._storage.remove_upload(Path(upload.path), older_than=self._clock.now() - DAY)
+        except FolderNotAllowedError as error:
+            # The storage is another one since, and what lies in the old one is the operator's.
+            _log.warning("the upload %s is left where it is: %s", upload.id, error)
+        except (AppError, ValueError) as error:
+            _log.warning("the upload %s could not be removed: %s", upload.id, error)
+            return False
+        return True

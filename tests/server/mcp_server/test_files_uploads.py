@@ -21,7 +21,7 @@ from wan_mcp.app import open_ledger
 from wan_mcp.ledger import DAY, Upload
 from wan_mcp.orders.uploads import UploadStore
 from wan_mcp.storage import LocalStorage
-from wan_mcp_tools.domain.errors import CallLimitError, NotFoundError
+from wan_mcp_tools.domain.errors import CallLimitError, NotFoundError, StorageError
 
 PNG, JPEG = {"Content-Type": "image/png"}, {"Content-Type": "image/jpeg"}
 SECRET = b"a remark that nobody else shall read"
@@ -280,6 +280,47 @@ async def test_nothing_but_an_upload_is_ever_removed(uploads):
     assert picture.exists()
 
 
+async def test_what_cannot_be_removed_holds_up_nothing_else(uploads):
+    _, ledger, clock, folder = uploads
+    store = UploadStore(ledger, LocalStorage(folder, clock=clock), clock, at_once=2)
+    good = await store.keep(photo(), principal="token:ada")
+    home = (await store.find(good.id, principal="token:ada")).parent
+    clock.advance(-60)
+    # The names of the first are those of no upload; the folder of the next is there and none that can be entered.
+    for number in range(3):
+        row = Upload(f"upload-{number}", "token:ada", str(folder / f"{number}.png"), width=1, height=1, bytes=1)
+        await ledger.uploads.reserve(row, lifetime=DAY, most=9, most_bytes=10**9)
+    occupied = home / f"upload-{'1' * 32}.png"
+    occupied.mkdir()
+    row = Upload(occupied.stem, "token:ada", str(occupied), width=1, height=1, bytes=1)
+    await ledger.uploads.reserve(row, lifetime=DAY, most=9, most_bytes=10**9)
+    clock.advance(2 * DAY)
+
+    assert (await store.remove_over(), files_in(folder)) == (1, [])
+    assert len(await ledger.uploads.list_over(since=0, limit=9)) == 4
+    occupied.rmdir()
+    assert await store.remove_over() == 1
+
+
+async def test_what_could_not_be_stored_locks_nobody_out_for_a_day(uploads):
+    store, ledger, clock, _ = uploads
+    other = await store.keep(photo(), principal="token:ada")
+    home = (await store.find(other.id, principal="token:ada")).parent
+    (home / f"{other.id}.jpg").unlink()
+    home.rmdir()
+    home.write_bytes(b"no folder")
+    for _ in range(2):
+        with pytest.raises(StorageError):
+            await store.keep(photo(), principal="token:ada")
+    small = Upload("upload-" + "1" * 32, "token:ada", "/x", width=1, height=1, bytes=1)
+    with pytest.raises(CallLimitError) as refused:
+        await ledger.uploads.reserve(small, lifetime=DAY, most=3, most_bytes=10**9)
+    assert refused.value.retry_after == pytest.approx(600)
+    clock.advance(601)
+
+    assert await ledger.uploads.reserve(small, lifetime=DAY, most=3, most_bytes=10**9)
+
+
 async def test_each_may_upload_so_much_in_a_day(uploads):
     _, ledger, clock, _ = uploads
 
@@ -288,6 +329,7 @@ async def test_each_may_upload_so_much_in_a_day(uploads):
 
     for number in range(3):
         await ledger.uploads.reserve(row(number), lifetime=DAY, most=3, most_bytes=1000)
+        await ledger.uploads.confirm(row(number).id)
         clock.advance(60)
     with pytest.raises(CallLimitError) as refused:
         await ledger.uploads.reserve(row(9), lifetime=DAY, most=3, most_bytes=1000)
