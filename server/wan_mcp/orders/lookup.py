@@ -118,7 +118,8 @@ class OrderLookup:
         Ask every region that has a key for a task, side by side, for at most `seconds`.
 
         Raises:
-            NotFoundError: none of them knows it, as far as they answered in time.
+            NotFoundError: none of them knows it, as far as they answered in time, or it may be that of an order whose
+                answer was lost.
         """
         found: list[tuple[RegionAccess, TaskAnswer]] = []
         refusals: dict[str, AppError | None] = {}
@@ -145,10 +146,17 @@ class OrderLookup:
             raise _explain_not_found(task_id, asked, refusals)
         access, answer = found[0]
         left = ends - self._clock.monotonic()
+        model = None
         with anyio.move_on_after(max(0.0, min(_MODEL_SECONDS, left))):
             model = await self._find_model(access.region, task_id)
-            return await self._adopt(access, task_id, status=answer.status, wire_model=model, adopter=adopter)
-        return await self._adopt(access, task_id, status=answer.status, wire_model=None, adopter=adopter)
+        if model is not None and await self._may_be_lost(access.region, model):
+            raise NotFoundError(
+                f"The task {task_id} is not in the ledger yet: it may be that of an order whose answer was lost.",
+                code=ErrorCode.TASK_NOT_FOUND,
+                next_step=NextStep(NextAction.GET_TASK_AGAIN),
+                retryable=True,
+            )
+        return await self._adopt(access, task_id, status=answer.status, wire_model=model, adopter=adopter)
 
     def _list_usable(self) -> list[RegionAccess]:
         accesses = self._regions.values()
@@ -182,8 +190,11 @@ class OrderLookup:
     async def _may_adopt(self, access: RegionAccess, task: ListedTask) -> bool:
         if self._find_catalogue_id(task.model_id) is None or task.status is TaskStatus.UNKNOWN:
             return False
-        # It may be the task of an order whose answer was lost: the recovery decides that first.
-        return not await self._ledger.orders.list_unanswered(access.region, task.model_id or "")
+        return not await self._may_be_lost(access.region, task.model_id or "")
+
+    async def _may_be_lost(self, region: str, wire_model: str) -> bool:
+        """Say whether a task may be that of an order whose answer was lost: the recovery decides that first."""
+        return bool(await self._ledger.orders.list_unanswered(region, wire_model))
 
     async def _find_model(self, region: str, task_id: str) -> str | None:
         """Ask the list for a task's model, which the task itself does not tell. The picture does not need it."""

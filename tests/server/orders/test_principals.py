@@ -6,7 +6,7 @@ import json
 import anyio
 import pytest
 
-from fakes.clock import LONGEST
+from fakes.clock import LONGEST, until
 from fakes.dashscope import FakeService
 from fakes.order_service import get, make_settings, order, running_service, submit
 from wan_mcp.ledger import Stage
@@ -190,3 +190,34 @@ async def test_calls_of_each_who_signs_in_are_counted_by_all_servers_together(tm
             await one.count_call()
         for _ in range(5):
             await one.count_call()
+
+
+async def test_a_task_whose_order_waits_for_its_answer_is_not_adopted_by_who_asks_for_it(tmp_path):
+    with FakeService(duration=0.1) as dashscope:
+        dashscope.script("create", "held")
+        async with running_service(make_settings(tmp_path, dashscope)) as service, anyio.create_task_group() as group:
+
+            async def order_as_ada():
+                with acting_as(ADA):
+                    placed.append(await order(service, model="wan2.6-t2i"))
+
+            placed = []
+            group.start_soon(order_as_ada)
+            await until(lambda: dashscope.tasks)
+            task_id = dashscope.tasks[0]["id"]
+            with acting_as(ADMIN):
+                with pytest.raises(NotFoundError) as refused:
+                    await get(service, task_id, wait=0)
+                other = dashscope.create_foreign(model="wan2.5-t2i-preview", n=1).task_id
+                assert (await get(service, other, wait=0)).task_id == other
+            dashscope.release()
+            with anyio.fail_after(LONGEST):
+                while not placed:
+                    await anyio.sleep(0.02)
+        async with running_service(make_settings(tmp_path, dashscope)) as service:
+            rows = [await service._ledger.orders.get(each, principal=None) for each in (task_id, other)]
+
+    assert refused.value.retryable
+    assert "whose answer was lost" in refused.value.message
+    assert placed[0].task_id == task_id
+    assert [row.principal for row in rows] == ["ada", "root"]
