@@ -2,13 +2,17 @@
 
 import re
 import shutil
+import socket
+import ssl
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
-from fakes.nginx import write_configuration
+from fakes.loopback_tls import Authority
+from fakes.nginx import NAME, find_nginx, running_nginx, write_configuration
 from wan_mcp.settings import SETTING_ROWS, expand_name
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
@@ -69,3 +73,22 @@ def test_nginx_takes_its_configuration(tmp_path):
     path = write_configuration(tmp_path, certificate, key=key)
     done = subprocess.run(["nginx", "-t", "-c", str(path)], timeout=60, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.skipif(find_nginx() is None, reason="nginx is not installed")
+def test_no_log_of_nginx_has_the_signature_of_a_picture_while_no_replica_answers(tmp_path):
+    authority, folder = Authority(tmp_path), tmp_path / "front"
+    # Whoever holds a port and does not listen lets nobody connect to it.
+    with socket.socket() as dead:
+        dead.bind(("127.0.0.1", 0))
+        certificate = authority.certify(NAME, "127.0.0.1")
+        with running_nginx(folder, certificate, [dead.getsockname()[1]]) as port:
+            trust = ssl.create_default_context(cafile=authority.path)
+            with httpx.Client(verify=trust, headers={"Host": NAME}, trust_env=False) as client:
+                for path in ("/images/task-1?signature=secret", "/mcp"):
+                    assert client.get(f"https://127.0.0.1:{port}{path}").status_code == 502
+    logs = {path.name: path.read_text(errors="replace") for path in folder.iterdir() if path.is_file()}
+    # The others are told of, or this would say nothing.
+    assert "GET /mcp" in logs["error.log"]
+    assert "/images/task-1" in logs["access.log"]
+    assert not [name for name, text in logs.items() if "secret" in text]

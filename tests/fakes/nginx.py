@@ -32,7 +32,8 @@ def write_configuration(
     text = CONFIGURATION.read_text(encoding="utf-8")
     text = re.sub(r"ssl_certificate \S+;", f"ssl_certificate {certificate};", text)
     text = re.sub(r"ssl_certificate_key \S+;", f"ssl_certificate_key {key or certificate};", text)
-    text = text.replace("/var/log/nginx/access.log", str(folder / "access.log"))
+    for log in ("access.log", "error.log"):
+        text = text.replace(f"/var/log/nginx/{log}", str(folder / log))
     text = text.replace("listen 443 ssl;", f"listen {'' if port == 443 else '127.0.0.1:'}{port} ssl;")
     if ports:
         # What the file says of one replica holds for each of these.
