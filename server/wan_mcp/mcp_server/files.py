@@ -15,8 +15,7 @@ from wan_mcp.orders import OrderService
 from wan_mcp.orders.links import IMAGES_PATH, Disposition, LinkedFile, LinkSignature
 from wan_mcp.orders.uploads import MOST_UPLOAD_BYTES, NotAPictureError
 from wan_mcp_tools.domain.errors import AppError, CallLimitError, NotFoundError, RequestRefusedError
-from wan_mcp_tools.domain.principals import Principal, current_principal
-from wan_mcp_tools.domain.principals import Scope as Right
+from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,7 +23,8 @@ if TYPE_CHECKING:
     from starlette.requests import Request
     from starlette.responses import Response
     from starlette.routing import BaseRoute
-    from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from starlette.types import ASGIApp, Message, Receive, Send
+    from starlette.types import Scope as Connection
 
     from wan_mcp.auth.gate import AuthGate
 
@@ -65,9 +65,9 @@ def make_file_routes(service: OrderService, gate: "AuthGate") -> "list[BaseRoute
     from starlette.routing import Route  # noqa: PLC0415 - the SDK has loaded it by now
 
     by_link = _make_image_app(service, _read_signature)
-    by_token = gate.protect(_make_image_app(service, lambda _: current_principal()), Right.READ)
+    by_token = gate.protect(_make_image_app(service, lambda _: current_principal()), Scope.READ)
 
-    async def choose(scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def choose(scope: "Connection", receive: "Receive", send: "Send") -> None:
         # With a signature nobody is asked who they are: the link is all that they have.
         fields = parse_qsl(scope.get("query_string", b"").decode("latin-1"), keep_blank_values=True)
         is_link = any(name == "signature" for name, _ in fields)
@@ -75,7 +75,7 @@ def make_file_routes(service: OrderService, gate: "AuthGate") -> "list[BaseRoute
 
     images = CallGate(choose, CallLimits(most=_MOST_READ, most_each=_MOST_READ))
     limits = CallLimits(most=_MOST_OPEN, most_each=_MOST_OPEN_EACH)
-    uploads = gate.protect(CallGate(_make_upload_app(service), limits), Right.ORDER)
+    uploads = gate.protect(CallGate(_make_upload_app(service), limits), Scope.ORDER)
     return [
         Route(f"{IMAGES_PATH}{{id}}", _Application(images), methods=["GET"]),
         Route(UPLOADS_PATH, _Application(uploads), methods=["POST"]),
@@ -88,7 +88,7 @@ class _Application:
     def __init__(self, app: "ASGIApp") -> None:
         self._app = app
 
-    async def __call__(self, scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def __call__(self, scope: "Connection", receive: "Receive", send: "Send") -> None:
         """Answer a request."""
         await self._app(scope, receive, send)
 
@@ -101,7 +101,7 @@ def _make_image_app(service: OrderService, read_by: "Callable[[Request], LinkSig
     from starlette.requests import Request  # noqa: PLC0415 - the SDK has loaded it by now
     from starlette.responses import PlainTextResponse  # noqa: PLC0415 - the same
 
-    async def send_image(scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def send_image(scope: "Connection", receive: "Receive", send: "Send") -> None:
         request = Request(scope, receive)
         query = request.query_params
         given = query.get("disposition", Disposition.INLINE)
@@ -170,7 +170,7 @@ def _make_upload_app(service: OrderService) -> "ASGIApp":
     from starlette.requests import Request  # noqa: PLC0415 - the SDK has loaded it by now
     from starlette.responses import JSONResponse, PlainTextResponse  # noqa: PLC0415 - the same
 
-    async def take_upload(scope: "Scope", receive: "Receive", send: "Send") -> None:
+    async def take_upload(scope: "Connection", receive: "Receive", send: "Send") -> None:
         try:
             await service.count_call()
             data = await _read_picture(Request(scope, receive))

@@ -14,8 +14,7 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
 from wan_mcp_tools.domain.errors import AppError
-from wan_mcp_tools.domain.principals import Scope as Right
-from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.principals import Scope, current_principal
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -102,8 +101,8 @@ def make_metrics_route(
     answer = partial(Response, headers={"Cache-Control": "no-store"})
 
     async def show(_: "Request") -> "Response":
-        if not current_principal().may(Right.ADMIN):
-            return answer(f"This needs the scope {Right.ADMIN}.\n", status_code=403, media_type="text/plain")
+        if not current_principal().may(Scope.ADMIN):
+            return answer(f"This needs the scope {Scope.ADMIN}.\n", status_code=403, media_type="text/plain")
         if isinstance(render, str):
             return answer(f"{render}\n", status_code=501, media_type="text/plain")
         return answer(await run_sync(render), media_type=_METRICS_TYPE)

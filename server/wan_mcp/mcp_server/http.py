@@ -20,7 +20,7 @@ from pydantic import ValidationError
 
 from wan_mcp import http_server
 from wan_mcp.mcp_server.bounds import shorten_error
-from wan_mcp.mcp_server.limits import CallGate, CallLimits, PunctualBodies
+from wan_mcp.mcp_server.limits import BodyTimeout, CallGate, CallLimits
 from wan_mcp.mcp_server.messages import (
     HEAD_BYTES,
     MOST_BYTES,
@@ -101,7 +101,7 @@ def build_http_app(
             # Whoever wants to sign in may read how, under whatever name.
             routes = replace(routes, probes=[*routes.probes, *gate.resource.make_routes()])
     prefix = urlsplit(public_url).path if public_url is not None else ""
-    app = PunctualBodies(_Paths(endpoint, names, routes, prefix))
+    app = BodyTimeout(_Paths(endpoint, names, routes, prefix))
     return app if gate is None else _for_nobody(app)
 
 

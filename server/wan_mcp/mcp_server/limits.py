@@ -66,7 +66,7 @@ class _TooSlowError(Exception):
     """Raised to the application that reads a body which does not arrive."""
 
 
-class PunctualBodies:
+class BodyTimeout:
     """An application around another that ends a request whose body does not arrive in time, with 408."""
 
     def __init__(self, app: "ASGIApp", *, seconds: float = _BODY_SECONDS, slowest: float = _SLOWEST) -> None:

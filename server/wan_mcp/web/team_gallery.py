@@ -82,14 +82,14 @@ def make_team_gallery(
     how many requests of each are under way.
     """
     cookie = _Cookie(address)
-    ways = _Ways(sessions, cookie)
+    session = _SessionCalls(sessions, cookie)
     inside = make_gallery(
         GalleryApi(service, take_key, hide),
         [
             Route(_ENTRY, serve_source("enter.html", "text/html"), methods=["GET"]),
             make_asset_routes("enter.js")[0],
-            Route("/session", ways.open, methods=["POST"]),
-            Route("/sign-out", ways.end, methods=["POST"]),
+            Route("/session", session.open, methods=["POST"]),
+            Route("/sign-out", session.end, methods=["POST"]),
         ],
     )
 
@@ -201,8 +201,8 @@ class _Cookie:
         )
 
 
-class _Ways:
-    """The ways into a session and out of it."""
+class _SessionCalls:
+    """The calls that open a session and end it."""
 
     def __init__(self, sessions: Sessions, cookie: _Cookie) -> None:
         self._sessions = sessions

@@ -4,7 +4,7 @@ import anyio
 import httpx
 import pytest
 
-from wan_mcp.mcp_server.limits import CallGate, CallLimits, PunctualBodies
+from wan_mcp.mcp_server.limits import BodyTimeout, CallGate, CallLimits
 from wan_mcp_tools.domain.principals import LOCAL, Principal, Scope, acting_as
 
 PERSON = Principal("ann", frozenset({Scope.ORDER}))
@@ -93,7 +93,7 @@ def part(data, more):
 
 
 async def test_a_body_that_does_not_arrive_is_ended():
-    app = PunctualBodies(read_all, seconds=0.1, slowest=1e9)
+    app = BodyTimeout(read_all, seconds=0.1, slowest=1e9)
 
     assert await run(app, [part(b"x" * 10, True)]) == [408]
     assert await run(app, []) == [408]
@@ -106,9 +106,7 @@ async def test_a_large_body_has_the_time_of_its_bytes_and_a_wait_after_the_body_
         await anyio.sleep(0.3)
         await read_all(scope, receive, send)
 
-    assert await run(PunctualBodies(slow, seconds=0.1, slowest=10), [part(b"x" * 10, True), part(b"", False)]) == [
-        200
-    ]
+    assert await run(BodyTimeout(slow, seconds=0.1, slowest=10), [part(b"x" * 10, True), part(b"", False)]) == [200]
 
     async def waiting(scope, receive, send):
         await receive()
@@ -117,7 +115,7 @@ async def test_a_large_body_has_the_time_of_its_bytes_and_a_wait_after_the_body_
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b""})
 
-    assert await run(PunctualBodies(waiting, seconds=0.1), [part(b"", False)]) == [200]
+    assert await run(BodyTimeout(waiting, seconds=0.1), [part(b"", False)]) == [200]
 
 
 async def test_other_errors_pass():
@@ -125,4 +123,4 @@ async def test_other_errors_pass():
         raise KeyError("x")
 
     with pytest.raises(KeyError):
-        await run(PunctualBodies(broken), [])
+        await run(BodyTimeout(broken), [])
