@@ -22,11 +22,11 @@ from urllib.parse import quote, urlencode, urlsplit
 from wan_mcp.clock import Clock, utc
 from wan_mcp.ledger import Order
 from wan_mcp.orders.images import OrderImages
-from wan_mcp.orders.view import hide_place
+from wan_mcp.orders.view import hide_place, name_image
 from wan_mcp.storage import Storage
 from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp.storage.names import make_owner_folder
-from wan_mcp.storage.places import read_address
+from wan_mcp.storage.places import is_object, read_address
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal
 from wan_mcp_tools.domain.tasks import SavedImage, Task
@@ -228,7 +228,9 @@ class LinkedImages:
         path = await self._images.find_file(order, index)
         image = order.image(index)
         etag = image.sha256 if image is not None else None
-        return path, path.name, etag or await self._make_etag(path)
+        # The key of an object is no name for a person.
+        name = f"{name_image(order, index, self._storage)}{path.suffix}" if is_object(path) else path.name
+        return path, name, etag or await self._make_etag(path)
 
     async def _find_copy(
         self, name: str, by: LinkSignature | Principal, disposition: Disposition, folder: str | None

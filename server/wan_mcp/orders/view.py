@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import PurePath
 from types import MappingProxyType
 
@@ -9,9 +10,10 @@ from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, LiveProblem
+from wan_mcp.storage import Storage
 from wan_mcp.storage.names import find_name_change, is_relative
 from wan_mcp.storage.places import show_place
-from wan_mcp_tools.domain.errors import ErrorCode
+from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus
 
@@ -98,6 +100,24 @@ def find_relative_folder(output_dir: str | None, folder: PurePath | None) -> Rel
 def count_images(order: Order) -> int:
     """Count the images that an order has or is to have."""
     return max(len(order.images), order.images_ordered)
+
+
+def name_image(order: Order, index: int, storage: Storage) -> str:
+    """Name an image of an order by what was asked for, without its extension."""
+    request = order.request
+    make_stem = partial(
+        storage.stem,
+        prompt=(request.prompt if request else None) or order.actual_prompt or "image",
+        created_at=utc(order.created_at),
+        order_id=order.best_id,
+        index=index,
+        count=count_images(order),
+    )
+    try:
+        return make_stem(filename=request.filename if request else None)
+    except RequestRefusedError:
+        # It was legal when the order came; a paid picture is not lost for a name.
+        return make_stem(filename=None)
 
 
 def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, object]:

@@ -207,12 +207,13 @@ async def test_an_object_store_signs_the_links_itself_and_a_token_is_sent_on_to_
 async def test_a_store_behind_a_server_with_tls_is_reached_by_nobody_but_the_server(tmp_path, bucket):
     async with running_team(tmp_path, public_url="https://pictures.example", **bucket.environ()) as team:
         async with team.agent("ada") as ada, team.web() as web:
-            made = await make(ada)
+            made = await make(ada, filename="fox")
             (image,) = made["images"]
             assert image["url"].startswith("https://pictures.example/images/")
             link = image["url"].removeprefix("https://pictures.example")
             fetched = await web.get(link)
             assert (fetched.status_code, len(fetched.content)) == (200, image["bytes"])
+            assert fetched.headers["content-disposition"] == 'inline; filename="fox.png"'
             part = await web.get(link, headers={"Range": "bytes=1-3"})
             assert (part.status_code, part.content) == (206, b"PNG")
         async with team.web("ada") as own, team.web("bob") as other:

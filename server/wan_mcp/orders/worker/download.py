@@ -4,18 +4,17 @@ import logging
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 
 import anyio
 
-from wan_mcp.clock import Clock, utc
+from wan_mcp.clock import Clock
 from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.view import count_images, describe_image
+from wan_mcp.orders.view import describe_image, name_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage
@@ -212,7 +211,7 @@ class Downloader:
         async with storage.draft(folder, order_id=order.local_id, index=image.index, owner=self._file_owner) as draft:
             await self._dashscope.download(order.region, image.url or "", draft)
             facts = await draft.verify()
-            stem = target.stem or self._make_stem(order, image)
+            stem = target.stem or name_image(order, image.index, self._storage)
             while True:
                 path = await draft.target(stem, facts.extension)
                 publishing = lifecycle.image_publishing(image, path=str(path), sha256=facts.sha256)
@@ -248,22 +247,6 @@ class Downloader:
         except RequestRefusedError:
             # A folder that is allowed no more is not looked into: the image is saved in another one.
             return False
-
-    def _make_stem(self, order: Order, image: OrderImage) -> str:
-        request = order.request
-        make_stem = partial(
-            self._storage.stem,
-            prompt=(request.prompt if request else None) or order.actual_prompt or "image",
-            created_at=utc(order.created_at),
-            order_id=order.best_id,
-            index=image.index,
-            count=count_images(order),
-        )
-        try:
-            return make_stem(filename=request.filename if request else None)
-        except RequestRefusedError:
-            # It was legal when the order came; a paid picture is not lost for a name.
-            return make_stem(filename=None)
 
     async def _renew_links(self, order: Order, images: list[OrderImage]) -> list[OrderImage]:
         """Ask the task once more where a link is over: the answer brings a new one, or the image is gone."""
