@@ -14,7 +14,7 @@ from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
 from wan_mcp.orders.links import ImageLinks
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage, Storage
 from wan_mcp_tools import TOOLS
@@ -41,7 +41,7 @@ def build_context(
     *,
     clock: Clock | None = None,
     transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
-    observers: Observers = NOBODY,
+    observers: Observers = NO_OBSERVERS,
 ) -> Context:
     """Build what ordering stands on; `observers` are told of it. Nothing is opened or connected before it is used."""
     clock = clock or SystemClock()
@@ -178,7 +178,7 @@ def build_server(
         keep_in_bounds,
         make_apps,
     )
-    from wan_mcp.mcp_server.places import Places, make_places_gate  # noqa: PLC0415
+    from wan_mcp.mcp_server.place_filter import PlaceFilter, make_place_filter  # noqa: PLC0415
     from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions  # noqa: PLC0415
 
     security = None
@@ -199,7 +199,7 @@ def build_server(
             yield
             group.cancel_scope.cancel()
 
-    places = Places(service.places)
+    places = PlaceFilter(service.places)
     return WanServer(
         service,
         "wan",
@@ -210,7 +210,7 @@ def build_server(
         tools=[bind_tool(make(service), places.hide_from_caller) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
         request_state_security=security,
-        middleware=[*middleware, make_places_gate(places), keep_in_bounds, refuse_undeclared_subscriptions],
+        middleware=[*middleware, make_place_filter(places), keep_in_bounds, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )

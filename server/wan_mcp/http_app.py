@@ -12,7 +12,7 @@ from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
 from wan_mcp.orders.links import ImageLinks
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.settings import Settings
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -217,11 +217,11 @@ def build_gallery(
     # Only servers that people sign in to need these.
     from wan_mcp.auth.sessions import LinkMaker, Sessions  # noqa: PLC0415
     from wan_mcp.mcp_server.limits import CallGate, CallLimits  # noqa: PLC0415
-    from wan_mcp.mcp_server.places import Places  # noqa: PLC0415
+    from wan_mcp.mcp_server.place_filter import PlaceFilter  # noqa: PLC0415
     from wan_mcp.web.team_gallery import describe_link, make_key_taker, make_team_gallery  # noqa: PLC0415
 
     used, clock = context.ledger.single_use, context.clock
-    places = Places(service.places)
+    places = PlaceFilter(service.places)
 
     async def hide(facts: dict[str, Any]) -> dict[str, Any]:
         await run_sync(places.find)
@@ -260,7 +260,7 @@ def _start_telemetry(settings: Settings, *, is_scraped: bool) -> "Telemetry | No
 
 
 def _make_observers(catalogue: Catalogue, telemetry: "Telemetry | None", *, is_audited: bool) -> Observers:
-    observers = NOBODY
+    observers = NO_OBSERVERS
     if telemetry is not None:
         from wan_mcp.telemetry.orders import OrderMetrics  # noqa: PLC0415 - only where it is measured
 

@@ -6,7 +6,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.ledger import ImageState, Ledger, Order, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.orders.wait import wait
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -28,7 +28,7 @@ async def cancel(
     queries: Queries,
     refresh: Refresh,
     answer_seconds: float,
-    observers: Observers = NOBODY,
+    observers: Observers = NO_OBSERVERS,
 ) -> Order:
     """
     Cancel an order; one that is just being sent as soon as the service has answered, within `answer_seconds`.

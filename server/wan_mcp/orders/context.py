@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import Ledger
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.storage import Storage
 
 
@@ -17,7 +17,7 @@ class Context:
     dashscope: DashScope
     storage: Storage
     clock: Clock
-    observers: Observers = NOBODY
+    observers: Observers = NO_OBSERVERS
 
 
 @dataclass(frozen=True, slots=True)

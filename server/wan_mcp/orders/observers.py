@@ -38,4 +38,4 @@ class Observers:
                 _log.exception("a wait could not be observed")
 
 
-NOBODY = Observers()
+NO_OBSERVERS = Observers()

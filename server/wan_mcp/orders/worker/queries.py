@@ -16,7 +16,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.dashscope import MOST_IMAGES, DashScope, TaskAnswer, TaskListing
 from wan_mcp.ledger import LONGEST_LINE, Ledger, RateLimit
 from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp_tools.domain.errors import ThrottledError
 
 T = TypeVar("T")
@@ -135,7 +135,7 @@ class Queries:
         dashscope: DashScope,
         clock: Clock,
         timings: Timings,
-        observers: Observers = NOBODY,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
         self._ledger = ledger
         self._observers = observers

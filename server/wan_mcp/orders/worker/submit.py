@@ -14,7 +14,7 @@ from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.inputs import InputSender, SentInputs
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -99,7 +99,7 @@ class Submitter:
         timings: Timings,
         clock_offsets: ClockOffsets,
         inputs: InputSender,
-        observers: Observers = NOBODY,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
         self._inputs = inputs
         self._observers = observers

@@ -8,7 +8,7 @@ from wan_mcp.ledger import Ledger, Order, Slot
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.observers import NOBODY, Observers
+from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 T = TypeVar("T")
@@ -27,7 +27,7 @@ class OrderWriter:
         live: LiveOrders,
         clock: Clock,
         timings: Timings,
-        observers: Observers = NOBODY,
+        observers: Observers = NO_OBSERVERS,
     ) -> None:
         self._ledger = ledger
         self._observers = observers

@@ -1,8 +1,8 @@
 """
-Places of the server in answers: whoever has no part in its disk is told none.
+Keeps places of the server out of answers: whoever has no part in its disk is told none.
 
-Answers have links for such callers, and messages are made without places where that can be. This is the gate behind
-all of it: what still names a folder of the settings, as an error of the disk does, is told without.
+Answers have links for such callers, and messages are made without places where that can be. This stands
+behind all of it: what still names a folder of the settings, as an error of the disk does, is told without.
 """
 
 import json
@@ -33,7 +33,7 @@ _LEFT_OUT = frozenset({"blob", "data", "url", "prompt", "actual_prompt", "negati
 """Texts that are handed on as they are: bytes, links, and words for a picture."""
 
 
-class Places:
+class PlaceFilter:
     """Takes the places of a server out of texts; `folders` are those that its settings name."""
 
     def __init__(self, folders: Iterable[Path | str]) -> None:
@@ -79,10 +79,10 @@ class Places:
                 return value
 
 
-def make_places_gate(places: Places) -> ServerMiddleware[Any]:
+def make_place_filter(places: PlaceFilter) -> ServerMiddleware[Any]:
     """Make what is around every request: its answer, and its error, name no place where no disk is shared."""
 
-    async def hide_places(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def filter_places(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if current_principal().is_local:
             return await call_next(ctx)
         await run_sync(places.find)
@@ -105,7 +105,7 @@ def make_places_gate(places: Places) -> ServerMiddleware[Any]:
         is_error = bool(result.get("isError")) and "structuredContent" not in result
         return places.hide_in(result, is_error=is_error)
 
-    return hide_places
+    return filter_places
 
 
 def _spell(folder: str) -> list[str]:
