@@ -109,8 +109,10 @@ async def test_each_principals_pictures_lie_in_a_folder_of_their_own(tmp_path, b
         with acting_as(ALICE):
             hers = await order(service, "hers")
         await until(lambda: not service._worker.orders())
+        rows = [await service._ledger.orders.get(task.local_id) for task in (mine, hers)]
 
-    folders = [task.images[0].path.rpartition("/")[0] for task in (mine, hers)]
+    folders = [row.images[0].path.rpartition("/")[0] for row in rows]
+    assert hers.images[0].path == hers.images[0].name
     assert folders[1].startswith(f"{folders[0]}/issuer-example-alice-")
 
 
