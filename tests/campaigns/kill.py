@@ -4,6 +4,7 @@ The kill campaign: many orders, several processes, kill -9 at random, a service 
     python tests/campaigns/kill.py --orders 300 --processes 6 --kills 40
     python tests/campaigns/kill.py --protocol new --orders 90 --processes 3 --kills 20
     python tests/campaigns/kill.py --ledger postgres --cuts 5 --restarts 2
+    python tests/campaigns/kill.py --pictures
 
 Prints a report and exits 1 if a promise was broken: an order paid twice, a paid image without its file, a file under
 the wrong order. Needs no network and no key: the service is on this machine.
@@ -19,10 +20,12 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
+
+from PIL import Image
 
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -30,13 +33,16 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
 from campaigns.interruptions import Interruption, RandomInterruptions, SubmitInterruptions
 from campaigns.report import Report, count
 from campaigns.state_reader import StateReader
+from campaigns.support import EDITING, LEGACY, NEW
 from campaigns.worker_pool import Worker, WorkerPool
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK
 from fakes.postgres import cut_connections, restart_server, running_server
 
-LEGACY, NEW = "wan2.5-t2i-preview", "wan2.6-t2i"
 _SIZES = ("1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960")
+_EDITING_SIZES = ("1280*1280", "1024*1024", "960*1280", "1280*960")
+_INPUT_SIDES = (400, 640, 900, 1200, 1500)
+"""Of pictures of noise: some orders have them in the body, the larger ones hand them to the service's store."""
 _TICK = 0.02
 _NOTHING_ORDERED = frozenset({"NotSent", "NotConnected", "Throttling.RateQuota"})
 _AWAY = frozenset({"LedgerLocked", "LedgerUnavailable"})
@@ -78,7 +84,8 @@ class Plan:
 
     In the new one every interruption falls into a submit. `limit` seconds bound the whole; `at_once` are the calls
     that a worker has at a time. With `ledger` "postgres" the ledger is a server of the campaign's own, whose connections
-    are all cut `cuts` times, and which is restarted `restarts` times without letting anything end. `timings` differ from the tests' quick ones.
+    are all cut `cuts` times, and which is restarted `restarts` times without letting anything end. With `pictures` each
+    order has one to three as input. `timings` differ from the tests' quick ones.
     """
 
     orders: int
@@ -94,12 +101,26 @@ class Plan:
     ledger: str = "sqlite"
     cuts: int = 0
     restarts: int = 0
+    pictures: bool = False
     timings: Mapping[str, float] = field(default_factory=dict)
 
     @property
+    def model(self) -> str:
+        """The model of every order."""
+        model = NEW if self.protocol == "new" else LEGACY
+        return EDITING[model] if self.pictures else model
+
+    @property
+    def sizes(self) -> Sequence[str]:
+        """Sizes that the model takes."""
+        return _EDITING_SIZES if self.pictures else _SIZES
+
+    @property
     def title(self) -> str:
+        where = " on PostgreSQL" if self.ledger == "postgres" else ""
+        what = " with pictures" if self.pictures else ""
         return (
-            f"{self.protocol} protocol{' on PostgreSQL' if self.ledger == 'postgres' else ''}: {self.orders} orders, {self.processes} processes, {self.kills} kills"
+            f"{self.protocol} protocol{where}{what}: {self.orders} orders, {self.processes} processes, {self.kills} kills"
             + (f", {self.stops} stops" if self.stops else "")
             + f", seed {self.seed}"
         )
@@ -133,6 +154,8 @@ class Campaign:
         self._server, self._ledger_url = server, ledger_url
         self._reader = StateReader(self._folder, ledger_url)
         self._folder.mkdir(parents=True, exist_ok=True)
+        if plan.pictures:
+            self._paint_inputs()
         deadline = began + plan.limit
         self._dashscope = FakeService(seed=plan.seed, duration=plan.duration, image_padding=60_000, list_lag=0.2)
         self._set_chances()
@@ -285,10 +308,10 @@ class Campaign:
 
     def _make_foreign(self) -> None:
         """Let another program order: other pictures now, and pictures like ours at another time."""
-        self._dashscope.create_foreign(model=NEW, **self._dice.choice(_FOREIGN))
+        self._dashscope.create_foreign(model=self._plan.model, **self._dice.choice(_FOREIGN))
         age = self._reader.longest_unanswered() + self._dice.uniform(60, 600)
         self._dashscope.create_foreign(
-            model=NEW, n=self._dice.choice((1, 2)), size=self._dice.choice(_SIZES), age=age
+            model=self._plan.model, n=self._dice.choice((1, 2)), size=self._dice.choice(self._plan.sizes), age=age
         )
 
     def _set_chances(self) -> None:
@@ -302,19 +325,32 @@ class Campaign:
     # The orders
 
     def _write_orders(self) -> list[dict[str, Any]]:
-        model = NEW if self._plan.protocol == "new" else LEGACY
         return [
             {
                 "id": f"order-{number:04}",
                 "prompt": f"order {number:04} of seed {self._plan.seed}",
-                "model": model,
+                "model": self._plan.model,
                 "n": self._dice.choice((1, 1, 2)),
-                "size": self._dice.choice(_SIZES),
+                "size": self._dice.choice(self._plan.sizes),
+                **self._choose_inputs(),
                 "submit": self._dice.random() < 0.4,
                 "wait": 8,
             }
             for number in range(1, self._plan.orders + 1)
         ]
+
+    def _choose_inputs(self) -> dict[str, Any]:
+        if not self._plan.pictures:
+            return {}
+        chosen = self._dice.sample(_INPUT_SIDES, self._dice.randint(1, 3))
+        return {"images": [str(self._folder / "inputs" / f"{side}.png") for side in chosen]}
+
+    def _paint_inputs(self) -> None:
+        folder = self._folder / "inputs"
+        folder.mkdir(exist_ok=True)
+        for side in _INPUT_SIDES:
+            noise = random.Random(side).randbytes(3 * side * side)
+            Image.frombytes("RGB", (side, side), noise).save(folder / f"{side}.png")
 
     def _timings(self) -> dict[str, float]:
         # A process may be long between noting that it sends an order and sending it, where the machine is busy.
@@ -338,6 +374,7 @@ def main() -> int:
     parser.add_argument("--restarts", type=int, default=0, help="restarts of PostgreSQL")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--at-once", type=int, default=3, help="calls that each process has at a time")
+    parser.add_argument("--pictures", action="store_true", help="each order has pictures as input")
     parser.add_argument("--no-faults", action="store_true", help="the service itself behaves")
     parser.add_argument("--limit", type=float, default=900.0, help="seconds after which the campaign ends")
     parser.add_argument("--folder", type=Path, help="keep the ledger and the pictures here")
@@ -355,6 +392,7 @@ def main() -> int:
         ledger=options.ledger,
         cuts=options.cuts,
         restarts=options.restarts,
+        pictures=options.pictures,
     )
     with tempfile.TemporaryDirectory(prefix="wan-mcp-campaign-") as scratch:
         report = Campaign(plan, options.folder or Path(scratch)).run()

@@ -31,7 +31,8 @@ PLANS = {
         timings=SHORT | {"submit_slot_seconds": 2.0, "clock_skew": 0.5},
     ),
 }
-PLANS |= {
+WITH_PICTURES = replace(PLANS["whoever is killed"], orders=8, kills=2, pictures=True)
+PLANS |= {"whoever is killed, with pictures": WITH_PICTURES} | {
     f"{name}, on PostgreSQL": replace(plan, ledger="postgres", cuts=2, restarts=1) for name, plan in PLANS.items()
 }
 
