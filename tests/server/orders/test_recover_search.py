@@ -17,7 +17,7 @@ from campaigns.support import (
     second_service,
     until_killed,
 )
-from fakes.clock import until
+from fakes.clock import LONGEST, until
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, order, running_service, submit
 from wan_mcp.app import build_context, build_service
@@ -162,7 +162,7 @@ async def test_a_refusal_that_passes_does_not_end_the_search(tmp_path, place):
         dashscope.script("create", "drop-after")
         refused = {"kind": "error-403", "code": "AccessDenied", "message": "no"}
         dashscope.script(place, refused, refused)
-        async with second_service(tmp_path, dashscope) as service:
+        async with second_service(tmp_path, dashscope, search_grace=LONGEST) as service:
             task = await order(service, model=NEW)
 
     assert task.status is TaskStatus.SUCCEEDED
