@@ -16,6 +16,7 @@ import jwt
 from wan_mcp.auth.issuer import Issuer, Jwk
 from wan_mcp.auth.refusals import TokenRefusedError
 from wan_mcp.clock import Clock
+from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.principals import Principal, Scope, SignIn
 
 LEEWAY = 60.0
@@ -39,7 +40,6 @@ _TYPES = frozenset({"at+jwt", "application/at+jwt", "jwt", "application/jwt"})
 _LEAST_RSA_BITS = 2048
 _LONGEST_SUBJECT = 255
 _PARTS = 3
-_USUAL_PORTS = {"https": 443, "http": 80}
 
 
 class JwtVerifier:
@@ -104,10 +104,10 @@ def is_same_resource(one: str, other: str) -> bool:
 def _normalize(text: str) -> object:
     try:
         parts = urlsplit(text)
-        port = parts.port or _USUAL_PORTS.get(parts.scheme)
+        port = parts.port or USUAL_PORTS.get(parts.scheme)
     except ValueError:
         return text
-    if parts.scheme not in _USUAL_PORTS or parts.hostname is None or parts.username is not None:
+    if parts.scheme not in USUAL_PORTS or parts.hostname is None or parts.username is not None:
         return text
     return parts.scheme, parts.hostname, port, parts.path or "/", parts.query, parts.fragment
 

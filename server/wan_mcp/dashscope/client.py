@@ -11,7 +11,7 @@ import anyio.to_thread
 from wan_mcp.dashscope.connections import ConnectionPool
 from wan_mcp.dashscope.errors import CallContext, CallKind
 from wan_mcp.dashscope.image_addresses import parse_hosts
-from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy, hide_password, resolve_name
+from wan_mcp.dashscope.network import ProxyCache, find_proxy, hide_password, resolve_name
 from wan_mcp.dashscope.payload import KnownKeys
 from wan_mcp.dashscope.requests import (
     PROBE_TASK_ID,
@@ -34,6 +34,7 @@ from wan_mcp.dashscope.responses import (
 )
 from wan_mcp.dashscope.types import BeforeSending, CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
 from wan_mcp.settings.key_format import PLAN_KEY
+from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import TaskStatus
 

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from wan_mcp.dashscope.errors import redact_quote
-from wan_mcp.dashscope.network import USUAL_PORTS, are_public
+from wan_mcp.dashscope.network import are_public
 from wan_mcp.dashscope.payload import is_image_data
 from wan_mcp.dashscope.requests import SANDBOX_HOST
+from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.errors import (
     HostNotAllowedError,
     NotAnImageError,

@@ -23,9 +23,6 @@ ProxyFinder = Callable[[str, str, int], str | None]
 Resolver = Callable[[str, int], Awaitable[Sequence[str]]]
 """Takes a host and a port; gives its addresses. Raises OSError if the name is not known."""
 
-USUAL_PORTS = {"https": 443, "http": 80}
-"""The port that an address of a scheme means where it names none."""
-
 _LONGEST_LOOKUP = 10.0
 # Local proxies that answer every name with a made-up address take it from these ranges and resolve the name
 # themselves. The second is only believed beside the first, because real private networks use it too.

@@ -21,10 +21,11 @@ from wan_mcp.dashscope.connections import ConnectionPool
 from wan_mcp.dashscope.errors import CallContext, CallKind
 from wan_mcp.dashscope.exchange import Call, list_causes, read_date, send
 from wan_mcp.dashscope.http_clients import port_of
-from wan_mcp.dashscope.network import USUAL_PORTS, ProxyCache, find_proxy, hide_password, resolve_name
+from wan_mcp.dashscope.network import ProxyCache, find_proxy, hide_password, resolve_name
 from wan_mcp.dashscope.payload import KnownKeys, as_text, iterate_objects, parse_object
 from wan_mcp.dashscope.requests import PROBE_TASK_ID, build_headers, find_endpoint
 from wan_mcp.dashscope.types import Timeouts
+from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.errors import AppError, SettingsError
 
 if TYPE_CHECKING:

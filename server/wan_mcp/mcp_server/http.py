@@ -29,6 +29,7 @@ from wan_mcp.mcp_server.messages import (
     read_message,
     too_long,
 )
+from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.principals import NOBODY, acting_as
 
 if TYPE_CHECKING:
@@ -39,7 +40,6 @@ if TYPE_CHECKING:
     from wan_mcp.auth.gate import AuthGate, CountCall
 
 MCP_PATH = "/mcp"
-_USUAL_PORTS = {"http": 80, "https": 443}
 _OWN_NAMES = ("127.0.0.1", "localhost", "[::1]")
 _BAD_REQUEST, _NOT_FOUND, _TOO_LARGE, _MISDIRECTED = 400, 404, 413, 421
 _UNKNOWN_NAME = """\
@@ -362,11 +362,11 @@ def _allow_names(name: str, public_url: str | None) -> TransportSecuritySettings
     if public_url is not None:
         parts = urlsplit(public_url)
         bare = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
-        places = [f"{bare}", f"{bare}:{_USUAL_PORTS[parts.scheme]}"] if _is_usual(parts) else [parts.netloc]
+        places = [f"{bare}", f"{bare}:{USUAL_PORTS[parts.scheme]}"] if _is_usual(parts) else [parts.netloc]
         hosts += places
         origins += [f"{parts.scheme}://{place}" for place in places]
     return TransportSecuritySettings(allowed_hosts=hosts, allowed_origins=origins)
 
 
 def _is_usual(parts: SplitResult) -> bool:
-    return parts.port in (None, _USUAL_PORTS[parts.scheme])
+    return parts.port in (None, USUAL_PORTS[parts.scheme])

@@ -24,7 +24,7 @@ from wan_mcp.ledger import Order
 from wan_mcp.orders.images import OrderImages
 from wan_mcp.orders.view import hide_place, name_image
 from wan_mcp.storage import Storage
-from wan_mcp.storage.image_format import EXTENSIONS
+from wan_mcp.storage.image_format import EXTENSIONS, MIME_TYPES
 from wan_mcp.storage.names import make_owner_folder
 from wan_mcp.storage.places import is_object, read_address
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError
@@ -38,7 +38,6 @@ _REDIRECT_SECONDS = 300.0
 IMAGES_PATH = "/images/"
 _ORDERS_IMAGE = re.compile(r"(?P<task_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,127})-(?P<index>[1-9][0-9]{0,2})")
 _FILE = re.compile(r"[^/\\\0]{1,250}")
-_MIME_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
 
 FindOrder = Callable[[str, str | None], Awaitable[Order | None]]
 """Gives an order by any of its ids, of a principal or, with None, of anybody."""
@@ -137,7 +136,7 @@ class ImageLinks:
         Raises:
             AppError: the storage cannot, or may not.
         """
-        mime_type = _MIME_TYPES.get(place.suffix, "")
+        mime_type = MIME_TYPES.get(place.suffix, "")
         url = await self._storage.link(place, seconds=seconds, filename=filename, mime_type=mime_type)
         return url if url is not None and self._is_reachable(url) else None
 
@@ -198,7 +197,7 @@ class LinkedImages:
         if found is None:
             raise _not_found()
         place, filename, etag = found
-        linked = LinkedFile(filename, _MIME_TYPES[place.suffix], etag)
+        linked = LinkedFile(filename, MIME_TYPES[place.suffix], etag)
         try:
             address = await self._links.ask_storage(place, filename, seconds=_REDIRECT_SECONDS)
         except (NotFoundError, RequestRefusedError) as error:

@@ -16,6 +16,7 @@ from anyio.to_thread import run_sync
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import DAY, Ledger, Upload
 from wan_mcp.storage import Storage
+from wan_mcp.storage.image_format import MIME_TYPES
 from wan_mcp.storage.inputs import looks_like_input, prepare_upload
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -35,7 +36,7 @@ _GRACE = 3600.0
 """Seconds after its end for which an upload is kept still: an order with it may wait to be sent."""
 _TIDY_SECONDS = 3600.0
 _REMOVED_AT_ONCE = 1000
-_EXTENSIONS = {"image/png": ".png", "image/jpeg": ".jpg", "image/webp": ".webp"}
+_EXTENSIONS = {mime_type: extension for extension, mime_type in MIME_TYPES.items()}
 
 _log = logging.getLogger(__name__)
 

@@ -23,6 +23,9 @@ from wan_mcp.settings.files import read_plain_file
 from wan_mcp.settings.key_format import is_unfilled
 from wan_mcp.settings.values import ProblemCode, SettingProblem
 
+USUAL_PORTS = {"https": 443, "http": 80}
+"""The port that an address of a scheme means where it names none."""
+
 _SCHEMES = {"http": "http", "https": "https", "socks5": "socks5", "socks5h": "socks5h", "socks": "socks5"}
 """How an address of a proxy may begin, and what is made of it."""
 _QUOTES = "\"'`"

@@ -14,6 +14,9 @@ from wan_mcp_tools.domain.errors import NotAnImageError
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 """Every ending under which an image of a kind we write may exist."""
 
+MIME_TYPES = {".png": "image/png", ".jpg": "image/jpeg", ".webp": "image/webp"}
+"""Of what we write, by the ending that we give it."""
+
 LONGEST_SIDE = 20_000
 """Pixels. The service paints up to 4096; a header that claims far more is wrong, or meant to do harm."""
 

@@ -23,6 +23,7 @@ from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
 from wan_mcp.auth.sessions import ENTRY_PATH, GALLERY_PATH, GalleryLink, LinkMaker, Sessions, UsedNames
+from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp.web.api import (
     GalleryApi,
@@ -51,7 +52,6 @@ _PAGES = frozenset({"/", _ENTRY})
 _COOKIE = "wan-gallery"
 _SESSION_KEY = "wan_mcp.session"
 _UNAUTHORIZED = 401
-_USUAL_PORTS = {"http": 80, "https": 443}
 _KEY_SECONDS = 86_400.0
 _NO_SESSION = {
     "message": "You are not signed in here any more.",
@@ -240,7 +240,7 @@ async def _answer_stranger(path: str) -> Response:
 
 def _list_origins(address: str) -> Callable[[str], frozenset[str]]:
     parts = urlsplit(address)
-    port = "" if parts.port in (None, _USUAL_PORTS.get(parts.scheme)) else f":{parts.port}"
+    port = "" if parts.port in (None, USUAL_PORTS.get(parts.scheme)) else f":{parts.port}"
     host = f"[{parts.hostname}]" if ":" in (parts.hostname or "") else parts.hostname
     own = f"{parts.scheme}://{host}{port}"
 
