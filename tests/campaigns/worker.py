@@ -28,13 +28,13 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
 
 from wan_mcp.app import build_context, build_service
 from wan_mcp.dashscope import DashScope
+from wan_mcp.images.inputs import PreparedInput
 from wan_mcp.ledger import Order
 from wan_mcp.ledger.orders import Orders
 from wan_mcp.ledger.rows import find_changed_images
 from wan_mcp.orders import OrderService, Timings
 from wan_mcp.settings import Settings, read_settings
 from wan_mcp.storage import LocalStorage
-from wan_mcp.storage.base import PreparedInput
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.tasks import Task

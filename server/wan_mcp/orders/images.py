@@ -19,7 +19,7 @@ from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.storage.base import ImageCopy
 from wan_mcp.storage.names import find_name_change
 from wan_mcp.storage.places import show_place
-from wan_mcp.storage.previews import ThumbnailCache
+from wan_mcp.storage.thumbnails import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,

@@ -15,10 +15,10 @@ from typing import Any, cast
 from anyio.to_thread import run_sync
 
 from wan_mcp.dashscope import DashScope, check_input_url
+from wan_mcp.images.inputs import PreparedInput
 from wan_mcp.ledger import Order
 from wan_mcp.orders.context import Context
 from wan_mcp.storage import Storage
-from wan_mcp.storage.base import PreparedInput
 from wan_mcp.storage.places import show_place
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import InputLimits

@@ -34,7 +34,7 @@ from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.settings import Settings
 from wan_mcp.storage.disk import WRITERS_ADVICE, find_writers
-from wan_mcp.storage.previews import ThumbnailCache
+from wan_mcp.storage.thumbnails import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.prices import CostReport

@@ -14,10 +14,10 @@ import anyio
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
+from wan_mcp.images.format import MIME_TYPES
+from wan_mcp.images.inputs import looks_like_input, prepare_upload
 from wan_mcp.ledger import DAY, Ledger, Upload
 from wan_mcp.storage import Storage
-from wan_mcp.storage.image_format import MIME_TYPES
-from wan_mcp.storage.inputs import looks_like_input, prepare_upload
 from wan_mcp_tools.domain.errors import (
     AppError,
     ErrorCode,

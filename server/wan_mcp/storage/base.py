@@ -8,32 +8,17 @@ folder and its name, and show it as `places.show_place` gives it.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from wan_mcp.images.format import ImageFacts
+from wan_mcp.images.inputs import PreparedInput
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.principals import LOCAL_ID
-from wan_mcp_tools.domain.requests import InputChange
 from wan_mcp_tools.domain.service import Conversion, Preview
 from wan_mcp_tools.domain.tasks import CopyRemark
-
-
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
-    """
-    What is certain about a complete image.
-
-    `extension` is `.png`, `.jpg` or `.webp` and follows the bytes; sides are in pixels; `sha256` is in hex.
-    """
-
-    extension: str
-    mime_type: str
-    width: int
-    height: int
-    bytes: int
-    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,24 +28,6 @@ class ImageCopy:
     path: Path
     facts: ImageFacts
     remarks: tuple[CopyRemark, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class PreparedInput:
-    """
-    A picture as it is sent to a model: encoded bytes and their MIME type, sides in pixels.
-
-    `sha256` is the digest of the file that it was made of, in hex. `scale` is how long its sides are in shares of the
-    file's. `changes` is what was done to it beyond leaving out what is told of it.
-    """
-
-    data: bytes = field(repr=False)
-    mime_type: str
-    width: int
-    height: int
-    sha256: str
-    scale: float
-    changes: tuple[InputChange, ...]
 
 
 class Draft(Protocol):

@@ -27,7 +27,9 @@ import anyio
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
-from wan_mcp.storage.base import Draft, ImageFacts
+from wan_mcp.images.check import ImageCheck
+from wan_mcp.images.format import EXTENSIONS, ImageFacts
+from wan_mcp.storage.base import Draft
 from wan_mcp.storage.directory import Directory, open_directory
 from wan_mcp.storage.disk import (
     LONGEST_PATH,
@@ -38,8 +40,6 @@ from wan_mcp.storage.disk import (
     try_while_busy,
     write_all,
 )
-from wan_mcp.storage.image_check import ImageCheck
-from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp.storage.names import fit_stem, keep_writable
 from wan_mcp_tools.domain.errors import AppError, StorageError
 

@@ -16,8 +16,12 @@ import anyio
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.images.check import inspect_image
+from wan_mcp.images.format import ImageFacts, looks_like_image
+from wan_mcp.images.inputs import MOST_INPUT_BYTES, PreparedInput, prepare_image
+from wan_mcp.images.previews import draw_preview
 from wan_mcp.storage import drafts, names
-from wan_mcp.storage.base import ImageCopy, ImageFacts, PreparedInput, Storage
+from wan_mcp.storage.base import ImageCopy, Storage
 from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
@@ -30,10 +34,6 @@ from wan_mcp.storage.disk import (
 )
 from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_name, open_draft, write_file
 from wan_mcp.storage.folders import Folders
-from wan_mcp.storage.image_check import inspect_image
-from wan_mcp.storage.image_format import looks_like_image
-from wan_mcp.storage.inputs import MOST_INPUT_BYTES, prepare_image
-from wan_mcp.storage.previews import draw_preview
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -46,7 +46,7 @@ from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.service import Conversion, Preview
 
 if TYPE_CHECKING:
-    from wan_mcp.storage.conversion import ConvertedImage
+    from wan_mcp.images.conversion import ConvertedImage
 
 MOST_BYTES_READ = 512 * 1024 * 1024
 DRAWN_AT_ONCE = 2
@@ -298,7 +298,7 @@ class LocalStorage(Storage):
 
     def _convert(self, path: Path, conversion: Conversion) -> tuple[ImageFacts, "ConvertedImage", ImageFacts]:
         """Give the facts of a file, what it is converted to, and the facts of that."""
-        from wan_mcp.storage.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
+        from wan_mcp.images.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
 
         data, facts = self._read_image(path)
         converted = convert_image(data, facts, shorten(path), conversion)

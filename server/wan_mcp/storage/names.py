@@ -12,8 +12,8 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from pathlib import PurePath
 
+from wan_mcp.images.format import EXTENSIONS
 from wan_mcp.storage.disk import LONGEST_PATH
-from wan_mcp.storage.image_format import EXTENSIONS
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.tasks import NameChange, NameReason

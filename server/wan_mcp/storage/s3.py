@@ -23,26 +23,26 @@ import anyio
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.images.check import inspect_image
+from wan_mcp.images.format import ImageFacts, looks_like_image
+from wan_mcp.images.inputs import MOST_INPUT_BYTES, PreparedInput, prepare_image
+from wan_mcp.images.previews import draw_preview
 from wan_mcp.settings import StorageAccess
 from wan_mcp.storage import drafts, names
-from wan_mcp.storage.base import Draft, ImageCopy, ImageFacts, PreparedInput, Storage
+from wan_mcp.storage.base import Draft, ImageCopy, Storage
 from wan_mcp.storage.directory import open_directory
 from wan_mcp.storage.disk import PRIVATE, Disk, translate_errors
 from wan_mcp.storage.drafts import LocalDraft, make_order_token, make_temp_name, open_draft
-from wan_mcp.storage.image_check import inspect_image
-from wan_mcp.storage.image_format import looks_like_image
-from wan_mcp.storage.inputs import MOST_INPUT_BYTES, prepare_image
 from wan_mcp.storage.local import DRAWN_AT_ONCE, MOST_BYTES_READ, encode_facts, make_no_image_error
 from wan_mcp.storage.objects import ObjectStore
 from wan_mcp.storage.places import is_object, make_place, read_address, show_place
-from wan_mcp.storage.previews import draw_preview
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.service import Conversion, Preview
 
 if TYPE_CHECKING:
-    from wan_mcp.storage.conversion import ConvertedImage
+    from wan_mcp.images.conversion import ConvertedImage
 
 _PROBE = ".wan-mcp-probe"
 """An object that is written to see whether that can be done. It stays: only uploads need the right to delete."""
@@ -409,7 +409,7 @@ def _convert(
     data: bytes, facts: ImageFacts, name: str, conversion: Conversion
 ) -> tuple["ConvertedImage", ImageFacts]:
     """Give what an image is converted to, and the facts of that."""
-    from wan_mcp.storage.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
+    from wan_mcp.images.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
 
     converted = convert_image(data, facts, name, conversion)
     return converted, inspect_image(converted.data)

@@ -1,277 +1,15 @@
-"""Pictures that are given as input: which are taken, and what is sent of them."""
+"""Files that are given as input: which are found, and which are read."""
 
-import gzip
 import os
-import struct
-import zlib
-from io import BytesIO
 
 import pytest
-from PIL import Image, ImageCms, PngImagePlugin
 
+from wan_mcp.images.inputs import MOST_INPUT_BYTES
 from wan_mcp.storage import LocalStorage
-from wan_mcp.storage.inputs import MOST_INPUT_BYTES
 from wan_mcp_tools.catalogue.model import InputLimits
-from wan_mcp_tools.domain.errors import (
-    AppError,
-    FolderNotAllowedError,
-    InputChangedError,
-    NotFoundError,
-    RequestRefusedError,
-)
-from wan_mcp_tools.domain.requests import InputChange
+from wan_mcp_tools.domain.errors import AppError, FolderNotAllowedError, NotFoundError, RequestRefusedError
 
 WAN = InputLimits(0, 9, 20_000_000, 240, 8000, 8.0, ("JPEG", "PNG", "BMP", "WEBP"), has_alpha=False)
-QWEN = InputLimits(1, 3, 10_000_000, 384, 3072, 8.0, ("JPEG", "PNG", "BMP", "TIFF", "WEBP", "GIF"))
-QWEN_SMALL = InputLimits(1, 3, 10_000_000, 240, 3072, 8.0, QWEN.formats)
-SMALL = InputLimits(1, 3, 10_000_000, 240, 600, 8.0, QWEN.formats)
-HOME = "48 51 29.6"
-PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
-
-
-def exif_of(orientation=1):
-    """Give EXIF that tells where a picture was taken, by whom, and how the camera was held."""
-    exif = Image.Exif()
-    exif[0x0112] = orientation
-    exif[0x013B] = f"taken at {HOME}"
-    exif.get_ifd(0x8825)[2] = (48.0, 51.0, 29.6)
-    return exif
-
-
-def halves(size=(400, 300), mode="RGB"):
-    """Paint the upper half red and the lower one blue, so that a turn shows."""
-    image = Image.new(mode, size, (250, 0, 0, 255)[: len(mode)])
-    image.paste((0, 0, 250, 255)[: len(mode)], (0, size[1] // 2, size[0], size[1]))
-    return image
-
-
-def encode(image, form, **options):
-    buffer = BytesIO()
-    image.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
-def read(prepared):
-    image = Image.open(BytesIO(prepared.data))
-    image.load()
-    assert image.size == (prepared.width, prepared.height)
-    assert Image.MIME[image.format] == prepared.mime_type
-    return image
-
-
-@pytest.fixture
-def prepare(storage, pictures):
-    async def run(data, limits=WAN, name="in.bin", **words):
-        (pictures / name).write_bytes(data)
-        return await storage.prepare_input(await storage.find_input(name), limits, **words)
-
-    return run
-
-
-# --- what is told of a picture ---------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP"])
-async def test_only_the_pixels_and_the_colour_profile_are_sent(prepare, form):
-    options = {"exif": exif_of(), "icc_profile": PROFILE}
-    match form:
-        case "PNG":
-            texts = PngImagePlugin.PngInfo()
-            texts.add_text("Author", HOME)
-            texts.add_itxt("XML:com.adobe.xmp", HOME)
-            options["pnginfo"] = texts
-        case "JPEG":
-            options |= {"comment": HOME.encode(), "xmp": HOME.encode()}
-        case _:
-            options |= {"xmp": HOME.encode(), "lossless": True}
-    original = encode(halves(), form, **options) + b"behind the end: " + HOME.encode()
-    assert HOME.encode() in original
-
-    prepared = await prepare(original)
-    sent = read(prepared)
-
-    assert HOME.encode() not in prepared.data
-    assert b"Exif" not in prepared.data
-    assert not sent.getexif()
-    assert sent.info["icc_profile"] == PROFILE
-    assert prepared.changes == ()
-    assert sent.tobytes() == Image.open(BytesIO(original)).tobytes()
-
-
-@pytest.mark.parametrize("form", ["JPEG", "PNG", "WEBP", "TIFF"])
-@pytest.mark.parametrize("orientation", range(1, 9))
-async def test_a_picture_is_sent_upright_whatever_says_how_the_camera_was_held(prepare, form, orientation):
-    prepared = await prepare(encode(halves(), form, exif=exif_of(orientation), icc_profile=PROFILE), QWEN_SMALL)
-    sent = read(prepared)
-
-    upright = {1: "upper", 2: "upper", 3: "lower", 4: "lower", 5: "left", 6: "right", 7: "right", 8: "left"}
-    assert sent.size == ((400, 300) if orientation < 5 else (300, 400))
-    width, height = sent.size
-    places = {
-        "upper": (width // 2, 8),
-        "lower": (width // 2, height - 8),
-        "left": (8, height // 2),
-        "right": (width - 8, height // 2),
-    }
-    red = sent.convert("RGB").getpixel(places[upright[orientation]])
-    assert red[0] > 200
-    assert red[2] < 60
-    assert not sent.getexif()
-    assert sent.info["icc_profile"] == PROFILE
-    assert HOME.encode() not in prepared.data
-
-
-async def test_broken_exif_keeps_no_picture_from_being_sent(prepare):
-    data = encode(halves(), "JPEG", exif=b"Exif\0\0MM\0*\0\0\0\x08\xff\xff" + HOME.encode())
-    prepared = await prepare(data)
-    assert read(prepared).size == (400, 300)
-    assert HOME.encode() not in prepared.data
-
-
-async def test_a_thumbnail_that_shows_what_was_cut_off_is_not_sent(prepare):
-    data = encode(halves(), "JPEG")
-    thumbnail = b"\xff\xe0" + struct.pack(">H", 16 + 3 * 4) + b"JFIF\0\1\2\0\0\1\0\1\2\2" + b"secretpixels"
-    prepared = await prepare(thumbnail.join([data[:2], data[20:]]))
-    assert b"secretpixels" not in prepared.data
-    assert read(prepared).size == (400, 300)
-
-
-# --- what is changed so that a model takes it ------------------------------------------------------------------------
-
-
-def moving(form):
-    frames = [halves(), Image.new("RGB", (400, 300), "green")]
-    return encode(frames[0], form, save_all=True, append_images=frames[1:], duration=100)
-
-
-def transparent(form="PNG"):
-    image = halves(mode="RGBA")
-    image.putalpha(Image.linear_gradient("L").resize(image.size))
-    return encode(image, form)
-
-
-@pytest.mark.parametrize(
-    ("data", "limits", "form", "changes"),
-    [
-        (encode(halves(), "JPEG"), WAN, "JPEG", ()),
-        (encode(halves(), "BMP"), WAN, "BMP", ()),
-        (encode(halves(), "TIFF"), WAN, "PNG", (InputChange.FORMAT,)),
-        (encode(halves(), "GIF"), WAN, "PNG", (InputChange.FORMAT,)),
-        (moving("GIF"), WAN, "PNG", (InputChange.FIRST_FRAME, InputChange.FORMAT)),
-        (moving("WEBP"), WAN, "PNG", (InputChange.FIRST_FRAME, InputChange.FORMAT)),
-        (moving("PNG"), WAN, "PNG", (InputChange.FIRST_FRAME,)),
-        (transparent(), WAN, "PNG", (InputChange.FLATTENED,)),
-        (transparent("WEBP"), WAN, "PNG", (InputChange.FORMAT, InputChange.FLATTENED)),
-        # Transparent in no place: nothing is lost, and nothing is said.
-        (encode(halves(mode="RGBA"), "PNG"), WAN, "PNG", ()),
-        (transparent(), QWEN_SMALL, "PNG", ()),
-        (encode(halves((1300, 700)), "JPEG"), SMALL, "JPEG", (InputChange.SCALED,)),
-        (encode(halves((900, 700)), "PNG"), SMALL, "PNG", (InputChange.SCALED,)),
-        (encode(halves().convert("CMYK"), "TIFF"), WAN, "JPEG", (InputChange.FORMAT,)),
-        (encode(halves().quantize(2), "PNG", transparency=0), WAN, "PNG", (InputChange.FLATTENED,)),
-        (encode(halves().convert("L").convert("I;16"), "TIFF"), WAN, "PNG", (InputChange.FORMAT,)),
-        (encode(halves().convert("1"), "PNG"), WAN, "PNG", ()),
-    ],
-)
-async def test_what_a_model_does_not_take_is_sent_changed_and_that_is_told(prepare, data, limits, form, changes):
-    prepared = await prepare(data, limits)
-    sent = read(prepared)
-
-    assert (sent.format, prepared.changes) == (form, changes)
-    assert len(prepared.data) <= limits.max_bytes
-    assert max(sent.size) <= limits.max_side
-    assert limits.has_alpha or not sent.has_transparency_data
-    assert not getattr(sent, "is_animated", False)
-    assert prepared.scale == (max(sent.size) / max(Image.open(BytesIO(data)).size))
-    # What was found at the order is what is found at the sending.
-    assert await prepare(data, limits, sha256=prepared.sha256) == prepared
-
-
-@pytest.mark.parametrize("form", ["PNG", "JPEG", "WEBP"])
-@pytest.mark.parametrize("mode", ["RGB", "RGBA"])
-async def test_a_picture_with_too_many_bytes_is_sent_in_fewer(prepare, paint, form, mode):
-    if (form, mode) == ("JPEG", "RGBA"):
-        pytest.skip("there is no such file")
-    options = {"lossless": True} if form == "WEBP" else {"quality": 100} if form == "JPEG" else {}
-    data = paint(form, (500, 400), mode, noisy=True, **options)
-    limits = InputLimits(1, 3, 100_000, 64, 3072, 8.0, QWEN.formats)
-
-    prepared = await prepare(data, limits)
-    sent = read(prepared)
-
-    assert len(prepared.data) <= 100_000 < len(data)
-    assert InputChange.COMPRESSED in prepared.changes
-    assert sent.has_transparency_data == (mode == "RGBA")
-    assert min(sent.size) >= 64
-
-
-async def test_metadata_alone_makes_no_picture_too_large(prepare):
-    texts = PngImagePlugin.PngInfo()
-    texts.add_text("Raw", "x" * 400_000)
-    limits = InputLimits(1, 3, 100_000, 64, 3072, 8.0, QWEN.formats)
-    prepared = await prepare(encode(halves(), "PNG", pnginfo=texts), limits)
-    assert prepared.changes == ()
-    assert len(prepared.data) < 100_000
-
-
-# --- what is refused ------------------------------------------------------------------------------------------------
-
-
-def cut(data):
-    return data[: len(data) * 2 // 3]
-
-
-def bomb_png(png_chunk, width, height, rows=10):
-    header = struct.pack(">IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    pixels = png_chunk(b"IDAT", zlib.compress(b"\0" * (rows * (1 + width * 3)), 9))
-    return b"\x89PNG\r\n\x1a\n" + png_chunk(b"IHDR", header) + pixels + png_chunk(b"IEND", b"")
-
-
-SVG = b'<?xml version="1.0"?><!-- drawn by hand --><svg xmlns="http://www.w3.org/2000/svg"/>'
-HOSTILE = {
-    "an SVG": (lambda _: SVG, "SVG"),
-    "a bare SVG": (lambda _: SVG[41:], "SVG"),
-    "an HTML page": (lambda _: b"<!doctype html><p>secret words</p>", "an HTML page"),
-    "a text": (lambda _: b"So begins a text, secret words", "plain text"),
-    "an empty file": (lambda _: b"", "an empty file"),
-    "a packed picture": (lambda _: gzip.compress(encode(halves(), "PNG")), "gzip"),
-    "an iPhone's picture": (lambda _: b"\0\0\0\x18ftypheic\0\0\0\0" + b"\0" * 99, "HEIC"),
-    "sides of sixty thousand": (lambda chunk: bomb_png(chunk, 60_000, 60_000), "60000 x 60000 pixels, too many"),
-    "too many pixels": (lambda chunk: bomb_png(chunk, 15_000, 15_000), "15000 x 15000 pixels, too many"),
-    "a bomb of zeros": (lambda chunk: bomb_png(chunk, 19_000, 19_000, rows=900), "19000 x 19000 pixels, too many"),
-    "fewer pixels than it says": (lambda chunk: bomb_png(chunk, 400, 400), "cannot be used"),
-    "a GIF of nothing": (lambda _: b"GIF89a" + struct.pack("<HH", 60_000, 60_000) + b"\0\0\0;", "damaged|too many"),
-    "a BMP of nothing": (
-        lambda _: b"BM" + struct.pack("<IIIIiiHH", 99, 0, 54, 40, 60_000, 60_000, 1, 24) + b"\0" * 40,
-        "too many",
-    ),
-    "a cut PNG": (lambda _: cut(encode(halves(), "PNG")), "cut PNG"),
-    "a cut JPEG": (lambda _: cut(encode(halves(), "JPEG")), "cut JPEG"),
-    "a cut WebP": (lambda _: cut(encode(halves(), "WEBP")), "cut WebP"),
-    "a cut GIF": (lambda _: cut(encode(halves(), "GIF"))[:40], "damaged"),
-    "a cut TIFF": (lambda _: cut(encode(halves(), "TIFF")), "damaged"),
-    "a cut BMP": (lambda _: cut(encode(halves(), "BMP")), "damaged"),
-    "too small a side": (lambda _: encode(halves((400, 200)), "PNG"), "400 x 200 pixels.*sides of 240 to 8000"),
-    "too long for its width": (lambda _: encode(halves((2400, 240)), "PNG"), "8 times as long as wide"),
-}
-
-
-@pytest.mark.parametrize("what", HOSTILE)
-async def test_what_is_no_picture_that_a_model_takes_is_refused_in_words(prepare, png_chunk, what):
-    make, words = HOSTILE[what]
-    with pytest.raises(RequestRefusedError, match=words) as caught:
-        await prepare(make(png_chunk), name="thing.png")
-    assert caught.value.advice
-    assert caught.value.nothing_created
-    assert "thing.png" in caught.value.message
-    assert "secret words" not in str(caught.value)
-
-
-async def test_a_profile_that_unpacks_without_end_is_not_sent(prepare, png_chunk):
-    data = encode(halves(), "PNG")
-    profile = png_chunk(b"iCCP", b"profile\0\0" + zlib.compress(b"\0" * 50_000_000, 9))
-    prepared = await prepare(data[:33] + profile + data[33:])
-    assert len(prepared.data) == len(data)
 
 
 async def test_a_large_file_is_refused_without_being_read(storage, pictures):
@@ -293,11 +31,11 @@ async def test_pipes_devices_and_folders_are_refused_and_not_waited_for(tmp_path
             await storage.prepare_input(await storage.find_input(name), WAN)
 
 
-async def test_a_file_is_found_in_the_image_folder_and_in_allowed_ones_only(tmp_path, pictures, link):
+async def test_a_file_is_found_in_the_image_folder_and_in_allowed_ones_only(tmp_path, pictures, link, paint):
     allowed, outside = tmp_path.resolve() / "allowed", tmp_path.resolve() / "outside"
     for folder in (allowed, outside, pictures / "in"):
         folder.mkdir()
-        (folder / "a.png").write_bytes(encode(halves(), "PNG"))
+        (folder / "a.png").write_bytes(paint(size=(400, 300)))
     link(pictures / "out.png", outside / "a.png")
     link(pictures / "there", outside)
     storage = LocalStorage(pictures, [allowed])
@@ -311,11 +49,11 @@ async def test_a_file_is_found_in_the_image_folder_and_in_allowed_ones_only(tmp_
         await storage.prepare_input(await storage.find_input("in/none.png"), WAN)
 
 
-async def test_a_file_that_a_person_named_is_read_wherever_it_lies_and_no_other(tmp_path, pictures):
+async def test_a_file_that_a_person_named_is_read_wherever_it_lies_and_no_other(tmp_path, pictures, paint):
     outside = tmp_path.resolve() / "outside"
     outside.mkdir()
     for name in ("a.png", "b.png"):
-        (outside / name).write_bytes(encode(halves(), "PNG"))
+        (outside / name).write_bytes(paint(size=(400, 300)))
     storage = LocalStorage(pictures, input_files=[outside / "a.png"])
     assert (await storage.prepare_input(await storage.find_input(str(outside / "a.png")), WAN)).width == 400
     with pytest.raises(FolderNotAllowedError):
@@ -325,12 +63,12 @@ async def test_a_file_that_a_person_named_is_read_wherever_it_lies_and_no_other(
 
 
 @pytest.mark.parametrize("where", ["file", "folder"])
-async def test_a_link_that_comes_between_finding_and_reading_is_not_followed(tmp_path, pictures, link, where):
+async def test_a_link_that_comes_between_finding_and_reading_is_not_followed(tmp_path, pictures, link, paint, where):
     outside = tmp_path.resolve() / "outside"
     outside.mkdir()
-    (outside / "a.png").write_bytes(encode(halves(), "PNG"))
+    (outside / "a.png").write_bytes(paint(size=(400, 300)))
     (pictures / "in").mkdir()
-    (pictures / "in" / "a.png").write_bytes(encode(halves(), "PNG"))
+    (pictures / "in" / "a.png").write_bytes(paint(size=(400, 300)))
     storage = LocalStorage(pictures)
     path = await storage.find_input("in/a.png")
     if where == "file":
@@ -342,9 +80,3 @@ async def test_a_link_that_comes_between_finding_and_reading_is_not_followed(tmp
     with pytest.raises(AppError) as caught:
         await storage.prepare_input(path, WAN)
     assert caught.value.code in ("FolderNotAllowed", "Storage")
-
-
-async def test_a_file_that_was_changed_since_is_not_sent(prepare):
-    prepared = await prepare(encode(halves(), "PNG"))
-    with pytest.raises(InputChangedError, match="has been changed since"):
-        await prepare(encode(halves(), "PNG") + b"\0", sha256=prepared.sha256)

@@ -18,14 +18,14 @@ from threading import Semaphore
 from typing import BinaryIO, Protocol
 from zlib import crc32
 
-from wan_mcp.storage.base import ImageFacts
-from wan_mcp.storage.image_format import (
+from wan_mcp.images.format import (
     JPEG_END,
     LONGEST_SIDE,
     MOST_PIXELS,
     MOST_PNG_CHUNKS,
     PNG_END,
     PNG_START,
+    ImageFacts,
     Size,
     check_limits,
     describe,

@@ -9,9 +9,8 @@ from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
-from wan_mcp.storage.base import ImageFacts
-from wan_mcp.storage.image_format import MOST_PIXELS, leave_out_texts
-from wan_mcp.storage.metadata import (
+from wan_mcp.images.format import MOST_PIXELS, ImageFacts, leave_out_texts
+from wan_mcp.images.metadata import (
     MOST_JPEG_SEGMENT_BYTES,
     copy_png_texts,
     make_packet,
@@ -20,7 +19,7 @@ from wan_mcp.storage.metadata import (
     read_png_profile,
     write_packet,
 )
-from wan_mcp.storage.pixels import put_on_white, simplify
+from wan_mcp.images.pixels import put_on_white, simplify
 from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.service import Conversion, ImageFormat
 from wan_mcp_tools.domain.tasks import CopyRemark

@@ -16,6 +16,7 @@ Sources:
 
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
 from io import BytesIO
@@ -23,9 +24,8 @@ from math import sqrt
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from wan_mcp.storage.base import PreparedInput
-from wan_mcp.storage.image_check import inspect_image
-from wan_mcp.storage.image_format import (
+from wan_mcp.images.check import inspect_image
+from wan_mcp.images.format import (
     JPEG_START,
     LONGEST_SIDE,
     MOST_PIXELS,
@@ -33,8 +33,8 @@ from wan_mcp.storage.image_format import (
     describe,
     read_webp_size,
 )
-from wan_mcp.storage.pixels import put_on_white, simplify
-from wan_mcp.storage.segments import check_png_pixels, find_png_chunk, leave_out_metadata, read_orientation
+from wan_mcp.images.pixels import put_on_white, simplify
+from wan_mcp.images.segments import check_png_pixels, find_png_chunk, leave_out_metadata, read_orientation
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import ErrorCode, InputChangedError, NotAnImageError, RequestRefusedError
 from wan_mcp_tools.domain.requests import InputChange
@@ -89,6 +89,24 @@ _LARGE = 16 * 1024 * 1024
 """Pixels, above which one picture at a time is decoded: it may take some hundred megabytes."""
 _DECODING_LARGE = Lock()
 _TAKEN = "Give a PNG, JPEG, WebP, BMP, TIFF or GIF"
+
+
+@dataclass(frozen=True, slots=True)
+class PreparedInput:
+    """
+    A picture as it is sent to a model: encoded bytes and their MIME type, sides in pixels.
+
+    `sha256` is the digest of the file that it was made of, in hex. `scale` is how long its sides are in shares of the
+    file's. `changes` is what was done to it beyond leaving out what is told of it.
+    """
+
+    data: bytes = field(repr=False)
+    mime_type: str
+    width: int
+    height: int
+    sha256: str
+    scale: float
+    changes: tuple[InputChange, ...]
 
 
 class _Source(NamedTuple):

@@ -14,7 +14,7 @@ from collections.abc import Collection, Iterator, Sequence
 from typing import Literal
 from zlib import decompressobj, error
 
-from wan_mcp.storage.image_format import JPEG_START, PNG_PICTURE, PNG_START, find_png_chunks, make_cut_error
+from wan_mcp.images.format import JPEG_START, PNG_PICTURE, PNG_START, find_png_chunks, make_cut_error
 
 _PNG_CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _PNG_PASSES = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))

@@ -8,6 +8,7 @@ Sources:
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 from wan_mcp_tools.domain.errors import NotAnImageError
 
@@ -53,6 +54,22 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
     (b"\x1f\x8b", "gzip-compressed data"),
 )
 """What else a download may be, by its first bytes in lower case."""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageFacts:
+    """
+    What is certain about a complete image.
+
+    `extension` is `.png`, `.jpg` or `.webp` and follows the bytes; sides are in pixels; `sha256` is in hex.
+    """
+
+    extension: str
+    mime_type: str
+    width: int
+    height: int
+    bytes: int
+    sha256: str
 
 
 def looks_like_image(head: bytes) -> bool:

@@ -21,7 +21,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from wan_mcp.storage.image_format import find_png_chunks, read_webp_size
+from wan_mcp.images.format import find_png_chunks, read_webp_size
 
 MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """The digital source type of what a trained model has made."""

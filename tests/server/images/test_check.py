@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
-from wan_mcp.storage.image_check import ImageCheck, inspect_image
+from wan_mcp.images.check import ImageCheck, inspect_image
+from wan_mcp.images.previews import draw_preview
 from wan_mcp_tools.domain.errors import NotAnImageError
 
 MOVING = {"save_all": True, "append_images": [Image.new("RGB", (61, 47), "white")]}
@@ -194,17 +195,13 @@ DECORATIONS = {
 
 @pytest.mark.parametrize("decoration", DECORATIONS)
 @pytest.mark.parametrize("place", [b"IDAT", b"IEND"])
-async def test_what_is_no_part_of_a_png_costs_it_neither_its_name_nor_its_preview(  # noqa: PLR0917 - fixtures
-    storage, pictures, paint, png_chunk, decoration, place
-):
+def test_what_is_no_part_of_a_png_costs_it_neither_its_name_nor_its_preview(paint, png_chunk, decoration, place):
     data = paint("PNG", (61, 47), noisy=True)
     at = data.rindex(place) - 4 if place == b"IEND" else data.index(place) - 4
     data = data[:at] + png_chunk(*DECORATIONS[decoration]) + data[at:]
-    path = pictures / "shop.png"
-    path.write_bytes(data)
 
     assert inspect_image(data).width == 61
-    assert (await storage.preview(path)).mime_type == "image/jpeg"
+    assert draw_preview(data, "shop.png", max_side=1024, max_bytes=500_000).mime_type == "image/jpeg"
 
 
 def test_a_png_in_a_hundred_thousand_pieces_is_refused_in_a_moment(paint, png_chunk):
