@@ -6,27 +6,23 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-import anyio
 import httpx
-import httpx2
 from anyio import to_thread
 from mcp import Client
-from mcp.client.streamable_http import streamable_http_client
+from starlette.types import ASGIApp
 
 from fakes.clock import FakeClock
 from fakes.order_service import QUICK, make_settings
-from wan_mcp import http_server
+from fakes.serving import KEY, MovedClock, serving_app, signed_in
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate, VerifyToken
 from wan_mcp.auth.tokens import TokenFile, add_token
-from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.http_app import build_gallery
 from wan_mcp.mcp_server.http import HttpRoutes, build_http_app
 from wan_mcp.orders import OrderService
 from wan_mcp_tools.domain.principals import Scope
 
-KEY = b"a key that every replica of this test has"
 PEOPLE: Mapping[str, frozenset[Scope]] = {
     "ada": frozenset({Scope.ORDER, Scope.CANCEL}),
     "bob": frozenset({Scope.ORDER}),
@@ -34,24 +30,6 @@ PEOPLE: Mapping[str, frozenset[Scope]] = {
     "root": frozenset({Scope.ADMIN}),
 }
 COOKIE = "__Host-wan-gallery"
-
-
-class MovedClock(Clock):
-    """The real time, and some seconds more."""
-
-    seconds = 0.0
-
-    def now(self) -> float:
-        """Give the moved time."""
-        return SystemClock().now() + self.seconds
-
-    def monotonic(self) -> float:
-        """Give the time of the machine, which nobody moves."""
-        return SystemClock().monotonic()
-
-    async def sleep(self, seconds: float) -> None:
-        """Wait."""
-        await SystemClock().sleep(seconds)
 
 
 @dataclass
@@ -89,11 +67,7 @@ class Team:
     @asynccontextmanager
     async def agent(self, name: str, era: str) -> AsyncGenerator[Client]:
         """Give the MCP client of somebody."""
-        headers = {"Authorization": f"Bearer {self.tokens[name]}"}
-        async with (
-            httpx2.AsyncClient(headers=headers, timeout=45) as http,
-            Client(streamable_http_client(f"{self.url}/mcp", http_client=http), mode=era) as client,
-        ):
+        async with signed_in(f"{self.url}/mcp", self.tokens[name], era) as client:
             yield client
 
     @asynccontextmanager
@@ -130,22 +104,15 @@ async def running_team(
     gate = AuthGate(tokens=TokenFile(path, _Hurrying()), verify=verify, resource=resource)
     context = build_context(settings, clock=clock)
     service = build_service(settings, context=context, timings=QUICK)
-    listeners = http_server.listen("127.0.0.1", 0)
-    url = http_server.base_url(listeners[0])
-    gallery = build_gallery(service, context, gate, secret_key=key, address=public_url or url)
-    server = build_server(service, secret_key=key, make_gallery_link=gallery.make_link)
-    app = build_http_app(
-        server, "127.0.0.1", public_url=public_url, gate=gate, routes=HttpRoutes(pages=gallery.routes)
-    )
-    started = anyio.Event()
-    async with anyio.create_task_group() as group:
-        ready = lambda _: started.set()  # noqa: E731 - one word
-        group.start_soon(partial(http_server.serve, app, listeners, ready=ready, answer_seconds=1))
-        await started.wait()
-        try:
-            yield Team(url, service, clock, tokens, path)
-        finally:
-            group.cancel_scope.cancel()
+
+    def make_app(url: str) -> ASGIApp:
+        gallery = build_gallery(service, context, gate, secret_key=key, address=public_url or url)
+        server = build_server(service, secret_key=key, make_gallery_link=gallery.make_link)
+        routes = HttpRoutes(pages=gallery.routes)
+        return build_http_app(server, "127.0.0.1", public_url=public_url, gate=gate, routes=routes)
+
+    async with serving_app(make_app) as url:
+        yield Team(url, service, clock, tokens, path)
 
 
 class _Hurrying(FakeClock):

@@ -17,7 +17,7 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 FREE_ORDERS = "free orders"
-"""The topic of orders that any process may take; each order is a topic by its local id."""
+"""The topic of orders that any process may take; each order is a topic by its local id, each slot by its name."""
 
 
 class Transaction(Protocol):

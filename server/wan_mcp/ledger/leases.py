@@ -213,8 +213,9 @@ def occupy_slot(tx: Transaction, slot: Slot, holder: str) -> None:
 
 
 def free_slot(tx: Transaction, name: str, holder: str) -> None:
-    """Free a slot that the holder has."""
+    """Free a slot that the holder has, and tell whoever waits for it elsewhere."""
     tx.execute("DELETE FROM slots WHERE name = $1 AND owner = $2", name, holder)
+    tx.announce(name)
 
 
 def _lease(tx: Transaction, worker_id: str, lease: float, where: str, *values: object) -> None:

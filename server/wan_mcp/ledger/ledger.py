@@ -46,7 +46,7 @@ class Ledger:
 
     def next_change(self, topic: str) -> Event:
         """
-        Give an event that is set when another process has changed an order, by its local id, or `FREE_ORDERS`.
+        Give an event that is set when another process has told of a topic: `FREE_ORDERS`, an order, a slot it freed.
 
         Not every database tells of it, and none for certain: whoever waits for it also looks every now and then.
         """

@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,14 +16,13 @@ import httpx
 import httpx2
 import pytest
 from anyio import to_thread
-from mcp import Client, MCPError
-from mcp.client.streamable_http import streamable_http_client
+from mcp import MCPError
 from mcp.server.mcpserver import MCPServer
 
 from fakes.clock import FakeClock
 from fakes.issuer import FakeIssuer
+from fakes.serving import serving_app, signed_in
 from fakes.stdio_client import environment
-from wan_mcp import http_server
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.tokens import TokenFile, add_token
 from wan_mcp.mcp_server.http import build_http_app
@@ -63,15 +62,6 @@ def failing(folder: Path, *arguments: str, **more: str) -> str:
     return done.stderr
 
 
-@asynccontextmanager
-async def signed_in(url: str, token: str, era: str):
-    async with (
-        httpx2.AsyncClient(headers={"Authorization": f"Bearer {token}"}, timeout=45) as http,
-        Client(streamable_http_client(url, http_client=http), mode=era) as client,
-    ):
-        yield client
-
-
 @pytest.mark.parametrize("era", ERAS)
 async def test_each_of_many_callers_at_once_is_who_they_are(tmp_path, era):
     path, server = tmp_path / "tokens", MCPServer("who")
@@ -87,7 +77,6 @@ async def test_each_of_many_callers_at_once_is_who_they_are(tmp_path, era):
 
     names = [f"user{number}" for number in range(8)]
     tokens = [await to_thread.run_sync(add_token, path, name, frozenset({Scope.READ})) for name in names]
-    app = build_http_app(server, "127.0.0.1", gate=AuthGate(tokens=TokenFile(path, FakeClock())))
     told: list[tuple[str, str]] = []
 
     async def call(url: str, name: str, token: str) -> None:
@@ -96,21 +85,10 @@ async def test_each_of_many_callers_at_once_is_who_they_are(tmp_path, era):
                 answer = await client.call_tool("get_task", {"rounds": rounds})
                 told.append((f"token:{name}", answer.content[0].text))
 
-    async with anyio.create_task_group() as group:
-        started = anyio.Event()
-        addresses: list[str] = []
-
-        def ready(url: str) -> None:
-            addresses.append(url)
-            started.set()
-
-        listeners = http_server.listen("127.0.0.1", 0)
-        group.start_soon(partial(http_server.serve, app, listeners, ready=ready, answer_seconds=1))
-        await started.wait()
-        async with anyio.create_task_group() as callers:
-            for name, token in zip(names, tokens, strict=True):
-                callers.start_soon(call, f"{addresses[0]}/mcp", name, token)
-        group.cancel_scope.cancel()
+    app = build_http_app(server, "127.0.0.1", gate=AuthGate(tokens=TokenFile(path, FakeClock())))
+    async with serving_app(lambda _: app) as url, anyio.create_task_group() as callers:
+        for name, token in zip(names, tokens, strict=True):
+            callers.start_soon(call, f"{url}/mcp", name, token)
 
     assert len(told) == 3 * len(names)
     assert all(expected == found for expected, found in told)

@@ -9,9 +9,9 @@ import pytest
 
 from fakes.clock import until
 from fakes.cutting_proxy import open_proxy
-from fakes.orders import CLOSED, make_order, save
+from fakes.orders import CLOSED, accept, begin, make_order, save
 from wan_mcp.clock import SystemClock
-from wan_mcp.ledger import FREE_ORDERS
+from wan_mcp.ledger import FREE_ORDERS, Dispatch, RateLimit, Slot
 from wan_mcp.ledger.backends.postgres import open_postgres_ledger
 
 SOON = 0.5
@@ -101,6 +101,26 @@ async def test_another_server_hears_at_once_of_orders_that_are_free(open_ledger,
     await listen(here, database)
 
     assert await heard(here, lambda: there.leases.release("there"), FREE_ORDERS) is not None
+
+
+async def test_another_server_hears_at_once_of_a_slot_that_is_left(open_ledger, database):
+    here, there = open_ledger(), open_ledger()
+    slot = Slot("create/singapore/account/wan2.6-t2i", 30.0)
+    assert await there.leases.take_slot(slot, "order")
+    await listen(here, database)
+
+    assert await heard(here, lambda: there.leases.leave_slot(slot, "order"), slot.name) is not None
+    assert await here.leases.take_slot(slot, "another")
+
+
+async def test_an_order_that_is_answered_tells_other_servers_that_its_slot_is_free(open_ledger, database):
+    here, there = open_ledger(), open_ledger()
+    dispatch = Dispatch(Slot("create/singapore/account/wan2.6-t2i", 30.0), RateLimit("create", 100.0))
+    order = await place(there)
+    sending = await there.orders.begin_sending(order, begin(order), dispatch)
+    await listen(here, database)
+
+    assert await heard(here, lambda: accept(there, sending, "task-1", slot=dispatch.slot), dispatch.slot.name)
 
 
 async def test_who_waits_for_an_order_is_not_woken_by_another_one(open_ledger, database):

@@ -21,14 +21,16 @@ REGION = "singapore"
 
 
 class CountingService:
-    """Answers every question at once and notes its time."""
+    """Answers every question as it arrives and notes its time; `transit` gives the seconds that it is on its way."""
 
-    def __init__(self, clock):
+    def __init__(self, clock, transit=lambda: 0.0):
         self.clock = clock
+        self.transit = transit
         self.asked = []
         self.refusals = []
 
     async def query(self, region, task_id, *, most):
+        await self.clock.sleep(self.transit())
         self.asked.append((self.clock.monotonic(), task_id))
         if self.refusals:
             raise self.refusals.pop(0)
@@ -58,8 +60,8 @@ async def ask_all(clock, processes, names, urgency=lambda name: Urgency.DUE):
         background.cancel_scope.cancel()
 
 
-def make_processes(clock, count=1):
-    ledger, service = open_inline_ledger(clock), CountingService(clock)
+def make_processes(clock, count=1, transit=lambda: 0.0):
+    ledger, service = open_inline_ledger(clock), CountingService(clock, transit)
     return [Queries(ledger, service, clock, Timings()) for _ in range(count)], service, ledger
 
 
@@ -69,15 +71,30 @@ async def test_a_line_of_any_length_keeps_the_pace(processes):
     queries, service, _ = make_processes(clock, processes)
     await ask_all(clock, queries, [f"task-{number}" for number in range(1500)])
 
-    assert count_worst_second(service.moments) <= 18
+    assert count_worst_second(service.moments) <= 17
     assert len(service.asked) == 1500
-    assert max(service.moments) == pytest.approx(1500 / 18, abs=2)
+    assert max(service.moments) == pytest.approx(1500 / 16.5, abs=2)
 
 
 async def test_a_machine_that_is_late_again_and_again_asks_for_less_and_never_faster():
     dice = random.Random(1)
     clock = SimulatedClock(lateness=lambda: dice.choice((0.0, 0.0, 0.01, 0.04, 0.3)))
     queries, service, _ = make_processes(clock, 3)
+    await ask_all(clock, queries, [f"task-{number}" for number in range(600)])
+
+    assert count_worst_second(service.moments) <= 19
+    assert len(service.asked) == 600
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+async def test_no_second_at_the_service_has_more_than_nineteen_though_some_are_longer_on_their_way(processes):
+    # The worst case: turns of which each is late and long on its way, and then such of which none is.
+    def is_slow():
+        return int(clock.monotonic()) % 2 == 0
+
+    clock = SimulatedClock(lateness=lambda: 0.045 if is_slow() else 0.0)
+    transit = lambda: 0.1 if is_slow() else 0.05  # noqa: E731 - one word
+    queries, service, _ = make_processes(clock, processes, transit)
     await ask_all(clock, queries, [f"task-{number}" for number in range(600)])
 
     assert count_worst_second(service.moments) <= 19
@@ -140,4 +157,4 @@ async def test_a_refusal_for_speed_holds_all_processes_up_however_long():
         background.cancel_scope.cancel()
 
     assert service.moments[1] - service.moments[0] == pytest.approx(30.0, abs=0.1)
-    assert await ledger.limits.reserve(RateLimit(f"query/{REGION}", 18.0, is_durable=False)) < 1
+    assert await ledger.limits.reserve(RateLimit(f"query/{REGION}", 16.5, is_durable=False)) < 1

@@ -21,13 +21,18 @@ from wan_mcp_tools.domain.errors import ThrottledError
 
 T = TypeVar("T")
 
-# 20 a second are allowed for each account, whatever program asks; two are left to others.
+# 20 a second are allowed for each account, whatever program asks; one is left to others.
 # https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
-_PER_SECOND = 18.0
+_MOST_PER_SECOND = 19
+"""Questions that may arrive within any second, wherever it begins."""
 _LATEST = 0.05
+"""Seconds by which a turn may be used late; later ones lapse, whatever holds a process up."""
+_TRANSIT = 0.1
+"""Seconds by which one question may be longer on its way to the service than another."""
+_PER_SECOND = _MOST_PER_SECOND / (1 + _LATEST + _TRANSIT)
 """
-Seconds by which a turn may be used late. Later ones would fall together with the turns after them: with this no
-second has more than nineteen questions, whatever holds a process up.
+Turns come evenly at this rate. Those of which the questions can arrive within one second lie within that second and
+the two times above before it, and of these there are never more than nineteen.
 """
 _TRIES = 3
 """Turns that may lapse one after the other; a machine that is always late asks slowly enough."""

@@ -3,11 +3,12 @@
 from collections import defaultdict
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.concurrency import wait_first
+from wan_mcp.concurrency import wait_any, wait_first
 from wan_mcp.dashscope import CreateOrder, DashScope, TaskAnswer
 from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
@@ -258,6 +259,7 @@ class Submitter:
         ends = self._clock.monotonic() + _LONGEST_IDLE
         while True:
             answered = self._answered.setdefault(queue, anyio.Event())
+            freed_elsewhere = self._ledger.next_change(queue)
 
             async def begin() -> Order | float | None:
                 return await self._ledger.orders.begin_sending(order, self.begin(order), dispatch)
@@ -276,8 +278,9 @@ class Submitter:
             live.set_problem(_QUEUED)
             if self._clock.monotonic() >= ends:
                 raise _IdleTooLongError
-            # The slot may be another process's, which tells nothing here.
-            await wait_first(self._clock, answered.wait, min(begun, _SLOT_CHECK))
+            # The slot may be another process's, and not every database tells that it was freed.
+            arrival = partial(wait_any, answered, freed_elsewhere)
+            await wait_first(self._clock, arrival, min(begun, _SLOT_CHECK))
 
     async def _handle_refusal(
         self, order: Order, error: AppError, dispatch: Dispatch, *, attempt: int, waited: float
