@@ -48,7 +48,8 @@ async function askForLink(server, token) {
 
 /**
  * Fill a ledger and start the gallery on it; gives its address, its folder, and a way to end it or to run a command.
- * With `scopes` it is that of a server which people sign in to, and the address a link that works once.
+ * With `scopes` it is that of a server which people sign in to, and the address a link that works once; `linkOf` gives
+ * one of ann, or of bea, who may only read.
  */
 async function startGallery(python, { images = 40, painted = 12, subjects = [], scopes = null }) {
   const folder = mkdtempSync(join(tmpdir(), "wan-mcp-gallery-"));
@@ -56,14 +57,16 @@ async function startGallery(python, { images = 40, painted = 12, subjects = [], 
   const run = promisify(execFile);
   if (images) await run(python, [join(ROOT, "tests/fakes/filled_ledger.py"), join(folder, "state"), join(folder, "pictures"), String(images), String(painted), ...subjects], { env });
   if (scopes) env.WAN_MCP_TOKENS_FILE = join(folder, "tokens");
-  const token = scopes && (await run(python, ["-m", "wan_mcp", "token", "create", "ann", "--scopes", scopes], { env, cwd: folder })).stdout.trim();
+  const tokens = {};
+  for (const [name, its] of scopes ? [["ann", scopes], ["bea", "wan:read"]] : []) tokens[name] = (await run(python, ["-m", "wan_mcp", "token", "create", name, "--scopes", its], { env, cwd: folder })).stdout.trim();
   const { url: home, end } = await (scopes
     ? start(python, ["serve", "--transport", "http", "--port", "0"], { env, cwd: folder, output: "stderr", find: (line) => /serves at (\S+)/.exec(line)?.[1] })
     : start(python, ["gallery", "--no-open"], { env, cwd: folder, output: "stdout", find: (line) => line }));
-  const url = scopes ? await askForLink(home, token) : home;
+  const linkOf = (name) => askForLink(home, tokens[name]);
+  const url = scopes ? await linkOf("ann") : home;
   // A command whose order still runs says so with its exit code.
   const command = (...words) => run(python, ["-m", "wan_mcp", ...words], { env, cwd: folder }).catch((error) => error.code === 3 || Promise.reject(error));
-  return { url, home: scopes ? home.replace(/mcp$/, "gallery/") : url, folder, end, command };
+  return { url, linkOf, home: scopes ? home.replace(/mcp$/, "gallery/") : url, folder, end, command };
 }
 
 /** End what is still running. */

@@ -594,6 +594,46 @@ export const galleryScenarios = {
       assert.deepEqual(await host.page.context().cookies(), []);
     },
   },
+  "asks before the link of somebody else replaces a session, and opens again from another site": {
+    album: { images: 4, painted: 2, scopes: "wan:admin" },
+    pardoned: NETWORK_TROUBLE,
+    async run(host, shot) {
+      await host.page.getByText("Signed in as ann").waitFor();
+      const link = await host.gallery.linkOf("bea");
+      await host.page.goto("about:blank");
+      await host.page.goto(link);
+      await host.page.getByText("This link opens the gallery of bea.").waitFor();
+      assert.ok(!host.page.url().includes("#"));
+      await shot("gallery-team-question");
+      await checkAccess(host);
+      await button(host, "Stay signed in as ann").click();
+      await pictures(host, 2);
+
+      // A browser keeps the cookie to itself on the way from another site.
+      const mail = await host.page.context().newPage();
+      await mail.route("http://mail.example/", (route) => route.fulfill({ contentType: "text/html", body: `<a href="${host.url}">Pictures</a>` }));
+      await mail.goto("http://mail.example/");
+      const led = mail.waitForResponse((response) => response.url() === host.url);
+      await mail.getByRole("link", { name: "Pictures" }).click();
+      assert.equal((await led).status(), 401);
+      await mail.getByText("Signed in as ann").waitFor();
+      await mail.close();
+
+      await host.page.goto(await host.gallery.linkOf("bea"));
+      await button(host, "Sign in as bea").click();
+      await host.page.getByText("Signed in as bea").waitFor();
+      await host.page.getByText("Ask an agent for a picture.").waitFor();
+    },
+  },
+  "tells an admin whose order each is": {
+    album: { images: 4, painted: 2, scopes: "wan:admin" },
+    async run(host) {
+      await pictures(host, 2);
+      await openFirst(host);
+      const facts = await dialog(host).locator("dl.properties").innerText();
+      assert.match(facts, /Ordered by\s+the user of the machine/);
+    },
+  },
   "offers who may only look no button that costs money": {
     album: { images: 0, scopes: "wan:read" },
     async run(host) {

@@ -57,9 +57,9 @@ class Team:
         """Make the ticket of somebody's link."""
         return (await self.ask_for_link(name)).json()["url"].partition("#")[2]
 
-    async def redeem(self, client: httpx.AsyncClient, ticket: object) -> httpx.Response:
+    async def redeem(self, client: httpx.AsyncClient, ticket: object, **more: object) -> httpx.Response:
         """Give up a ticket, as the page of a link does; the cookie is kept as a browser does at this machine."""
-        answer = await client.post("session", json={"ticket": ticket})
+        answer = await client.post("session", json={"ticket": ticket, **more})
         if answer.status_code == 200:
             client.headers["Cookie"] = answer.headers["set-cookie"].partition(";")[0]
         return answer

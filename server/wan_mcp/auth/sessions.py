@@ -93,6 +93,11 @@ class Sessions:
         self._used = used
         self._clock = clock
 
+    async def read_ticket(self, ticket: str) -> Principal | None:
+        """Say whose gallery a ticket opens, without taking it; None if it opens nothing, or is forged or over."""
+        found = await self._check(self._ticket_key, ticket)
+        return None if found is None else found.principal
+
     async def open(self, ticket: str) -> tuple[Session, str] | None:
         """Take a ticket; give the session that it opens and the value of its cookie. None if it opens nothing."""
         found = await self._check(self._ticket_key, ticket)

@@ -69,6 +69,7 @@ def to_task(
         relative_folder=find_relative_folder(
             order.request.output_dir if order.request else None, PurePath(order.folder) if order.folder else None
         ),
+        principal=order.principal,
     )
 
 

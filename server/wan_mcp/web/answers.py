@@ -18,7 +18,7 @@ from wan_mcp_tools.catalogue.prices import (
 )
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError
-from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.principals import current_principal, name_principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputImage, InputSource
 from wan_mcp_tools.domain.service import OrderQuery, OrderState
 from wan_mcp_tools.domain.tasks import SavedImage, Task
@@ -70,6 +70,8 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
         "image_indexes": [image.index for image in task.images],
     }
     is_shared = not current_principal().is_local
+    if is_shared and current_principal().sees is None:
+        order["person"] = name_principal(task.principal)
     if is_shared and task.images:
         order["task"]["images"] = [_describe_shared(image) for image in task.images]
     if task.updated_at is not None:

@@ -32,7 +32,7 @@ from wan_mcp_tools.domain.errors import (
     SettingsError,
     StorageError,
 )
-from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
+from wan_mcp_tools.domain.principals import Scope, current_principal, name_principal
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService, OrderState
 from wan_mcp_tools.domain.tasks import Task
@@ -276,14 +276,8 @@ async def _show_page(_: Request) -> Response:
     """Give the page as the principal may use it: a button that would be refused is not there."""
     principal, page = current_principal(), await run_sync(read_source, "gallery.html")
     rights = " ".join(name for scope, name in _RIGHTS.items() if principal.may(scope))
-    person = "" if principal.is_local else f' data-person="{html.escape(_name_person(principal))}"'
+    person = "" if principal.is_local else f' data-person="{html.escape(name_principal(principal.id))}"'
     return Response(page.replace(_PAGE, f'<body data-rights="{rights}"{person}>'), media_type="text/html")
-
-
-def _name_person(principal: Principal) -> str:
-    """Give a name as people know it: that of a token, or an issuer's subject."""
-    _, mark, subject = principal.id.partition("#")
-    return subject if mark else principal.id.partition(":")[2]
 
 
 def _for(scope: Scope, respond: Endpoint) -> Endpoint:

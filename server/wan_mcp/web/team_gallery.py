@@ -2,7 +2,11 @@
 The gallery of a server that people sign in to: each sees their own pictures, in a session of the browser.
 
 `POST /gallery/links` answers whoever has a token with an address that works once. Its page sends the ticket in it and
-gets a cookie; from then on every request is the session's principal's.
+gets a cookie; from then on every request is the session's principal's. Where somebody else's session is open in the
+browser, the page asks before it ends: a link may come from anybody.
+
+A browser keeps the cookie to itself where another site leads to the gallery. Then the page that says so asks by
+itself whether there is a session, and goes on to the gallery as a page of our own.
 
 Sources: https://www.rfc-editor.org/rfc/rfc6265 and
 https://datatracker.ietf.org/doc/html/draft-ietf-httpbis-rfc6265bis#name-cookie-name-prefixes
@@ -22,7 +26,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from wan_mcp.auth.sessions import ENTRY_PATH, GALLERY_PATH, GalleryLink, LinkMaker, Sessions, UsedNames
+from wan_mcp.auth.sessions import ENTRY_PATH, GALLERY_PATH, GalleryLink, LinkMaker, Session, Sessions, UsedNames
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp.web.api import (
@@ -38,7 +42,7 @@ from wan_mcp.web.api import (
 from wan_mcp.web.assets import read_source
 from wan_mcp.web.security import is_allowed_sender, is_own_page, refuse, refuse_change, with_headers
 from wan_mcp_tools.domain.errors import AppError
-from wan_mcp_tools.domain.principals import NOBODY, Scope, acting_as, current_principal
+from wan_mcp_tools.domain.principals import NOBODY, Scope, acting_as, current_principal, name_principal
 from wan_mcp_tools.domain.service import ImageService
 
 if TYPE_CHECKING:
@@ -51,7 +55,7 @@ _OPEN_PATHS = frozenset({_ENTRY, "/enter.js", "/common.css", "/gallery.css", "/s
 _PAGES = frozenset({"/", _ENTRY})
 _COOKIE = "wan-gallery"
 _SESSION_KEY = "wan_mcp.session"
-_UNAUTHORIZED = 401
+_UNAUTHORIZED, _CONFLICT = 401, 409
 _KEY_SECONDS = 86_400.0
 _NO_SESSION = {
     "message": "You are not signed in here any more.",
@@ -88,6 +92,7 @@ def make_team_gallery(
         [
             Route(_ENTRY, serve_source("enter.html", "text/html"), methods=["GET"]),
             make_asset_routes("enter.js")[0],
+            Route("/session", session.tell, methods=["GET"]),
             Route("/session", session.open, methods=["POST"]),
             Route("/sign-out", session.end, methods=["POST"]),
         ],
@@ -208,12 +213,28 @@ class _SessionCalls:
         self._sessions = sessions
         self._cookie = cookie
 
+    async def tell(self, request: Request) -> Response:
+        """Say whose session is open in the browser, if one is."""
+        session = await self._find(request)
+        return JSONResponse({} if session is None else {"person": name_principal(session.principal.id)})
+
     async def open(self, request: Request) -> Response:
-        """Take a ticket, once."""
-        ticket = (await read_json(request)).get("ticket")
-        opened = await self._sessions.open(ticket) if isinstance(ticket, str) else None
+        """Take a ticket, once; while somebody else's session is open, only where the page says to replace that."""
+        sent = await read_json(request)
+        ticket = sent.get("ticket")
+        if not isinstance(ticket, str):
+            return JSONResponse(_BAD_TICKET, _UNAUTHORIZED)
+        principal, others = await self._sessions.read_ticket(ticket), await self._find(request)
+        if principal is None or (others is not None and others.principal.id == principal.id):
+            others = None
+        if principal is not None and others is not None and sent.get("replace") is not True:
+            facts = {"person": name_principal(others.principal.id), "next": name_principal(principal.id)}
+            return JSONResponse(facts, _CONFLICT)
+        opened = await self._sessions.open(ticket)
         if opened is None:
             return JSONResponse(_BAD_TICKET, _UNAUTHORIZED)
+        if others is not None:
+            await self._sessions.end(others)
         session, value = opened
         response = JSONResponse({})
         self._cookie.set(response, value, self._sessions.seconds_left(session))
@@ -225,6 +246,10 @@ class _SessionCalls:
         response = JSONResponse({})
         self._cookie.set(response, "", 0)
         return response
+
+    async def _find(self, request: Request) -> Session | None:
+        value = self._cookie.read(request.headers)
+        return None if value is None else await self._sessions.find(value)
 
 
 async def _lead_to_page(_: Request) -> Response:

@@ -127,6 +127,47 @@ async def test_a_ticket_is_over_after_five_minutes_and_a_session_after_an_hour(t
         assert (await client.get("orders")).status_code == 401
 
 
+async def test_a_link_of_another_replaces_no_session_unless_its_person_agrees(team):
+    ticket = await team.make_ticket("bob")
+    async with team.session("ada") as browser:
+        hers = browser.headers["Cookie"]
+        asked = await team.redeem(browser, ticket)
+        assert (asked.status_code, asked.json()) == (409, {"person": "ada", "next": "bob"})
+        assert "set-cookie" not in asked.headers
+        assert (await browser.get("session")).json() == {"person": "ada"}
+        assert (await team.redeem(browser, ticket, replace="yes")).status_code == 409
+
+        assert (await team.redeem(browser, ticket, replace=True)).status_code == 200
+        assert (await browser.get("session")).json() == {"person": "bob"}
+        # Hers has ended, wherever its cookie is.
+        assert (await browser.get("orders", headers={"Cookie": hers})).status_code == 401
+
+
+async def test_a_new_link_of_ones_own_opens_at_once_and_a_forged_one_ends_no_session(team):
+    async with team.session("ada") as browser:
+        assert (await team.redeem(browser, await team.make_ticket("ada"))).status_code == 200
+        assert (await team.redeem(browser, "forged.ticket", replace=True)).status_code == 401
+        used = await team.make_ticket("bob")
+        async with team.browser() as his:
+            assert (await team.redeem(his, used)).status_code == 200
+        assert (await team.redeem(browser, used, replace=True)).status_code == 401
+        assert (await browser.get("session")).json() == {"person": "ada"}
+
+
+async def test_the_page_of_who_comes_from_another_site_finds_out_whose_session_there_is(team):
+    async with team.session("ada") as browser, team.browser() as stranger:
+        # A browser keeps the cookie to itself when another site leads here.
+        led = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        page = await stranger.get("", headers=led)
+        assert page.status_code == 401
+        assert "./enter.js" in page.text
+        assert (await browser.get("session")).json() == {"person": "ada"}
+        assert (await stranger.get("session")).json() == {}
+        assert (await browser.get("session", headers={"Sec-Fetch-Site": "cross-site"})).status_code == 404
+        other = {"Sec-Fetch-Site": "cross-site", "Sec-Fetch-Mode": "navigate", "Sec-Fetch-Dest": "document"}
+        assert (await browser.get("session", headers=other)).status_code == 404
+
+
 async def test_what_was_not_signed_for_this_opens_nothing(team, tmp_path):
     ticket = await team.make_ticket("ada")
     payload, _, signature = ticket.partition(".")
@@ -171,6 +212,10 @@ async def test_each_sees_their_own_and_an_admin_sees_all(team):
         assert await ids(ada) == [hers.local_id]
         assert await ids(bob) == [his.local_id]
         assert await ids(root) == [his.local_id, hers.local_id]
+        shown = (await root.get("orders")).json()["orders"]
+        assert [each["person"] for each in shown] == ["bob", "ada"]
+        assert (await root.get(f"orders/{hers.local_id}")).json()["person"] == "ada"
+        assert "person" not in (await ada.get("orders")).json()["orders"][0]
         assert (await ada.get("open")).json()["count"] == {"orders": 1, "images": 1}
         image = await ada.get(f"images/{hers.local_id}/1")
         assert image.headers["content-type"] == "image/png"

@@ -90,3 +90,11 @@ def acting_as(principal: Principal) -> Generator[None]:
         yield
     finally:
         _current.reset(token)
+
+
+def name_principal(principal_id: str) -> str:
+    """Give the name by which people know a principal of this id: that of a token, or an issuer's subject."""
+    if principal_id == LOCAL_ID:
+        return "the user of the machine"
+    _, mark, subject = principal_id.partition("#")
+    return subject if mark else principal_id.partition(":")[2]

@@ -8,6 +8,7 @@ from enum import StrEnum
 
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.requests import ImageRequest, InputChange, InputImage
 from wan_mcp_tools.domain.text import one_line
 
@@ -183,7 +184,7 @@ class Task:
     `open` says that the background still works on it. `problem` is why it failed, or what holds it up. `deduplicated`
     marks an answer that belongs to an earlier identical order, `saved_elsewhere` that its files were wanted in
     another folder or under another name. `updated_at` is the time of the last dated step. `relative_folder` is where
-    the images go if the order has named it by a relative path.
+    the images go if the order has named it by a relative path. `principal` is the id of whose order it is.
     """
 
     task_id: str
@@ -205,6 +206,7 @@ class Task:
     open: bool = False
     updated_at: datetime | None = None
     relative_folder: RelativeFolder | None = None
+    principal: str = LOCAL_ID
 
     @property
     def next_step(self) -> NextStep | None:

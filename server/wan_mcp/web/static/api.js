@@ -13,12 +13,12 @@ const OUTSIDE = "Its folder is none that the gallery may read. Add it to WAN_MCP
 
 /**
  * Raised when a request fails, in the program's own words: `shortMessage` is without its advice. `isUnreachable` says
- * that the program gave no answer at all.
+ * that the program gave no answer at all; `facts` are what it answered.
  */
 export class ApiError extends Error {
-  constructor(message, { isUnreachable = false, shortMessage = message, status = 0 } = {}) {
+  constructor(message, { isUnreachable = false, shortMessage = message, status = 0, facts = {} } = {}) {
     super(message);
-    Object.assign(this, { isUnreachable, shortMessage, status });
+    Object.assign(this, { isUnreachable, shortMessage, status, facts });
   }
 }
 
@@ -32,7 +32,7 @@ async function request(path, options = {}) {
   const body = await answer.json().catch(() => ({}));
   if (answer.ok) return body;
   const isUnreachable = answer.status === 404 && !body.message;
-  throw new ApiError([body.message, body.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { isUnreachable, shortMessage: body.message, status: answer.status });
+  throw new ApiError([body.message, body.advice].filter(Boolean).join(" ") || `The gallery answered with ${answer.status}.`, { isUnreachable, shortMessage: body.message, status: answer.status, facts: body });
 }
 
 function send(path, body = {}) {
@@ -44,9 +44,14 @@ function post(id, action, body = {}) {
   return send(`orders/${encodeURIComponent(id)}/${action}`, body);
 }
 
-/** Sign in with the ticket of a link, which works once. */
-export function signIn(ticket) {
-  return send("session", { ticket });
+/** Sign in with the ticket of a link, which works once; while somebody else is signed in, only with `replace`. */
+export function signIn(ticket, replace = false) {
+  return send("session", { ticket, replace });
+}
+
+/** Ask who is signed in in this browser: `person` is their name, if anybody is. */
+export function readSession() {
+  return request("session");
 }
 
 /** End the session of this browser. */

@@ -54,7 +54,9 @@ class GalleryPage {
 
   #offerSignOut() {
     const button = select(".sign-out");
-    button.title = `Signed in as ${person}`;
+    const name = select(".person");
+    name.textContent = `Signed in as ${person}`;
+    name.hidden = false;
     button.hidden = false;
     button.addEventListener("click", async () => {
       try {

@@ -92,6 +92,7 @@ function listProperties(order) {
     ["Prompt rewriting", request.prompt_extend === undefined ? null : request.prompt_extend ? "on" : "off"],
     ["Watermark", request.watermark ? "on" : null],
     ["Ordered", formatDateAndTime(order.created_at)],
+    ["Ordered by", order.person],
     ["Cost", order.cost ?? UNCHARGED[task.status] ?? "not known"],
     ["Task", task.task_id],
     ["Code", task.code],
