@@ -13,8 +13,8 @@ from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
-from wan_mcp.orders.links import ImageLinks
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
+from wan_mcp.orders.context import NO_OBSERVERS, Observers
+from wan_mcp.orders.files.links import ImageLinks
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage, Storage
 from wan_mcp_tools import TOOLS

@@ -11,8 +11,8 @@ from wan_mcp.app import INSTRUCTIONS, build_catalogue, build_context, build_serv
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
-from wan_mcp.orders.links import ImageLinks
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
+from wan_mcp.orders.context import NO_OBSERVERS, Observers
+from wan_mcp.orders.files.links import ImageLinks
 from wan_mcp.settings import Settings
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue

@@ -12,8 +12,8 @@ from urllib.parse import parse_qsl
 
 from wan_mcp.mcp_server.limits import CallGate, CallLimits
 from wan_mcp.orders import OrderService
-from wan_mcp.orders.links import IMAGES_PATH, Disposition, LinkedFile, LinkSignature
-from wan_mcp.orders.uploads import MOST_UPLOAD_BYTES, NotAPictureError
+from wan_mcp.orders.files.links import IMAGES_PATH, Disposition, LinkedFile, LinkSignature
+from wan_mcp.orders.files.uploads import MOST_UPLOAD_BYTES, NotAPictureError
 from wan_mcp_tools.domain.errors import AppError, CallLimitError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
 

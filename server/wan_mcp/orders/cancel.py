@@ -5,8 +5,8 @@ from collections.abc import Awaitable, Callable
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import ImageState, Ledger, Order, Stage
 from wan_mcp.orders import lifecycle
+from wan_mcp.orders.context import NO_OBSERVERS, Observers
 from wan_mcp.orders.live_orders import LiveOrders
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.orders.wait import wait
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp_tools.catalogue.model import WireProtocol

@@ -1,12 +1,48 @@
-"""What orders are worked on with: the ledger, the service, the image files, a clock, and the times of all of it."""
+"""What orders are worked on with: ledger, service, image files, clock; who is told of it; and the times of all of it."""
 
+import logging
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import DashScope
-from wan_mcp.ledger import Ledger
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
+from wan_mcp.ledger import Ledger, Order
 from wan_mcp.storage import Storage
+
+ObserveChange = Callable[[Order | None, Order], None]
+"""Is told of an order as the ledger had it, None if it had not, and as it has it now."""
+ObserveWait = Callable[[str, float], None]
+"""Is told that something has waited in line: `query` or `create`, and for how many seconds."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Observers:
+    """Functions that are told of what this process has written down. What they raise goes to the log, no further."""
+
+    changed: tuple[ObserveChange, ...] = ()
+    waited: tuple[ObserveWait, ...] = ()
+
+    def tell_change(self, before: Order | None, after: Order) -> None:
+        """Tell of a change that the ledger has taken."""
+        for observe in self.changed:
+            try:
+                observe(before, after)
+            except Exception:  # noqa: BLE001 - who only looks on must not stop the work
+                _log.exception("a change of an order could not be observed")
+
+    def tell_wait(self, line: str, seconds: float) -> None:
+        """Tell of the end of a wait in line."""
+        for observe in self.waited:
+            try:
+                observe(line, seconds)
+            except Exception:  # noqa: BLE001 - the same
+                _log.exception("a wait could not be observed")
+
+
+NO_OBSERVERS = Observers()
+"""Metrics and the audit log observe, where they are wanted; by itself nobody does."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta
 
 from wan_mcp.clock import Clock, find_begin, find_day
 from wan_mcp.ledger import Ledger, Order, OrderSum
-from wan_mcp.orders.images import OrderImages
+from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.refresh import OrderRefresh

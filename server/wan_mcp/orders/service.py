@@ -14,17 +14,16 @@ from anyio.to_thread import run_sync
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order, OrderLimits
 from wan_mcp.ledger.leases import is_gone
-from wan_mcp.orders.access import check_output_dir, check_request, check_view
 from wan_mcp.orders.cancel import cancel
 from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.create import RecentImages, create, withdraw
-from wan_mcp.orders.images import OrderImages
+from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
 from wan_mcp.orders.lookup import OrderLookup
+from wan_mcp.orders.principals import check_output_dir, check_request, check_view, count_call, report_usage
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
-from wan_mcp.orders.usage import count_call, report_usage
 from wan_mcp.orders.view import hide_place, hide_places, to_task
 from wan_mcp.orders.wait import ProgressReporter, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
@@ -62,8 +61,8 @@ from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
 from wan_mcp_tools.domain.usage import Usage
 
 if TYPE_CHECKING:
-    from wan_mcp.orders.links import Disposition, ImageLinks, LinkedFile, LinkSignature
-    from wan_mcp.orders.uploads import UploadStore
+    from wan_mcp.orders.files.links import Disposition, ImageLinks, LinkedFile, LinkSignature
+    from wan_mcp.orders.files.uploads import UploadStore
 
 T = TypeVar("T")
 
@@ -166,7 +165,7 @@ class OrderService:
     def uploads(self) -> "UploadStore":
         """What people have uploaded to order with."""
         if self._uploads is None:
-            from wan_mcp.orders.uploads import UploadStore  # noqa: PLC0415 - most servers take none
+            from wan_mcp.orders.files.uploads import UploadStore  # noqa: PLC0415 - most servers take none
 
             self._uploads = UploadStore(self._ledger, self._context.storage, self._clock)
         return self._uploads
@@ -496,7 +495,7 @@ class OrderService:
         """
         if self._links is None:
             raise NotFoundError("There are no links here.", code=ErrorCode.IMAGE_NOT_FOUND)
-        from wan_mcp.orders.links import LinkedImages  # noqa: PLC0415 - only people who sign in have links
+        from wan_mcp.orders.files.links import LinkedImages  # noqa: PLC0415 - only people who sign in have links
 
         images = LinkedImages(
             self._context.storage,

@@ -23,7 +23,7 @@ _BACKLOG_SECONDS = 10.0
 
 
 class OrderMetrics:
-    """Counts what happens to orders; its methods are observers of `wan_mcp.orders.observers`."""
+    """Counts what happens to orders; its methods are observers of `wan_mcp.orders.context`."""
 
     def __init__(self, meter: Meter, catalogue: Catalogue) -> None:
         self._catalogue = catalogue

@@ -19,7 +19,7 @@ from fakes.stdio_client import ERAS
 from fakes.team_server import running_team
 from wan_mcp.app import open_ledger
 from wan_mcp.ledger import DAY, Upload
-from wan_mcp.orders.uploads import UploadStore
+from wan_mcp.orders.files.uploads import UploadStore
 from wan_mcp.storage import LocalStorage
 from wan_mcp_tools.domain.errors import CallLimitError, NotFoundError, StorageError
 

@@ -15,8 +15,7 @@ import anyio
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import MOST_IMAGES, DashScope, TaskAnswer, TaskListing
 from wan_mcp.ledger import LONGEST_LINE, Ledger, RateLimit
-from wan_mcp.orders.context import Timings, backoff
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
+from wan_mcp.orders.context import NO_OBSERVERS, Observers, Timings, backoff
 from wan_mcp_tools.domain.errors import ThrottledError
 
 T = TypeVar("T")

@@ -12,10 +12,9 @@ from wan_mcp.concurrency import wait_any, wait_first
 from wan_mcp.dashscope import CreateOrder, DashScope, TaskAnswer
 from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.context import Timings, backoff
+from wan_mcp.orders.context import NO_OBSERVERS, Observers, Timings, backoff
 from wan_mcp.orders.inputs import InputSender, SentInputs
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp.orders.worker.queries import ClockOffsets
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue

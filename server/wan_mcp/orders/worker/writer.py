@@ -6,9 +6,8 @@ from typing import TypeVar
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import Ledger, Order, Slot
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.context import Timings, backoff
+from wan_mcp.orders.context import NO_OBSERVERS, Observers, Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.observers import NO_OBSERVERS, Observers
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
 
 T = TypeVar("T")

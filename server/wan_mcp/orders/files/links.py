@@ -22,7 +22,7 @@ from urllib.parse import quote, urlencode, urlsplit
 from wan_mcp.clock import Clock, utc
 from wan_mcp.images.format import EXTENSIONS, MIME_TYPES
 from wan_mcp.ledger import Order
-from wan_mcp.orders.images import OrderImages
+from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.view import hide_place, name_image
 from wan_mcp.storage import Storage
 from wan_mcp.storage.names import make_owner_folder
