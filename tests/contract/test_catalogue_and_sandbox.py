@@ -8,10 +8,10 @@ import pytest
 
 from wan_mcp.dashscope.requests import encode_body
 from wan_mcp.orders.worker.submit import make_create_order
-from wan_mcp.sandbox.families import MODELS as ROWS
+from wan_mcp.sandbox.catalogue.families import MODELS as ROWS
+from wan_mcp.sandbox.catalogue.model import Mode
+from wan_mcp.sandbox.catalogue.model import WireProtocol as SandboxProtocol
 from wan_mcp.sandbox.inputs import InputPicture
-from wan_mcp.sandbox.models import Mode
-from wan_mcp.sandbox.models import WireProtocol as SandboxProtocol
 from wan_mcp.sandbox.requests import make_order, read_body
 from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
 from wan_mcp_tools.catalogue.model import WireProtocol

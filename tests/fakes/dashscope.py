@@ -28,9 +28,9 @@ from fakes.faults import Fault, FaultQueue
 from fakes.loopback_server import LoopbackServer
 from wan_mcp.clock import Clock
 from wan_mcp.sandbox import MemoryStore, SandboxOptions, create_app
+from wan_mcp.sandbox.catalogue.families import MODELS
+from wan_mcp.sandbox.catalogue.model import WireProtocol
 from wan_mcp.sandbox.errors import INPUT_INSPECTED, INTERNAL_ERROR, TIMED_OUT, ServiceError
-from wan_mcp.sandbox.families import MODELS
-from wan_mcp.sandbox.models import WireProtocol
 from wan_mcp.sandbox.requests import ParsedOrder
 from wan_mcp.sandbox.stores import Plan
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, state_of

@@ -1,4 +1,4 @@
-"""What orders are worked on with: ledger, service, image files, clock; who is told of it; and the times of all of it."""
+"""What orders are worked on with: ledger, service, storage, clock; who is told of it; and the times of all of it."""
 
 import logging
 from collections.abc import Callable

@@ -16,11 +16,11 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox import errors
+from wan_mcp.sandbox.catalogue.extra_models import Row
+from wan_mcp.sandbox.catalogue.model import WireProtocol
 from wan_mcp.sandbox.errors import RefusalError
-from wan_mcp.sandbox.extra_models import Row
 from wan_mcp.sandbox.file_store import FileStore
 from wan_mcp.sandbox.image_host import ImageHost, Painter, paint_image
-from wan_mcp.sandbox.models import WireProtocol
 from wan_mcp.sandbox.service import SandboxOptions, SandboxService, TaskPlan, error_response
 from wan_mcp.sandbox.stores import MemoryStore, TaskStore
 from wan_mcp.sandbox.tasks import plan_task

@@ -14,9 +14,9 @@ from typing import Any, TypeVar
 import anyio.to_thread
 
 from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.sandbox.catalogue.model import DAY, Mode, UsageShape, WireProtocol
 from wan_mcp.sandbox.errors import ServiceError
 from wan_mcp.sandbox.inputs import InputPicture
-from wan_mcp.sandbox.models import DAY, Mode, UsageShape, WireProtocol
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.stores import UPLOAD_LIFE, Plan, UploadRecord, exceeds, window
 from wan_mcp.sandbox.tasks import TaskRecord

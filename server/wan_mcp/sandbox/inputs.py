@@ -18,8 +18,8 @@ from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
+from wan_mcp.sandbox.catalogue.model import InputRule
 from wan_mcp.sandbox.errors import INVALID_URL, NOT_DOWNLOADED, RefusalError, invalid_parameter
-from wan_mcp.sandbox.models import InputRule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

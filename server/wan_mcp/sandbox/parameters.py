@@ -12,9 +12,9 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from wan_mcp.sandbox.catalogue.model import Mode, Model, ModeRule, SizeError, WireProtocol
 from wan_mcp.sandbox.errors import RefusalError, invalid_parameter
 from wan_mcp.sandbox.inputs import InputPicture
-from wan_mcp.sandbox.models import Mode, Model, ModeRule, SizeError, WireProtocol
 
 _SEED_LIMIT = 2_147_483_647
 _MOST_BOXES = 2

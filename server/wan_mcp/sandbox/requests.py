@@ -14,8 +14,8 @@ from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from wan_mcp.sandbox.catalogue.model import DAY, Mode, Model, WireProtocol
 from wan_mcp.sandbox.inputs import InputPicture, check_picture
-from wan_mcp.sandbox.models import DAY, Mode, Model, WireProtocol
 from wan_mcp.sandbox.parameters import (
     Parameters,
     check_parameters,

@@ -11,8 +11,8 @@ from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 
+from wan_mcp.sandbox.catalogue.model import CHINA, Mode, UsageShape, WireProtocol
 from wan_mcp.sandbox.errors import OUTPUT_INSPECTED, ServiceError
-from wan_mcp.sandbox.models import CHINA, Mode, UsageShape, WireProtocol
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.tasks import TaskRecord, TaskState, state_of
 

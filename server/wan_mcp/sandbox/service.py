@@ -16,11 +16,11 @@ from starlette.responses import JSONResponse, Response
 
 from wan_mcp.clock import Clock
 from wan_mcp.sandbox import errors, responses
+from wan_mcp.sandbox.catalogue.extra_models import Row, add_models
+from wan_mcp.sandbox.catalogue.model import CHINA, DAY, Mode, Model, WireProtocol
 from wan_mcp.sandbox.errors import RefusalError, ServiceError
-from wan_mcp.sandbox.extra_models import Row, add_models
 from wan_mcp.sandbox.image_host import signed_url
 from wan_mcp.sandbox.inputs import InputPicture, read_data_uri, read_web_address
-from wan_mcp.sandbox.models import CHINA, DAY, Mode, Model, WireProtocol
 from wan_mcp.sandbox.requests import OrderBody, ParsedOrder, make_order, parse_list_query, read_body
 from wan_mcp.sandbox.stores import TaskStore
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, read_outcome

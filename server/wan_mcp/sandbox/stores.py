@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from wan_mcp.clock import Clock, SystemClock
+from wan_mcp.sandbox.catalogue.model import DAY, WireProtocol
 from wan_mcp.sandbox.inputs import InputPicture
-from wan_mcp.sandbox.models import DAY, WireProtocol
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.tasks import TaskRecord, TaskState, is_forgotten, state_of
 

@@ -24,9 +24,9 @@ import uuid
 from dataclasses import dataclass
 from enum import StrEnum
 
+from wan_mcp.sandbox.catalogue.model import DAY, Mode, Model, UsageShape, WireProtocol
 from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ServiceError
 from wan_mcp.sandbox.inputs import InputPicture
-from wan_mcp.sandbox.models import DAY, Mode, Model, UsageShape, WireProtocol
 from wan_mcp.sandbox.requests import ParsedOrder
 
 _SLOW_SECONDS = 60.0

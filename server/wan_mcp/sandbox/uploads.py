@@ -22,10 +22,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wan_mcp.clock import Clock, utc
+from wan_mcp.sandbox.catalogue.model import Model
 from wan_mcp.sandbox.errors import RefusalError
 from wan_mcp.sandbox.image_host import KEY_ID, xml_error
 from wan_mcp.sandbox.inputs import inspect_file
-from wan_mcp.sandbox.models import Model
 from wan_mcp.sandbox.stores import TaskStore, UploadRecord
 
 UPLOAD_PATH = "/upload"

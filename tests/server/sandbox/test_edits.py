@@ -6,8 +6,8 @@ import io
 import pytest
 from PIL import Image
 
-from wan_mcp.sandbox.families import MODELS
-from wan_mcp.sandbox.models import Mode, WireProtocol
+from wan_mcp.sandbox.catalogue.families import MODELS
+from wan_mcp.sandbox.catalogue.model import Mode, WireProtocol
 
 API = "/api/v1"
 SYNC = f"{API}/services/aigc/multimodal-generation/generation"

@@ -10,8 +10,8 @@ import zlib
 import pytest
 from PIL import Image
 
+from wan_mcp.sandbox.catalogue.families import MODELS
 from wan_mcp.sandbox.errors import RefusalError
-from wan_mcp.sandbox.families import MODELS
 from wan_mcp.sandbox.inputs import inspect_file, read_data_uri, read_web_address
 
 API = "/api/v1"

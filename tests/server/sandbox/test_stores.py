@@ -14,8 +14,8 @@ import anyio
 import pytest
 
 from wan_mcp.sandbox import FileStore, MemoryStore, in_process_app
+from wan_mcp.sandbox.catalogue.model import Mode, WireProtocol
 from wan_mcp.sandbox.errors import invalid_parameter
-from wan_mcp.sandbox.models import Mode, WireProtocol
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.tasks import TaskRecord
 

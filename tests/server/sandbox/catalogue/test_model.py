@@ -2,9 +2,9 @@
 
 import pytest
 
-from wan_mcp.sandbox.extra_models import add_models
-from wan_mcp.sandbox.families import MODELS
-from wan_mcp.sandbox.models import SizeError, WireProtocol
+from wan_mcp.sandbox.catalogue.extra_models import add_models
+from wan_mcp.sandbox.catalogue.families import MODELS
+from wan_mcp.sandbox.catalogue.model import SizeError, WireProtocol
 
 RECOMMENDED = ["1280*1280", "1104*1472", "1472*1104", "960*1696", "1696*960"]
 

@@ -11,7 +11,7 @@ https://help.aliyun.com/zh/model-studio/rate-limit
 
 from collections.abc import Mapping, Sequence
 
-from wan_mcp.sandbox.models import (
+from wan_mcp.sandbox.catalogue.model import (
     BEIJING,
     FRANKFURT,
     REGIONS,

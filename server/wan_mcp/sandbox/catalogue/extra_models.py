@@ -4,8 +4,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import cast
 
-from wan_mcp.sandbox.families import MODELS
-from wan_mcp.sandbox.models import REGIONS, InputRule, Mode, Model, ModeRule, SizeError, SizeRule, WireProtocol
+from wan_mcp.sandbox.catalogue.families import MODELS
+from wan_mcp.sandbox.catalogue.model import (
+    REGIONS,
+    InputRule,
+    Mode,
+    Model,
+    ModeRule,
+    SizeError,
+    SizeRule,
+    WireProtocol,
+)
 
 Row = Mapping[str, object]
 """What an operator says of a model that the documentation did not have yet: a row of WAN_MCP_EXTRA_MODELS."""
