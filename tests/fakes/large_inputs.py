@@ -50,18 +50,24 @@ class Service(httpx.AsyncBaseTransport):
 
 
 def draw(path, kind):
-    """Write a file of some twenty million bytes; a "turned" one has to be drawn anew before it is sent."""
+    """
+    Write a file of some twenty million bytes.
+
+    Those of the last three kinds have to be drawn anew before they are sent; a "photograph" has 48 million pixels.
+    """
     from PIL import Image
 
     exif = Image.Exif()
     exif[0x0112] = 6
-    form, side, options = {
-        "PNG": ("PNG", 2560, {"compress_level": 0}),
-        "JPEG": ("JPEG", 3060, {"quality": 93, "subsampling": 0}),
-        "turned": ("JPEG", 3060, {"quality": 93, "subsampling": 0, "exif": exif}),
+    form, mode, size, options = {
+        "PNG": ("PNG", "RGB", (2560, 2560), {"compress_level": 0}),
+        "JPEG": ("JPEG", "RGB", (3060, 3060), {"quality": 93, "subsampling": 0}),
+        "turned": ("JPEG", "RGB", (3060, 3060), {"quality": 93, "subsampling": 0, "exif": exif}),
+        "photograph": ("JPEG", "RGB", (8000, 6000), {"quality": 50, "exif": exif}),
+        "transparent": ("PNG", "RGBA", (2200, 2200), {"compress_level": 0}),
     }[kind]
     with path.open("wb") as file:
-        Image.frombytes("RGB", (side, side), os.urandom(side * side * 3)).save(file, form, **options)
+        Image.frombytes(mode, size, os.urandom(size[0] * size[1] * len(mode))).save(file, form, **options)
 
 
 async def main(folder):
@@ -71,8 +77,8 @@ async def main(folder):
     async with build_service(settings, context=context).running() as service:
         names = [f"{number}.png" for number in range(COUNT)]
         # No more than nine are taken in one order.
-        task = await order(service, "put them together", images=names[:9], model=MODEL, wait=100)
-        more = await order(service, "make it blue", images=names[9:], model=MODEL, wait=100)
+        task = await order(service, "put them together", images=names[:9], model=MODEL, wait=200)
+        more = await order(service, "make it blue", images=names[9:], model=MODEL, wait=200)
     facts = {"status": task.status, "uploaded": remote.uploaded, "bytes": remote.received}
     print(json.dumps(facts | {"more": more.status, "peak_mib": read_peak()}), flush=True)
 
@@ -92,8 +98,10 @@ if __name__ == "__main__":
     pictures.mkdir(parents=True)
     child = os.fork()
     if child == 0:
-        for number in range(COUNT):
-            draw(pictures / f"{number}.png", kind)
+        draw(pictures / "0.png", kind)
+        for number in range(1, COUNT):
+            # What follows the end is no part of the picture, and makes another file of it.
+            (pictures / f"{number}.png").write_bytes((pictures / "0.png").read_bytes() + bytes([number]))
         os._exit(0)
     os.waitpid(child, 0)
     anyio.run(main, where)

@@ -29,7 +29,6 @@ from wan_mcp_tools.tool import Arguments, is_nothing
 
 _BRITISH = "CANCELLED"
 _LONGEST_WAIT = 3600
-_DEFAULT_COUNT = 1
 _SHORT_JPEG = "jpg"
 LEAST_SIDE, MOST_SIDE = 16, 4096
 """Pixels: the longest side of a copy."""
@@ -53,9 +52,9 @@ def _refuse_switch(value: object) -> object:
 
 
 def _read_count(value: object) -> object:
-    """Read nought as the default: nobody orders no image."""
+    """Read nought as nothing: nobody orders no image."""
     is_nought = value == 0 or (isinstance(value, str) and value.strip() == "0")
-    return _DEFAULT_COUNT if is_nought and not isinstance(value, bool) else value
+    return None if is_nought and not isinstance(value, bool) else value
 
 
 def _read_status(value: object) -> object:
@@ -122,8 +121,8 @@ Options = Annotated[
     BeforeValidator(_read_options),
     WithJsonSchema({"type": "object"}),
     _field(
-        'What only some models have, e.g. {"enable_sequential": true} of wan2.7: a set that belongs together, n to '
-        "12. wan://models/ID lists them, and so does a refusal."
+        'What only some models have, e.g. {"enable_sequential": true} of wan2.7: a set that belongs together, the '
+        "prompt says how many, to 12. wan://models/ID lists them, and so does a refusal."
     ),
 ]
 NegativePrompt = Annotated[
@@ -144,10 +143,10 @@ Size = Annotated[
     ),
 ]
 Count = Annotated[
-    int,
+    int | SkipJsonSchema[None],
     _NO_SWITCH,
     BeforeValidator(_read_count),
-    _field("How many images, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=12),
+    _field("How many images, default 1, e.g. 4 for four variations; each is paid for.", minimum=1, maximum=12),
 ]
 Seed = Annotated[
     int | SkipJsonSchema[None],
@@ -235,7 +234,7 @@ class OrderArguments(Arguments):
     negative_prompt: NegativePrompt = None
     model: ModelId = None
     size: Size = None
-    n: Count = _DEFAULT_COUNT
+    n: Count = None
     seed: Seed = None
     prompt_extend: PromptExtend = None
     watermark: Watermark = False

@@ -87,7 +87,8 @@ class OrderAnnouncement:
 
     def _describe(self, items: Sequence[BatchItem], what: str) -> str:
         total = estimate([item.request for item in items], self._catalogue)
-        images = "1 image" if total.images == 1 else f"{total.images} images"
+        most = "up to " if total.is_most else ""
+        images = "1 image" if total.images == 1 else f"{most}{total.images} images"
         return f"{images}{what}: {describe_cost(total)}"
 
 

@@ -114,7 +114,7 @@ def _explain_dash(error: click.NoSuchOption, given: Sequence[str]) -> str:
 @click.option("--negative-prompt", metavar="TEXT", help="What the image should not show.")
 @click.option("--model", metavar="ID", help="The model, for example wan2.6-t2i.")
 @click.option("--size", metavar="SIZE", help="1280*1280 or 1280x1280, 1K 2K 4K, or a ratio such as 16:9.")
-@click.option("--n", type=int, default=1, show_default=True, metavar="COUNT", help="How many images; each costs.")
+@click.option("--n", type=int, metavar="COUNT", help="How many images; each costs. Usually 1, of a set the most.")
 @click.option("--seed", type=int, metavar="NUMBER", help="The same seed gives similar images.")
 @click.option(
     "--prompt-extend/--no-prompt-extend", default=None, help="Let the service rewrite the prompt, or forbid it."

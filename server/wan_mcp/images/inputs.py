@@ -85,9 +85,13 @@ _PNG_ALPHA = 4
 """The bit of the colour type that says so."""
 _QUALITIES = (94, 84, 70)
 _LEAST_SHRINK, _MOST_SHRINK = 0.9, 0.4
-_LARGE = 16 * 1024 * 1024
+_LARGE = 4 * 1024 * 1024
 """Pixels, above which one picture at a time is decoded: it may take some hundred megabytes."""
 _DECODING_LARGE = Lock()
+_MOST_DRAWN = 16 * 1024 * 1024
+"""Pixels of a photograph that is drawn anew: each takes eight bytes then, and models draw no more themselves."""
+_LEAST_DETAIL = 8
+"""A JPEG is decoded at a half, a quarter or an eighth of its sides, and no smaller."""
 _TAKEN = "Give a PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
@@ -109,11 +113,13 @@ class PreparedInput:
     changes: tuple[InputChange, ...]
 
 
-class _Source(NamedTuple):
+@dataclass(slots=True)
+class _Source:
     """
     A file: what Pillow calls its format, its bytes without what is told of the picture, and its sides as stored.
 
-    `orientation` is how the camera was held, 1 for upright. `is_moving` says that there are more frames.
+    `orientation` is how the camera was held, 1 for upright. `is_moving` says that there are more frames. The bytes,
+    of which there were `count`, are let go of once they are decoded.
     """
 
     name: str
@@ -121,8 +127,9 @@ class _Source(NamedTuple):
     data: bytes
     width: int
     height: int
-    orientation: int = 1
-    is_moving: bool = False
+    orientation: int
+    is_moving: bool
+    count: int
 
 
 class _Plan(NamedTuple):
@@ -232,7 +239,7 @@ def _read_source(data: bytes, name: str) -> _Source:
             f"claims {width} x {height} pixels, too many to be read safely.",
             f"At most {MOST_PIXELS // 1_000_000} million pixels are read: make it smaller.",
         )
-    return _Source(name, form, data, width, height, orientation, is_moving)
+    return _Source(name, form, data, width, height, orientation, is_moving, len(data))
 
 
 def _recognize(data: bytes) -> str | None:
@@ -260,10 +267,17 @@ def _read_sides(form: str, data: bytes) -> tuple[int, int]:
         return image.size
 
 
-def _open(form: str, data: bytes) -> "ImageFile":
-    """Open a file with the one reader of its format; no pixel is decoded. Our limits count, and not Pillow's."""
+@contextmanager
+def _open(form: str, data: bytes) -> Generator["ImageFile"]:
+    """
+    Open a file with the one reader of its format; no pixel is decoded. Our limits count, and not Pillow's.
+
+    The reader lets go of the bytes in the end, whoever still holds it for its pixels.
+    """
     reader = import_module(f"PIL.{_READERS[form][0]}")
-    return getattr(reader, _READERS[form][1])(BytesIO(data))
+    with BytesIO(data) as buffer:
+        del data
+        yield getattr(reader, _READERS[form][1])(buffer)
 
 
 def _check_shape(source: _Source, limits: InputLimits) -> None:
@@ -357,12 +371,8 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
     if _is_too_large(source, limits) and source.format in ("PNG", "JPEG", "WEBP"):
         changes.add(InputChange.COMPRESSED)
     with _hold_back(source):
-        with _open(source.format, source.data) as file:
-            profile = file.info.get("icc_profile") if file.mode not in ("LAB", "HSV") else None
-            # A JPEG can be decoded at a fraction of its size.
-            file.draft(None, (limits.max_side, limits.max_side))
-            file.load()
-            image = _normalize(file, source.orientation)
+        image, profile = _decode(source, limits)
+        source.data = b""
         if image.mode == "RGBA" and not limits.has_alpha:
             image, has_shown = put_on_white(image)
             if has_shown:
@@ -386,6 +396,26 @@ def _draw(source: _Source, plan: _Plan, limits: InputLimits, digest: str) -> Pre
     told = tuple(change for change in InputChange if change in changes)
     mime_type = _MIME_TYPES[encoded.format]
     return PreparedInput(encoded.data, mime_type, encoded.width, encoded.height, digest, scale, told)
+
+
+def _decode(source: _Source, limits: InputLimits) -> tuple["Image", bytes | None]:
+    """Give the pixels of a file, upright, and its colour profile."""
+    with _open(source.format, source.data) as file:
+        profile = file.info.get("icc_profile") if file.mode not in ("LAB", "HSV") else None
+        file.draft(None, _choose_draft(source, limits))
+        file.load()
+        return _normalize(file, source.orientation), profile
+
+
+def _choose_draft(source: _Source, limits: InputLimits) -> tuple[int, int]:
+    """Choose the sides that are decoded of a JPEG: a fraction of all where the rest would be left out anyway."""
+    part = 1
+    while part < _LEAST_DETAIL and (
+        max(source.width, source.height) >= 2 * part * limits.max_side
+        or source.width * source.height > part * part * _MOST_DRAWN
+    ):
+        part *= 2
+    return source.width // part, source.height // part
 
 
 def _normalize(image: "Image", orientation: int) -> "Image":
@@ -445,7 +475,7 @@ def _encode_to_fit(image: "Image", source: _Source, limits: InputLimits, profile
 
 
 def _is_too_large(source: _Source, limits: InputLimits) -> bool:
-    return len(source.data) > limits.max_bytes
+    return source.count > limits.max_bytes
 
 
 def _encode(image: "Image", form: str, profile: bytes | None, **options: Any) -> bytes:  # noqa: ANN401 - Pillow's

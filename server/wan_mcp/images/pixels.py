@@ -4,7 +4,9 @@ Decoded pictures, whatever is made of them: a mode that can be worked on, and no
 Pillow is imported where a function is called, in the thread that has a picture decoded already.
 """
 
+import sys
 from collections.abc import Collection
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -40,3 +42,16 @@ def put_on_white(image: "Image") -> tuple["Image", bool]:
     background.paste(image, mask=alpha)
     darkest, _ = alpha.getextrema()
     return background, darkest != _OPAQUE
+
+
+def return_free_memory() -> None:
+    """
+    Give back to the system what a picture has used in a thread; each thread of Linux' C library keeps its own.
+
+    Elsewhere that goes by itself.
+    """
+    if sys.platform == "linux":
+        import ctypes  # noqa: PLC0415 - only here is it of use
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)

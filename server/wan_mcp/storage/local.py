@@ -19,6 +19,7 @@ from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.images.check import inspect_image
 from wan_mcp.images.format import ImageFacts, looks_like_image
 from wan_mcp.images.inputs import MOST_INPUT_BYTES, PreparedInput, prepare_image
+from wan_mcp.images.pixels import return_free_memory
 from wan_mcp.images.previews import draw_preview
 from wan_mcp.storage import drafts, names
 from wan_mcp.storage.base import ImageCopy, Storage
@@ -311,8 +312,12 @@ class LocalStorage(Storage):
     def _prepare_input(self, path: Path, limits: InputLimits, digest: str | None, name: str | None) -> PreparedInput:
         if path not in self._input_files:
             path = self._folders.confine(path)
-        data = read_whole(path, most_bytes=MOST_INPUT_BYTES)
-        return prepare_image(data, name or shorten(path), limits, expected=digest)
+        shown = name or shorten(path)
+        try:
+            # Held by nobody but the callee, which lets go of it as soon as it can.
+            return prepare_image(read_whole(path, most_bytes=MOST_INPUT_BYTES), shown, limits, expected=digest)
+        finally:
+            return_free_memory()
 
     def _remove_upload(self, place: Path, older_than: float) -> None:
         place = self._folders.confine(place)

@@ -6,14 +6,13 @@ the backlog, is the same at each of them.
 """
 
 from collections.abc import Awaitable, Callable, Iterable
-from dataclasses import replace
 
 from opentelemetry.metrics import CallbackOptions, Meter, Observation
 
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import Backlog, ImageState, Order, Origin, Stage
 from wan_mcp_tools.catalogue.catalogue import Catalogue
-from wan_mcp_tools.catalogue.prices import estimate
+from wan_mcp_tools.catalogue.prices import estimate_made
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -74,7 +73,7 @@ class OrderMetrics:
         made = sum(image.state is not ImageState.FAILED for image in order.images)
         if order.request is None or order.origin is not Origin.ORDERED or not made:
             return
-        for money in estimate([replace(order.request, n=made)], self._catalogue).amounts:
+        for money in estimate_made(order.request, made, self._catalogue).amounts:
             self._cost.add(float(money.amount), kind | {"wan.currency": money.currency})
 
 

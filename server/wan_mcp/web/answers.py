@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -13,6 +12,7 @@ from wan_mcp_tools.catalogue.prices import (
     ImageCount,
     describe_cost,
     estimate,
+    estimate_made,
     format_cost,
     make_report,
 )
@@ -94,7 +94,7 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
     if task.open and not made:
         order["cost"] = describe_cost(estimate([request], catalogue))
     elif made:
-        order["cost"] = describe_cost(estimate([replace(request, n=made)], catalogue))
+        order["cost"] = describe_cost(estimate_made(request, made, catalogue))
     return order
 
 

@@ -192,6 +192,17 @@ def test_a_picture_with_too_many_bytes_is_sent_in_fewer(paint, form, mode):
     assert min(sent.size) >= 64
 
 
+@pytest.mark.parametrize(("side", "sent"), [(4000, 4000), (4200, 2100)])
+def test_a_photograph_that_is_drawn_anew_has_no_more_pixels_than_models_can_use(side, sent):
+    prepared = prepare(encode(halves((side, side)), "JPEG", exif=exif_of(6)))
+
+    assert read(prepared).size == (sent, sent)
+    assert (InputChange.SCALED in prepared.changes) is (sent < side)
+    assert prepared.scale == sent / side
+    upright = prepare(encode(halves((side, side)), "JPEG"))
+    assert upright.width == side
+
+
 def test_metadata_alone_makes_no_picture_too_large():
     texts = PngImagePlugin.PngInfo()
     texts.add_text("Raw", "x" * 400_000)

@@ -93,9 +93,29 @@ def test_what_a_model_does_not_take_is_refused_by_name(model, options, more, wor
 
 def test_in_a_set_n_is_the_most_and_goes_to_twelve():
     assert order("wan2.7-image", {"enable_sequential": True}, n=12).n == 12
+    assert order("wan2.7-image", {"enable_sequential": True}, n=1).n == 1
     assert "in such an order" in refusal("wan2.7-image", {"enable_sequential": True}, n=13)
     assert "enable_sequential=true in options takes n to 12" in refusal("wan2.7-image", {}, n=6)
     assert "4K" in refusal("wan2.7-image-pro", {"enable_sequential": True}, size="4K")
+
+
+@pytest.mark.parametrize(
+    ("model", "options", "n"),
+    [
+        ("wan2.7-image", {"enable_sequential": True}, 12),
+        ("wan2.7-image-pro", {"enable_sequential": False}, 1),
+        ("wan2.6-image", {"enable_interleave": True}, 5),
+        ("wan2.6-image", {"enable_interleave": True, "max_images": 2}, 2),
+    ],
+)
+def test_where_nobody_says_how_many_a_set_has_as_many_as_its_words_say_and_any_other_order_one(model, options, n):
+    images = ["a.png"] if model == "wan2.6-image" else None
+    assert order(model, options, images=images).n == n
+    assert order(model, options, images=images, n=None).n == n
+
+
+def test_text_with_pictures_takes_the_one_that_the_service_wants_beside_its_own_count():
+    assert order("wan2.6-image", {"enable_interleave": True, "max_images": 3}, n=1).n == 3
 
 
 def test_text_with_pictures_has_as_many_as_n_says_and_is_ordered_by_task_alone():

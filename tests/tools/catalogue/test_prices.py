@@ -15,6 +15,8 @@ from wan_mcp_tools.catalogue.prices import (
     PricedImages,
     describe_cost,
     estimate,
+    estimate_made,
+    estimate_most,
     make_report,
     report_facts,
 )
@@ -135,11 +137,18 @@ def test_every_price_of_the_catalogue_has_a_month_and_a_source() -> None:
         ({"model": "wan2.7-image", "images": ["a.png", "b.png"]}, "0.03 USD"),
         ({"model": "z-image-turbo"}, "0.015 USD"),
         ({"model": "z-image-turbo", "prompt_extend": True}, "0.03 USD"),
-        ({"model": "wan2.7-image", "options": {"enable_sequential": True}, "n": 12}, "0.36 USD"),
     ],
 )
 def test_area_input_pictures_and_rewriting_are_part_of_a_price(words: dict[str, object], cost: str) -> None:
     assert describe_cost(estimate([request(**words)], CATALOGUE)).startswith(f"about {cost} (")
+
+
+def test_of_a_set_the_most_that_it_may_cost_is_told_and_afterwards_what_came() -> None:
+    storyboard = request(model="wan2.7-image", options={"enable_sequential": True})
+    other = request(model="wan2.7-image", n=2)
+    assert describe_cost(estimate([storyboard, other], CATALOGUE)).startswith("at most 0.42 USD (")
+    assert estimate_most(storyboard, CATALOGUE) == Money(Decimal("0.36"), "USD")
+    assert describe_cost(estimate_made(storyboard, 6, CATALOGUE)).startswith("about 0.18 USD (")
 
 
 def test_a_report_adds_up_what_was_ordered_by_size_and_input_pictures() -> None:

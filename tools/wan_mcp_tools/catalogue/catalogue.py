@@ -99,7 +99,7 @@ class Catalogue:
         negative_prompt: str | None = None,
         model: str | None = None,
         size: str | None = None,
-        n: int | None = 1,
+        n: int | None = None,
         seed: int | None = None,
         prompt_extend: bool | None = None,
         watermark: bool | None = False,
@@ -421,14 +421,15 @@ def _check_count(n: object, model: Model, options: dict[str, Any]) -> tuple[int,
     """
     mode = model.find_mode(options)
     most = model.max_n if mode is None else mode.max_n
-    wanted = 1 if n is None else n
+    usual = 1 if mode is None else mode.default_n
+    wanted = usual if n is None else n
     if isinstance(wanted, int) and not isinstance(wanted, bool) and wanted > most:
         raise _refuse_count(wanted, most, model, mode)
     count = _check_whole("n", wanted, 1, most, f"{model.id} draws at most that many")
     if mode is None or mode.count_option is None:
         return count, options
     named = options.get(mode.count_option, count)
-    if count not in (1, named):
+    if n is not None and count not in (1, named):
         raise RequestRefusedError(
             f"n is {count} and {mode.count_option} is {named}, and both say how many images there are at most.",
             f"Leave {mode.count_option} out.",

@@ -185,7 +185,7 @@ def _describe_option(option: Option) -> Facts:
 
 
 def _describe_mode(mode: Mode) -> Facts:
-    facts: Facts = {"most_images": mode.max_n, "sizes": _describe_sizes(mode.sizes)}
+    facts: Facts = {"most_images": mode.max_n, "default_n": mode.default_n, "sizes": _describe_sizes(mode.sizes)}
     if mode.inputs is not None:
         facts["input_images"] = {"least": mode.inputs[0], "most": mode.inputs[1]}
     return facts

@@ -104,14 +104,16 @@ class Mode:
     """
     What holds in the place of the row's own where a switch among the options is on.
 
-    `option` is that switch, and such an order is of at most `max_n` images. `count_option` is the parameter that
-    tells the service how many, where it is not `n`: `n` is 1 on the wire then. `inputs` are the least and the most
+    `option` is that switch, and such an order is of at most `max_n` images; the model decides how many there are, up
+    to `default_n` where nobody says otherwise. `count_option` is the parameter that tells the service how many, where
+    it is not `n`: `n` is 1 on the wire then. `inputs` are the least and the most
     input pictures, None where they are the row's. `is_task_only` says that the synchronous protocol answers in a
     way of its own, so that it is not used.
     """
 
     option: str
     max_n: int
+    default_n: int
     sizes: SizeRule
     count_option: str | None = None
     inputs: tuple[int, int] | None = None

@@ -6,7 +6,7 @@ never added to one another, and an image whose price is not known is counted as 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -74,7 +74,7 @@ class Cost:
     What a number of images costs: one amount for each currency, in the order of their names.
 
     `unpriced` of the images have no known price and `free` cost nothing; neither is in `amounts`. `as_of` are the
-    months (year-month) of the prices.
+    months (year-month) of the prices. `is_most` says that there may be fewer images.
     """
 
     images: int = 0
@@ -82,6 +82,7 @@ class Cost:
     unpriced: int = 0
     free: int = 0
     as_of: tuple[str, ...] = ()
+    is_most: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,8 +122,15 @@ class _Batch:
 
 
 def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Cost:
-    """Give what orders will cost if every image of them is made."""
-    return _add_up([_estimate(request, catalogue) for request in requests])
+    """Give what orders will cost if every image of them is made; of sets there may be fewer."""
+    listed = list(requests)
+    cost = _add_up([_estimate(request, catalogue) for request in listed])
+    return replace(cost, is_most=any(_is_open_ended(request, catalogue) for request in listed))
+
+
+def estimate_made(request: ImageRequest, made: int, catalogue: Catalogue) -> Cost:
+    """Give what so many images of an order cost."""
+    return _add_up([_estimate(replace(request, n=made), catalogue)])
 
 
 def estimate_most(request: ImageRequest, catalogue: Catalogue) -> Money | None:
@@ -165,9 +173,10 @@ def format_cost(cost: Cost) -> str:
 
 
 def describe_cost(cost: Cost) -> str:
-    """Say what images cost, in words: `about 0.36 USD (indicative, prices of 2026-05)`."""
+    """Say what images cost, in words: `about 0.36 USD (indicative, prices of 2026-05)`, or `at most` so much."""
     amount = format_cost(cost)
-    return f"about {amount} (indicative, prices of {' and '.join(cost.as_of)})" if cost.amounts else amount
+    bound = "at most" if cost.is_most else "about"
+    return f"{bound} {amount} (indicative, prices of {' and '.join(cost.as_of)})" if cost.amounts else amount
 
 
 def report_facts(report: CostReport) -> dict[str, Any]:
@@ -231,6 +240,14 @@ def _batch(
         return _Batch(images, None, is_free=region == SANDBOX.name)
     amount = images * price.of_image(size, is_extended=is_extended) + inputs * price.per_input
     return _Batch(images, Money(amount, price.currency), is_free=False, as_of=price.as_of)
+
+
+def _is_open_ended(request: ImageRequest, catalogue: Catalogue) -> bool:
+    """Tell whether the model decides how many images there are."""
+    try:
+        return request.n > 1 and catalogue.find(request.model).find_mode(request.options) is not None
+    except RequestRefusedError:
+        return False
 
 
 def _find_price(region: str, model: str | None, catalogue: Catalogue) -> Price | None:

@@ -65,8 +65,8 @@ _OPTIONS_27 = (
     Option(
         _SETS,
         OptionKind.SWITCH,
-        "A set of pictures that belong together, e.g. a storyboard; n is then the most, up to 12. Those that come "
-        "are charged.",
+        "A set of pictures that belong together, e.g. a storyboard: the prompt says how many, n the most (12 if left "
+        "out). Those that come are charged.",
     ),
     Option(
         "thinking_mode",
@@ -111,7 +111,7 @@ def _model_27(model_id: str, sizes: SizeRule, beijing: str, singapore: str) -> M
         has_prompt_extend=False,
         note="Thinks before it draws, so it takes longer.",
         inputs=_INPUTS_27,
-        modes=(Mode(_SETS, 12, smaller),),
+        modes=(Mode(_SETS, 12, 12, smaller),),
         options=_OPTIONS_27,
         usual_seconds=80,
     )
@@ -150,6 +150,7 @@ _MODEL_26_IMAGE = Model(
         Mode(
             _INTERLEAVED,
             5,
+            5,
             SizeRule(_WINDOW_INTERLEAVED, "1280*1280", derive_presets(_WINDOW_INTERLEAVED, "1280*1280")),
             count_option="max_images",
             inputs=(0, 1),
@@ -165,7 +166,8 @@ _MODEL_26_IMAGE = Model(
         Option(
             "max_images",
             OptionKind.WHOLE,
-            "The most pictures of such an order, as n says it too; those that come are charged.",
+            "The most pictures of such an order, as n says it too (5 if both are left out); those that come are "
+            "charged.",
             least=1,
             most=5,
             needs=(_INTERLEAVED,),

@@ -231,7 +231,8 @@ export class OrderController {
     }
     if (!this.#task || !this.#args.prompt || this.#task.is_refusal) return [];
     const cost = formatPrice(this.#price, this.#task.region);
-    const count = this.#args.n ?? 1;
+    // Of a set nobody need say how many; then it is as many as came.
+    const count = this.#args.n ?? Math.max(1, this.#task.images?.length ?? 0);
     const again = { name: "again", label: "Order again", confirm: `Order ${formatImages(count)}` };
     again.question = `Order the same ${count === 1 ? "image" : formatImages(count)} once more? ${cost}`;
     if (!this.#task.images?.length) return [again];
