@@ -80,9 +80,10 @@ def test_both_take_the_same_pictures(model):
     assert set(model.inputs.formats) <= rule.formats
     assert model.inputs.max_bytes <= rule.most_bytes
     assert model.inputs.has_alpha <= rule.allows_alpha
-    low, high = rule.advised_sides or rule.sides
-    assert low <= model.inputs.min_side < model.inputs.max_side <= high
-    assert model.inputs.max_ratio <= (rule.ratio or model.inputs.max_ratio)
+    advised, high = rule.advised_sides or (0, rule.sides[1])
+    assert rule.sides[0] <= model.inputs.min_side < model.inputs.max_side <= high
+    assert model.inputs.advised_min_side == advised
+    assert model.inputs.max_ratio == rule.ratio
 
 
 @pytest.mark.parametrize("model", MODELS, ids=lambda model: model.id)

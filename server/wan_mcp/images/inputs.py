@@ -296,7 +296,7 @@ def _check_shape(source: _Source, limits: InputLimits) -> None:
             "Use a larger picture, or another model.",
             ErrorCode.INVALID_REQUEST,
         )
-    if long > short * limits.max_ratio:
+    if limits.max_ratio is not None and long > short * limits.max_ratio:
         raise _refuse(
             source.name,
             f"has {sides}, and this model takes none that is more than {limits.max_ratio:g} times as long as wide.",

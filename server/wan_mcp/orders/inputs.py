@@ -72,11 +72,13 @@ async def find_inputs(
             continue
         path = await _find_file(image, storage, find_result, find_upload)
         prepared = await _read(image, path, limits, storage)
-        images.append(replace(image, path=str(path), sha256=prepared.sha256, changes=prepared.changes))
+        width, height = round(prepared.width / prepared.scale), round(prepared.height / prepared.scale)
+        found = replace(image, path=str(path), sha256=prepared.sha256, changes=prepared.changes)
+        if min(width, height) < limits.advised_min_side:
+            found = replace(found, advised_side=limits.advised_min_side)
+        images.append(found)
         size = prepared.width, prepared.height
-        _check_places(
-            request.options, number, round(prepared.width / prepared.scale), round(prepared.height / prepared.scale)
-        )
+        _check_places(request.options, number, width, height)
         total += _count_inline(prepared)
         # One picture at a time is held, and not beside the next one.
         del prepared

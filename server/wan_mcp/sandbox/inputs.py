@@ -120,7 +120,7 @@ def check_picture(picture: InputPicture, rule: InputRule, *, strict: bool) -> No
     """
     Check one picture against what a model takes; of one that was not fetched nothing is known.
 
-    `strict` also refuses what a careful client never sends: sides that the documentation advises against, a media
+    `strict` also refuses what a careful client never sends: longer sides than the documentation advises, a media
     type that is not that of the file, and EXIF.
 
     Raises:
@@ -134,7 +134,9 @@ def check_picture(picture: InputPicture, rule: InputRule, *, strict: bool) -> No
         )
     if picture.size > rule.most_bytes:
         raise _too_large(rule)
-    least, most = rule.advised_sides if strict and rule.advised_sides else rule.sides
+    least, most = rule.sides
+    if strict and rule.advised_sides:
+        most = rule.advised_sides[1]
     if not all(least <= side <= most for side in picture.sides):
         raise _refuse(
             "The image length and width do not meet the model restrictions. "

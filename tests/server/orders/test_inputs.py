@@ -192,6 +192,40 @@ async def test_what_is_changed_on_the_way_is_told_in_the_answer(tmp_path):
         assert "picture 1 (scan.tif) in another format" in task_result(each).message
 
 
+@pytest.mark.parametrize(
+    ("model", "size", "words"),
+    [
+        ("qwen-image-3.0", (383, 900), "picture 1 (red.png) has a side of less than 384 pixels"),
+        ("qwen-image-3.0", (384, 384), None),
+        # Nothing is said of how long for its width it may be.
+        ("qwen-image-3.0", (2900, 300), "has a side of less than 384 pixels"),
+        ("wan2.5-i2i-preview", (200, 200), "has a side of less than 384 pixels"),
+    ],
+)
+async def test_a_picture_that_is_smaller_than_advised_is_sent_as_it_is_with_a_remark(tmp_path, model, size, words):
+    async with studio(tmp_path) as (service, remote, settings):
+        file = draw(settings.output_dir / "red.png", size=size)
+        task = await order(service, "make it blue", images=["red.png"], model=model, wait=0.0)
+        later = await service.peek(task.task_id)
+        await until(lambda: remote.orders)
+
+    assert hashlib.sha256(file.read_bytes()).hexdigest() == task.request.images[0].sha256
+    for each in (task, later):
+        message = task_result(each).message or ""
+        assert (words in message) if words else ("advised" not in message)
+
+
+async def test_a_picture_that_a_model_certainly_refuses_for_its_size_is_refused_here(tmp_path):
+    async with studio(tmp_path) as (service, remote, settings):
+        draw(settings.output_dir / "red.png", size=(10, 300))
+        draw(settings.output_dir / "blue.png", size=(239, 300))
+        with pytest.raises(AppError, match="10 x 300 pixels, and this model takes sides of 11 to 3072"):
+            await order(service, "make it blue", images=["red.png"], model="qwen-image-3.0")
+        with pytest.raises(AppError, match="239 x 300 pixels, and this model takes sides of 240 to 8000"):
+            await order(service, "make it blue", images=["blue.png"], model="wan2.7-image")
+    assert not remote.orders
+
+
 async def test_marked_places_fit_a_picture_that_is_sent_smaller(tmp_path):
     async with studio(tmp_path) as (service, remote, settings):
         draw(settings.output_dir / "wide.png", size=(10_000, 2000))

@@ -173,7 +173,8 @@ def _describe_inputs(inputs: InputLimits) -> Facts:
         "most": inputs.most,
         "most_bytes": inputs.max_bytes,
         "sides": f"{inputs.min_side} to {inputs.max_side} pixels",
-        "ratio": f"1:{inputs.max_ratio:g} to {inputs.max_ratio:g}:1",
+        **({"advised_least_side": inputs.advised_min_side} if inputs.advised_min_side else {}),
+        **({"ratio": f"1:{inputs.max_ratio:g} to {inputs.max_ratio:g}:1"} if inputs.max_ratio else {}),
         "formats": list(inputs.formats),
         "transparent": inputs.has_alpha,
     }

@@ -85,7 +85,9 @@ class InputLimits:
     The pictures that a model takes as input: `least` to `most` of them in an order.
 
     Each has at most `max_bytes` bytes, sides of `min_side` to `max_side` pixels, and is at most `max_ratio` times as
-    long as wide. `formats` are the names that Pillow has for its kind: `PNG`, `JPEG`, `WEBP`, `BMP`, `TIFF`, `GIF`.
+    long as wide, None where nothing is known of that. Where the sides are only advised, or that is what others than
+    the service say, `advised_min_side` is the least of them: shorter ones are remarked on and sent. `formats` are the
+    names that Pillow has for its kind: `PNG`, `JPEG`, `WEBP`, `BMP`, `TIFF`, `GIF`.
     `has_alpha` says whether it may be transparent.
     """
 
@@ -94,9 +96,10 @@ class InputLimits:
     max_bytes: int
     min_side: int
     max_side: int
-    max_ratio: float
+    max_ratio: float | None
     formats: tuple[str, ...]
     has_alpha: bool = True
+    advised_min_side: int = 0
 
 
 @dataclass(frozen=True, slots=True)

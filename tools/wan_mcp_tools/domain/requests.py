@@ -59,8 +59,9 @@ class InputImage:
 
     `reference` is what the caller named: a path, `TASK_ID#INDEX` (counted from 1), an upload's id or a URL. `path` is
     the absolute path of the file that this is, `sha256` the digest of its bytes in hex at the time of the order; both
-    are None for a URL, and until the file was looked at. `changes` are what is done to it before it is sent. The
-    bytes themselves are never kept.
+    are None for a URL, and until the file was looked at. `changes` are what is done to it before it is sent.
+    `advised_side` is the least side in pixels that its model is advised for, where it has a shorter one. The bytes
+    themselves are never kept.
     """
 
     source: InputSource
@@ -68,6 +69,7 @@ class InputImage:
     path: str | None = None
     sha256: str | None = None
     changes: tuple[InputChange, ...] = ()
+    advised_side: int | None = None
 
     @property
     def shown_reference(self) -> str:

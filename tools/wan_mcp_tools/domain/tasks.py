@@ -1,7 +1,7 @@
 """What a task is: its state, its images, and what is known of its order."""
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -283,16 +283,39 @@ _CHANGES = {
 
 
 def describe_inputs(images: Sequence[InputImage]) -> str | None:
-    """Say which input pictures are sent changed because the model does not take them as they are; None if none."""
-    changed = [(number, image) for number, image in enumerate(images, 1) if image.changes]
-    if not changed:
-        return None
+    """
+    Say which input pictures are sent otherwise than they are, or although they are small; None if none.
+
+    They are changed because the model does not take them as they are; they are small where it is advised for larger.
+    """
+    changed = {
+        number: ", ".join(_CHANGES[change] for change in image.changes)
+        for number, image in enumerate(images, 1)
+        if image.changes
+    }
+    small = {
+        number: f"has a side of less than {image.advised_side} pixels"
+        for number, image in enumerate(images, 1)
+        if image.advised_side
+    }
+    sentences: list[str] = []
+    if changed:
+        told = _tell_pictures(images, changed)
+        sentences.append(f"Sent as the model takes it: {told}. The files stay as they are.")
+    if small:
+        told = _tell_pictures(images, small)
+        sentences.append(f"Sent though larger ones are advised for this model: {told}.")
+    return " ".join(sentences) or None
+
+
+def _tell_pictures(images: Sequence[InputImage], words: Mapping[int, str]) -> str:
+    """Name some pictures by their numbers, each with its words."""
     told: list[str] = []
-    for number, image in changed[:_INPUTS_TOLD]:
-        name = one_line(re.split(r"[\\/]", image.reference)[-1], _NAME_CHARACTERS)
-        told.append(f"picture {number} ({name}) {', '.join(_CHANGES[change] for change in image.changes)}")
-    more = f"; and {len(changed) - _INPUTS_TOLD} more" if len(changed) > _INPUTS_TOLD else ""
-    return f"Sent as the model takes it: {'; '.join(told)}{more}. The files stay as they are."
+    for number, text in list(words.items())[:_INPUTS_TOLD]:
+        name = one_line(re.split(r"[\\/]", images[number - 1].reference)[-1], _NAME_CHARACTERS)
+        told.append(f"picture {number} ({name}) {text}")
+    more = f"; and {len(words) - _INPUTS_TOLD} more" if len(words) > _INPUTS_TOLD else ""
+    return "; ".join(told) + more
 
 
 def tell_other_folder(folder: str) -> str:

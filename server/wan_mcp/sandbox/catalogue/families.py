@@ -41,7 +41,7 @@ _COMMON = frozenset({"size", "n", "seed", "watermark", "prompt_extend", "negativ
 _FOUR_KINDS = frozenset({"JPEG", "PNG", "BMP", "WEBP"})
 _WAN27_INPUTS = InputRule(_FOUR_KINDS, 20 * _MB, (240, 8000), ratio=8, allows_alpha=False)
 _WAN26_INPUTS = InputRule(_FOUR_KINDS, 10 * _MB, (240, 8000), allows_alpha=False)
-_WAN25_INPUTS = InputRule(_FOUR_KINDS, 10 * _MB, (384, 5000))
+_WAN25_INPUTS = InputRule(_FOUR_KINDS, 10 * _MB, (11, 20_000), advised_sides=(384, 5000))
 _V1_INPUTS = InputRule(_FOUR_KINDS, 10 * _MB, (11, 20_000))
 
 # Four of the five recommended sizes lie just below the documented minimum; the page offers both.
