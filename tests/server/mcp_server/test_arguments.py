@@ -200,8 +200,8 @@ def test_what_stands_for_nothing_is_absent_for_every_optional_argument(tool, nam
 
 
 @pytest.mark.parametrize("nought", [0, "0", 0.0, " 0 "])
-def test_no_image_at_all_is_one_image(nought):
-    assert read_arguments(TOOL["generate_image"], {"prompt": "x", "n": nought}).n == 1
+def test_no_image_at_all_is_as_if_nobody_had_said_how_many(nought):
+    assert read_arguments(TOOL["generate_image"], {"prompt": "x", "n": nought}).n is None
 
 
 def test_what_is_required_is_never_absent_by_a_word():
