@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl
 
 from wan_mcp.mcp_server.limits import CallGate, CallLimits
 from wan_mcp.orders import OrderService
-from wan_mcp.orders.files.links import IMAGES_PATH, Disposition, LinkedFile, LinkSignature
+from wan_mcp.orders.files.links import IMAGES_PATH, LinkedFile, LinkSignature
 from wan_mcp.orders.files.uploads import MOST_UPLOAD_BYTES, NotAPictureError
 from wan_mcp_tools.domain.errors import AppError, CallLimitError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
@@ -103,17 +103,12 @@ def _make_image_app(service: OrderService, read_by: "Callable[[Request], LinkSig
 
     async def send_image(scope: "Connection", receive: "Receive", send: "Send") -> None:
         request = Request(scope, receive)
-        query = request.query_params
-        given = query.get("disposition", Disposition.INLINE)
         async with AsyncExitStack() as stack:
             try:
                 opened = service.open_linked_image(
-                    request.path_params["id"],
-                    read_by(request),
-                    disposition=Disposition(given),
-                    folder=query.get("owner"),
+                    request.path_params["id"], read_by(request), folder=request.query_params.get("owner")
                 )
-                answer = _answer_image(await stack.enter_async_context(opened), request, given)
+                answer = _answer_image(await stack.enter_async_context(opened), request)
             except (NotFoundError, ValueError):
                 answer = PlainTextResponse(
                     "There is no such image, or its link is over: get_task or download_image gives a new one.\n",
@@ -143,7 +138,7 @@ def _read_signature(request: "Request") -> LinkSignature:
     return LinkSignature(int(expires), signature)
 
 
-def _answer_image(found: LinkedFile, request: "Request", disposition: str) -> "Response":
+def _answer_image(found: LinkedFile, request: "Request") -> "Response":
     from starlette.responses import FileResponse, RedirectResponse, Response  # noqa: PLC0415 - loaded by now
 
     if found.path is None:
@@ -159,7 +154,7 @@ def _answer_image(found: LinkedFile, request: "Request", disposition: str) -> "R
         headers=headers,
         media_type=found.mime_type,
         filename=found.filename,
-        content_disposition_type=disposition,
+        content_disposition_type="inline",
     )
 
 

@@ -15,6 +15,7 @@ from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.inputs import FindResult, FindUpload, find_inputs
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
+from wan_mcp.storage.names import check_filename
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import estimate_most
 from wan_mcp_tools.catalogue.regions import SANDBOX
@@ -80,7 +81,7 @@ async def create(
     except FolderNotAllowedError as error:
         advice = f"Order without output_dir and copy the saved file there. {error.advice}"
         raise FolderNotAllowedError(error.message, advice) from error
-    context.storage.check_filename(request.filename)
+    check_filename(request.filename)
     request = await _find_inputs(
         context,
         request,

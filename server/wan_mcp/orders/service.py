@@ -61,7 +61,7 @@ from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
 from wan_mcp_tools.domain.usage import Usage
 
 if TYPE_CHECKING:
-    from wan_mcp.orders.files.links import Disposition, ImageLinks, LinkedFile, LinkSignature
+    from wan_mcp.orders.files.links import ImageLinks, LinkedFile, LinkSignature
     from wan_mcp.orders.files.uploads import UploadStore
 
 T = TypeVar("T")
@@ -484,7 +484,7 @@ class OrderService:
 
     @asynccontextmanager
     async def open_linked_image(
-        self, image_id: str, by: "LinkSignature | Principal", *, disposition: "Disposition", folder: str | None
+        self, image_id: str, by: "LinkSignature | Principal", *, folder: str | None
     ) -> "AsyncGenerator[LinkedFile]":
         """
         Open what a link leads to, by its signature or for a principal who has signed in.
@@ -503,7 +503,7 @@ class OrderService:
             images=self._images,
             find_order=lambda task_id, principal: self._lookup.find_known(task_id, principal=principal),
         )
-        async with images.open(image_id, by, disposition=disposition, folder=folder) as found:
+        async with images.open(image_id, by, folder=folder) as found:
             yield found
 
     async def draw_thumbnail(self, *, task_id: str, index: int, side: int) -> Preview:

@@ -3,16 +3,15 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
-from pathlib import PurePath
+from pathlib import Path, PurePath
 from types import MappingProxyType
 
 from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, LiveProblem
-from wan_mcp.storage import Storage
-from wan_mcp.storage.names import find_name_change, is_relative
-from wan_mcp.storage.places import show_place
+from wan_mcp.storage.names import find_name_change, is_relative, make_stem
+from wan_mcp.storage.places import is_object, show_place
 from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus
@@ -76,6 +75,7 @@ def to_task(
 def to_saved_image(image: OrderImage, order: Order) -> SavedImage:
     """Give an image of an order that is a file as the tools show it."""
     path = image.path or ""
+    is_key = is_object(Path(path))
     return SavedImage(
         image.index,
         show_place(path),
@@ -88,6 +88,8 @@ def to_saved_image(image: OrderImage, order: Order) -> SavedImage:
             index=image.index,
             count=count_images(order),
         ),
+        # The key of an object is no name for a person.
+        other_name=f"{name_image(order, image.index)}{PurePath(path).suffix}" if is_key else None,
     )
 
 
@@ -103,11 +105,11 @@ def count_images(order: Order) -> int:
     return max(len(order.images), order.images_ordered)
 
 
-def name_image(order: Order, index: int, storage: Storage) -> str:
+def name_image(order: Order, index: int) -> str:
     """Name an image of an order by what was asked for, without its extension."""
     request = order.request
-    make_stem = partial(
-        storage.stem,
+    make_name = partial(
+        make_stem,
         prompt=(request.prompt if request else None) or order.actual_prompt or "image",
         created_at=utc(order.created_at),
         order_id=order.best_id,
@@ -115,10 +117,10 @@ def name_image(order: Order, index: int, storage: Storage) -> str:
         count=count_images(order),
     )
     try:
-        return make_stem(filename=request.filename if request else None)
+        return make_name(filename=request.filename if request else None)
     except RequestRefusedError:
         # It was legal when the order came; a paid picture is not lost for a name.
-        return make_stem(filename=None)
+        return make_name(filename=None)
 
 
 def describe_image(order: Order, image: OrderImage, now: float) -> dict[str, object]:

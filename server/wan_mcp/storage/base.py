@@ -9,7 +9,6 @@ folder and its name, and show it as `places.show_place` gives it.
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
@@ -135,26 +134,6 @@ class Storage(Protocol):
             FolderNotAllowedError: it lies outside the allowed folders by now.
             RequestRefusedError: it is no path here.
             StorageError: it cannot be created or written, or has hardly any room.
-        """
-        ...
-
-    def check_filename(self, filename: str | None) -> str | None:
-        """
-        Give the name that a caller wants for a file, without an image extension; None for none.
-
-        Raises:
-            RequestRefusedError: it is no plain name that Windows, macOS and Linux all accept.
-        """
-        ...
-
-    def stem(
-        self, *, prompt: str, created_at: datetime, order_id: str, index: int, count: int, filename: str | None
-    ) -> str:
-        """
-        Name an image, without its extension: `20261122-a-flower-shop-0385dc79-1`, or as `filename` says.
-
-        Raises:
-            RequestRefusedError: `filename` is not legal.
         """
         ...
 

@@ -96,18 +96,6 @@ class LocalStorage(Storage):
         """Confine the folder, and make it ready as `folder` does."""
         return await run_sync(self._make_known_folder_ready, folder, abandon_on_cancel=True)
 
-    def check_filename(self, filename: str | None) -> str | None:
-        """Take the image extension off a name that all three systems accept."""
-        return names.check_filename(filename)
-
-    def stem(
-        self, *, prompt: str, created_at: datetime, order_id: str, index: int, count: int, filename: str | None
-    ) -> str:
-        """Make a name by the rules of `names.make_stem`."""
-        return names.make_stem(
-            prompt=prompt, created_at=created_at, order_id=order_id, index=index, count=count, filename=filename
-        )
-
     @asynccontextmanager
     async def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator[LocalDraft]:
         """Open a temporary file in the folder, so that its name can be given by a link."""

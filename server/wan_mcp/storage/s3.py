@@ -13,7 +13,6 @@ were saved before there was an object store.
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from functools import partial
 from hashlib import sha256 as make_sha256
 from pathlib import Path
@@ -107,18 +106,6 @@ class S3Storage(Storage):
             )
         self._find_key(folder)
         return folder
-
-    def check_filename(self, filename: str | None) -> str | None:
-        """Take the image extension off a name that all systems accept: a browser saves the picture under it."""
-        return names.check_filename(filename)
-
-    def stem(
-        self, *, prompt: str, created_at: datetime, order_id: str, index: int, count: int, filename: str | None
-    ) -> str:
-        """Make a name by the rules of `names.make_stem`."""
-        return names.make_stem(
-            prompt=prompt, created_at=created_at, order_id=order_id, index=index, count=count, filename=filename
-        )
 
     @asynccontextmanager
     async def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator["S3Draft"]:

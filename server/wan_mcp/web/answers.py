@@ -101,7 +101,7 @@ def describe_order(task: Task, catalogue: Catalogue) -> JsonObject:
 def _describe_shared(image: SavedImage) -> JsonObject:
     """Give a saved image to who has no part in the disk that it lies on."""
     return {
-        "name": re.split(r"[\\/]", image.path)[-1],
+        "name": image.name,
         "width": image.width,
         "height": image.height,
         "bytes": image.bytes,

@@ -43,7 +43,8 @@ async def test_an_order_of_the_sandbox_is_saved_shown_copied_and_used_again(tmp_
         for image in task.images:
             data = read(bucket, image.path)
             assert image.path.startswith(f"s3://{bucket.name}/pictures/{task.local_id}-{image.index}-")
-            assert (len(data), hashlib.sha256(data).hexdigest()[:32]) == (image.bytes, image.name[-36:-4])
+            assert (len(data), hashlib.sha256(data).hexdigest()[:32]) == (image.bytes, image.path[-36:-4])
+            assert image.name == f"fox-{image.index}.png"
             assert json.loads(read(bucket, image.path.replace(".png", ".json")))["prompt"] == "a fox"
             assert image.name_change is None
         assert [image.path for image in (await get(service, task.task_id)).images] == [

@@ -52,15 +52,12 @@ async def test_no_call_of_the_storage_blocks_the_event_loop(back_end, paint):
     with blockbuster_ctx():
         await storage.hold()
         folder = await storage.folder(None)
-        stem = storage.stem(
-            prompt="x", created_at=NOON, order_id="order", index=1, count=1, filename=storage.check_filename("x.png")
-        )
         async with storage.draft(folder, order_id="order", index=1, owner="me") as draft:
             await draft.write(b"false start")
             await draft.restart()
             await draft.write(data)
             facts = await draft.verify()
-            target = await draft.target(stem, facts.extension)
+            target = await draft.target("x", facts.extension)
             assert await draft.publish(target)
         await storage.write_sidecar(target, {"prompt": "x"})
         assert await storage.matches(target, facts.sha256)

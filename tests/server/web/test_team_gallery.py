@@ -1,6 +1,7 @@
 """The gallery of a server that people sign in to: over real HTTP, two people, a reader and an admin."""
 
 import json
+import re
 import time
 
 import anyio
@@ -222,6 +223,15 @@ async def test_each_sees_their_own_and_an_admin_sees_all(team):
         assert (await root.get(f"images/{hers.local_id}/1")).content == image.content
         small = await ada.get(f"thumbnails/{hers.local_id}/1")
         assert small.headers["vary"] == "Cookie"
+
+
+async def test_a_picture_of_an_object_store_is_saved_under_a_name_and_not_its_key(tmp_path, bucket):
+    async with running_team(tmp_path, **bucket.environ()) as team:
+        hers = await order_as(team, "ada")
+        async with team.session("ada") as ada:
+            (shown,) = (await ada.get("orders")).json()["orders"]
+            assert (await ada.get(f"images/{hers.local_id}/1")).headers["content-type"] == "image/png"
+    assert re.fullmatch(r"20[0-9]{6}-a-red-fox-[0-9a-z]{8}-1\.png", shown["task"]["images"][0]["name"])
 
 
 async def test_anothers_id_is_answered_as_an_unknown_one(team):

@@ -104,7 +104,8 @@ class SavedImage:
 
     `name_change` is set where it has another name than was asked for. `wanted_folder` is the folder that it belongs
     in, where that is not allowed any more and it lies in another one. `relative_folder` is set where a call has named
-    its folder by a relative path, `remarks` where it is a converted copy.
+    its folder by a relative path, `remarks` where it is a converted copy. `other_name` is what people call it where
+    the last part of its path is no name for them.
     """
 
     index: int
@@ -118,11 +119,12 @@ class SavedImage:
     remarks: tuple[CopyRemark, ...] = ()
     url: str | None = None
     url_expires_at: datetime | None = None
+    other_name: str | None = None
 
     @property
     def name(self) -> str:
         """The file's name without its folder, on whatever system it lies."""
-        return re.split(r"[\\/]", self.path)[-1]
+        return self.other_name or re.split(r"[\\/]", self.path)[-1]
 
 
 @dataclass(frozen=True, slots=True)

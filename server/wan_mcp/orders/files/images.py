@@ -17,7 +17,7 @@ from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.storage.base import ImageCopy
-from wan_mcp.storage.names import find_name_change
+from wan_mcp.storage.names import check_filename, find_name_change
 from wan_mcp.storage.places import show_place
 from wan_mcp.storage.thumbnails import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
@@ -75,7 +75,7 @@ class OrderImages:
         """
         image = find_image(order, index)
         storage = self._storage
-        name = storage.check_filename(filename)
+        name = check_filename(filename)
         try:
             folder = await storage.folder(output_dir, owner=order.principal) if output_dir else None
         except FolderNotAllowedError as error:
@@ -128,7 +128,7 @@ class OrderImages:
         What is to be converted is saved in the default folder, and its copy is put where the caller wants it.
         """
         storage = self._storage
-        name = storage.check_filename(filename)
+        name = check_filename(filename)
         owner = current_principal().id
         folder = await storage.folder(output_dir, owner=owner)
         relative = find_relative_folder(output_dir, folder)
@@ -143,12 +143,12 @@ class OrderImages:
     async def _copy(
         self, source: Path, folder: Path, filename: str | None, *, index: int, conversion: Conversion | None
     ) -> SavedImage:
-        copied = await self._storage.copy(source, folder, self._storage.check_filename(filename), conversion)
+        copied = await self._storage.copy(source, folder, check_filename(filename), conversion)
         return _to_saved_image(copied, index, filename)
 
     async def _fetch_url(self, url: str, region: str, folder: Path, name: str | None) -> ImageCopy:
         storage = self._storage
-        stem = name or storage.check_filename(_find_name(url)) or "image"
+        stem = name or check_filename(_find_name(url)) or "image"
         owner = f"{self._file_owner}-{id(url):x}"
         async with storage.draft(folder, order_id="download", index=1, owner=owner) as draft:
             await self._context.dashscope.download(region, url, draft, is_callers=True)
@@ -330,7 +330,7 @@ class OrderImages:
     def _keep_stem(self, path: Path) -> str:
         """Give the stem of a path of the ledger, if a file may be called so."""
         try:
-            return self._storage.check_filename(path.stem) or "image"
+            return check_filename(path.stem) or "image"
         except RequestRefusedError:
             return "image"
 

@@ -15,7 +15,6 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
 
@@ -41,15 +40,6 @@ _FILE = re.compile(r"[^/\\\0]{1,250}")
 
 FindOrder = Callable[[str, str | None], Awaitable[Order | None]]
 """Gives an order by any of its ids, of a principal or, with None, of anybody."""
-
-
-class Disposition(StrEnum):
-    """What a browser does with an image."""
-
-    INLINE = "inline"
-    """It shows it."""
-    ATTACHMENT = "attachment"
-    """It saves it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +92,9 @@ class ImageLinks:
         folder = make_owner_folder(owner) or ""
         return await self._link(saved, _read_place(saved.path), saved.name, folder, {"owner": folder})
 
-    def is_ours(self, image_id: str, folder: str, signature: LinkSignature, disposition: Disposition) -> bool:
+    def is_ours(self, image_id: str, folder: str, signature: LinkSignature) -> bool:
         """Say whether a signature is ours for an image of the principal with this folder, and holds still."""
-        expected = self._sign(image_id, folder, signature.expires, disposition)
+        expected = self._sign(image_id, folder, signature.expires)
         is_same = hmac.compare_digest(expected.encode(), signature.signature.encode("utf-8", "backslashreplace"))
         return is_same and not self.is_over(signature)
 
@@ -124,7 +114,7 @@ class ImageLinks:
         expires = int(self._clock.now() + LINK_SECONDS)
         url = await self._try_storage(place, saved.name)
         if url is None:
-            signature = self._sign(image_id, folder, expires, Disposition.INLINE)
+            signature = self._sign(image_id, folder, expires)
             query = urlencode(more | {"expires": expires, "signature": signature})
             url = f"{self._base_url}{IMAGES_PATH}{quote(image_id, safe='')}?{query}"
         return hide_place(replace(saved, url=url, url_expires_at=_read_time(expires)))
@@ -157,8 +147,8 @@ class ImageLinks:
             # Ours says what is the matter when it is followed.
             return None
 
-    def _sign(self, image_id: str, folder: str, expires: int, disposition: Disposition) -> str:
-        text = json.dumps([image_id, folder, expires, disposition])
+    def _sign(self, image_id: str, folder: str, expires: int) -> str:
+        text = json.dumps([image_id, folder, expires])
         digest = hmac.digest(self._key, text.encode(), hashlib.sha256)
         return urlsafe_b64encode(digest).decode().rstrip("=")
 
@@ -178,7 +168,6 @@ class LinkedImages:
         image_id: str,
         by: LinkSignature | Principal,
         *,
-        disposition: Disposition,
         folder: str | None = None,
     ) -> AsyncGenerator[LinkedFile]:
         """
@@ -191,7 +180,7 @@ class LinkedImages:
             AppError: the storage or the ledger refuses now.
         """
         try:
-            found = await self._find(image_id, by, disposition, folder)
+            found = await self._find(image_id, by, folder)
         except (NotFoundError, RequestRefusedError, ValueError) as error:
             raise _not_found() from error
         if found is None:
@@ -209,10 +198,10 @@ class LinkedImages:
             yield replace(linked, path=path)
 
     async def _find(
-        self, image_id: str, by: LinkSignature | Principal, disposition: Disposition, folder: str | None
+        self, image_id: str, by: LinkSignature | Principal, folder: str | None
     ) -> tuple[Path, str, str] | None:
         if image_id.lower().endswith(EXTENSIONS):
-            return await self._find_copy(image_id, by, disposition, folder)
+            return await self._find_copy(image_id, by, folder)
         match = _ORDERS_IMAGE.fullmatch(image_id)
         if match is None or (isinstance(by, LinkSignature) and self._links.is_over(by)):
             return None
@@ -221,24 +210,24 @@ class LinkedImages:
             return None
         if isinstance(by, LinkSignature):
             owner = make_owner_folder(order.principal) or ""
-            if not self._links.is_ours(image_id, owner, by, disposition):
+            if not self._links.is_ours(image_id, owner, by):
                 return None
         index = int(match["index"])
         path = await self._images.find_file(order, index)
         image = order.image(index)
         etag = image.sha256 if image is not None else None
         # The key of an object is no name for a person.
-        name = f"{name_image(order, index, self._storage)}{path.suffix}" if is_object(path) else path.name
+        name = f"{name_image(order, index)}{path.suffix}" if is_object(path) else path.name
         return path, name, etag or await self._make_etag(path)
 
     async def _find_copy(
-        self, name: str, by: LinkSignature | Principal, disposition: Disposition, folder: str | None
+        self, name: str, by: LinkSignature | Principal, folder: str | None
     ) -> tuple[Path, str, str] | None:
         """Find a file in the folder of a principal: that of the link, or the caller's own."""
         own = make_owner_folder(by.id) or "" if isinstance(by, Principal) else folder
         if own is None or _FILE.fullmatch(name) is None:
             return None
-        if isinstance(by, LinkSignature) and not self._links.is_ours(name, own, by, disposition):
+        if isinstance(by, LinkSignature) and not self._links.is_ours(name, own, by):
             return None
         path = await self._storage.locate(await self._storage.folder(None) / own / name)
         return path, path.name, await self._make_etag(path)

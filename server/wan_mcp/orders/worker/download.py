@@ -211,7 +211,7 @@ class Downloader:
         async with storage.draft(folder, order_id=order.local_id, index=image.index, owner=self._file_owner) as draft:
             await self._dashscope.download(order.region, image.url or "", draft)
             facts = await draft.verify()
-            stem = target.stem or name_image(order, image.index, self._storage)
+            stem = target.stem or name_image(order, image.index)
             while True:
                 path = await draft.target(stem, facts.extension)
                 publishing = lifecycle.image_publishing(image, path=str(path), sha256=facts.sha256)
