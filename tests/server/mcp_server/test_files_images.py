@@ -214,7 +214,17 @@ async def test_a_store_behind_a_server_with_tls_is_reached_by_nobody_but_the_ser
             assert fetched.headers["content-disposition"] == 'inline; filename="fox.png"'
             part = await web.get(link, headers={"Range": "bytes=1-3"})
             assert (part.status_code, part.content) == (206, b"PNG")
+            sent = {"task_id": made["task_id"], "format": "webp", "filename": "a small fox", "max_side": 50}
+            copied = (await ada.call_tool("download_image", sent)).structured_content["images"][0]["url"]
+            copied = copied.removeprefix("https://pictures.example")
+            small = await web.get(copied)
+            assert (small.status_code, small.content[8:12]) == (200, b"WEBP")
+            assert "small" in small.headers["content-disposition"]
+            assert (await web.get(copied.replace("owner=token-ada", "owner=token-bob"))).status_code == 404
         async with team.web("ada") as own, team.web("bob") as other:
+            place = change(copied, expires=None, signature=None)
+            assert (await own.get(place)).content == small.content
+            assert (await other.get(place)).status_code == 404
             assert (await own.get(f"/images/{made['task_id']}-1")).content == fetched.content
             assert (await other.get(f"/images/{made['task_id']}-1")).status_code == 404
         assert not list((team.settings.state_dir / "spool").iterdir())

@@ -2,8 +2,9 @@
 Images for callers who have no part in the server's disk: by links.
 
 A link is the storage's own where it makes such, else one of ours to `/images/{id}`. Of an order's image the id is
-`TASK_ID-INDEX`; of a copy, or of what no order knows, it is the name of the file, and `owner` the folder of the
-principal whose it is. There is no secret in an id: what may be fetched without a token is told by the signature.
+`TASK_ID-INDEX`; of a copy, or of what no order knows, it is the name of the file, and `owner` the folder in which it
+lies: that of the principal whose it is, or one in it. There is no secret in an id: what may be fetched without a
+token is told by the signature.
 """
 
 import hashlib
@@ -37,6 +38,7 @@ _REDIRECT_SECONDS = 300.0
 IMAGES_PATH = "/images/"
 _ORDERS_IMAGE = re.compile(r"(?P<task_id>[A-Za-z0-9][A-Za-z0-9._:-]{0,127})-(?P<index>[1-9][0-9]{0,2})")
 _FILE = re.compile(r"[^/\\\0]{1,250}")
+_DIGEST = re.compile(r"[0-9a-f]{8,64}")
 
 FindOrder = Callable[[str, str | None], Awaitable[Order | None]]
 """Gives an order by any of its ids, of a principal or, with None, of anybody."""
@@ -89,8 +91,11 @@ class ImageLinks:
         image = order.image(saved.index) if order is not None else None
         if order is not None and image is not None and Path(image.path or "") == _read_place(saved.path):
             return await self._link_image(saved, order)
-        folder = make_owner_folder(owner) or ""
-        return await self._link(saved, _read_place(saved.path), saved.name, folder, {"owner": folder})
+        place, folder = _read_place(saved.path), make_owner_folder(owner) or ""
+        if is_object(place) and place.parent.name != folder:
+            # A copy has a folder of its own there, named by its digest.
+            folder = f"{folder}/{place.parent.name}"
+        return await self._link(saved, place, place.name, folder, {"owner": folder})
 
     def is_ours(self, image_id: str, folder: str, signature: LinkSignature) -> bool:
         """Say whether a signature is ours for an image of the principal with this folder, and holds still."""
@@ -223,13 +228,17 @@ class LinkedImages:
     async def _find_copy(
         self, name: str, by: LinkSignature | Principal, folder: str | None
     ) -> tuple[Path, str, str] | None:
-        """Find a file in the folder of a principal: that of the link, or the caller's own."""
-        own = make_owner_folder(by.id) or "" if isinstance(by, Principal) else folder
-        if own is None or _FILE.fullmatch(name) is None:
+        """Find a file in the folder of a principal or one in it: that of the link, or the caller's own."""
+        if isinstance(by, Principal):
+            own = make_owner_folder(by.id) or ""
+            first, _, inner = (folder or own).partition("/")
+            is_theirs = first == own and (not inner or _DIGEST.fullmatch(inner) is not None)
+            folder = folder if folder and is_theirs else own
+        elif folder is None or not self._links.is_ours(name, folder, by):
             return None
-        if isinstance(by, LinkSignature) and not self._links.is_ours(name, own, by):
+        if _FILE.fullmatch(name) is None:
             return None
-        path = await self._storage.locate(await self._storage.folder(None) / own / name)
+        path = await self._storage.locate(await self._storage.folder(None) / folder / name)
         return path, path.name, await self._make_etag(path)
 
     async def _make_etag(self, path: Path) -> str:
