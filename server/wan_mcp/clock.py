@@ -1,11 +1,12 @@
 """Time, passed in: so that a test can move it and nothing sleeps for luck."""
 
 import time
-from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Protocol
 
 import anyio
+
+from wan_mcp_tools.domain.record import Record
 
 
 class Clock(Protocol):
@@ -24,8 +25,7 @@ class Clock(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class SystemClock:
+class SystemClock(Record):
     """The machine's own clock."""
 
     def now(self) -> float:

@@ -2,7 +2,7 @@
 
 import logging
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
@@ -18,6 +18,7 @@ from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from mcp.server.context import ServerMiddleware
@@ -103,8 +104,7 @@ def find_secret_key(settings: Settings) -> bytes:
     return load_secret_key(None, settings.state_dir)
 
 
-@dataclass(frozen=True, slots=True)
-class HttpServer:
+class HttpServer(Record):
     """
     What is served over HTTP.
 
@@ -202,8 +202,7 @@ def _make_file_pages(service: OrderService, gate: "AuthGate") -> "Sequence[BaseR
     return make_file_routes(service, gate)
 
 
-@dataclass(frozen=True, slots=True)
-class TeamGallery:
+class TeamGallery(Record):
     """The gallery of a server that people sign in to: its routes, and what makes a link for the current principal."""
 
     routes: "Sequence[BaseRoute]"

@@ -9,10 +9,11 @@ import math
 import os
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
+
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     import asyncio  # noqa: TID251 - uvicorn's protocols are its own
@@ -55,8 +56,7 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
-@dataclass(frozen=True, slots=True)
-class Drain:
+class Drain(Record):
     """
     How a server that others stand in for ends.
 

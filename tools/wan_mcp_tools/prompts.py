@@ -3,12 +3,13 @@
 import json
 import re
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, cast
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import estimate, format_cost
 from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -16,8 +17,7 @@ from wan_mcp_tools.prompt_values import PromptValues, find_placeholders, sort_wo
 from wan_mcp_tools.tool import is_nothing
 
 
-@dataclass(frozen=True, slots=True)
-class PromptArgument:
+class PromptArgument(Record):
     """One field of a prompt's form."""
 
     name: str
@@ -25,8 +25,7 @@ class PromptArgument:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Prompt:
+class Prompt(Record):
     """
     One entry of a host's menu: its words, its form, and the function that writes the text for the model.
 

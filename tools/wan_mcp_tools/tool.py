@@ -1,11 +1,12 @@
 """The record that each tool fills in."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import Preview, ReportProgress
 
 _NOTHING = frozenset({"", "null", "none", "undefined"})
@@ -42,8 +43,7 @@ class Result(BaseModel):
     model_config = ConfigDict(frozen=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(Record):
     """
     A tool's answer: a result, and whether it tells of a failure.
 
@@ -55,8 +55,7 @@ class Answer:
     facts: Mapping[str, object] = field(default_factory=dict[str, object])
 
 
-@dataclass(frozen=True, slots=True)
-class Tool:
+class Tool(Record):
     """
     One tool: its words, its hints, and the function behind it.
 

@@ -8,7 +8,6 @@ https://modelcontextprotocol.io/specification/2026-07-28/basic/authorization
 import json
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from http import HTTPStatus
 from typing import TYPE_CHECKING
@@ -16,6 +15,7 @@ from urllib.parse import urlsplit
 
 from wan_mcp_tools.domain.errors import CallLimitError
 from wan_mcp_tools.domain.principals import Scope
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from starlette.requests import Request
@@ -45,8 +45,7 @@ _STATUS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class ProtectedResource:
+class ProtectedResource(Record):
     """
     The MCP endpoint as clients know it: its address, and who issues tokens for it.
 

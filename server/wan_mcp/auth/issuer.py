@@ -11,7 +11,6 @@ import json
 import logging
 import ssl
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -24,6 +23,7 @@ from wan_mcp.auth.refusals import IssuerError
 from wan_mcp.clock import Clock
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 _MOST_BYTES = 256 * 1024
 _MOST_KEYS = 100
@@ -45,8 +45,7 @@ Jwk = Mapping[str, Any]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class IssuerNetwork:
+class IssuerNetwork(Record):
     """
     How the issuer is reached: whom to trust, and through which proxy.
 

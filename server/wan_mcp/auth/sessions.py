@@ -12,12 +12,12 @@ import math
 import secrets
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Protocol, cast
 
 from wan_mcp.auth.secret_key import derive_key
 from wan_mcp.clock import Clock
 from wan_mcp_tools.domain.principals import Principal, Scope, SignIn
+from wan_mcp_tools.domain.record import Record
 
 GALLERY_PATH = "/gallery"
 ENTRY_PATH = f"{GALLERY_PATH}/enter"
@@ -45,16 +45,14 @@ class UsedNames(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class GalleryLink:
+class GalleryLink(Record):
     """An address that opens somebody's gallery once, until `ends_at` in seconds since 1970."""
 
     url: str
     ends_at: float
 
 
-@dataclass(frozen=True, slots=True)
-class Session:
+class Session(Record):
     """What was signed: who may act, and until when, in seconds since 1970; `id` is by chance."""
 
     id: str

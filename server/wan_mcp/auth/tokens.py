@@ -12,7 +12,7 @@ import os
 import re
 import secrets
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -23,6 +23,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.settings.files import read_plain_file
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.principals import Principal, Scope, SignIn
+from wan_mcp_tools.domain.record import Record
 
 TOKEN_PREFIX = "wanmcp_"  # noqa: S105 - how every token begins, so that it is known for one where it should not be
 _RANDOM_BYTES = 32
@@ -41,8 +42,7 @@ _SETTING = "WAN_MCP_TOKENS_FILE"
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class StaticToken:
+class StaticToken(Record):
     """A token as the file has it; `line` counts from 1."""
 
     name: str

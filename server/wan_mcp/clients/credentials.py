@@ -6,7 +6,7 @@ It comes from the environment, a file, the client's own question, or a person.
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -28,6 +28,7 @@ from wan_mcp.log import redact
 from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import KEY, KEY_FILE
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
+from wan_mcp_tools.domain.record import Record
 
 EXAMPLE_KEY = "sk-your-key"
 
@@ -37,8 +38,7 @@ AskKey = Callable[[str], str]
 _SECRET_NAME = re.compile(r"(?i)key|token|secret|password|credential|auth")
 
 
-@dataclass(frozen=True, slots=True)
-class NewKeyFile:
+class NewKeyFile(Record):
     """A file that is still to be written, with the key for it."""
 
     path: Path
@@ -57,8 +57,7 @@ class NewKeyFile:
         write_secret(self.path, self.key)
 
 
-@dataclass(frozen=True, slots=True)
-class ServerVariables:
+class ServerVariables(Record):
     """The variables of an entry, with a key or a way to one; and the key file to write first, if there is one."""
 
     variables: Mapping[str, str]

@@ -7,7 +7,7 @@ https://code.visualstudio.com/docs/copilot/reference/mcp-configuration for VS Co
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from wan_mcp.clients import jsonc
 from wan_mcp.clients.credentials import find_inputs
@@ -25,6 +25,7 @@ from wan_mcp.clients.formats import (
 )
 from wan_mcp.clients.launch import LaunchCommand
 from wan_mcp.clients.registry import Client
+from wan_mcp_tools.domain.record import Record
 
 _REMOTE_SERVER = frozenset(
     {
@@ -48,8 +49,7 @@ _OTHER_FORM = {True: ("args", "env"), False: ("environment",)}
 _INPUTS = "inputs"
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(Record):
     """
     An entry as it shall be.
 
@@ -63,8 +63,7 @@ class Entry:
     inputs: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
-@dataclass(frozen=True, slots=True)
-class Edit:
+class Edit(Record):
     """The text as it shall be, and our entry before and after; None where there is none."""
 
     text: str

@@ -7,7 +7,6 @@ by taking the name that says so, instead of becoming the key of the new one.
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from wan_mcp.clients.formats import as_mapping
@@ -17,6 +16,7 @@ from wan_mcp.settings.region_access import BASE_URL, KEY, KEY_FILE, WORKSPACE
 from wan_mcp.settings.values import Values
 from wan_mcp_tools.catalogue.regions import SANDBOX, find_region
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 REGION, OUTPUT_DIR, ENV_FILE = "DASHSCOPE_REGION", "WAN_MCP_OUTPUT_DIR", "WAN_MCP_ENV_FILE"
 SECRETS = frozenset(name for row in SETTING_ROWS if row.secret for name in expand_name(row.name))
@@ -26,8 +26,7 @@ _OF_ONE_REGION = (KEY, WORKSPACE, BASE_URL)
 _REFERENCE = re.compile(r"\$\{[^}]+\}|\$[A-Za-z_]\w*|\{(?:env|file):[^}]+\}")
 
 
-@dataclass(frozen=True, slots=True)
-class RequestedVariables:
+class RequestedVariables(Record):
     """What the person asked for on the command line; None where nothing was asked for."""
 
     region: str | None = None

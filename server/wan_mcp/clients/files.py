@@ -11,12 +11,12 @@ import stat
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
 from wan_mcp.settings.files import read_plain_file
 from wan_mcp_tools.domain.errors import StorageError
+from wan_mcp_tools.domain.record import Record
 
 _BOM = "\ufeff"
 _PRIVATE = 0o600
@@ -28,8 +28,7 @@ _CREATE_NEW = os.O_CREAT | os.O_EXCL | os.O_WRONLY | getattr(os, "O_BINARY", 0)
 _UNTOUCHED = "Nothing was changed."
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(Record):
     """
     A file as it was read.
 

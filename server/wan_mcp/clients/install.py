@@ -7,7 +7,6 @@ The plan is worked out first, as a value that can be shown; only then is it appl
 import subprocess
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
@@ -21,13 +20,13 @@ from wan_mcp.log import redact
 from wan_mcp.settings.files import full_path
 from wan_mcp.settings.region_access import KEY_FILE
 from wan_mcp_tools.domain.errors import StorageError
+from wan_mcp_tools.domain.record import Record
 
 _COMMAND_TIMEOUT = 60.0
 """Seconds for a client's own command, which only writes a file."""
 
 
-@dataclass(frozen=True, slots=True)
-class InstallTarget:
+class InstallTarget(Record):
     """A client, the name of the server in it, another file than the client's usual one, and the options chosen."""
 
     client: Client
@@ -36,16 +35,14 @@ class InstallTarget:
     options: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class AddCommand:
+class AddCommand(Record):
     """The full command line of a client that adds a server, and what it needs of the environment."""
 
     line: tuple[str, ...]
     environ: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
-class InstallPlan:
+class InstallPlan(Record):
     """
     What would be done.
 
@@ -87,8 +84,7 @@ class InstallPlan:
         return self.holds_key and self.file.open_to_others
 
 
-@dataclass(frozen=True, slots=True)
-class InstallResult:
+class InstallResult(Record):
     """How it went: the copy of the old file, whether the client's own command did it, and why that did not."""
 
     backup: Path | None = None
@@ -96,8 +92,7 @@ class InstallResult:
     command_error: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class DetectedClient:
+class DetectedClient(Record):
     """What is known of one client on this machine; `configured` is None where its file cannot be understood."""
 
     client: Client

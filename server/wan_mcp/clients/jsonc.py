@@ -14,6 +14,7 @@ from functools import lru_cache
 from typing import Literal
 
 from wan_mcp.clients.formats import MISSING, InvalidConfigError, KeyPath, Missing, as_mapping, nest
+from wan_mcp_tools.domain.record import Record
 
 _SPACE_AND_COMMENTS = re.compile(r"(?:[ \t\r\n]+|//[^\r\n]*|/\*.*?\*/)*", re.DOTALL)
 _STRING = re.compile(r'"[^"\\\x00-\x1f]*(?:\\(?:["\\/bfnrt]|u[0-9A-Fa-f]{4})[^"\\\x00-\x1f]*)*"')
@@ -23,8 +24,7 @@ _INDENT = re.compile(r"[ \t]*")
 _MAX_DEPTH = 100
 
 
-@dataclass(frozen=True, slots=True)
-class Node:
+class Node(Record):
     """
     A value and where it stands: `text[start:end]`.
 
@@ -37,8 +37,7 @@ class Node:
     items: tuple["Item", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Item:
+class Item(Record):
     """A member of an object, or an element of an array (then it has no key); `comma` is where its comma stands."""
 
     start: int
@@ -47,8 +46,7 @@ class Item:
     comma: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Document:
+class Document(Record):
     """
     A whole text.
 

@@ -9,24 +9,23 @@ import shutil
 import sys
 import sysconfig
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
+
+from wan_mcp_tools.domain.record import Record
 
 _UV_CACHE = frozenset({"archive-v0", "environments-v1", "environments-v2", "builds-v0"})
 """Folders of uv's cache that hold environments made for one run: https://docs.astral.sh/uv/concepts/tools/."""
 
 
-@dataclass(frozen=True, slots=True)
-class LaunchCommand:
+class LaunchCommand(Record):
     """A command with its arguments."""
 
     command: str
     args: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunningProgram:
+class RunningProgram(Record):
     """What this process knows of itself: how it was called, its interpreter, its environment's folders."""
 
     argv0: str

@@ -1,15 +1,15 @@
 """The clients that can be configured, as data, and where each of them keeps its file."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import Literal
 
 from wan_mcp.clients.formats import KeyPath
+from wan_mcp_tools.domain.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Machine:
+class Machine(Record):
     """
     The machine that a client runs on.
 
@@ -44,8 +44,7 @@ class Machine:
         return self.folder("XDG_CONFIG_HOME", ".config")
 
 
-@dataclass(frozen=True, slots=True)
-class EntryOption:
+class EntryOption(Record):
     """
     Something that a client does for a server if its entry says so.
 
@@ -56,8 +55,7 @@ class EntryOption:
     consequence: str
 
 
-@dataclass(frozen=True, slots=True)
-class Client:
+class Client(Record):
     """
     One client.
 

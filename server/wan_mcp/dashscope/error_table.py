@@ -8,7 +8,6 @@ Source: https://help.aliyun.com/zh/model-studio/error-code
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from wan_mcp_tools.domain.errors import (
     AccessDeniedError,
@@ -23,10 +22,10 @@ from wan_mcp_tools.domain.errors import (
     ServiceError,
     ThrottledError,
 )
+from wan_mcp_tools.domain.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class ErrorMeaning:
+class ErrorMeaning(Record):
     """
     One meaning: the class that is raised, what happened, and what to do.
 

@@ -1,7 +1,7 @@
 """From what the service answered, or did not answer, to one of our errors in our own words."""
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -34,6 +34,7 @@ from wan_mcp_tools.domain.errors import (
     ServiceError,
     ThrottledError,
 )
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import Problem
 from wan_mcp_tools.domain.text import leave_out_links, one_line
 
@@ -89,8 +90,7 @@ _ADVICE_AFTER_TROUBLE = {
 _ADVICE_AFTER_FAILED_TASK = "Order again; if that fails too, wait some minutes or choose another model."
 
 
-@dataclass(frozen=True, slots=True)
-class CallContext:
+class CallContext(Record):
     """What an error must name to be of use."""
 
     endpoint: "Endpoint"

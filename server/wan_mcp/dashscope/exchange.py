@@ -6,7 +6,7 @@ import re
 import socket
 import ssl
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC
 from typing import Any, cast
 
@@ -20,6 +20,7 @@ from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, fi
 from wan_mcp.dashscope.responses import JsonResponse
 from wan_mcp.dashscope.types import BeforeSending, Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
+from wan_mcp_tools.domain.record import Record
 
 _LOG = logging.getLogger(__name__)
 _OLDEST, _NEWEST = 946_684_800.0, 4_102_444_800.0
@@ -40,8 +41,7 @@ _NEVER_SENT = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(Record):
     """
     One HTTP call to a region.
 
@@ -90,8 +90,7 @@ class _Sending:
             await self.begin()
 
 
-@dataclass(frozen=True, slots=True)
-class _RawResponse:
+class _RawResponse(Record):
     """An answer that is not read yet; `content` is None where it is larger than any is read."""
 
     status: int

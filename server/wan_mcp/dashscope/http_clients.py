@@ -5,7 +5,6 @@ import os
 import ssl
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, cast
@@ -19,6 +18,7 @@ from wan_mcp import __version__
 from wan_mcp.dashscope.network import ProxyCache, Resolver, find_public_addresses
 from wan_mcp.settings.network import CERT_FILE, USUAL_PORTS, find_certificate_problem, read_certificate_variables
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 _ORDERS_AT_ONCE = 20
 _CALLS_AT_ONCE = 20
@@ -29,8 +29,7 @@ _NEXT_ADDRESS = 0.25
 """Seconds after which the next address of a host is tried beside the first (RFC 8305)."""
 
 
-@dataclass(frozen=True, slots=True)
-class HttpClients:
+class HttpClients(Record):
     """
     Four clients, none of which follows a redirect or keeps a cookie.
 

@@ -4,7 +4,6 @@ import binascii
 import re
 from base64 import b64decode
 from collections.abc import Sequence
-from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TYPE_CHECKING
 from urllib.parse import quote, unquote_to_bytes, urlsplit
@@ -21,6 +20,7 @@ from wan_mcp_tools.domain.errors import (
     SettingsError,
     TooLargeError,
 )
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     import httpx
@@ -90,8 +90,7 @@ class HostKind(Enum):
     """The sandbox inside this process."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageSource:
+class ImageSource(Record):
     """An address that may be fetched from."""
 
     url: "httpx.URL"

@@ -12,7 +12,6 @@ import re
 from collections import OrderedDict
 from collections.abc import AsyncGenerator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
@@ -35,6 +34,7 @@ from wan_mcp.dashscope.image_addresses import (
 from wan_mcp.dashscope.payload import is_image_data
 from wan_mcp.dashscope.types import Sink, Timeouts
 from wan_mcp_tools.domain.errors import AppError, DownloadError, HostNotAllowedError, LinkExpiredError
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from wan_mcp.clock import Clock
@@ -62,8 +62,7 @@ class _PassingError(Exception):
         self.error = error
 
 
-@dataclass(frozen=True, slots=True)
-class _Download:
+class _Download(Record):
     url: str
     sink: Sink
     in_process: bool

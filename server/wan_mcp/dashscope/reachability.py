@@ -9,7 +9,6 @@ import re
 import socket
 import ssl
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -27,6 +26,7 @@ from wan_mcp.dashscope.requests import PROBE_TASK_ID, build_headers, find_endpoi
 from wan_mcp.dashscope.types import Timeouts
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.errors import AppError, SettingsError
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from wan_mcp.clock import Clock
@@ -50,16 +50,14 @@ _OWN_CERTIFICATES = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NetworkProblem:
+class NetworkProblem(Record):
     """What stands in the way, without a full stop, and what helps."""
 
     what: str
     advice: str
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(Record):
     """
     How an address is reached.
 
@@ -80,8 +78,7 @@ class Route:
         return f"Correct {self.proxy_setting}, or list the host in NO_PROXY if it can be reached directly."
 
 
-@dataclass(frozen=True, slots=True)
-class Reachability:
+class Reachability(Record):
     """
     What came of the attempt to reach an address.
 

@@ -11,7 +11,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, urlencode
@@ -20,6 +19,7 @@ from pydantic import SecretStr
 
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.errors import MissingKeyError, RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from wan_mcp.dashscope.types import CreateOrder
@@ -48,8 +48,7 @@ _TASK_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")
 _KEY = re.compile(r"[\x21-\x7e]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Endpoint:
+class Endpoint(Record):
     """
     One region, ready to be called.
 

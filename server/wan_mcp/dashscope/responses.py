@@ -6,7 +6,6 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import islice
 from math import ceil
@@ -28,6 +27,7 @@ from wan_mcp.dashscope.payload import as_integer, as_object, as_text, iterate_ob
 from wan_mcp.dashscope.requests import is_task_id
 from wan_mcp.dashscope.types import ListedTask, TaskAnswer, TaskImage, TaskListing
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, ServiceError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
 _OK = range(200, 300)
@@ -50,8 +50,7 @@ _STATUSES["CANCELLED"] = TaskStatus.CANCELED
 _ENDED_WITHOUT_IMAGES = frozenset({TaskStatus.FAILED, TaskStatus.CANCELED, TaskStatus.UNKNOWN})
 
 
-@dataclass(frozen=True, slots=True)
-class JsonResponse:
+class JsonResponse(Record):
     """
     An HTTP answer: `payload` is its JSON object, None where it has none.
 

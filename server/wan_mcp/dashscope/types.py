@@ -1,15 +1,15 @@
 """What goes to the service and what comes back, as data."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Protocol
 
 from wan_mcp_tools.catalogue.model import WireProtocol
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 
 
-@dataclass(frozen=True, slots=True)
-class Timeouts:
+class Timeouts(Record):
     """
     How long each phase of a call may take, in seconds.
 
@@ -32,8 +32,7 @@ BeforeSending = Callable[[], Awaitable[None]]
 """What is done between the opening of a connection and the sending on it; whatever it raises, nothing is sent."""
 
 
-@dataclass(frozen=True, slots=True)
-class CreateOrder:
+class CreateOrder(Record):
     """
     One order as the wire needs it: `model_id` is the id that this region knows the model by.
 
@@ -58,8 +57,7 @@ class CreateOrder:
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
 
-@dataclass(frozen=True, slots=True)
-class TaskImage:
+class TaskImage(Record):
     """
     One image of a task, `index` from 1.
 
@@ -74,8 +72,7 @@ class TaskImage:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskAnswer:
+class TaskAnswer(Record):
     """
     What the service says of one task.
 
@@ -102,8 +99,7 @@ class TaskAnswer:
     served_at: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class ListedTask:
+class ListedTask(Record):
     """
     One row of the service's list; times are seconds since 1970.
 
@@ -120,8 +116,7 @@ class ListedTask:
     request_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TaskListing:
+class TaskListing(Record):
     """One page of the service's list; pages count from 1."""
 
     tasks: tuple[ListedTask, ...]

@@ -9,7 +9,7 @@ Source: https://help.aliyun.com/zh/model-studio/get-temporary-file-url
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -22,6 +22,7 @@ from wan_mcp.dashscope.image_addresses import ConfiguredHosts, HostKind, check_i
 from wan_mcp.dashscope.payload import as_integer, as_object, as_text
 from wan_mcp.dashscope.types import Timeouts
 from wan_mcp_tools.domain.errors import DownloadError, ErrorCode, HostNotAllowedError, UploadError
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from wan_mcp.dashscope.connections import ConnectionPool
@@ -37,8 +38,7 @@ _ENDINGS = {"image/png": "png", "image/jpeg": "jpg", "image/webp": "webp", "imag
 _NOTHING_SENT = "Nothing was ordered."
 
 
-@dataclass(frozen=True, slots=True)
-class UploadPolicy:
+class UploadPolicy(Record):
     """
     What the service says of where a picture may be put: `folder` in the store at `host`, for some minutes.
 

@@ -7,7 +7,7 @@ shared addresses of the service's other regions: that is how a key of another re
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from urllib.parse import urlsplit
 
@@ -21,10 +21,10 @@ from wan_mcp.settings.key_format import PLAN_KEY
 from wan_mcp.settings.region_access import region_of_host
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region, find_region
 from wan_mcp_tools.domain.errors import AnswerLostError, AppError, KeyRefusedError
+from wan_mcp_tools.domain.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class KeyAttempt:
+class KeyAttempt(Record):
     """What a region said to a key at one of its hosts; without an error it took it."""
 
     region: Region
@@ -37,8 +37,7 @@ class KeyAttempt:
         return self.error is None
 
 
-@dataclass(frozen=True, slots=True)
-class RegionProbe:
+class RegionProbe(Record):
     """
     What came of the probe of a region.
 

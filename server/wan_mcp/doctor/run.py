@@ -1,7 +1,6 @@
 """All checks, side by side, each with an end."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 
 import anyio
@@ -29,13 +28,13 @@ from wan_mcp.settings import Settings
 from wan_mcp.settings.provenance import SettingsReport, examine_settings
 from wan_mcp.settings.settings import OUTPUT_DIR, STATE_DIR
 from wan_mcp.settings.storage_access import STORAGE_URL
+from wan_mcp_tools.domain.record import Record
 
 _SERVICE_SETTINGS = "DASHSCOPE_"
 _ALLOWED = "WAN_MCP_ALLOWED_DIRS"
 
 
-@dataclass(frozen=True, slots=True)
-class _Check:
+class _Check(Record):
     """One check: a name, what it looks at, how it runs, and what to look for if it does not end."""
 
     name: str

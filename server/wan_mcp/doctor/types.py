@@ -3,7 +3,7 @@
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -15,6 +15,7 @@ from wan_mcp.dashscope.network import ProxyFinder, Resolver, find_proxy, resolve
 from wan_mcp.log import redact
 from wan_mcp.storage.disk import Disk, find_network_drive
 from wan_mcp.storage.folders import FindNetworkDrive
+from wan_mcp_tools.domain.record import Record
 
 _SHORTEST_SECRET = 6
 
@@ -23,8 +24,7 @@ async def _resolve_name(host: str, port: int) -> list[str]:
     return await run_in_daemon_thread(partial(resolve_name_blocking, host, port))
 
 
-@dataclass(frozen=True, slots=True)
-class Environment:
+class Environment(Record):
     """
     The machine and the network: everything outside the program.
 
@@ -59,8 +59,7 @@ class Verdict(StrEnum):
     """As it should be."""
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
+class Finding(Record):
     """
     One thing that was looked at: what it was, what was found, and what helps.
 

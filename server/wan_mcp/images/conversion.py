@@ -5,7 +5,6 @@ The same picture and the same wish give the same bytes, so that a copy is known 
 time or of chance is in it. Pillow's next release may encode otherwise; then a copy made anew is another file.
 """
 
-from dataclasses import dataclass
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
@@ -21,6 +20,7 @@ from wan_mcp.images.metadata import (
 )
 from wan_mcp.images.pixels import put_on_white, simplify
 from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import Conversion, ImageFormat
 from wan_mcp_tools.domain.tasks import CopyRemark
 
@@ -40,8 +40,7 @@ _EXIF = b"Exif\0\0"
 _ORIENTATION = 0x0112
 
 
-@dataclass(frozen=True, slots=True)
-class ConvertedImage:
+class ConvertedImage(Record):
     """An encoded copy, and what it lacks of the original."""
 
     data: bytes
@@ -98,8 +97,7 @@ def _fit(facts: ImageFacts, max_side: int | None) -> tuple[int, int]:
     return max(1, round(facts.width * max_side / longest)), max(1, round(facts.height * max_side / longest))
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
+class _Picture(Record):
     """Decoded pixels of the size that is wanted, and what belongs to them."""
 
     image: "Image"

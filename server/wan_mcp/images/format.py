@@ -8,9 +8,9 @@ Sources:
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from wan_mcp_tools.domain.errors import NotAnImageError
+from wan_mcp_tools.domain.record import Record
 
 EXTENSIONS = (".png", ".jpg", ".jpeg", ".webp")
 """Every ending under which an image of a kind we write may exist."""
@@ -56,8 +56,7 @@ _OTHERS: tuple[tuple[bytes, str], ...] = (
 """What else a download may be, by its first bytes in lower case."""
 
 
-@dataclass(frozen=True, slots=True)
-class ImageFacts:
+class ImageFacts(Record):
     """
     What is certain about a complete image.
 

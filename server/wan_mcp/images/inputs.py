@@ -37,6 +37,7 @@ from wan_mcp.images.pixels import put_on_white, simplify
 from wan_mcp.images.segments import check_png_pixels, find_png_chunk, leave_out_metadata, read_orientation
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import ErrorCode, InputChangedError, NotAnImageError, RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import InputChange
 
 if TYPE_CHECKING:
@@ -95,8 +96,7 @@ _LEAST_DETAIL = 8
 _TAKEN = "Give a PNG, JPEG, WebP, BMP, TIFF or GIF"
 
 
-@dataclass(frozen=True, slots=True)
-class PreparedInput:
+class PreparedInput(Record):
     """
     A picture as it is sent to a model: encoded bytes and their MIME type, sides in pixels.
 

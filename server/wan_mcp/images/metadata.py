@@ -19,9 +19,9 @@ import re
 import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 
 from wan_mcp.images.format import find_png_chunks, read_webp_size
+from wan_mcp_tools.domain.record import Record
 
 MADE_BY_MODEL = "http://cv.iptc.org/newscodes/digitalsourcetype/trainedAlgorithmicMedia"
 """The digital source type of what a trained model has made."""
@@ -65,8 +65,7 @@ Text = tuple[str, str]
 """A keyword and what stands under it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Labels:
+class Labels(Record):
     """
     What a file says of itself beside its pixels, its colour profile and its EXIF.
 

@@ -7,7 +7,6 @@ Call it in a thread.
 import os
 import sqlite3
 from contextlib import closing
-from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
@@ -24,6 +23,7 @@ from wan_mcp.ledger.quotas import count_images_since
 from wan_mcp.ledger.records import DAY, Stage
 from wan_mcp.ledger.rows import find_unreadable, read_orders
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+from wan_mcp_tools.domain.record import Record
 
 SQLITE_VERSION = sqlite3.sqlite_version
 _LARGEST_COPIED = 256 * 1024 * 1024
@@ -32,8 +32,7 @@ _MOST_READ = 10_000
 """Orders that are looked through for rows that cannot be read, beside all that are open."""
 
 
-@dataclass(frozen=True, slots=True)
-class OpenOrder:
+class OpenOrder(Record):
     """
     An order that is not finished.
 
@@ -48,8 +47,7 @@ class OpenOrder:
     is_held: bool
 
 
-@dataclass(frozen=True, slots=True)
-class LedgerFacts:
+class LedgerFacts(Record):
     """
     What a ledger is and holds.
 

@@ -3,7 +3,6 @@
 import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, Decimal
 
 from wan_mcp.clock import utc
@@ -13,6 +12,7 @@ from wan_mcp.ledger.rows import IS_COUNTABLE, chunks, is_name, number_parameters
 from wan_mcp_tools.catalogue.model import format_amount
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import CostLimitError, DailyLimitError, OpenLimitError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.domain.usage import Amounts, Quota, Use
 
@@ -35,8 +35,7 @@ _IMAGES, _COST = "images_ordered", f"CASE WHEN cost BETWEEN 0 AND {2**53} THEN c
 _WAIT_OR = "Wait until then, or"
 
 
-@dataclass(frozen=True, slots=True)
-class _Scope:
+class _Scope(Record):
     """Whose orders are counted, and how that is told; without a `principal` they are everybody's."""
 
     principal: str | None

@@ -2,10 +2,11 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
 
 from wan_mcp_tools.domain.principals import LOCAL_ID
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
 from wan_mcp_tools.domain.usage import Quota
@@ -75,8 +76,7 @@ class ImageState(StrEnum):
         return self in (ImageState.SAVED, ImageState.FAILED)
 
 
-@dataclass(frozen=True, slots=True)
-class OrderImage:
+class OrderImage(Record):
     """One image of an order; `index` counts from 1. `url` is kept only until the image is a file."""
 
     index: int
@@ -91,8 +91,7 @@ class OrderImage:
     message: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Order:
+class Order(Record):
     """
     One order. Times are seconds since 1970 by the ledger's clock.
 
@@ -153,8 +152,7 @@ class Order:
         return next((image for image in self.images if image.index == index), None)
 
 
-@dataclass(frozen=True, slots=True)
-class Placement:
+class Placement(Record):
     """
     What became of a request to place an order: the row, and whether it is an earlier identical one.
 
@@ -166,16 +164,14 @@ class Placement:
     saved_elsewhere: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class OrderLimits:
+class OrderLimits(Record):
     """How much all principals together may order, and each of them."""
 
     everybody: Quota = field(default_factory=Quota)
     each: Quota = field(default_factory=Quota)
 
 
-@dataclass(frozen=True, slots=True)
-class RateLimit:
+class RateLimit(Record):
     """
     A rate limit that every process on the ledger keeps: `per_second` requests, `burst` of them at once.
 
@@ -188,24 +184,21 @@ class RateLimit:
     is_durable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class Slot:
+class Slot(Record):
     """A right that one holder at a time has, for `seconds` unless it is renewed."""
 
     name: str
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Dispatch:
+class Dispatch(Record):
     """What an order needs to be sent: a turn of the limit, and the slot if there is one."""
 
     slot: Slot | None
     limit: RateLimit
 
 
-@dataclass(frozen=True, slots=True)
-class Backlog:
+class Backlog(Record):
     """
     What is unfinished in the ledger: orders, and how many of them a living process works on.
 
@@ -218,8 +211,7 @@ class Backlog:
     oldest_unsaved_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Upload:
+class Upload(Record):
     """
     A picture that a principal has uploaded to order with: sides in pixels, `path` where it lies in the storage.
 
@@ -235,8 +227,7 @@ class Upload:
     expires_at: float = 0.0
 
 
-@dataclass(frozen=True, slots=True)
-class Eligibility:
+class Eligibility(Record):
     """
     Which unfinished orders a process can take further.
 

@@ -2,12 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 from wan_mcp.ledger.database import Repository, Transaction, reads, reads_apart, writes
 from wan_mcp.ledger.records import DAY, ImageState, Origin, Stage
 from wan_mcp.ledger.rows import IS_UNCOUNTED, add_total, is_name
 from wan_mcp.ledger.search import Cursor, find_boundary, read_query
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import OrderQuery, OrderState, OrderTotals
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -43,8 +43,7 @@ _IS_MOVABLE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class OrderSum:
+class OrderSum(Record):
     """So many orders, with so many saved images, are alike in this; `model` is empty where it is not known."""
 
     region: str

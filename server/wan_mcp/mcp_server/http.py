@@ -7,7 +7,7 @@ Source: https://modelcontextprotocol.io/specification/2025-11-25/basic/transport
 import json
 import socket
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
@@ -31,6 +31,7 @@ from wan_mcp.mcp_server.messages import (
 )
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.principals import NOBODY, acting_as
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from starlette.responses import Response
@@ -51,8 +52,7 @@ _MOST_DRAINED = 64 * 1024 * 1024
 _MOST_ERROR_BYTES = 2_000
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HttpRoutes:
+class HttpRoutes(Record, kw_only=True):
     """
     What is answered beside /mcp, as routes of Starlette.
 

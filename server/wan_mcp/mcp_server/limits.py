@@ -7,12 +7,12 @@ little else, so that many may.
 
 import math
 from collections import Counter
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
 
 from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -25,8 +25,7 @@ _SLOWEST = 32_768.0
 """Bytes a second."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallLimits:
+class CallLimits(Record):
     """How many calls may be under way in this process: of all callers together, and of each who has signed in."""
 
     most: int = 10_000

@@ -1,7 +1,6 @@
 """Our prompts as prompts of the MCP SDK, and the completion of their arguments and of ids in resource templates."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from mcp import MCPError
@@ -27,6 +26,7 @@ from wan_mcp_tools.catalogue.model import Model
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.catalogue.sizes import GRADES, RATIOS
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.prompt_values import read_values
 from wan_mcp_tools.prompts import Prompt
@@ -65,8 +65,7 @@ def bind_prompt(prompt: Prompt) -> BoundPrompt:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class _Values:
+class _Values(Record):
     """The values that an argument may have; `is_complete` is False where the ledger has older ones."""
 
     values: Sequence[str]

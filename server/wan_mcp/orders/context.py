@@ -2,12 +2,12 @@
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 
 from wan_mcp.clock import Clock
 from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import Ledger, Order
 from wan_mcp.storage import Storage
+from wan_mcp_tools.domain.record import Record
 
 ObserveChange = Callable[[Order | None, Order], None]
 """Is told of an order as the ledger had it, None if it had not, and as it has it now."""
@@ -17,8 +17,7 @@ ObserveWait = Callable[[str, float], None]
 _log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Observers:
+class Observers(Record):
     """Functions that are told of what this process has written down. What they raise goes to the log, no further."""
 
     changed: tuple[ObserveChange, ...] = ()
@@ -45,8 +44,7 @@ NO_OBSERVERS = Observers()
 """Metrics and the audit log observe, where they are wanted; by itself nobody does."""
 
 
-@dataclass(frozen=True, slots=True)
-class Context:
+class Context(Record):
     """The adapters that orders are placed, followed and collected with, and who is told of it."""
 
     ledger: Ledger
@@ -56,8 +54,7 @@ class Context:
     observers: Observers = NO_OBSERVERS
 
 
-@dataclass(frozen=True, slots=True)
-class Timings:
+class Timings(Record):
     """
     How long things take or may take, in seconds, and how often they are tried.
 

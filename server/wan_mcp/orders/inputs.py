@@ -8,7 +8,7 @@ read again and must have that digest.
 import math
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,6 +23,7 @@ from wan_mcp.storage.places import show_place
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import InputChangedError, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest, InputImage, InputSource
 
 MOST_BODY_BYTES = 10_000_000
@@ -133,16 +134,14 @@ def _find_name(image: InputImage) -> str | None:
     return image.reference if image.source is InputSource.UPLOAD else None
 
 
-@dataclass(frozen=True, slots=True)
-class SentInputs:
+class SentInputs(Record):
     """What an order says of its pictures on the wire: their addresses, and its options, whose places fit them."""
 
     addresses: tuple[str, ...]
     options: Mapping[str, Any]
 
 
-@dataclass(frozen=True, slots=True)
-class _Upload:
+class _Upload(Record):
     address: str
     until: float
     scale: float

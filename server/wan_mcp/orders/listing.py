@@ -2,7 +2,6 @@
 
 import logging
 import re
-from dataclasses import dataclass
 from datetime import date, datetime, timedelta
 
 from wan_mcp.clock import Clock, find_begin, find_day
@@ -16,6 +15,7 @@ from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, make_report
 from wan_mcp_tools.domain.errors import LedgerError, RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import OrderQuery, OrderTotals, TaskPage
 from wan_mcp_tools.domain.tasks import Task, TaskStatus
 
@@ -31,8 +31,7 @@ _SETTLING_ROUNDS = 5
 _LAST_DAYS = re.compile(r"([1-9][0-9]{0,3}) days?")
 
 
-@dataclass(frozen=True, slots=True)
-class Period:
+class Period(Record):
     """A stretch of time in seconds since 1970; `until` is the first moment that is too late, None is open."""
 
     since: float | None = None

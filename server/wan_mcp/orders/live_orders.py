@@ -3,7 +3,6 @@
 import math
 from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 import anyio
@@ -13,13 +12,13 @@ from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order, Stage
 from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
 from wan_mcp_tools.domain.next_step import NextStep
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import Problem
 
 RETRIED = "This is tried again by itself."
 
 
-@dataclass(frozen=True, slots=True)
-class LiveProblem:
+class LiveProblem(Record):
     """
     What holds an order up now.
 

@@ -3,7 +3,7 @@
 import logging
 import statistics
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from typing import TypeVar
 
@@ -17,6 +17,7 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import LedgerError, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -158,8 +159,7 @@ class ProgressReporter:
             self._usual = UsualDuration(statistics.median(found), is_known=True)
 
 
-@dataclass(frozen=True, slots=True)
-class UsualDuration:
+class UsualDuration(Record):
     """How many seconds a task of the kind takes in all; `is_known` if that was seen here and is no guess."""
 
     seconds: float

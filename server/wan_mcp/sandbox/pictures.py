@@ -11,7 +11,6 @@ import io
 import math
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Any
@@ -20,6 +19,7 @@ from PIL import Image, ImageDraw, ImageFilter, features
 
 from wan_mcp.sandbox.fonts import Font, choose_font, make_readable, open_font
 from wan_mcp.sandbox.inputs import InputPicture
+from wan_mcp_tools.domain.record import Record
 
 Colour = tuple[int, int, int]
 
@@ -48,8 +48,7 @@ _STRIP = (0.07, 0.70)
 """From where to where the inputs lie, in heights of the picture."""
 
 
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(Record):
     """What is on a picture; sizes in pixels. `inputs` are the pictures that it was made from."""
 
     prompt: str

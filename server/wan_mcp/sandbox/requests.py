@@ -8,7 +8,6 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Annotated, Any
 
@@ -25,6 +24,7 @@ from wan_mcp.sandbox.parameters import (
     read_size,
     refuse,
 )
+from wan_mcp_tools.domain.record import Record
 
 _DEFAULT_COUNT = 4
 """Images of an order that cannot be read."""
@@ -34,8 +34,7 @@ _LAST_PAGE = 1_000_000
 _TRANSPARENT = re.compile(r"(?<!non-)\btransparen(?:t|cy)\b|\balpha channel\b|\bRGBA\b|透明", re.IGNORECASE)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrderBody:
+class OrderBody(Record, kw_only=True):
     """
     An order as its body says it, before its pictures were looked at.
 
@@ -48,8 +47,7 @@ class OrderBody:
     mode: Mode
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ParsedOrder:
+class ParsedOrder(Record, kw_only=True):
     """
     What the body of an order asks for; the defaults stand for a body that cannot be read.
 
@@ -70,8 +68,7 @@ class ParsedOrder:
     transparent: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ListQuery:
+class ListQuery(Record, kw_only=True):
     """
     What a call of the task list asks for.
 

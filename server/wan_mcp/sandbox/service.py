@@ -3,7 +3,7 @@
 import uuid
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import tzinfo
 from functools import partial
 from typing import Any, Protocol
@@ -25,6 +25,7 @@ from wan_mcp.sandbox.requests import OrderBody, ParsedOrder, make_order, parse_l
 from wan_mcp.sandbox.stores import TaskStore
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, read_outcome
 from wan_mcp.sandbox.uploads import UPLOAD_PATH, is_key_of, make_permit
+from wan_mcp_tools.domain.record import Record
 
 _LARGEST_BODY = 32 * 1024 * 1024
 """Bytes: the pictures of an order, as text, and a little more."""
@@ -37,8 +38,7 @@ _PER_SET_IMAGE = 0.25
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
-@dataclass(frozen=True, slots=True)
-class SandboxOptions:
+class SandboxOptions(Record):
     """
     How the look-alike behaves. Times in seconds.
 

@@ -14,7 +14,6 @@ https://docs.openssl.org/master/man3/SSL_CTX_load_verify_locations/
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
 from ipaddress import ip_address, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +21,7 @@ from urllib.parse import urlsplit
 from wan_mcp.settings.files import read_plain_file
 from wan_mcp.settings.key_format import is_unfilled
 from wan_mcp.settings.values import ProblemCode, SettingProblem
+from wan_mcp_tools.domain.record import Record
 
 USUAL_PORTS = {"https": 443, "http": 80}
 """The port that an address of a scheme means where it names none."""
@@ -34,8 +34,7 @@ _ALLOWED = "Use an address such as http://host:3128 or socks5://host:1080, or re
 _MOST_PORTS = 65535
 
 
-@dataclass(frozen=True, slots=True)
-class ProxyVariable:
+class ProxyVariable(Record):
     """
     A variable that names a proxy.
 
@@ -207,8 +206,7 @@ _HASHED_NAME = re.compile(r"[0-9a-f]{8}\.[0-9]+")
 _ADVICE = "Correct or remove it."
 
 
-@dataclass(frozen=True, slots=True)
-class CertificateVariables:
+class CertificateVariables(Record):
     """
     What the environment names, without the blanks and quotes around it; None where it names nothing.
 

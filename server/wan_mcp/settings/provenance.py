@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 
 from wan_mcp.settings.key_format import describe_key
@@ -10,13 +10,13 @@ from wan_mcp.settings.settings import Settings, check_values, find_env_file, rea
 from wan_mcp.settings.table import SETTING_ROWS, SettingRow, expand_name
 from wan_mcp.settings.values import ProblemCode, SettingProblem, Values
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 _LONGEST_SHOWN = 80
 _LOGIN = re.compile(r"//[^/@\s]*@")
 
 
-@dataclass(frozen=True, slots=True)
-class SettingOrigin:
+class SettingOrigin(Record):
     """One setting that is set: its value as it may be shown, never a key, and in words where it came from."""
 
     name: str
@@ -24,8 +24,7 @@ class SettingOrigin:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class SettingsReport:
+class SettingsReport(Record):
     """
     The settings, whatever is wrong with them.
 

@@ -6,7 +6,6 @@ Source: https://www.alibabacloud.com/help/en/model-studio/base-url
 
 import hashlib
 import re
-from dataclasses import dataclass
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -16,6 +15,7 @@ from wan_mcp.settings.key_format import PLAN_KEY, find_fault, is_placeholder
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import REGIONS, SANDBOX, Region
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 KEY, KEY_FILE = "DASHSCOPE_API_KEY", "DASHSCOPE_API_KEY_FILE_PATH"
 WORKSPACE, BASE_URL = "DASHSCOPE_WORKSPACE_ID", "DASHSCOPE_HTTP_BASE_URL"
@@ -24,8 +24,7 @@ _API_PATH = "/api/v1"
 _ALLOWED_URLS = "Use https://HOST/api/v1, or http only for this machine (localhost, 127.0.0.1, [::1])."
 
 
-@dataclass(frozen=True, slots=True)
-class RegionAccess:
+class RegionAccess(Record):
     """
     How one region is reached.
 

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from pathlib import Path
 from typing import cast
 
@@ -20,6 +20,7 @@ from wan_mcp.settings.telemetry import is_exported
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.usage import Quota
 
 ENV_FILE = "WAN_MCP_ENV_FILE"
@@ -32,8 +33,7 @@ _MOST_IMAGES = 1_000_000
 _MOST_CALLS = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Settings:
+class Settings(Record):
     """
     Everything that the operator may choose, read once and checked.
 

@@ -1,12 +1,13 @@
 """The object store in which images are kept, where the operator has named one."""
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from wan_mcp.settings.values import ProblemCode, Values
+from wan_mcp_tools.domain.record import Record
 
 STORAGE_URL = "WAN_MCP_STORAGE_URL"
 _ENDPOINT, _KEY_ID, _KEY, _REGION = (
@@ -24,8 +25,7 @@ _REGION_NAME = re.compile(r"[a-z0-9-]{1,40}")
 _FIRST_REGION = "us-east-1"
 
 
-@dataclass(frozen=True, slots=True)
-class StorageAccess:
+class StorageAccess(Record):
     """
     How the object store is reached: bucket and prefix (without slashes around it), endpoint, keys, region.
 

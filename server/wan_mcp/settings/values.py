@@ -4,7 +4,6 @@ import math
 import os
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
@@ -12,6 +11,7 @@ from pathlib import Path
 from wan_mcp.settings.files import read_secret_file
 from wan_mcp.settings.key_format import is_placeholder, is_sample, is_unfilled
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 _MODE = re.compile(r"(?:0o?)?(?P<digits>[4-7][0-7]{2})", re.IGNORECASE)
 _AMOUNT = re.compile(r"(?P<amount>[0-9]{1,9}(?:\.[0-9]{1,6})?)\s*(?P<currency>[A-Z]{3})")
@@ -40,8 +40,7 @@ class ProblemCode(StrEnum):
     MISSING = "Missing"
 
 
-@dataclass(frozen=True, slots=True)
-class SettingProblem:
+class SettingProblem(Record):
     """
     What is wrong with a setting, and what to do.
 

@@ -8,7 +8,6 @@ folder and its name, and show it as `places.show_place` gives it.
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -16,12 +15,12 @@ from wan_mcp.images.format import ImageFacts
 from wan_mcp.images.inputs import PreparedInput
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.principals import LOCAL_ID
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import Conversion, Preview
 from wan_mcp_tools.domain.tasks import CopyRemark
 
 
-@dataclass(frozen=True, slots=True)
-class ImageCopy:
+class ImageCopy(Record):
     """A copy of an image: where it lies, what is certain about it, and what it lacks of the original."""
 
     path: Path

@@ -13,7 +13,6 @@ import subprocess
 import sys
 from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path, PurePath, PurePosixPath, PureWindowsPath
 from typing import TypeVar
 
@@ -22,6 +21,7 @@ from anyio.to_thread import run_sync
 from wan_mcp.clock import Clock
 from wan_mcp.storage.directory import FOLDER, Directory, LinkFoundError, NotAFileError, open_directory
 from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError, StorageError
+from wan_mcp_tools.domain.record import Record
 
 Result = TypeVar("Result")
 
@@ -245,8 +245,7 @@ def count_free_bytes(folder: Path) -> int | None:
     return usage.free if usage.total else None
 
 
-@dataclass(frozen=True, slots=True)
-class Disk:
+class Disk(Record):
     """The system's disk, as functions: so that a full or a strange one can stand in its place."""
 
     create_new: Callable[[Directory, str, int], int] = Directory.create

@@ -16,7 +16,6 @@ import stat
 from collections import deque
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import ExitStack, asynccontextmanager, suppress
-from dataclasses import dataclass
 from functools import cache, partial
 from hashlib import sha256
 from itertools import count
@@ -42,6 +41,7 @@ from wan_mcp.storage.disk import (
 )
 from wan_mcp.storage.names import fit_stem, keep_writable
 from wan_mcp_tools.domain.errors import AppError, StorageError
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from concurrent.futures import Future, ThreadPoolExecutor
@@ -356,8 +356,7 @@ def is_taken(directory: Directory, name: str) -> bool:
     return any(directory.has(f"{stem}{extension}") for extension in (*EXTENSIONS, ".json"))
 
 
-@dataclass(frozen=True, slots=True)
-class TempName:
+class TempName(Record):
     """Whose temporary file it is: the order's id, the image's index, the owner, each as written in the name."""
 
     order: str

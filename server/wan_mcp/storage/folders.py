@@ -9,7 +9,6 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path, PurePath
 from urllib.request import url2pathname
@@ -26,6 +25,7 @@ from wan_mcp.storage.disk import (
 from wan_mcp.storage.drafts import PROBE, make_temp_name
 from wan_mcp.storage.names import is_plain
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, RequestRefusedError, StorageError
+from wan_mcp_tools.domain.record import Record
 
 LEAST_FREE_BYTES = 64 * 1024 * 1024
 """The largest image that is accepted by default: with less, a paid one may find no room."""
@@ -242,8 +242,7 @@ def is_on_foreign_drive(path: PurePath, roots: Iterable[PurePath]) -> bool:
     return bool(path.drive) and path.drive.lower() not in {root.drive.lower() for root in roots}
 
 
-@dataclass(frozen=True, slots=True)
-class FolderFacts:
+class FolderFacts(Record):
     """
     What is known of a folder.
 

@@ -6,11 +6,11 @@ Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-v
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from wan_mcp import __version__
 from wan_mcp_tools.domain.errors import SettingsError
+from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from opentelemetry.metrics import Meter
@@ -21,8 +21,7 @@ _NAME = "wan-mcp"
 MISSING = "Metrics and traces need packages that are not installed. Install them: pip install 'wan-mcp[server]'."
 
 
-@dataclass(frozen=True, slots=True)
-class Telemetry:
+class Telemetry(Record):
     """Where instruments are made, and `stop`, which hands over what was measured; it may take some seconds."""
 
     meter: "Meter"

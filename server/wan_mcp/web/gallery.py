@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Callable
-from dataclasses import dataclass
 from secrets import token_urlsafe
 
 from starlette.types import ASGIApp
@@ -10,6 +9,7 @@ from starlette.types import ASGIApp
 from wan_mcp import http_server
 from wan_mcp.web.api import GalleryApi, PressedKeys, make_gallery
 from wan_mcp.web.security import AccessControl, Secrets
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import ImageService
 
 _SECRET_BYTES = 32
@@ -17,8 +17,7 @@ _ANSWER_SECONDS = 2
 """How long answers under way get when a signal ends the server."""
 
 
-@dataclass(frozen=True, slots=True)
-class GalleryUrls:
+class GalleryUrls(Record):
     """Where the gallery is: its page, and a URL that leads there once, for a browser to be started with."""
 
     page: str

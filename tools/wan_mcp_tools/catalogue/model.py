@@ -1,7 +1,7 @@
 """One model as data: where it is offered, by which protocols, what it takes and what it costs."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any
@@ -10,6 +10,7 @@ from wan_mcp_tools.catalogue.options import Option
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.catalogue.sizes import GRADES, SizeRule, read_grade, read_pixels
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 
 EXTRA_MODELS_SETTING = "WAN_MCP_EXTRA_MODELS"
 """The setting that adds models to these."""
@@ -26,8 +27,7 @@ class WireProtocol(StrEnum):
     """A task, created and queried in the older shape."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(Record):
     """
     What one image cost on the day `as_of` (year-month): a hint for people, and so is every sum of it.
 
@@ -62,8 +62,7 @@ class Price:
         return self.large if sides is None or sides[0] * sides[1] > self.large_from else self.amount
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRegion:
+class ModelRegion(Record):
     """
     One model in one region: what callers name the region, and what is known of the model there.
 
@@ -79,8 +78,7 @@ class ModelRegion:
     wire_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class InputLimits:
+class InputLimits(Record):
     """
     The pictures that a model takes as input: `least` to `most` of them in an order.
 
@@ -102,8 +100,7 @@ class InputLimits:
     advised_min_side: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Mode:
+class Mode(Record):
     """
     What holds in the place of the row's own where a switch among the options is on.
 
@@ -130,8 +127,7 @@ class LengthUnit(StrEnum):
     TOKENS = "tokens"
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Record):
     """
     One model: what callers name, where it is offered, and what it takes.
 

@@ -7,12 +7,12 @@ https://help.aliyun.com/zh/model-studio/qwen-image-generation-and-editing-api-re
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from decimal import Decimal
 from enum import StrEnum
 from typing import Any, cast
 
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 
 IMAGES = "images"
 """In `needs` and `excludes`: input pictures."""
@@ -42,8 +42,7 @@ class OptionKind(StrEnum):
     """Whatever is JSON: nothing is known of it here."""
 
 
-@dataclass(frozen=True, slots=True)
-class Option:
+class Option(Record):
     """
     One parameter.
 

@@ -6,7 +6,7 @@ never added to one another, and an image whose price is not known is counted as 
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from typing import Any
@@ -15,11 +15,11 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import Price, format_amount
 from wan_mcp_tools.catalogue.regions import SANDBOX
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest
 
 
-@dataclass(frozen=True, slots=True)
-class ImageCount:
+class ImageCount(Record):
     """
     The images of one day, region and model.
 
@@ -40,8 +40,7 @@ class ImageCount:
     priced: tuple["PricedImages", ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class PricedImages:
+class PricedImages(Record):
     """
     Images of orders that were alike in what their price depends on.
 
@@ -57,8 +56,7 @@ class PricedImages:
     open_inputs: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Money:
+class Money(Record):
     """An amount in one currency."""
 
     amount: Decimal
@@ -68,8 +66,7 @@ class Money:
         return f"{format_amount(self.amount)} {self.currency}"
 
 
-@dataclass(frozen=True, slots=True)
-class Cost:
+class Cost(Record):
     """
     What a number of images costs: one amount for each currency, in the order of their names.
 
@@ -85,8 +82,7 @@ class Cost:
     is_most: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CostLine:
+class CostLine(Record):
     """The images of one day, region and model, with what the charged and the open ones cost."""
 
     count: ImageCount
@@ -94,8 +90,7 @@ class CostLine:
     open: Cost
 
 
-@dataclass(frozen=True, slots=True)
-class CostReport:
+class CostReport(Record):
     """
     The images of some days and what they cost; `since` and `until` are the first and the last day.
 
@@ -111,8 +106,7 @@ class CostReport:
     found: int
 
 
-@dataclass(frozen=True, slots=True)
-class _Batch:
+class _Batch(Record):
     """Some images of one kind: how many, what they cost together if that is known, and whether they are free."""
 
     images: int

@@ -1,12 +1,10 @@
 """The service's regions. A key, a task and a model belong to one region."""
 
-from dataclasses import dataclass
-
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 
 
-@dataclass(frozen=True, slots=True)
-class Region:
+class Region(Record):
     """
     One region: the name that callers use, the service's id, and its hosts.
 

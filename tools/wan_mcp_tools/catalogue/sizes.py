@@ -6,11 +6,11 @@ https://www.alibabacloud.com/help/en/model-studio/wan-image-generation-and-editi
 """
 
 import re
-from dataclasses import dataclass
 from math import isqrt, log
 from typing import Protocol
 
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 
 RATIOS: tuple[str, ...] = ("1:1", "3:4", "4:3", "9:16", "16:9")
 """The aspect ratios that a caller may name, width first."""
@@ -36,8 +36,7 @@ class SizeLimits(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class PixelWindow:
+class PixelWindow(Record):
     """
     A window for the total of pixels, and a limit for the ratio of the longer side to the shorter.
 
@@ -68,8 +67,7 @@ class PixelWindow:
         )
 
 
-@dataclass(frozen=True, slots=True)
-class SideRange:
+class SideRange(Record):
     """A range, in pixels, for each side."""
 
     min_side: int
@@ -89,8 +87,7 @@ class SideRange:
         return f"each side {self.min_side} to {self.max_side} pixels"
 
 
-@dataclass(frozen=True, slots=True)
-class FixedSizes:
+class FixedSizes(Record):
     """A list of sizes, each `(width, height)` in pixels; no other is drawn."""
 
     sizes: tuple[tuple[int, int], ...]
@@ -104,8 +101,7 @@ class FixedSizes:
         return "only " + ", ".join(_pixels(*size) for size in self.sizes)
 
 
-@dataclass(frozen=True, slots=True)
-class SizeRule:
+class SizeRule(Record):
     """
     The sizes of one model.
 

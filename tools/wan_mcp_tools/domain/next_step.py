@@ -12,9 +12,10 @@ buttons. So whoever raises or builds one writes no tool's name into a sentence:
     )
 """
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+
+from wan_mcp_tools.domain.record import Record
 
 
 class NextAction(StrEnum):
@@ -89,8 +90,7 @@ _WAITS = frozenset(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class NextStep:
+class NextStep(Record):
     """
     A step and what it is about.
 

@@ -3,8 +3,10 @@
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import field
 from enum import StrEnum
+
+from wan_mcp_tools.domain.record import Record
 
 
 class Scope(StrEnum):
@@ -27,8 +29,7 @@ _INCLUDED = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SignIn:
+class SignIn(Record):
     """
     By what a principal has signed in: until when it holds, in seconds since 1970, if that is in it.
 
@@ -39,8 +40,7 @@ class SignIn:
     token: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Principal:
+class Principal(Record):
     """
     A caller. `id` is what orders are kept under; `scopes` are those that were granted, without what they include.
 

@@ -2,12 +2,13 @@
 
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, cast
 
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.record import Record
 
 NO_OPTIONS: Mapping[str, Any] = MappingProxyType({})
 
@@ -52,8 +53,7 @@ class InputChange(StrEnum):
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class InputImage:
+class InputImage(Record):
     """
     A picture given as input.
 
@@ -110,8 +110,7 @@ def read_reference(text: str) -> InputImage:
     return InputImage(InputSource.FILE, reference)
 
 
-@dataclass(frozen=True, slots=True)
-class ImageRequest:
+class ImageRequest(Record):
     """
     What a caller asks for, checked by the catalogue: one order, which may be of several images.
 

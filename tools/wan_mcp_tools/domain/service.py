@@ -1,19 +1,18 @@
 """What the tools need of the server: one port."""
 
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol
 
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import Problem, SavedImage, Task, TaskStatus
 from wan_mcp_tools.domain.usage import Usage
 
 
-@dataclass(frozen=True, slots=True)
-class ProgressReport:
+class ProgressReport(Record):
     """
     How a call that waits is doing.
 
@@ -48,8 +47,7 @@ class ImageFormat(StrEnum):
     WEBP = "webp"
 
 
-@dataclass(frozen=True, slots=True)
-class Conversion:
+class Conversion(Record):
     """
     What a copy of an image is to be: None leaves it as it is.
 
@@ -60,16 +58,14 @@ class Conversion:
     max_side: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Preview:
+class Preview(Record):
     """A small picture: encoded bytes and their MIME type."""
 
     data: bytes
     mime_type: str
 
 
-@dataclass(frozen=True, slots=True)
-class ImageData:
+class ImageData(Record):
     """
     A saved image to hand over: encoded bytes, their MIME type, and the file they stand for.
 
@@ -82,8 +78,7 @@ class ImageData:
     reduced: bool
 
 
-@dataclass(frozen=True, slots=True)
-class TaskPage:
+class TaskPage(Record):
     """Some tasks, newest first; `cursor` opens the next page and is None at the end."""
 
     tasks: Sequence[Task]
@@ -104,8 +99,7 @@ class OrderState(StrEnum):
     CANCELED = "canceled"
 
 
-@dataclass(frozen=True, slots=True)
-class OrderQuery:
+class OrderQuery(Record):
     """
     Which orders are meant; what is None does not matter.
 
@@ -121,8 +115,7 @@ class OrderQuery:
     until: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class OrderTotals:
+class OrderTotals(Record):
     """
     What a query finds, in numbers: orders, and saved images.
 

@@ -2,13 +2,13 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 from wan_mcp_tools.domain.errors import ErrorCode
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.principals import LOCAL_ID
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest, InputChange, InputImage
 from wan_mcp_tools.domain.text import one_line
 
@@ -61,16 +61,14 @@ _NAME_CHARACTERS, _FOLDER_CHARACTERS = 80, 200
 _INPUTS_TOLD = 4
 
 
-@dataclass(frozen=True, slots=True)
-class NameChange:
+class NameChange(Record):
     """The name that was asked for, and why the file has another one."""
 
     wanted: str
     reasons: tuple[NameReason, ...]
 
 
-@dataclass(frozen=True, slots=True)
-class RelativeFolder:
+class RelativeFolder(Record):
     """A relative folder as a caller gave it, and the absolute path of the one that it means."""
 
     given: str
@@ -94,8 +92,7 @@ _COPY_REMARKS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class SavedImage:
+class SavedImage(Record):
     """
     An image that is a verified file: `path` absolute, sizes in pixels and bytes, `index` from 1.
 
@@ -127,8 +124,7 @@ class SavedImage:
         return self.other_name or re.split(r"[\\/]", self.path)[-1]
 
 
-@dataclass(frozen=True, slots=True)
-class FailedImage:
+class FailedImage(Record):
     """
     An image that is not a file.
 
@@ -156,8 +152,7 @@ Source: https://help.aliyun.com/zh/model-studio/error-code
 """
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(Record):
     """
     Why a task did not succeed, or what holds it up.
 
@@ -176,8 +171,7 @@ class Problem:
         return any(mark in code for mark in _REFUSALS)
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(Record):
     """
     One order as the ledger and the service know it now.
 

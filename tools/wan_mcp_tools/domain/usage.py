@@ -1,16 +1,17 @@
 """How much a principal may order, and how much it has ordered."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from decimal import Decimal
+
+from wan_mcp_tools.domain.record import Record
 
 Amounts = Mapping[str, Decimal]
 """Amounts by their currency: one is never added to another."""
 
 
-@dataclass(frozen=True, slots=True)
-class Quota:
+class Quota(Record):
     """
     How much may be ordered; nought and nothing are no limit.
 
@@ -24,8 +25,7 @@ class Quota:
     open_orders: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Use:
+class Use(Record):
     """
     How much was ordered, as it counts for a quota; costs are the most that orders may cost by the catalogue.
 
@@ -39,8 +39,7 @@ class Use:
     frees_at: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Usage:
+class Usage(Record):
     """
     What a principal has ordered and may order.
 

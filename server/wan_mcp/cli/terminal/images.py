@@ -10,7 +10,6 @@ import re
 import sys
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import partial
 from io import BytesIO
@@ -22,6 +21,7 @@ from wan_mcp.cli.terminal.console import Console
 from wan_mcp.cli.terminal.output import describe_error
 from wan_mcp.clock import Clock
 from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task
 
@@ -37,8 +37,7 @@ class ImageProtocol(StrEnum):
     SIXEL = "sixel"
 
 
-@dataclass(frozen=True, slots=True)
-class Terminal:
+class Terminal(Record):
     """How a terminal takes pictures, and the size in pixels of one of its character cells."""
 
     protocol: ImageProtocol

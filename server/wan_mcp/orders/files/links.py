@@ -14,7 +14,7 @@ import re
 from base64 import urlsafe_b64encode
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from urllib.parse import quote, urlencode, urlsplit
@@ -29,6 +29,7 @@ from wan_mcp.storage.names import make_owner_folder
 from wan_mcp.storage.places import is_object, read_address
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import SavedImage, Task
 
 LINK_SECONDS = 24 * 3600.0
@@ -44,16 +45,14 @@ FindOrder = Callable[[str, str | None], Awaitable[Order | None]]
 """Gives an order by any of its ids, of a principal or, with None, of anybody."""
 
 
-@dataclass(frozen=True, slots=True)
-class LinkSignature:
+class LinkSignature(Record):
     """What of a link says that it is ours: `expires` in seconds since 1970, and the signature as it is written."""
 
     expires: int
     signature: str
 
 
-@dataclass(frozen=True, slots=True)
-class LinkedFile:
+class LinkedFile(Record):
     """What a link leads to: a file of this machine, or an address to go on to. `etag` is no path."""
 
     filename: str

@@ -5,7 +5,6 @@ import secrets
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -20,6 +19,7 @@ from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp_tools.domain.errors import ErrorCode, LedgerError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 _log = logging.getLogger(__name__)
@@ -41,8 +41,7 @@ Report = Callable[[str], Awaitable[None]]
 """Takes a sentence about an order whose state has changed."""
 
 
-@dataclass(frozen=True, slots=True)
-class CollectSummary:
+class CollectSummary(Record):
     """What a collection did: tasks that ended, images saved, tasks still open, and what stands in their way."""
 
     finished: int = 0

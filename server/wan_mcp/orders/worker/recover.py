@@ -21,6 +21,7 @@ from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.sizes import GRADES, read_grade, read_pixels
 from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, ServiceError, SettingsError
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -33,8 +34,7 @@ _COUNTED_BY_MODEL = frozenset({"enable_sequential", "enable_interleave"})
 """The options under which the model decides how many images it draws."""
 
 
-@dataclass(frozen=True, slots=True)
-class TimeWindow:
+class TimeWindow(Record):
     """When a task can have been created, by the service's clock."""
 
     start: float

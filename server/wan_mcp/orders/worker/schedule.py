@@ -11,7 +11,6 @@ import math
 from bisect import insort
 from collections import defaultdict, deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 
 import anyio
 
@@ -20,6 +19,7 @@ from wan_mcp.dashscope import ListedTask, TaskAnswer
 from wan_mcp.ledger import Order, Origin
 from wan_mcp.orders.live_orders import LiveOrder
 from wan_mcp.orders.worker.queries import Urgency
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 ENOUGH = 5
@@ -41,8 +41,7 @@ _LIST_LIFE = 20.0
 """Seconds for which a row of the list is believed."""
 
 
-@dataclass(frozen=True, slots=True)
-class PollPlan:
+class PollPlan(Record):
     """
     When to ask for tasks whose running times are about log-normal, with `median` in seconds.
 

@@ -11,9 +11,11 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta, timezone
 from enum import StrEnum
+
+from wan_mcp_tools.domain.record import Record
 
 DAY = 86_400.0
 """Seconds: how long the service keeps a task after its end, and how long a link to an image lives."""
@@ -67,8 +69,7 @@ class SizeError(ValueError):
     """Raised when a model cannot paint the size."""
 
 
-@dataclass(frozen=True, slots=True)
-class SizeRule:
+class SizeRule(Record):
     """
     Which sizes a model paints; every limit is inclusive.
 
@@ -136,8 +137,7 @@ def _round(side: float) -> int:
     return max(16, round(side / 16) * 16)
 
 
-@dataclass(frozen=True, slots=True)
-class ModeRule:
+class ModeRule(Record):
     """
     What a model does in one mode.
 
@@ -151,8 +151,7 @@ class ModeRule:
     inputs: tuple[int, int] = (0, 0)
 
 
-@dataclass(frozen=True, slots=True)
-class InputRule:
+class InputRule(Record):
     """
     Which pictures a model takes.
 
@@ -168,8 +167,7 @@ class InputRule:
     advised_sides: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Model:
+class Model(Record):
     """
     One row of the documentation.
 
