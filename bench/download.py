@@ -107,10 +107,10 @@ async def fetch(dashscope: DashScope, storage: LocalStorage, urls: list[str], fo
     """Fetch side by side with our client into our storage."""
 
     async def fetch_one(number: int, url: str) -> None:
-        async with storage.draft(folder, order_id="bench", index=number, owner="bench") as draft:
+        async with storage.open_draft(folder, order_id="bench", index=number, owner="bench") as draft:
             await dashscope.download("singapore", url, draft)
             facts = await draft.verify()
-            if not await draft.publish(await draft.target(f"ours-{number}", facts.extension)):
+            if not await draft.publish(await draft.find_target(f"ours-{number}", facts.extension)):
                 raise RuntimeError("the name is taken")
 
     async with anyio.create_task_group() as group:

@@ -14,7 +14,7 @@ from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
 from wan_mcp.orders.context import NO_OBSERVERS, Observers
-from wan_mcp.orders.files.links import ImageLinks
+from wan_mcp.orders.files.links import ImageLinkSigner
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage, Storage
 from wan_mcp_tools import TOOLS
@@ -132,7 +132,7 @@ def build_service(
     *,
     context: Context | None = None,
     timings: Timings | None = None,
-    links: ImageLinks | None = None,
+    links: ImageLinkSigner | None = None,
 ) -> OrderService:
     """
     Build the service on what ordering stands on. Nothing is opened, read or connected before it runs.
@@ -175,7 +175,7 @@ def build_server(
         OrderTaskStore,
         WanServer,
         bind_tool,
-        keep_in_bounds,
+        limit_sizes,
         make_apps,
     )
     from wan_mcp.mcp_server.place_filter import PlaceFilter, make_place_filter  # noqa: PLC0415
@@ -210,7 +210,7 @@ def build_server(
         tools=[bind_tool(make(service), places.hide_from_caller) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
         request_state_security=security,
-        middleware=[*middleware, make_place_filter(places), keep_in_bounds, refuse_undeclared_subscriptions],
+        middleware=[*middleware, make_place_filter(places), limit_sizes, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )

@@ -12,7 +12,7 @@ from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp.orders import Context, OrderService, Timings
 from wan_mcp.orders.context import NO_OBSERVERS, Observers
-from wan_mcp.orders.files.links import ImageLinks
+from wan_mcp.orders.files.links import ImageLinkSigner
 from wan_mcp.settings import Settings
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -137,8 +137,7 @@ def build_http_server(
     gate = build_gate(settings)
     is_scraped = gate is not None or metrics_port is not None
     telemetry = _start_telemetry(settings, is_scraped=is_scraped)
-    render = render_metrics if telemetry is not None and is_scraped else MISSING
-    if metrics_port is not None and render is MISSING:
+    if metrics_port is not None and telemetry is None:
         raise SettingsError(
             "--metrics-port needs packages that are not installed.", "Install them: pip install 'wan-mcp[server]'."
         )
@@ -153,14 +152,14 @@ def build_http_server(
     async def check() -> None:
         settings.require_folders()
         await context.ledger.reports.find_first_order()
-        await context.storage.folder(None)
+        await context.storage.find_folder(None)
 
     readiness = Readiness(check, context.clock)
     pages: list[BaseRoute] = []
     probes = make_health_routes(readiness)
     if gate is not None and gallery is not None:
         pages += [*_make_file_pages(service, gate), *gallery.routes]
-        probes.append(make_metrics_route(render, protect=gate.protect))
+        probes.append(make_metrics_route(MISSING if telemetry is None else render_metrics, protect=gate.protect))
 
     def begin_drain(seconds: float) -> None:
         readiness.drain()
@@ -188,12 +187,12 @@ def build_http_server(
     return HttpServer(app, begin_drain, telemetry.stop if telemetry is not None else lambda: None)
 
 
-def build_links(context: Context, secret_key: bytes, address: str) -> ImageLinks:
+def build_links(context: Context, secret_key: bytes, address: str) -> ImageLinkSigner:
     """Build what makes links that lead to an address, with a key that is for them alone."""
     from wan_mcp.auth.secret_key import derive_key  # noqa: PLC0415 - only servers that people sign in to have links
 
     key = derive_key(secret_key, "image links")
-    return ImageLinks(context.storage, context.clock, key=key, base_url=address)
+    return ImageLinkSigner(context.storage, context.clock, key=key, base_url=address)
 
 
 def _make_file_pages(service: OrderService, gate: "AuthGate") -> "Sequence[BaseRoute]":
@@ -214,8 +213,8 @@ def build_gallery(
 ) -> TeamGallery:
     """Build the gallery at an address, for who comes through a gate."""
     # Only servers that people sign in to need these.
-    from wan_mcp.auth.sessions import LinkMaker, Sessions  # noqa: PLC0415
-    from wan_mcp.mcp_server.limits import CallGate, CallLimits  # noqa: PLC0415
+    from wan_mcp.auth.sessions import GalleryLinkMaker, Sessions  # noqa: PLC0415
+    from wan_mcp.mcp_server.call_limits import CallLimiter, CallLimits  # noqa: PLC0415
     from wan_mcp.mcp_server.place_filter import PlaceFilter  # noqa: PLC0415
     from wan_mcp.web.team_gallery import describe_link, make_key_taker, make_team_gallery  # noqa: PLC0415
 
@@ -226,7 +225,7 @@ def build_gallery(
         await run_sync(places.find)
         return places.hide_in(facts)
 
-    links = LinkMaker(secret_key, address=address, clock=clock)
+    links = GalleryLinkMaker(secret_key, address=address, clock=clock)
     routes = make_team_gallery(
         service,
         gate,
@@ -234,7 +233,7 @@ def build_gallery(
         links=links,
         take_key=make_key_taker(used, service.count_call),
         hide=hide,
-        limit=lambda app: CallGate(app, CallLimits()),
+        limit=lambda app: CallLimiter(app, CallLimits()),
         address=address,
     )
     return TeamGallery(routes, lambda: describe_link(links.make_link(current_principal())))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import asyncio  # noqa: TID251 - uvicorn's protocols are its own
 
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
+    from uvicorn import Server
 
 _CLOSING_SECONDS = 2
 """How long connections get to close after their calls have ended."""
@@ -96,9 +97,42 @@ async def serve(
         SystemExit: the application refuses to start.
     """
     # A heavy import that a start without a server does not need.
-    from uvicorn import Config, Server  # noqa: PLC0415
+    from uvicorn import Config  # noqa: PLC0415
 
     calls = OpenCalls(app)
+    config = Config(
+        calls,
+        http=_make_protocol(head_seconds),
+        # The log is set up by the surrounding program.
+        log_config=None,
+        log_level="warning",
+        # Its lines would hold what is secret in an address.
+        access_log=False,
+        # Nobody's word is taken for where a request comes from.
+        proxy_headers=False,
+        date_header=date_header,
+        server_header=False,
+        timeout_graceful_shutdown=math.ceil(answer_seconds) + _CLOSING_SECONDS,
+    )
+    server_type = _make_server_type(calls, listeners, ready=ready, drain=drain, answer_seconds=answer_seconds)
+    try:
+        await server_type(config).serve(listeners)
+    finally:
+        for listener in listeners:
+            listener.close()
+
+
+def _make_server_type(
+    calls: "OpenCalls",
+    listeners: list[socket.socket],
+    *,
+    ready: Callable[[str], None] | None,
+    drain: Drain,
+    answer_seconds: float,
+) -> "type[Server]":
+    """Make uvicorn's server one that says when it is ready, and ends as `serve` promises."""
+    from uvicorn import Server  # noqa: PLC0415 - a heavy import
+
     url = base_url(listeners[0])
 
     class _Server(Server):
@@ -127,25 +161,7 @@ async def serve(
             if not drain.keeps_signal:
                 self._captured_signals.clear()
 
-    config = Config(
-        calls,
-        http=_make_protocol(head_seconds),
-        # The log is set up by the surrounding program.
-        log_config=None,
-        log_level="warning",
-        # Its lines would hold what is secret in an address.
-        access_log=False,
-        # Nobody's word is taken for where a request comes from.
-        proxy_headers=False,
-        date_header=date_header,
-        server_header=False,
-        timeout_graceful_shutdown=math.ceil(answer_seconds) + _CLOSING_SECONDS,
-    )
-    try:
-        await _Server(config).serve(listeners)
-    finally:
-        for listener in listeners:
-            listener.close()
+    return _Server
 
 
 def _make_protocol(head_seconds: float) -> "type[asyncio.Protocol]":

@@ -32,10 +32,10 @@ from wan_mcp.ledger.migrations import MIGRATIONS, VOLATILE_MIGRATIONS
 from wan_mcp.orders.context import Timings
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.eligibility import OrderEligibility
+from wan_mcp.orders.worker.list_poll import ListPoller
 from wan_mcp.orders.worker.poll import Poller
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.schedule import Schedule
-from wan_mcp.orders.worker.sweep import Sweeper
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.domain.errors import ServiceError, ThrottledError
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -255,7 +255,7 @@ class Process:
         self.writer = OrderWriter(self.ledger, self.live, self.clock, timings)
         self.queries = Queries(self.ledger, self.service, self.clock, timings)
         self.schedule = Schedule(self.clock, guess=timings.first_poll, places={(REGION, MODEL): self.places})
-        self.sweeper = Sweeper(self.clock, queries=self.queries, schedule=self.schedule)
+        self.list_poller = ListPoller(self.clock, queries=self.queries, schedule=self.schedule)
         self.poller = Poller(
             self.ledger,
             self.clock,
@@ -331,7 +331,7 @@ async def simulate(
         background.start_soon(clock.run)
         workers = [Process(ledger, service, clock, places) for _ in range(processes)]
         for worker in workers:
-            background.start_soon(worker.sweeper.run)
+            background.start_soon(worker.list_poller.run)
 
         async def follow(number: int, job: Job) -> None:
             delays[number] = await workers[number % processes].follow(job)

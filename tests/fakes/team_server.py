@@ -24,7 +24,7 @@ from wan_mcp.http_app import SHARED_INSTRUCTIONS, build_links
 from wan_mcp.mcp_server.files import make_file_routes
 from wan_mcp.mcp_server.http import HttpRoutes, build_http_app
 from wan_mcp.orders import OrderService
-from wan_mcp.orders.files.links import ImageLinks
+from wan_mcp.orders.files.links import ImageLinkSigner
 from wan_mcp.settings import Settings
 from wan_mcp_tools.domain.principals import Scope
 
@@ -39,7 +39,7 @@ class Team:
     folder: Path
     settings: Settings
     service: OrderService
-    links: ImageLinks
+    links: ImageLinkSigner
     clock: MovedClock
     tokens: dict[str, str] = field(default_factory=dict[str, str])
 

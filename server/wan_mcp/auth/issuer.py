@@ -19,7 +19,7 @@ import httpx
 from anyio import to_thread
 
 from wan_mcp import __version__
-from wan_mcp.auth.refusals import IssuerError
+from wan_mcp.auth.errors import IssuerError
 from wan_mcp.clock import Clock
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp_tools.domain.errors import SettingsError

@@ -60,7 +60,7 @@ class Session(Record):
     ends_at: float
 
 
-class LinkMaker:
+class GalleryLinkMaker:
     """Makes links that open a gallery, whose server has an address and a secret."""
 
     def __init__(self, secret: bytes, *, address: str, clock: Clock) -> None:

@@ -13,8 +13,8 @@ from urllib.parse import urlsplit
 
 import jwt
 
+from wan_mcp.auth.errors import TokenRefusedError
 from wan_mcp.auth.issuer import Issuer, Jwk
-from wan_mcp.auth.refusals import TokenRefusedError
 from wan_mcp.clock import Clock
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.principals import Principal, Scope, SignIn

@@ -21,8 +21,7 @@ from wan_mcp.cli.terminal.output import ExitCode, cut_to_width, printable
 from wan_mcp.settings import Settings
 from wan_mcp.settings.files import full_path
 from wan_mcp.storage.folders import read_file_address
-from wan_mcp.storage.names import check_filename
-from wan_mcp.storage.places import read_address
+from wan_mcp.storage.names import check_filename, read_address
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource, read_reference
 from wan_mcp_tools.domain.service import ImageService

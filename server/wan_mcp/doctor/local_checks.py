@@ -140,7 +140,7 @@ async def check_storage(environment: Environment, settings: Settings, access: St
     try:
         # Its packages are loaded then.
         storage = await run_in_daemon_thread(partial(open_storage, settings, environment.clock))
-        await storage.folder(None)
+        await storage.find_folder(None)
     except (StorageError, SettingsError) as error:
         return [Finding("storage", looked_at, error.message.rstrip("."), Verdict.PROBLEM, error.advice)]
     return [Finding("storage", looked_at, "can be written to")]

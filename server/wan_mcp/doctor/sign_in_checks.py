@@ -55,8 +55,8 @@ async def _check_issuer(environment: Environment, settings: Settings) -> list[Fi
         return [Finding(_CHECK, PUBLIC_URL, f"not set, and {ISSUER} needs it", Verdict.PROBLEM, remedy)]
     # The HTTP library is loaded then.
     network = await run_in_daemon_thread(build_issuer_network)
+    from wan_mcp.auth.errors import IssuerError  # noqa: PLC0415 - the same
     from wan_mcp.auth.issuer import Issuer  # noqa: PLC0415 - most have no issuer
-    from wan_mcp.auth.refusals import IssuerError  # noqa: PLC0415 - the same
 
     looked_at = f"the issuer {settings.auth_issuer}"
     try:

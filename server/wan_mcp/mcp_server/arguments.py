@@ -1,5 +1,5 @@
 """
-The arguments of a call: the schema that clients see, and the one gate that every call passes before any work begins.
+The arguments of a call: the schema that clients see, and the one check that every call passes before any work begins.
 
 What is too large is refused unread, what a client's program has added is passed over, and what does not fit is told
 in words of ours: each name, what was given, and what fits.
@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
-from wan_mcp.mcp_server.bounds import is_too_large
+from wan_mcp.mcp_server.size_limits import is_too_large
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.tool import Arguments, Tool
 

@@ -19,8 +19,7 @@ from mcp.types import ErrorData
 from pydantic import ValidationError
 
 from wan_mcp import http_server
-from wan_mcp.mcp_server.bounds import shorten_error
-from wan_mcp.mcp_server.limits import BodyTimeout, CallGate, CallLimits
+from wan_mcp.mcp_server.call_limits import BodyTimeout, CallLimiter, CallLimits
 from wan_mcp.mcp_server.messages import (
     HEAD_BYTES,
     MOST_BYTES,
@@ -29,6 +28,7 @@ from wan_mcp.mcp_server.messages import (
     read_message,
     too_long,
 )
+from wan_mcp.mcp_server.size_limits import shorten_error
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.domain.principals import NOBODY, acting_as
 from wan_mcp_tools.domain.record import Record
@@ -90,13 +90,13 @@ def build_http_app(
         stateless_http=True, transport_security=names, host=host, max_request_body_size=most_bytes
     )
     routes = routes or HttpRoutes()
-    endpoint: ASGIApp = CallGate(app, limits or CallLimits())
+    endpoint: ASGIApp = CallLimiter(app, limits or CallLimits())
     if gate is None:
-        endpoint = MessageGate(endpoint, names, most_bytes)
+        endpoint = MessageReader(endpoint, names, most_bytes)
     else:
         # Who calls is known before a body is read; what a message needs, when it can be read.
         endpoint = gate.check_messages(endpoint, count_call=count_call or _count_nothing)
-        endpoint = gate.protect(MessageGate(endpoint, names, most_bytes))
+        endpoint = gate.protect(MessageReader(endpoint, names, most_bytes))
         if gate.resource is not None:
             # Whoever wants to sign in may read how, under whatever name.
             routes = replace(routes, probes=[*routes.probes, *gate.resource.make_routes()])
@@ -240,9 +240,9 @@ def _match(routes: "Sequence[BaseRoute]", scope: "Scope") -> "BaseRoute | None":
     return None
 
 
-class MessageGate:
+class MessageReader:
     """
-    The SDK's application behind a gate that answers every body that is no message, and keeps every error short.
+    The SDK's application behind what answers every body that is no message, and keeps every error short.
 
     Who may ask at all is checked first, as the application does.
     """

@@ -13,7 +13,6 @@ from mcp.shared.message import SessionMessage
 from mcp.types import JSONRPCError
 
 from wan_mcp.concurrency import run_in_daemon_thread
-from wan_mcp.mcp_server.bounds import shorten_error
 from wan_mcp.mcp_server.messages import (
     HEAD_BYTES,
     MOST_BYTES,
@@ -22,6 +21,7 @@ from wan_mcp.mcp_server.messages import (
     read_message,
     too_long,
 )
+from wan_mcp.mcp_server.size_limits import shorten_error
 
 _STDIN, _STDERR = 0, 2
 

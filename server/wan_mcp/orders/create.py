@@ -5,11 +5,12 @@ import json
 import logging
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
 import anyio
 
 from wan_mcp.clock import Clock
-from wan_mcp.ledger import DAY, Dispatch, Ledger, Order, OrderLimits, Placement, new_local_id, to_millionths
+from wan_mcp.ledger import DAY, Order, OrderLimits, Placement, new_local_id, to_millionths
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Context, Timings
 from wan_mcp.orders.inputs import FindResult, FindUpload, find_inputs
@@ -44,91 +45,163 @@ _JOINERS = "\u200c\u200d"
 """Without width, but with a meaning: they join or part letters, and make one emoji of several."""
 
 
-async def create(
-    context: Context,
-    request: ImageRequest,
-    *,
-    principal: str,
-    regions: Mapping[str, RegionAccess],
-    catalogue: Catalogue,
-    limits: OrderLimits,
-    recent_images: "RecentImages",
-    timings: Timings,
-    worker_id: str,
-    begin: Callable[[Order], Order],
-    find_result: FindResult,
-    find_upload: FindUpload,
-    awaited_seconds: float,
-    deduplicate: bool,
-    lock_seconds: float,
-) -> Placement:
+class OrderCreator:
     """
-    Write a request down as a principal's order, or with `deduplicate` find an identical one that it has not received.
+    Writes requests down as orders.
 
-    Identical orders may want their files in different places. `begin` gives an order as it is when its creating
-    request leaves; one with pictures to be read stands in line until they are. `find_result` gives the files of
-    earlier tasks' images, `find_upload` those of uploads. A call waits for it during `awaited_seconds`, and for a
-    ledger that is locked during `lock_seconds`.
-
-    Raises:
-        AppError: nothing was ordered.
+    `begin` gives an order as it is when its creating request leaves; one with pictures to be read stands in line
+    until they are. `find_result` gives the files of earlier tasks' images, `find_upload` those of uploads.
     """
-    access = _find_access(regions, request.region, offered_in=catalogue.find(request.model).region_names)
-    try:
-        folder = await context.storage.folder(request.output_dir, owner=principal)
-    except StorageError as error:
-        raise _tell_nothing_ordered(error) from error
-    except FolderNotAllowedError as error:
-        advice = f"Order without output_dir and copy the saved file there. {error.advice}"
-        raise FolderNotAllowedError(error.message, advice) from error
-    check_filename(request.filename)
-    request = await _find_inputs(
-        context,
-        request,
-        catalogue=catalogue,
-        find_result=find_result,
-        find_upload=find_upload,
-        seconds=max(lock_seconds, _SHORTEST_READ),
-    )
-    must_read = any(image.path is not None for image in request.images)
-    account = access.account
-    most = estimate_most(request, catalogue)
-    now = context.clock.now()
-    order = lifecycle.placed(
-        request,
-        local_id=new_local_id(),
-        account=account,
-        wire_model=catalogue.find(request.model).wire_id(request.region),
-        protocol=catalogue.choose_protocol(request),
-        fingerprint=_fingerprint(request, account, principal),
-        folder=str(folder),
-        principal=principal,
-        cost=to_millionths(most.amount) if most else 0,
-        currency=most.currency if most else None,
-        worker_id=worker_id,
-        awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
-        now=now,
-    )
-    placement = await _place(
-        context.ledger,
-        context.clock,
-        order,
-        sending=None if must_read else begin(order),
-        dispatch=None if must_read else make_dispatch(order, catalogue, timings),
-        lease=timings.lease,
-        limits=limits,
-        recent=recent_images.list(),
-        deduplicate=deduplicate,
-        lock_seconds=lock_seconds,
-    )
-    if not placement.deduplicated:
-        context.observers.tell_change(None, placement.order)
-    if not placement.deduplicated and order.region != SANDBOX.name:
-        recent_images.add(order)
-    return placement
+
+    def __init__(
+        self,
+        context: Context,
+        *,
+        regions: Mapping[str, RegionAccess],
+        catalogue: Catalogue,
+        limits: OrderLimits,
+        timings: Timings,
+        worker_id: str,
+        begin: Callable[[Order], Order],
+        find_result: FindResult,
+        find_upload: FindUpload,
+    ) -> None:
+        self._context = context
+        self._regions = regions
+        self._catalogue = catalogue
+        self._limits = limits
+        self._timings = timings
+        self._worker_id = worker_id
+        self._begin = begin
+        self._find_result = find_result
+        self._find_upload = find_upload
+        self._recent_images = _RecentImages(context.clock)
+
+    async def create(
+        self,
+        request: ImageRequest,
+        *,
+        principal: str,
+        awaited_seconds: float,
+        deduplicate: bool,
+        lock_seconds: float,
+    ) -> Placement:
+        """
+        Write a request down as a principal's order; or with `deduplicate` find an equal one, not received yet.
+
+        Equal orders may want their files in different places. A call waits for it during `awaited_seconds`, and
+        for a ledger that is locked during `lock_seconds`.
+
+        Raises:
+            AppError: nothing was ordered.
+        """
+        model = self._catalogue.find(request.model)
+        access = _find_access(self._regions, request.region, offered_in=model.region_names)
+        folder = await self._find_folder(request.output_dir, principal)
+        check_filename(request.filename)
+        request = await self._find_inputs(request, seconds=max(lock_seconds, _SHORTEST_READ))
+        most = estimate_most(request, self._catalogue)
+        now = self._context.clock.now()
+        order = lifecycle.placed(
+            request,
+            local_id=new_local_id(),
+            account=access.account,
+            wire_model=model.wire_id(request.region),
+            protocol=self._catalogue.choose_protocol(request),
+            fingerprint=_fingerprint(request, access.account, principal),
+            folder=str(folder),
+            principal=principal,
+            cost=to_millionths(most.amount) if most else 0,
+            currency=most.currency if most else None,
+            worker_id=self._worker_id,
+            awaited_until=now + awaited_seconds if awaited_seconds else 0.0,
+            now=now,
+        )
+        placement = await self._place(order, request, deduplicate=deduplicate, lock_seconds=lock_seconds)
+        if not placement.deduplicated:
+            self._context.observers.tell_change(None, placement.order)
+            if order.region != SANDBOX.name:
+                self._recent_images.add(order)
+        return placement
+
+    async def withdraw(self, order: Order) -> None:
+        """End an order that nobody will send any more; its slot is free again."""
+        dispatch = make_dispatch(order, self._catalogue, self._timings)
+        try:
+            await self._context.ledger.orders.save(order, lifecycle.not_sent(order), slot=dispatch.slot)
+        except LedgerError as error:
+            # Whoever finds it then can only say that its answer was lost.
+            _log.warning("order %s could not be withdrawn: %s", order.local_id, error)
+
+    async def _find_folder(self, output_dir: str | None, principal: str) -> Path:
+        """
+        Find where the images of a request shall lie.
+
+        Raises:
+            AppError: nothing can be written there.
+        """
+        try:
+            return await self._context.storage.find_folder(output_dir, owner=principal)
+        except StorageError as error:
+            raise _tell_nothing_ordered(error) from error
+        except FolderNotAllowedError as error:
+            advice = f"Order without output_dir and copy the saved file there. {error.advice}"
+            raise FolderNotAllowedError(error.message, advice) from error
+
+    async def _find_inputs(self, request: ImageRequest, *, seconds: float) -> ImageRequest:
+        """
+        Look for the pictures of a request, for so many seconds: the disk of a network may not answer.
+
+        Raises:
+            AppError: one of them cannot be used.
+        """
+        with anyio.move_on_after(seconds):
+            try:
+                return await find_inputs(
+                    request,
+                    region_has_uploads=self._context.dashscope.has_uploads(request.region),
+                    storage=self._context.storage,
+                    catalogue=self._catalogue,
+                    find_result=self._find_result,
+                    find_upload=self._find_upload,
+                )
+            except StorageError as error:
+                raise _tell_nothing_ordered(error) from error
+        raise RequestRefusedError(
+            f"The pictures could not be read within {seconds:.0f} seconds. Nothing was ordered.",
+            "Give fewer or smaller ones, or copy them to a quicker disk.",
+            code=ErrorCode.TIMED_OUT,
+            retryable=True,
+        )
+
+    async def _place(
+        self, order: Order, request: ImageRequest, *, deduplicate: bool, lock_seconds: float
+    ) -> Placement:
+        """Write an order down, with its slot at once where it can be sent as it is."""
+        must_read = any(image.path is not None for image in request.images)
+        sending = None if must_read else self._begin(order)
+        dispatch = None if must_read else make_dispatch(order, self._catalogue, self._timings)
+        clock = self._context.clock
+        started = clock.monotonic()
+        while True:
+            try:
+                return await self._context.ledger.orders.place(
+                    order,
+                    lease=self._timings.lease,
+                    limits=self._limits,
+                    recent=self._recent_images.list(),
+                    deduplicate=deduplicate,
+                    dispatch=dispatch,
+                    sending=sending,
+                )
+            except LedgerError as error:
+                waited = clock.monotonic() - started
+                if error.code != ErrorCode.LEDGER_LOCKED or waited > min(lock_seconds, _LONGEST_LOCK):
+                    raise _tell_nothing_ordered(error) from error
+                await clock.sleep(_LOCK_STEP)
 
 
-class RecentImages:
+class _RecentImages:
     """
     The images that this process has ordered in the last 24 hours, by a clock that nobody sets.
 
@@ -148,50 +221,6 @@ class RecentImages:
         day_ago = self._clock.monotonic() - DAY
         self._ordered = {local_id: kept for local_id, kept in self._ordered.items() if kept[0] > day_ago}
         return {local_id: images for local_id, (_, images) in self._ordered.items()}
-
-
-async def withdraw(ledger: Ledger, order: Order, dispatch: Dispatch) -> None:
-    """End an order that nobody will send any more; its slot is free again."""
-    try:
-        await ledger.orders.save(order, lifecycle.not_sent(order), slot=dispatch.slot)
-    except LedgerError as error:
-        # Whoever finds it then can only say that its answer was lost.
-        _log.warning("order %s could not be withdrawn: %s", order.local_id, error)
-
-
-async def _find_inputs(
-    context: Context,
-    request: ImageRequest,
-    *,
-    catalogue: Catalogue,
-    find_result: FindResult,
-    find_upload: FindUpload,
-    seconds: float,
-) -> ImageRequest:
-    """
-    Look for the pictures of a request, for so many seconds: the disk of a network may not answer.
-
-    Raises:
-        AppError: one of them cannot be used.
-    """
-    with anyio.move_on_after(seconds):
-        try:
-            return await find_inputs(
-                request,
-                region_has_uploads=context.dashscope.has_uploads(request.region),
-                storage=context.storage,
-                catalogue=catalogue,
-                find_result=find_result,
-                find_upload=find_upload,
-            )
-        except StorageError as error:
-            raise _tell_nothing_ordered(error) from error
-    raise RequestRefusedError(
-        f"The pictures could not be read within {seconds:.0f} seconds. Nothing was ordered.",
-        "Give fewer or smaller ones, or copy them to a quicker disk.",
-        code=ErrorCode.TIMED_OUT,
-        retryable=True,
-    )
 
 
 def _fingerprint(request: ImageRequest, account: str, principal: str) -> str:
@@ -246,38 +275,6 @@ def _find_access(regions: Mapping[str, RegionAccess], region: str, *, offered_in
 
 def _is_usable(access: RegionAccess | None) -> bool:
     return access is not None and access.api_key is not None and access.problem is None
-
-
-async def _place(
-    ledger: Ledger,
-    clock: Clock,
-    order: Order,
-    *,
-    sending: Order | None,
-    dispatch: Dispatch | None,
-    lease: float,
-    limits: OrderLimits,
-    recent: Mapping[str, int],
-    deduplicate: bool,
-    lock_seconds: float,
-) -> Placement:
-    started = clock.monotonic()
-    while True:
-        try:
-            return await ledger.orders.place(
-                order,
-                lease=lease,
-                limits=limits,
-                recent=recent,
-                deduplicate=deduplicate,
-                dispatch=dispatch,
-                sending=sending,
-            )
-        except LedgerError as error:
-            waited = clock.monotonic() - started
-            if error.code != ErrorCode.LEDGER_LOCKED or waited > min(lock_seconds, _LONGEST_LOCK):
-                raise _tell_nothing_ordered(error) from error
-            await clock.sleep(_LOCK_STEP)
 
 
 def _tell_nothing_ordered(error: LedgerError | StorageError) -> AppError:

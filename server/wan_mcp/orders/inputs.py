@@ -19,7 +19,7 @@ from wan_mcp.images.inputs import PreparedInput
 from wan_mcp.ledger import Order
 from wan_mcp.orders.context import Context
 from wan_mcp.storage import Storage
-from wan_mcp.storage.places import show_place
+from wan_mcp.storage.names import show_place
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import InputChangedError, NotFoundError, RequestRefusedError

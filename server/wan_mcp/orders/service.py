@@ -13,23 +13,22 @@ from anyio.to_thread import run_sync
 
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order, OrderLimits
-from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.cancel import cancel
 from wan_mcp.orders.context import Context, Timings
-from wan_mcp.orders.create import RecentImages, create, withdraw
+from wan_mcp.orders.create import OrderCreator
+from wan_mcp.orders.delivery import Delivery, is_callers
 from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
-from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
+from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.principals import check_output_dir, check_request, check_view, count_call, report_usage
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
-from wan_mcp.orders.view import hide_place, hide_places, to_task
-from wan_mcp.orders.wait import ProgressReporter, estimate_seconds_left, wait
+from wan_mcp.orders.view import to_task
+from wan_mcp.orders.wait import ProgressReporter, answer_within, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp.orders.worker.queries import Queries
-from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.settings import Settings
 from wan_mcp.storage.disk import WRITERS_ADVICE, find_writers
@@ -37,13 +36,7 @@ from wan_mcp.storage.thumbnails import ThumbnailCache
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.catalogue.prices import CostReport
-from wan_mcp_tools.domain.errors import (
-    AnswerLostError,
-    ErrorCode,
-    LedgerError,
-    NotConnectedError,
-    NotFoundError,
-)
+from wan_mcp_tools.domain.errors import ErrorCode, NotConnectedError, NotFoundError
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.principals import Principal, current_principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource
@@ -57,19 +50,17 @@ from wan_mcp_tools.domain.service import (
     ReportProgress,
     TaskPage,
 )
-from wan_mcp_tools.domain.tasks import FailedImage, SavedImage, Task, TaskStatus
+from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
 from wan_mcp_tools.domain.usage import Usage
 
 if TYPE_CHECKING:
-    from wan_mcp.orders.files.links import ImageLinks, LinkedFile, LinkSignature
+    from wan_mcp.orders.files.links import ImageLinkSigner, LinkedFile, LinkSignature
     from wan_mcp.orders.files.uploads import UploadStore
 
 T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
-_BRIEFLY = 0.5
-"""Seconds that an answer waits in line for a locked ledger, to note what is not worth an error."""
 _ANSWER_SECONDS = 10.0
 """For which the service may take an order that is just being sent, so that it can be cancelled then."""
 
@@ -90,7 +81,7 @@ class OrderService:
         settings: Settings,
         timings: Timings,
         worker_id: str,
-        links: "ImageLinks | None" = None,
+        links: "ImageLinkSigner | None" = None,
     ) -> None:
         self._context = context
         self._ledger = context.ledger
@@ -98,14 +89,10 @@ class OrderService:
         self._catalogue = catalogue
         self._settings = settings
         self._timings = timings
-        self._worker_id = worker_id
         ledger, clock = context.ledger, context.clock
-        self._recent_images = RecentImages(clock)
         live = self._live = LiveOrders()
         queries = self._queries = Queries(ledger, context.dashscope, clock, timings, context.observers)
-        eligibility = self._eligibility = OrderEligibility(
-            settings.regions, clock, exclusion_seconds=timings.save_again_most
-        )
+        eligibility = OrderEligibility(settings.regions, clock, exclusion_seconds=timings.save_again_most)
         worker = self._worker = OrderWorker(
             context,
             live=live,
@@ -115,6 +102,17 @@ class OrderService:
             timings=timings,
             worker_id=worker_id,
             folders=(settings.output_dir, *settings.allowed_dirs),
+        )
+        self._creator = OrderCreator(
+            context,
+            regions=settings.regions,
+            catalogue=catalogue,
+            limits=OrderLimits(settings.quota, settings.user_quota),
+            timings=timings,
+            worker_id=worker_id,
+            begin=worker.submitter.begin,
+            find_result=self._find_result,
+            find_upload=self._find_upload,
         )
         self._lookup = OrderLookup(
             ledger,
@@ -133,6 +131,7 @@ class OrderService:
             worker_id=worker_id,
             thumbnails=ThumbnailCache(settings.state_dir / "thumbnails"),
         )
+        self._delivery = Delivery(ledger, live=live, images=self._images, eligibility=eligibility, links=links)
         self._links = links
         self._uploads: UploadStore | None = None
         self._search = OrderSearch(ledger, live=live, images=self._images)
@@ -155,11 +154,7 @@ class OrderService:
     @property
     def places(self) -> tuple[Path | str, ...]:
         """The folders, and the object store, that the settings name: nobody else than the local user is told them."""
-        settings = self._settings
-        named = (settings.output_dir, *settings.allowed_dirs, settings.state_dir, settings.ledger_path.parent)
-        files = tuple(file.parent for file in (settings.env_file, settings.tokens_file) if file is not None)
-        store = settings.storage
-        return (*named, *files, *(() if store is None else (f"s3://{store.bucket}",)))
+        return self._settings.list_places()
 
     @property
     def uploads(self) -> "UploadStore":
@@ -174,6 +169,10 @@ class OrderService:
     def default_wait_seconds(self) -> float:
         """How long a waiting call waits if it does not say."""
         return self._settings.wait_seconds
+
+    @property
+    def _answer_seconds(self) -> float:
+        return max(self.default_wait_seconds, REFRESH_SECONDS)
 
     @asynccontextmanager
     async def running(self, *, take_over: bool = True) -> AsyncGenerator["OrderService"]:
@@ -245,19 +244,9 @@ class OrderService:
         placed: NotePlaced | None,
     ) -> Task:
         ends = self._clock.monotonic() + seconds
-        placement = await create(
-            self._context,
+        placement = await self._creator.create(
             request,
             principal=current_principal().id,
-            regions=self._settings.regions,
-            catalogue=self._catalogue,
-            limits=OrderLimits(self._settings.quota, self._settings.user_quota),
-            recent_images=self._recent_images,
-            timings=self._timings,
-            worker_id=self._worker_id,
-            begin=self._worker.submitter.begin,
-            find_result=self._find_result,
-            find_upload=self._find_upload,
             awaited_seconds=0.0 if until_accepted else seconds,
             deduplicate=deduplicate,
             lock_seconds=seconds,
@@ -270,7 +259,7 @@ class OrderService:
             self._worker.check_ledger()
         elif not self._worker.start(order):
             with anyio.CancelScope(shield=True):
-                await withdraw(self._ledger, order, make_dispatch(order, self._catalogue, self._timings))
+                await self._creator.withdraw(order)
             raise NotConnectedError(NOT_SENT.message, code=NOT_SENT.code)
         try:
             if self._settings.collect_in_background and not placement.deduplicated:
@@ -279,12 +268,13 @@ class OrderService:
             order = await self._wait(order, _is_accepted if until_accepted else is_settled, left, progress)
         except anyio.get_cancelled_exc_class():
             with anyio.CancelScope(shield=True):
-                await self._stop_waiting(order)
+                await self._delivery.stop_waiting(order)
             raise
         if not until_accepted and not order.images:
-            await self._stop_waiting(order)
-        return await self._deliver(
+            await self._delivery.stop_waiting(order)
+        return await self._delivery.deliver(
             order,
+            current_principal(),
             deduplicated=placement.deduplicated,
             saved_elsewhere=placement.saved_elsewhere,
             is_just_saved=not placement.deduplicated,
@@ -302,7 +292,7 @@ class OrderService:
             order = await self._refresh.refresh(order, seconds=wait_seconds, within=REFRESH_SECONDS - gone)
             left = wait_seconds - (self._clock.monotonic() - started)
             order = await self._wait(order, is_settled, left, progress)
-            return await self._deliver(order)
+            return await self._delivery.deliver(order, current_principal())
 
         return await progress.report_during(work)
 
@@ -339,9 +329,9 @@ class OrderService:
                 observers=self._context.observers,
                 answer_seconds=min(_ANSWER_SECONDS, self.default_wait_seconds / 2),
             )
-            return await self._show(to_task(cancelled), cancelled)
+            return await self._delivery.show_task(to_task(cancelled), cancelled, current_principal())
 
-        return await self._answer_in_time(work, NextAction.CHECK_CANCELLATION)
+        return await answer_within(self._answer_seconds, work, NextAction.CHECK_CANCELLATION)
 
     # --- many orders ------------------------------------------------------------------------------------------------
 
@@ -435,7 +425,8 @@ class OrderService:
         conversion: Conversion | None = None,
     ) -> tuple[SavedImage, Task | None]:
         """Put an image of a task, or of a result URL, or a converted copy of it, into a folder under a name."""
-        check_output_dir(output_dir, current_principal())
+        caller = current_principal()
+        check_output_dir(output_dir, caller)
         self._settings.require_folders()
 
         async def work() -> tuple[SavedImage, Task | None]:
@@ -444,7 +435,7 @@ class OrderService:
                 saved = await self._images.download_url(
                     url or "", region, output_dir=output_dir, filename=filename, conversion=conversion
                 )
-                return await self._show_saved(saved, None), None
+                return await self._delivery.show_image(saved, None, caller), None
             order = await self._find(task_id, seconds=self.default_wait_seconds)
             if not order.images:
                 await self._refresh.refresh(order, seconds=0)
@@ -456,9 +447,10 @@ class OrderService:
                 order, index, output_dir=output_dir, filename=filename, conversion=conversion
             )
             order = await self._find_known(order.local_id) or order
-            return await self._show_saved(image, order), await self._deliver(order, is_just_saved=True)
+            shown = await self._delivery.show_image(image, order, caller)
+            return shown, await self._delivery.deliver(order, caller, is_just_saved=True)
 
-        return await self._answer_in_time(work, NextAction.CHECK_DOWNLOAD)
+        return await answer_within(self._answer_seconds, work, NextAction.CHECK_DOWNLOAD)
 
     async def draw_preview(self, *, task_id: str | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
@@ -480,7 +472,7 @@ class OrderService:
                 next_step=NextStep(NextAction.LIST_LEDGER_OR_ASK if can_ask else NextAction.LIST_LEDGER),
             )
         data = await self._images.read(order, index, most_bytes)
-        return replace(data, file=await self._show_saved(data.file, order))
+        return replace(data, file=await self._delivery.show_image(data.file, order, current_principal()))
 
     @asynccontextmanager
     async def open_linked_image(
@@ -495,9 +487,9 @@ class OrderService:
         """
         if self._links is None:
             raise NotFoundError("There are no links here.", code=ErrorCode.IMAGE_NOT_FOUND)
-        from wan_mcp.orders.files.links import LinkedImages  # noqa: PLC0415 - only people who sign in have links
+        from wan_mcp.orders.files.links import ImageLinkResolver  # noqa: PLC0415 - only people who sign in have links
 
-        images = LinkedImages(
+        images = ImageLinkResolver(
             self._context.storage,
             self._links,
             images=self._images,
@@ -567,7 +559,7 @@ class OrderService:
             clock=self._clock,
             progress=progress,
             interval=self._timings.wait_interval,
-            receives=receives and _is_callers(order),
+            receives=receives and is_callers(order, current_principal()),
         )
 
     async def _find_result(self, task_id: str, index: int) -> Path:
@@ -599,74 +591,6 @@ class OrderService:
         self._worker.check_ledger()
         await wait_first(self._clock, changed.wait, min(REFRESH_SECONDS, ends - self._clock.monotonic()))
         return live.order or order
-
-    async def _deliver(
-        self, order: Order, *, deduplicated: bool = False, saved_elsewhere: bool = False, is_just_saved: bool = False
-    ) -> Task:
-        """Give an order to a caller and note that it was delivered; files not saved just now are looked for."""
-        gone: dict[int, FailedImage] = {}
-        if not is_just_saved:
-            order, gone = await self._images.find_files(order)
-        task = to_task(
-            order,
-            deduplicated=deduplicated,
-            saved_elsewhere=saved_elsewhere,
-            live_problem=self._find_problem(order),
-            gone=gone,
-        )
-        if _is_callers(order) and task.settled and task.images and order.delivered_at is None:
-            # Not worth an error: the images are there, and the worst is that an equal order finds them again.
-            await self._note(self._ledger.orders.mark_delivered(order.local_id))
-        return await self._show(task, order)
-
-    async def _show(self, task: Task, order: Order) -> Task:
-        """Give a task as its caller is told of it: with paths, or with links where no disk is shared."""
-        if current_principal().is_local:
-            return task
-        return await self._links.link_task(task, order) if self._links else hide_places(task)
-
-    async def _show_saved(self, saved: SavedImage, order: Order | None) -> SavedImage:
-        """Give an image as its caller is told of it, as `_show` does."""
-        caller = current_principal()
-        if caller.is_local:
-            return saved
-        if self._links is None:
-            return hide_place(saved)
-        return await self._links.link_saved(saved, order, owner=caller.id if order is None else order.principal)
-
-    async def _stop_waiting(self, order: Order) -> None:
-        """Note that a call waits for the order no more; without this the row says so for some seconds."""
-        await self._note(self._ledger.orders.stop_waiting(order.local_id))
-
-    async def _note(self, write: Awaitable[None]) -> None:
-        """Write what is not worth an error or a long wait."""
-        try:
-            with anyio.move_on_after(_BRIEFLY):
-                await write
-        except LedgerError:
-            return
-
-    def _find_problem(self, order: Order) -> LiveProblem | None:
-        problem = self._live.problem_of(order.local_id)
-        if problem is None and self._live.latest(order.local_id) is None and is_gone(order.worker_id):
-            return self._eligibility.find_missing_key(order)
-        return problem
-
-    async def _answer_in_time(self, work: Callable[[], Awaitable[T]], check: NextAction) -> T:
-        """Do what has no wait of its own in the time that other calls wait."""
-        seconds = max(self.default_wait_seconds, REFRESH_SECONDS)
-        with anyio.move_on_after(seconds):
-            return await work()
-        raise AnswerLostError(
-            f"There was no answer within {seconds:.0f} seconds.",
-            code=ErrorCode.TIMED_OUT,
-            next_step=NextStep(check),
-        )
-
-
-def _is_callers(order: Order) -> bool:
-    """Say whether the caller has placed an order: who looks after others does not receive their images for them."""
-    return order.principal == current_principal().id
 
 
 def _is_accepted(order: Order) -> bool:

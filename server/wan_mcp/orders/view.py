@@ -10,8 +10,7 @@ from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, LiveProblem
-from wan_mcp.storage.names import find_name_change, is_relative, make_stem
-from wan_mcp.storage.places import is_object, show_place
+from wan_mcp.storage.names import find_name_change, is_object, is_relative, make_stem, show_place
 from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus

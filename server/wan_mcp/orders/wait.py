@@ -15,7 +15,13 @@ from wan_mcp.ledger import Ledger, Order
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.regions import SANDBOX
-from wan_mcp_tools.domain.errors import LedgerError, NotFoundError, RequestRefusedError
+from wan_mcp_tools.domain.errors import (
+    AnswerLostError,
+    ErrorCode,
+    LedgerError,
+    NotFoundError,
+    RequestRefusedError,
+)
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
@@ -303,3 +309,19 @@ async def read_newest(order: Order, *, ledger: Ledger, live: LiveOrders, seconds
             f"The order {order.best_id} is no longer in the ledger.", next_step=NextStep(NextAction.LIST_KNOWN_TASKS)
         )
     return found
+
+
+async def answer_within(seconds: float, work: Callable[[], Awaitable[T]], check: NextAction) -> T:
+    """
+    Do what has no wait of its own in the time that other calls wait.
+
+    Raises:
+        AnswerLostError: there was no answer in that time; `check` is what to do next.
+    """
+    with anyio.move_on_after(seconds):
+        return await work()
+    raise AnswerLostError(
+        f"There was no answer within {seconds:.0f} seconds.",
+        code=ErrorCode.TIMED_OUT,
+        next_step=NextStep(check),
+    )

@@ -104,6 +104,12 @@ class Settings(Record):
         """Whether a server over HTTP is one of several, or is there for several people."""
         return self.has_sign_in or self.ledger_url is not None
 
+    def list_places(self) -> tuple[Path | str, ...]:
+        """Give the folders and the object store that are named here: nobody but the local user is told them."""
+        named = (self.output_dir, *self.allowed_dirs, self.state_dir, self.ledger_path.parent)
+        files = tuple(file.parent for file in (self.env_file, self.tokens_file) if file is not None)
+        return (*named, *files, *(() if self.storage is None else (f"s3://{self.storage.bucket}",)))
+
     def require_folders(self) -> None:
         """
         Make sure that there are folders for pictures and for the ledger.

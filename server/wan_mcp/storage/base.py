@@ -3,7 +3,7 @@ The port of storage: what the orders need of the place where image files lie.
 
 `LocalStorage` fills it with folders of this machine, `S3Storage` with an object store. A place is given as an
 absolute path and is only ever handed back: callers keep it as text in the ledger, take from it no more than its
-folder and its name, and show it as `places.show_place` gives it.
+folder and its name, and show it as `names.show_place` gives it.
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,7 +68,7 @@ class Draft(Protocol):
         """
         ...
 
-    async def target(self, stem: str, extension: str) -> Path:
+    async def find_target(self, stem: str, extension: str) -> Path:
         """
         Find the first free name: `stem.ext`, `stem-2.ext`, `stem-3.ext`, and so on.
 
@@ -102,7 +102,7 @@ class Storage(Protocol):
     at is a `StorageError`. Any number of processes may use one storage at a time.
     """
 
-    async def folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
+    async def find_folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
         """
         Give the folder that a call means, ready to be written in; None means the default folder.
 
@@ -123,7 +123,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def known_folder(self, folder: Path) -> Path:
+    async def find_known_folder(self, folder: Path) -> Path:
         """
         Give a folder that the ledger names, ready to be written in.
 
@@ -136,7 +136,9 @@ class Storage(Protocol):
         """
         ...
 
-    def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AbstractAsyncContextManager[Draft]:
+    def open_draft(
+        self, folder: Path, *, order_id: str, index: int, owner: str
+    ) -> AbstractAsyncContextManager[Draft]:
         """
         Open a draft of an image of an order; at the end it is removed unless it was published.
 
@@ -158,7 +160,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def missing(self, paths: Sequence[Path]) -> list[Path]:
+    async def find_missing(self, paths: Sequence[Path]) -> list[Path]:
         """
         Give those paths under which nothing lies any more; what cannot be looked at counts as there.
 
@@ -187,7 +189,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def facts(self, path: Path) -> ImageFacts:
+    async def read_facts(self, path: Path) -> ImageFacts:
         """
         Check an existing file as a download is checked.
 
@@ -209,7 +211,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def readable(self, path: str) -> Path:
+    async def find_readable(self, path: str) -> Path:
         """
         Find an image that a caller names by its path: relative to the default folder, or absolute.
 
@@ -268,7 +270,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
+    async def draw_preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
         """
         Draw a small picture of a file: longest side in pixels, size in bytes.
 
@@ -279,7 +281,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def version(self, path: Path) -> str:
+    async def read_version(self, path: Path) -> str:
         """
         Give what tells a file from every other one, and from itself after a change.
 
@@ -300,7 +302,7 @@ class Storage(Protocol):
         """
         ...
 
-    async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
+    async def make_link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
         """
         Make a link that anybody can fetch an image with, for so many seconds; None where the storage makes none.
 

@@ -153,7 +153,7 @@ class LocalDraft(Draft):
         """Read what was written, for a storage that keeps it elsewhere."""
         return await run_sync(self._read_back)
 
-    async def target(self, stem: str, extension: str) -> Path:
+    async def find_target(self, stem: str, extension: str) -> Path:
         """Find the first name that is free in the folder."""
         return await run_sync(_find_free_name, self.folder, stem, extension)
 

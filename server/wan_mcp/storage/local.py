@@ -88,16 +88,16 @@ class LocalStorage(Storage):
         """Resolve the links in the paths of the default folder and of the further ones."""
         await run_sync(self._folders.hold, abandon_on_cancel=True)
 
-    async def folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
+    async def find_folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
         """Make the folder if it is missing, write an empty file in it, and count the room."""
         return await run_sync(self._find_ready_folder, output_dir, owner, abandon_on_cancel=True)
 
-    async def known_folder(self, folder: Path) -> Path:
+    async def find_known_folder(self, folder: Path) -> Path:
         """Confine the folder, and make it ready as `folder` does."""
         return await run_sync(self._make_known_folder_ready, folder, abandon_on_cancel=True)
 
     @asynccontextmanager
-    async def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator[LocalDraft]:
+    async def open_draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator[LocalDraft]:
         """Open a temporary file in the folder, so that its name can be given by a link."""
         confined = await run_sync(self._folders.confine, folder)
         temp = make_temp_name(order_id=order_id, index=index, owner=owner)
@@ -108,7 +108,7 @@ class LocalStorage(Storage):
         """Read the file through and compare its digest."""
         return await run_sync(self._matches, path, sha256, abandon_on_cancel=True)
 
-    async def missing(self, paths: Sequence[Path]) -> list[Path]:
+    async def find_missing(self, paths: Sequence[Path]) -> list[Path]:
         """Look for each file where its links lead; outside the allowed folders, only for its name."""
         return await run_sync(lambda: [path for path in paths if self._is_missing(path)], abandon_on_cancel=True)
 
@@ -120,7 +120,7 @@ class LocalStorage(Storage):
         """Confine the path, and look at the file's first bytes."""
         return await run_sync(self._locate, path, abandon_on_cancel=True)
 
-    async def facts(self, path: Path) -> ImageFacts:
+    async def read_facts(self, path: Path) -> ImageFacts:
         """Read the whole file and inspect it."""
         _, facts = await run_sync(self._read_image, path, abandon_on_cancel=True)
         return facts
@@ -129,7 +129,7 @@ class LocalStorage(Storage):
         """Read the whole file and inspect it."""
         return await run_sync(self._read_image, path, abandon_on_cancel=True)
 
-    async def readable(self, path: str) -> Path:
+    async def find_readable(self, path: str) -> Path:
         """Confine the path, and look at the file's first bytes."""
         return await run_sync(lambda: self._locate(self._folders.find(path)), abandon_on_cancel=True)
 
@@ -165,19 +165,19 @@ class LocalStorage(Storage):
         found = await run_sync(_find_copy, folder, stem, facts)
         if found.exists:
             return found.path
-        async with self.draft(folder, order_id="copy", index=0, owner=secrets.token_hex(4)) as draft:
+        async with self.open_draft(folder, order_id="copy", index=0, owner=secrets.token_hex(4)) as draft:
             await draft.write(data)
             await draft.verify()
             while not found.exists and not await draft.publish(found.path):
                 found = await run_sync(_find_copy, folder, stem, facts)
         return found.path
 
-    async def preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
+    async def draw_preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
         """Draw a JPEG, two at a time."""
         draw = partial(self._draw, path, max_side=max_side, max_bytes=max_bytes)
         return await run_sync(draw, abandon_on_cancel=True, limiter=self._drawing)
 
-    async def version(self, path: Path) -> str:
+    async def read_version(self, path: Path) -> str:
         """Give the path with the time of the last change and the size."""
         return await run_sync(lambda: _read_version(self._folders.confine(path)), abandon_on_cancel=True)
 
@@ -186,18 +186,18 @@ class LocalStorage(Storage):
         """Give the file itself."""
         yield await self.locate(path)
 
-    async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:  # noqa: ARG002
+    async def make_link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:  # noqa: ARG002
         """Make none: nobody fetches a file from a folder."""
         return None
 
     async def find_upload_place(self, name: str, *, owner: str) -> Path:
         """Give a path in the folder for uploads that lies in the owner's."""
-        return (await self.folder(None, owner=owner)) / names.UPLOAD_FOLDER / name
+        return (await self.find_folder(None, owner=owner)) / names.UPLOAD_FOLDER / name
 
     async def keep_upload(self, place: Path, data: bytes, mime_type: str) -> None:  # noqa: ARG002 - a name tells it
         """Write a draft and publish it."""
-        folder = await self.known_folder(place.parent)
-        async with self.draft(folder, order_id="upload", index=0, owner=secrets.token_hex(4)) as draft:
+        folder = await self.find_known_folder(place.parent)
+        async with self.open_draft(folder, order_id="upload", index=0, owner=secrets.token_hex(4)) as draft:
             await draft.write(data)
             await draft.verify()
             if not await draft.publish(folder / place.name):

@@ -1,5 +1,8 @@
 """
-File names that Windows, macOS and Linux accept, from words in any script.
+Names of files that Windows, macOS and Linux accept, from words in any script; and places in an object store.
+
+The ledger and the port of storage know places as absolute paths. One in an object store is `/s3:/bucket/prefix/key`,
+which no folder of a machine is called; people see and give it as `s3://bucket/prefix/key`.
 
 Source of the Windows rules: https://learn.microsoft.com/windows/win32/fileio/naming-a-file
 """
@@ -10,13 +13,16 @@ import sys
 import unicodedata
 from datetime import UTC, datetime
 from hashlib import sha256
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from wan_mcp.images.format import EXTENSIONS
 from wan_mcp.storage.disk import LONGEST_PATH
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.tasks import NameChange, NameReason
+
+SCHEME = "s3://"
+_OBJECTS = "/s3:/"
 
 _SLUG_CHARACTERS = 40
 _SLUG_BYTES = 100
@@ -260,3 +266,26 @@ def _shorten_id(order_id: str) -> str:
 def _shown(filename: str) -> str:
     """Quote a caller's text for a message: short, and with its invisible characters made visible."""
     return repr(filename[:60])
+
+
+def make_place(*parts: str) -> Path:
+    """Give the place of an object by its bucket and the parts of its key."""
+    return Path(_OBJECTS, *(part for part in parts if part))
+
+
+def is_object(path: PurePath) -> bool:
+    """Whether a place lies in an object store, and not in a folder."""
+    return path.as_posix().startswith(_OBJECTS)
+
+
+def show_place(path: PurePath | str) -> str:
+    """Give a place as people see it: a path of this machine as it is, and one in an object store as its address."""
+    text = PurePath(path).as_posix() if path else ""
+    return f"{SCHEME}{text.removeprefix(_OBJECTS)}" if text.startswith(_OBJECTS) else str(path)
+
+
+def read_address(text: str) -> Path | None:
+    """Give the place that an address `s3://bucket/key` means; None for any other text."""
+    if not text.lower().startswith(SCHEME):
+        return None
+    return make_place(*text[len(SCHEME) :].split("/"))

@@ -18,7 +18,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store
 
 from wan_mcp.settings import StorageAccess
-from wan_mcp.storage.places import make_place, show_place
+from wan_mcp.storage.names import make_place, show_place
 from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError, StorageError
 
 if TYPE_CHECKING:

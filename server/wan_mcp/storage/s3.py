@@ -33,8 +33,8 @@ from wan_mcp.storage.directory import open_directory
 from wan_mcp.storage.disk import PRIVATE, Disk, translate_errors
 from wan_mcp.storage.drafts import LocalDraft, make_order_token, make_temp_name, open_draft
 from wan_mcp.storage.local import DRAWN_AT_ONCE, MOST_BYTES_READ, encode_facts, make_no_image_error
+from wan_mcp.storage.names import is_object, make_place, read_address, show_place
 from wan_mcp.storage.objects import ObjectStore
-from wan_mcp.storage.places import is_object, make_place, read_address, show_place
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.principals import LOCAL_ID
@@ -80,7 +80,7 @@ class S3Storage(Storage):
         """Hold to where the folders lead that are read."""
         await self._files.hold()
 
-    async def folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
+    async def find_folder(self, output_dir: str | None, *, owner: str = LOCAL_ID) -> Path:
         """
         Give the folder of the owner; make sure that objects can be written, until that was so once.
 
@@ -98,7 +98,7 @@ class S3Storage(Storage):
         own = names.make_owner_folder(owner)
         return self._root if own is None else self._root / own
 
-    async def known_folder(self, folder: Path) -> Path:
+    async def find_known_folder(self, folder: Path) -> Path:
         """Confine the folder; there is nothing to make ready."""
         if not is_object(folder):
             raise FolderNotAllowedError(
@@ -108,9 +108,9 @@ class S3Storage(Storage):
         return folder
 
     @asynccontextmanager
-    async def draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator["S3Draft"]:
+    async def open_draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator["S3Draft"]:
         """Open a temporary file in the spool."""
-        await self.known_folder(folder)
+        await self.find_known_folder(folder)
         spool = await run_sync(self._open_spool)
         temp = make_temp_name(order_id=order_id, index=index, owner=owner)
         async with open_draft(spool, temp, mode=PRIVATE, disk=self._disk, clock=self._clock) as draft:
@@ -126,9 +126,9 @@ class S3Storage(Storage):
             return False
         return await run_sync(_has_digest, data, sha256)
 
-    async def missing(self, paths: Sequence[Path]) -> list[Path]:
+    async def find_missing(self, paths: Sequence[Path]) -> list[Path]:
         """Look for each object, all at once, and for a few seconds: what is not found out by then counts as there."""
-        gone = set(await self._files.missing([path for path in paths if not is_object(path)]))
+        gone = set(await self._files.find_missing([path for path in paths if not is_object(path)]))
 
         async def look(path: Path) -> None:
             try:
@@ -155,7 +155,7 @@ class S3Storage(Storage):
             raise make_no_image_error(show_place(path))
         return path
 
-    async def facts(self, path: Path) -> ImageFacts:
+    async def read_facts(self, path: Path) -> ImageFacts:
         """Read the whole object and inspect it."""
         return (await self.read(path))[1]
 
@@ -166,10 +166,10 @@ class S3Storage(Storage):
         data = await self._read_object(path)
         return data, await run_sync(inspect_image, data, abandon_on_cancel=True)
 
-    async def readable(self, path: str) -> Path:
+    async def find_readable(self, path: str) -> Path:
         """Find an object by its address, or a file by its path."""
         address = read_address(path.strip())
-        return await self._files.readable(path) if address is None else await self.locate(address)
+        return await self._files.find_readable(path) if address is None else await self.locate(address)
 
     async def find_input(self, path: str) -> Path:
         """Find an object by its address, or a file by its path."""
@@ -194,7 +194,7 @@ class S3Storage(Storage):
     ) -> ImageCopy:
         """Put the bytes of the source, or what they are converted to, under a key of the digest and the name."""
         wanted = names.check_filename(filename)
-        folder = await self.known_folder(folder)
+        folder = await self.find_known_folder(folder)
         data, facts = await self.read(source)
         if conversion is None:
             path = await self._put_copy(data, facts, folder, wanted or source.stem)
@@ -207,18 +207,18 @@ class S3Storage(Storage):
         path = await self._put_copy(converted.data, after, folder, stem)
         return ImageCopy(path, after, converted.remarks)
 
-    async def preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
+    async def draw_preview(self, path: Path, *, max_side: int = 1024, max_bytes: int = 500_000) -> Preview:
         """Draw a JPEG, two at a time."""
         if not is_object(path):
-            return await self._files.preview(path, max_side=max_side, max_bytes=max_bytes)
+            return await self._files.draw_preview(path, max_side=max_side, max_bytes=max_bytes)
         data = await self._read_object(path)
         draw = partial(draw_preview, data, show_place(path), max_side=max_side, max_bytes=max_bytes)
         return await run_sync(draw, abandon_on_cancel=True, limiter=self._drawing)
 
-    async def version(self, path: Path) -> str:
+    async def read_version(self, path: Path) -> str:
         """Give the place: what has this key has always the same bytes."""
         if not is_object(path):
-            return await self._files.version(path)
+            return await self._files.read_version(path)
         self._find_key(path)
         return show_place(path)
 
@@ -239,19 +239,19 @@ class S3Storage(Storage):
             with anyio.CancelScope(shield=True):
                 await run_sync(partial(file.unlink, missing_ok=True))
 
-    async def link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
+    async def make_link(self, path: Path, *, seconds: float, filename: str, mime_type: str) -> str | None:
         """
         Have a link signed. Name and type in it are those that the object was put with.
 
         The library signs no further parameters, so that `filename` and `mime_type` cannot change them.
         """
         if not is_object(path):
-            return await self._files.link(path, seconds=seconds, filename=filename, mime_type=mime_type)
+            return await self._files.make_link(path, seconds=seconds, filename=filename, mime_type=mime_type)
         return await self._objects.sign(self._find_key(path), seconds=seconds)
 
     async def find_upload_place(self, name: str, *, owner: str) -> Path:
         """Give a key in the folder for uploads that lies in the owner's."""
-        return (await self.folder(None, owner=owner)) / names.UPLOAD_FOLDER / name
+        return (await self.find_folder(None, owner=owner)) / names.UPLOAD_FOLDER / name
 
     async def keep_upload(self, place: Path, data: bytes, mime_type: str) -> None:
         """Put the object: the store has all of it, or nothing."""
@@ -279,7 +279,7 @@ class S3Storage(Storage):
 
     async def remove_temp_files(self, folder: Path, *, order_id: str, keep_owner: str | None) -> int:
         """Remove those of the order that other processes of this machine left in the spool."""
-        await self.known_folder(folder)
+        await self.find_known_folder(folder)
         return await run_sync(
             lambda: drafts.remove_temp_files(_resolve(self._spool), order_id=order_id, keep_owner=keep_owner)
         )
@@ -363,7 +363,7 @@ class S3Draft(Draft):
         self._facts = await self._draft.verify()
         return self._facts
 
-    async def target(self, stem: str, extension: str) -> Path:
+    async def find_target(self, stem: str, extension: str) -> Path:
         """Give the name that order, index and digest make; `stem` is what a browser saves the picture as."""
         self._filename = f"{stem}{extension}"
         return self._folder / f"{self._start}-{self._verified().sha256[:_DIGITS]}{extension}"

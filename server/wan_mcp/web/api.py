@@ -74,7 +74,7 @@ Hide = Callable[[JsonObject], Awaitable[JsonObject]]
 _log = logging.getLogger(__name__)
 
 
-class PressedKeys:
+class IdempotencyKeys:
     """The keys of the buttons that were pressed, as far as one process knows them."""
 
     def __init__(self) -> None:

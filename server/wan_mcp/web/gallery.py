@@ -7,7 +7,7 @@ from secrets import token_urlsafe
 from starlette.types import ASGIApp
 
 from wan_mcp import http_server
-from wan_mcp.web.api import GalleryApi, PressedKeys, make_gallery
+from wan_mcp.web.api import GalleryApi, IdempotencyKeys, make_gallery
 from wan_mcp.web.security import AccessControl, Secrets
 from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.service import ImageService
@@ -40,4 +40,4 @@ async def serve_gallery(service: ImageService, listener: socket.socket, ready: C
 
 def make_gallery_app(service: ImageService, secrets: Secrets, hosts: frozenset[str]) -> ASGIApp:
     """Build the application for a running service; `hosts` are the names, with a port, that it answers to."""
-    return AccessControl(make_gallery(GalleryApi(service, PressedKeys().take)), secrets, hosts)
+    return AccessControl(make_gallery(GalleryApi(service, IdempotencyKeys().take)), secrets, hosts)

@@ -26,7 +26,15 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Send
 from starlette.types import Scope as Connection
 
-from wan_mcp.auth.sessions import ENTRY_PATH, GALLERY_PATH, GalleryLink, LinkMaker, Session, Sessions, UsedNames
+from wan_mcp.auth.sessions import (
+    ENTRY_PATH,
+    GALLERY_PATH,
+    GalleryLink,
+    GalleryLinkMaker,
+    Session,
+    Sessions,
+    UsedNames,
+)
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp.web.api import (
@@ -73,7 +81,7 @@ def make_team_gallery(
     gate: "AuthGate",
     *,
     sessions: Sessions,
-    links: LinkMaker,
+    links: GalleryLinkMaker,
     take_key: TakeKey,
     hide: Hide,
     limit: Callable[[ASGIApp], ASGIApp],

@@ -14,7 +14,7 @@ from fakes.dashscope import FakeService
 from fakes.order_service import get, make_settings, order, running_service, saved_files, submit
 from fakes.refusing_proxy import RefusingProxy
 from wan_mcp.orders import OrderService
-from wan_mcp.storage.places import read_address
+from wan_mcp.storage.names import read_address
 from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal, Scope, acting_as
 from wan_mcp_tools.domain.service import Conversion, ImageFormat

@@ -4,7 +4,7 @@ import pytest
 
 from wan_mcp.settings import read_settings
 from wan_mcp.storage import LocalStorage
-from wan_mcp.storage.places import make_place
+from wan_mcp.storage.names import make_place
 from wan_mcp.storage.s3 import S3Storage
 
 
@@ -109,11 +109,11 @@ def save(storage):
     """Write, verify and publish bytes as the server does; answers the path."""
 
     async def run(data, folder, stem, *, using=None, order_id="order"):
-        async with (using or storage).draft(folder, order_id=order_id, index=1, owner="me") as draft:
+        async with (using or storage).open_draft(folder, order_id=order_id, index=1, owner="me") as draft:
             await draft.write(data)
             facts = await draft.verify()
             while True:
-                target = await draft.target(stem, facts.extension)
+                target = await draft.find_target(stem, facts.extension)
                 if await draft.publish(target):
                     return target
 

@@ -14,8 +14,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from PIL import Image
 
-from wan_mcp.storage.names import make_owner_folder
-from wan_mcp.storage.places import show_place
+from wan_mcp.storage.names import make_owner_folder, show_place
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import (
     FolderNotAllowedError,
@@ -35,12 +34,12 @@ def save(back_end):
     """Write, verify and publish bytes as the server does; answers the place."""
 
     async def run(data, *, folder=None, order_id="order", index=1, stem="20261122-shop-1"):
-        folder = folder or await back_end.storage.folder(None)
-        async with back_end.storage.draft(folder, order_id=order_id, index=index, owner="me") as draft:
+        folder = folder or await back_end.storage.find_folder(None)
+        async with back_end.storage.open_draft(folder, order_id=order_id, index=index, owner="me") as draft:
             await draft.write(data)
             facts = await draft.verify()
             while True:
-                target = await draft.target(stem, facts.extension)
+                target = await draft.find_target(stem, facts.extension)
                 if await draft.publish(target):
                     return target
 
@@ -51,24 +50,24 @@ async def test_no_call_of_the_storage_blocks_the_event_loop(back_end, paint):
     data, storage = paint(size=(1200, 1200), noisy=True), back_end.storage
     with blockbuster_ctx():
         await storage.hold()
-        folder = await storage.folder(None)
-        async with storage.draft(folder, order_id="order", index=1, owner="me") as draft:
+        folder = await storage.find_folder(None)
+        async with storage.open_draft(folder, order_id="order", index=1, owner="me") as draft:
             await draft.write(b"false start")
             await draft.restart()
             await draft.write(data)
             facts = await draft.verify()
-            target = await draft.target("x", facts.extension)
+            target = await draft.find_target("x", facts.extension)
             assert await draft.publish(target)
         await storage.write_sidecar(target, {"prompt": "x"})
         assert await storage.matches(target, facts.sha256)
-        assert await storage.facts(target) == facts
-        assert await storage.missing([target]) == []
-        assert await storage.version(target)
-        copied = (await storage.copy(target, await storage.known_folder(folder), "copy")).path
-        assert await storage.readable(show_place(copied)) == copied
-        assert len((await storage.preview(copied)).data) <= 500_000
+        assert await storage.read_facts(target) == facts
+        assert await storage.find_missing([target]) == []
+        assert await storage.read_version(target)
+        copied = (await storage.copy(target, await storage.find_known_folder(folder), "copy")).path
+        assert await storage.find_readable(show_place(copied)) == copied
+        assert len((await storage.draw_preview(copied)).data) <= 500_000
         assert await storage.prepare_input(await storage.find_input(show_place(copied)), LIMITS)
-        await storage.link(copied, seconds=60, filename="x.png", mime_type="image/png")
+        await storage.make_link(copied, seconds=60, filename="x.png", mime_type="image/png")
         place = await storage.find_upload_place(f"upload-{0:032x}.png", owner="token:ada")
         await storage.keep_upload(place, data, "image/png")
         await storage.remove_upload(place, older_than=0)
@@ -84,7 +83,7 @@ async def test_a_draft_becomes_an_image_with_its_bytes_and_leaves_nothing_beside
     assert back_end.locate(path).read_bytes() == data
     assert back_end.list() == [path.relative_to(back_end.root).as_posix()]
     assert back_end.leftovers() == []
-    facts = await back_end.storage.facts(path)
+    facts = await back_end.storage.read_facts(path)
     assert (facts.extension, facts.mime_type, facts.width, facts.height) == (".png", "image/png", 40, 30)
     assert (facts.bytes, facts.sha256) == (len(data), hashlib.sha256(data).hexdigest())
     assert await back_end.storage.read(path) == (data, facts)
@@ -130,9 +129,9 @@ async def test_what_is_no_whole_image_gets_no_name(back_end, save, paint, damage
 
 async def test_a_draft_that_is_given_up_leaves_nothing(back_end, paint):
     storage = back_end.storage
-    folder = await storage.folder(None)
+    folder = await storage.find_folder(None)
     with anyio.CancelScope() as scope:
-        async with storage.draft(folder, order_id="order", index=1, owner="me") as draft:
+        async with storage.open_draft(folder, order_id="order", index=1, owner="me") as draft:
             await draft.write(paint())
             scope.cancel()
             await anyio.lowlevel.checkpoint()
@@ -150,8 +149,8 @@ async def test_images_of_different_orders_and_indexes_lie_side_by_side(back_end,
 
 async def test_what_a_killed_process_left_of_an_order_is_removed_by_another(back_end, paint):
     storage = back_end.storage
-    folder = await storage.folder(None)
-    async with storage.draft(folder, order_id="order", index=1, owner="dead") as draft:
+    folder = await storage.find_folder(None)
+    async with storage.open_draft(folder, order_id="order", index=1, owner="dead") as draft:
         await draft.write(paint())
         assert len(back_end.leftovers()) == 1
         assert await storage.remove_temp_files(folder, order_id="another", keep_owner="alive") == 0
@@ -162,8 +161,8 @@ async def test_what_a_killed_process_left_of_an_order_is_removed_by_another(back
 
 async def test_temporary_files_that_are_old_are_removed(back_end, paint):
     storage = back_end.storage
-    folder = await storage.folder(None)
-    async with storage.draft(folder, order_id="order", index=1, owner="dead") as draft:
+    folder = await storage.find_folder(None)
+    async with storage.open_draft(folder, order_id="order", index=1, owner="dead") as draft:
         await draft.write(paint())
         assert await storage.remove_old_temp_files(folder, older_than=1.0) == 0
         assert await storage.remove_old_temp_files(folder, older_than=1e12) == 1
@@ -171,7 +170,7 @@ async def test_temporary_files_that_are_old_are_removed(back_end, paint):
 
 async def test_a_file_matches_only_its_very_content(back_end, save, paint):
     storage, path = back_end.storage, await save(paint())
-    facts = await storage.facts(path)
+    facts = await storage.read_facts(path)
     assert await storage.matches(path, facts.sha256)
 
     back_end.put(path.relative_to(back_end.root), back_end.locate(path).read_bytes() + b"x")
@@ -186,9 +185,13 @@ async def test_what_is_gone_is_missing(back_end, save, paint):
     here, gone = await save(paint()), await save(paint(), index=2)
     back_end.locate(gone).unlink()
 
-    found = await back_end.storage.missing([here, gone, back_end.root / "nothing.png"])
+    found = await back_end.storage.find_missing([here, gone, back_end.root / "nothing.png"])
     assert found == [gone, back_end.root / "nothing.png"]
-    for attempt in (back_end.storage.locate(gone), back_end.storage.facts(gone), back_end.storage.preview(gone)):
+    for attempt in (
+        back_end.storage.locate(gone),
+        back_end.storage.read_facts(gone),
+        back_end.storage.draw_preview(gone),
+    ):
         with pytest.raises(NotFoundError):
             await attempt
     with pytest.raises(NotFoundError):
@@ -200,7 +203,7 @@ async def test_what_is_gone_is_missing(back_end, save, paint):
 async def test_an_image_is_found_by_the_address_that_is_shown_of_it(back_end, save, paint):
     path = await save(paint())
 
-    assert await back_end.storage.readable(show_place(path)) == path
+    assert await back_end.storage.find_readable(show_place(path)) == path
     assert await back_end.storage.find_input(show_place(path)) == path
     assert Path(str(path)) == path
 
@@ -210,14 +213,14 @@ async def test_what_is_no_image_is_not_shown(back_end):
 
     for attempt in (
         back_end.storage.locate(path),
-        back_end.storage.readable(show_place(path)),
-        back_end.storage.preview(path),
+        back_end.storage.find_readable(show_place(path)),
+        back_end.storage.draw_preview(path),
     ):
         with pytest.raises(RequestRefusedError) as refusal:
             await attempt
         assert refusal.value.code == "NotAnImage"
     with pytest.raises(NotAnImageError):
-        await back_end.storage.facts(path)
+        await back_end.storage.read_facts(path)
 
 
 async def test_every_place_is_confined_whatever_is_done_with_it(back_end, save, paint):
@@ -226,18 +229,18 @@ async def test_every_place_is_confined_whatever_is_done_with_it(back_end, save, 
 
     for path in back_end.outside:
         for attempt in (
-            storage.readable(show_place(path)),
+            storage.find_readable(show_place(path)),
             storage.find_input(show_place(path)),
             storage.locate(path),
-            storage.facts(path),
+            storage.read_facts(path),
             storage.read(path),
-            storage.preview(path),
+            storage.draw_preview(path),
             storage.prepare_input(path, LIMITS),
             storage.matches(path, "0" * 64),
-            storage.version(path),
+            storage.read_version(path),
             storage.copy(path, back_end.root, "copy"),
             storage.copy(mine, path, "copy"),
-            storage.known_folder(path),
+            storage.find_known_folder(path),
             storage.write_sidecar(path / "x.png", {}),
             storage.remove_temp_files(path, order_id="order", keep_owner=None),
             storage.remove_old_temp_files(path, older_than=1e12),
@@ -245,7 +248,7 @@ async def test_every_place_is_confined_whatever_is_done_with_it(back_end, save, 
             with pytest.raises(FolderNotAllowedError):
                 await attempt
         with pytest.raises(FolderNotAllowedError):
-            async with storage.draft(path, order_id="order", index=1, owner="me"):
+            async with storage.open_draft(path, order_id="order", index=1, owner="me"):
                 pass
     assert back_end.list() == before
 
@@ -254,14 +257,14 @@ async def test_each_principal_has_a_folder_of_its_own(back_end, save, paint):
     storage = back_end.storage
     owners = ["local", "alice", "Alice", "https://issuer.example/alice", "https://issuer.example alice", "../..", "é"]
 
-    folders = [await storage.folder(None, owner=owner) for owner in owners]
+    folders = [await storage.find_folder(None, owner=owner) for owner in owners]
 
     assert folders[0] == back_end.root
     assert len(set(folders)) == len(owners)
     assert {folder.parent for folder in folders[1:]} == {back_end.root}
     assert all(folder.name.isascii() and folder.name == folder.name.lower() for folder in folders)
     path = await save(paint(), folder=folders[1])
-    assert path.parent == folders[1] == await storage.known_folder(folders[1])
+    assert path.parent == folders[1] == await storage.find_known_folder(folders[1])
     assert (await storage.copy(path, path.parent, "copy")).path.is_relative_to(folders[1])
 
 
@@ -272,7 +275,7 @@ async def test_a_copy_has_the_bytes_and_the_wanted_name(back_end, save, paint):
 
     assert copied.path.name == "logo.png"
     assert back_end.locate(copied.path).read_bytes() == back_end.locate(source).read_bytes()
-    assert copied.facts == await back_end.storage.facts(source)
+    assert copied.facts == await back_end.storage.read_facts(source)
     assert (await back_end.storage.copy(source, back_end.root, "logo")).path == copied.path
     assert len(back_end.list()) == 2
     with pytest.raises(RequestRefusedError):
@@ -296,7 +299,7 @@ async def test_a_copy_may_be_smaller_and_of_another_format(back_end, save, paint
 
     assert (copied.facts.width, copied.facts.height, copied.path.suffix) == (200, 150, ".webp")
     assert copied.path.stem.endswith("-200x150")
-    assert await back_end.storage.facts(copied.path) == copied.facts
+    assert await back_end.storage.read_facts(copied.path) == copied.facts
 
 
 async def test_a_conversion_that_changes_nothing_gives_the_image_itself(back_end, save, paint):
@@ -309,7 +312,7 @@ async def test_a_conversion_that_changes_nothing_gives_the_image_itself(back_end
 
 
 async def test_a_preview_is_small(back_end, save, paint):
-    preview = await back_end.storage.preview(await save(paint(size=(400, 300), noisy=True)), max_side=100)
+    preview = await back_end.storage.draw_preview(await save(paint(size=(400, 300), noisy=True)), max_side=100)
 
     assert preview.mime_type == "image/jpeg"
     with Image.open(BytesIO(preview.data)) as image:
@@ -318,7 +321,7 @@ async def test_a_preview_is_small(back_end, save, paint):
 
 async def test_an_image_can_be_sent_as_input_and_not_once_it_has_changed(back_end, save, paint):
     path = await save(paint(size=(400, 400), noisy=True))
-    facts = await back_end.storage.facts(path)
+    facts = await back_end.storage.read_facts(path)
 
     prepared = await back_end.storage.prepare_input(path, LIMITS)
     assert (prepared.width, prepared.height, prepared.sha256) == (400, 400, facts.sha256)
@@ -363,6 +366,6 @@ async def test_a_sidecar_is_readable_json_beside_the_image(back_end, save, paint
 async def test_versions_tell_files_apart(back_end, save, paint):
     one, other = await save(paint()), await save(paint(), index=2)
 
-    versions = [await back_end.storage.version(path) for path in (one, other, one)]
+    versions = [await back_end.storage.read_version(path) for path in (one, other, one)]
 
     assert versions[0] == versions[2] != versions[1]

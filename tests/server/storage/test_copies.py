@@ -17,7 +17,7 @@ async def test_a_copy_lies_beside_the_original_which_is_not_changed(storage, sav
     copied = await storage.copy(source, pictures, None, Conversion(ImageFormat.WEBP, 200))
 
     assert copied.path == pictures / "fox-1-200x150.webp"
-    assert copied.facts == await storage.facts(copied.path)
+    assert copied.facts == await storage.read_facts(copied.path)
     assert source.read_bytes() == data
     assert source.stat().st_mtime == 1
     assert sorted(path.name for path in pictures.iterdir()) == ["fox-1-200x150.webp", "fox-1.png"]
@@ -49,7 +49,7 @@ async def test_a_copy_that_would_be_the_original_is_the_original(storage, save, 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no such rights")
 async def test_a_copy_has_the_rights_of_an_image(tmp_path, paint):
     storage = LocalStorage(tmp_path / "pictures", file_mode=0o640)
-    folder = await storage.folder(None)
+    folder = await storage.find_folder(None)
     (folder / "fox.png").write_bytes(paint())
     copied = await storage.copy(folder / "fox.png", folder, None, Conversion(ImageFormat.JPEG))
 
@@ -69,4 +69,4 @@ async def test_many_at_once_end_as_one_file(storage, save, pictures, paint):
 
     assert set(paths) == {pictures / "fox-400x300.webp"}
     assert sorted(path.name for path in pictures.iterdir()) == ["fox-400x300.webp", "fox.png"]
-    assert sha256(source.read_bytes()).hexdigest() == (await storage.facts(source)).sha256
+    assert sha256(source.read_bytes()).hexdigest() == (await storage.read_facts(source)).sha256

@@ -41,19 +41,19 @@ def names_in(folder):
 
 async def test_a_published_image_has_its_bytes_and_nothing_else_stays(storage, pictures, paint):
     data = paint(noisy=True, size=(600, 600))
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         for start in range(0, len(data), 10_000):
             await draft.write(data[start : start + 10_000])
         assert draft.size == len(data)
         facts = await draft.verify()
         assert not any(name.endswith(".png") for name in names_in(pictures))
-        target = await draft.target("shop", facts.extension)
+        target = await draft.find_target("shop", facts.extension)
         assert await draft.publish(target)
 
     assert names_in(pictures) == ["shop.png"]
     assert (pictures / "shop.png").read_bytes() == data
     assert await storage.matches(target, facts.sha256)
-    assert await storage.facts(target) == facts
+    assert await storage.read_facts(target) == facts
 
 
 async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint, save):
@@ -88,7 +88,7 @@ async def test_a_failing_disk_is_an_error_with_the_words_of_the_system(pictures,
 
 
 async def test_a_draft_that_is_not_published_leaves_nothing(storage, pictures, paint):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         assert len(names_in(pictures)) == 1
 
@@ -97,7 +97,7 @@ async def test_a_draft_that_is_not_published_leaves_nothing(storage, pictures, p
 
 async def test_a_failing_caller_leaves_nothing(storage, pictures, paint):
     async def fail():
-        async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
             await draft.write(paint())
             raise ZeroDivisionError
 
@@ -111,7 +111,7 @@ async def test_a_cancelled_caller_leaves_nothing(storage, pictures, paint):
     opened = anyio.Event()
 
     async def hold():
-        async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
             await draft.write(paint())
             opened.set()
             await anyio.sleep_forever()
@@ -127,13 +127,13 @@ async def test_a_cancelled_caller_leaves_nothing(storage, pictures, paint):
 
 
 async def test_a_restarted_draft_holds_only_what_came_after(storage, pictures, paint):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(b"half a picture" * 100_000)
         await draft.restart()
         assert draft.size == 0
         await draft.write(paint())
         facts = await draft.verify()
-        await draft.publish(await draft.target("shop", facts.extension))
+        await draft.publish(await draft.find_target("shop", facts.extension))
 
     assert (pictures / "shop.png").read_bytes() == paint()
 
@@ -144,7 +144,7 @@ async def test_the_digest_is_that_of_the_file_whatever_pieces_it_came_in(storage
     data = (
         paint(form, noisy=True, size=(700, 700), quality=95) if form != "PNG" else paint(noisy=True, size=(700, 700))
     )
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         for start in range(0, len(data), piece):
             await draft.write(data[start : start + piece])
             if start == 0 and piece < len(data):
@@ -152,7 +152,7 @@ async def test_the_digest_is_that_of_the_file_whatever_pieces_it_came_in(storage
                 await draft.restart()
                 await draft.write(data[:piece])
         facts = await draft.verify()
-        target = await draft.target("shop", facts.extension)
+        target = await draft.find_target("shop", facts.extension)
         assert await draft.publish(target)
 
     assert target.read_bytes() == data
@@ -162,13 +162,13 @@ async def test_the_digest_is_that_of_the_file_whatever_pieces_it_came_in(storage
 
 async def test_a_picture_that_is_continued_after_its_check_is_checked_as_a_whole(storage, pictures, paint):
     data = paint(noisy=True, size=(700, 700))
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(data[:-5])
         with pytest.raises(NotAnImageError, match="cut PNG"):
             await draft.verify()
         await draft.write(data[-5:])
         facts = await draft.verify()
-        assert await draft.publish(await draft.target("shop", facts.extension))
+        assert await draft.publish(await draft.find_target("shop", facts.extension))
 
     assert (pictures / "shop.png").read_bytes() == data
     assert facts.sha256 == sha256(data).hexdigest()
@@ -178,7 +178,7 @@ async def test_a_picture_that_is_continued_after_its_check_is_checked_as_a_whole
 async def test_what_a_full_disk_refused_is_told_by_the_check_at_the_latest(pictures):
     storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
 
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(b"\0" * 200_000)
         with pytest.raises(StorageError, match="disk is full"):
             await draft.verify()
@@ -186,7 +186,7 @@ async def test_what_a_full_disk_refused_is_told_by_the_check_at_the_latest(pictu
 
 async def test_a_caller_that_is_cancelled_amid_a_large_picture_leaves_nothing(storage, pictures, paint):
     with anyio.fail_after(45), anyio.CancelScope() as scope:
-        async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
             for _ in range(20):
                 await draft.write(b"\0" * 300_000)
             scope.cancel()
@@ -198,7 +198,7 @@ async def test_a_caller_that_is_cancelled_amid_a_large_picture_leaves_nothing(st
 
 
 async def test_bytes_that_are_no_picture_get_no_name(storage, pictures):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(b"<html>Gateway timeout</html>")
         with pytest.raises(NotAnImageError, match="HTML"):
             await draft.verify()
@@ -209,7 +209,7 @@ async def test_bytes_that_are_no_picture_get_no_name(storage, pictures):
 
 
 async def test_bytes_written_after_the_check_must_be_checked_again(storage, pictures, paint):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         await draft.verify()
         await draft.write(b"more")
@@ -219,7 +219,7 @@ async def test_bytes_written_after_the_check_must_be_checked_again(storage, pict
 
 async def test_a_name_elsewhere_or_with_another_ending_is_refused(storage, pictures, paint):
     (pictures / "below").mkdir()
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint("JPEG"))
         await draft.verify()
         for target in (pictures / "shop.png", pictures / "below" / "shop.jpg", pictures.parent / "shop.jpg"):
@@ -227,7 +227,7 @@ async def test_a_name_elsewhere_or_with_another_ending_is_refused(storage, pictu
                 await draft.publish(target)
         for stem in ("../shop", "a/b", "", ".."):
             with pytest.raises(ValueError, match="no file name"):
-                await draft.target(stem, ".jpg")
+                await draft.find_target(stem, ".jpg")
 
 
 async def test_a_taken_name_is_counted_up(storage, pictures, paint, save, link):
@@ -241,15 +241,15 @@ async def test_a_taken_name_is_counted_up(storage, pictures, paint, save, link):
 
 
 async def test_a_name_that_was_taken_meanwhile_is_not_overwritten(storage, pictures, paint):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
-        target = await draft.target("shop", facts.extension)
+        target = await draft.find_target("shop", facts.extension)
         target.write_text("of somebody")
 
         assert not await draft.publish(target)
         assert target.read_text() == "of somebody"
-        assert await draft.publish(await draft.target("shop", facts.extension))
+        assert await draft.publish(await draft.find_target("shop", facts.extension))
 
     assert names_in(pictures) == ["shop-2.png", "shop.png"]
 
@@ -257,10 +257,10 @@ async def test_a_name_that_was_taken_meanwhile_is_not_overwritten(storage, pictu
 async def test_a_dangling_link_with_the_name_is_neither_followed_nor_replaced(
     storage, pictures, tmp_path, paint, link
 ):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
-        target = await draft.target("shop", facts.extension)
+        target = await draft.find_target("shop", facts.extension)
         link(target, tmp_path / "elsewhere.png")
 
         assert not await draft.publish(target)
@@ -314,7 +314,7 @@ async def test_a_file_that_stays_busy_is_an_error_in_words(pictures, paint, save
 @pytest.mark.skipif(os.name == "nt", reason="an open file cannot be removed there")
 @pytest.mark.parametrize("verified", [False, True])
 async def test_a_draft_that_another_process_removed_is_an_error_and_no_file(storage, pictures, paint, verified):
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         if verified:
             await draft.verify()
@@ -339,7 +339,7 @@ async def test_a_full_disk_is_an_error_with_the_folder_and_the_advice(pictures, 
 async def test_a_disk_that_fills_up_stops_the_download_early(pictures):
     storage = LocalStorage(pictures, disk=Disk(create_new=lambda *_: os.open("/dev/full", os.O_WRONLY)))
 
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         with pytest.raises(StorageError, match="disk is full"):
             await draft.write(b"\0" * 1_000_000)
 
@@ -348,7 +348,7 @@ async def test_a_disk_that_fills_up_stops_the_download_early(pictures):
 @pytest.mark.parametrize("place", ["nothing", "a link", "a new folder"])
 async def test_a_draft_whose_folder_was_moved_leaves_nothing_in_it(storage, pictures, paint, tmp_path, place):
     moved = tmp_path / "moved"
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         pictures.rename(moved)
         if place == "a link":
@@ -365,7 +365,7 @@ async def test_a_draft_in_a_folder_that_is_gone_is_an_error_in_words(storage, pi
     pictures.rmdir()
 
     with pytest.raises(StorageError, match="not there"):
-        async with storage.draft(pictures, order_id="order", index=1, owner="me"):
+        async with storage.open_draft(pictures, order_id="order", index=1, owner="me"):
             pytest.fail("it opened")
 
 
@@ -398,13 +398,13 @@ async def test_a_temporary_file_has_at_no_time_more_rights_than_the_image(pictur
     def note():
         modes.extend(stat.S_IMODE(path.stat().st_mode) for path in pictures.iterdir())
 
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         note()
         await draft.write(paint())
         note()
         facts = await draft.verify()
         note()
-        await draft.publish(await draft.target("shop", facts.extension))
+        await draft.publish(await draft.find_target("shop", facts.extension))
     note()
 
     assert all(mode & ~0o400 == 0 for mode in modes)
@@ -417,10 +417,10 @@ async def test_a_temporary_name_that_stands_for_something_else_is_not_published(
 ):
     secret = tmp_path / "secret.png"
     secret.write_bytes(paint())
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
-        target = await draft.target("shop", facts.extension)
+        target = await draft.find_target("shop", facts.extension)
         [temp] = pictures.iterdir()
         temp.unlink()
         link(temp, secret)
@@ -446,14 +446,14 @@ async def test_a_folder_that_becomes_a_link_gets_nothing_and_neither_does_what_i
         link(folder, outside)
 
     async def save():
-        async with storage.draft(folder, order_id="order", index=1, owner="me") as draft:
+        async with storage.open_draft(folder, order_id="order", index=1, owner="me") as draft:
             await draft.write(paint())
             if step == "create":
                 replace()
             facts = await draft.verify()
             if step == "verify":
                 replace()
-            target = await draft.target("shop", facts.extension)
+            target = await draft.find_target("shop", facts.extension)
             if step == "publish":
                 replace()
             await draft.publish(target)
@@ -474,7 +474,7 @@ from wan_mcp.storage import LocalStorage
 
 async def main():
     folder, data = Path(sys.argv[1]), sys.stdin.buffer.read()
-    async with LocalStorage(folder).draft(folder, order_id="order", index=1, owner="dead") as draft:
+    async with LocalStorage(folder).open_draft(folder, order_id="order", index=1, owner="dead") as draft:
         await draft.write(data)
         await draft.verify()
         print("verified", flush=True)

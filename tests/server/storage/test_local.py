@@ -33,7 +33,7 @@ def source(pictures, paint):
 
 @pytest.fixture
 async def album(storage):
-    return await storage.folder("album")
+    return await storage.find_folder("album")
 
 
 async def test_a_copy_has_the_bytes_and_the_wanted_name(storage, source, album):
@@ -42,7 +42,7 @@ async def test_a_copy_has_the_bytes_and_the_wanted_name(storage, source, album):
 
     assert path == album / "logo.png"
     assert path.read_bytes() == source.read_bytes()
-    assert facts == await storage.facts(source)
+    assert facts == await storage.read_facts(source)
 
 
 async def test_a_copy_without_a_name_keeps_the_name_of_its_source(storage, source, album):
@@ -94,7 +94,7 @@ async def test_a_copy_that_cannot_be_made_says_why_and_leaves_nothing(storage, s
 async def test_a_further_allowed_folder_takes_copies(source, pictures, tmp_path):
     storage = LocalStorage(pictures, [tmp_path / "website"])
 
-    path = (await storage.copy(source, await storage.folder(str(tmp_path / "website")), "logo")).path
+    path = (await storage.copy(source, await storage.find_folder(str(tmp_path / "website")), "logo")).path
 
     assert path == (tmp_path / "website" / "logo.png").resolve()
 
@@ -161,18 +161,18 @@ async def test_what_is_no_file_is_neither_opened_nor_waited_for(pictures, what):
 
     with anyio.fail_after(45):
         for attempt in (
-            storage.readable(str(path)),
+            storage.find_readable(str(path)),
             storage.locate(path),
-            storage.facts(path),
+            storage.read_facts(path),
             storage.read(path),
-            storage.preview(path),
+            storage.draw_preview(path),
             storage.copy(path, pictures, "copy"),
         ):
             with pytest.raises(RequestRefusedError, match=f"is a {what} and no picture") as refusal:
                 await attempt
             assert refusal.value.code == "NotAnImage"
         assert not await storage.matches(path, "0" * 64)
-        assert await storage.missing([path]) == [path]
+        assert await storage.find_missing([path]) == [path]
     assert not (pictures / "copy.png").exists()
 
 
@@ -189,15 +189,15 @@ async def test_every_path_is_confined_whatever_is_done_with_it(storage, pictures
         pictures / ".." / "outside",
     ):
         for attempt in (
-            storage.readable(str(path)),
+            storage.find_readable(str(path)),
             storage.locate(path),
-            storage.facts(path),
+            storage.read_facts(path),
             storage.read(path),
-            storage.preview(path),
+            storage.draw_preview(path),
             storage.matches(path, "0" * 64),
             storage.copy(path, pictures, "copy"),
             storage.copy(pictures / "mine.png", path, "copy"),
-            storage.known_folder(path),
+            storage.find_known_folder(path),
             storage.write_sidecar(path / "x.png", {}),
             storage.remove_temp_files(path, order_id="order", keep_owner=None),
             storage.remove_old_temp_files(path, older_than=1e12),
@@ -215,8 +215,8 @@ async def test_a_link_that_leads_to_an_allowed_place_is_followed(storage, pictur
     link(pictures / "fox.png", pictures / "archive" / "fox.png")
 
     assert await storage.locate(pictures / "fox.png") == pictures / "archive" / "fox.png"
-    assert await storage.missing([pictures / "fox.png"]) == []
-    assert (await storage.facts(pictures / "fox.png")).width == 40
+    assert await storage.find_missing([pictures / "fox.png"]) == []
+    assert (await storage.read_facts(pictures / "fox.png")).width == 40
 
 
 async def test_what_is_gone_is_missing_and_what_cannot_be_told_is_not(storage, pictures, outside, paint, link):
@@ -225,7 +225,7 @@ async def test_what_is_gone_is_missing_and_what_cannot_be_told_is_not(storage, p
     paths = [pictures / "mine.png", outside / "secret.png", pictures / "door.png", pictures / "nothing.png"]
     paths += [outside / "nothing.png", pictures / "mine.png" / "below"]
 
-    assert await storage.missing(paths) == paths[2:]
+    assert await storage.find_missing(paths) == paths[2:]
 
 
 @pytest.fixture
@@ -287,4 +287,4 @@ async def test_a_file_that_is_larger_than_anything_that_is_read_is_refused(stora
         file.truncate(600 * 1024 * 1024)
 
     with pytest.raises(RequestRefusedError, match="more than 536870912 bytes"):
-        await storage.facts(pictures / "large.png")
+        await storage.read_facts(pictures / "large.png")

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 from fakes.s3 import KEY
 from wan_mcp.settings import StorageAccess, read_settings
 from wan_mcp.storage import LocalStorage
+from wan_mcp.storage.names import make_place, read_address, show_place
 from wan_mcp.storage.objects import ObjectStore
-from wan_mcp.storage.places import make_place, read_address, show_place
 from wan_mcp.storage.s3 import S3Storage
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 
@@ -26,11 +26,11 @@ def open_storage(tmp_path, access):
 
 
 async def save(storage, data, *, stem="fox", order_id="local-1", owner="local"):
-    folder = await storage.folder(None, owner=owner)
-    async with storage.draft(folder, order_id=order_id, index=1, owner="me") as draft:
+    folder = await storage.find_folder(None, owner=owner)
+    async with storage.open_draft(folder, order_id=order_id, index=1, owner="me") as draft:
         await draft.write(data)
         facts = await draft.verify()
-        target = await draft.target(stem, facts.extension)
+        target = await draft.find_target(stem, facts.extension)
         assert await draft.publish(target)
         return target
 
@@ -60,7 +60,7 @@ async def test_the_key_is_made_of_principal_order_index_and_digest_and_a_second_
 
 async def test_a_name_that_other_bytes_would_have_is_never_given(objects, paint):
     path = await save(objects.storage, paint(noisy=True))
-    async with objects.storage.draft(objects.root, order_id="local-1", index=1, owner="me") as draft:
+    async with objects.storage.open_draft(objects.root, order_id="local-1", index=1, owner="me") as draft:
         await draft.write(paint())
         await draft.verify()
         assert not await draft.publish(path)
@@ -72,7 +72,7 @@ async def test_a_link_gives_the_bytes_to_anybody_for_a_while_with_their_name_and
     data = paint()
     path = await save(objects.storage, data, stem="一间花店 x")
 
-    url = await objects.storage.link(path, seconds=60, filename="fox.png", mime_type="image/png")
+    url = await objects.storage.make_link(path, seconds=60, filename="fox.png", mime_type="image/png")
 
     status, headers, body = await fetch(url)
     assert (status, body, headers["Content-Type"]) == (200, data, "image/png")
@@ -82,15 +82,15 @@ async def test_a_link_gives_the_bytes_to_anybody_for_a_while_with_their_name_and
         await fetch(url.replace("X-Amz-Expires=60", "X-Amz-Expires=600"))
     refusal.value.close()
     with pytest.raises(FolderNotAllowedError):
-        await objects.storage.link(objects.outside[0], seconds=60, filename="x", mime_type="image/png")
+        await objects.storage.make_link(objects.outside[0], seconds=60, filename="x", mime_type="image/png")
 
 
 async def test_no_folder_can_be_chosen(objects):
     for output_dir in ("album", "/tmp", "s3://x/y"):
         with pytest.raises(RequestRefusedError, match="no folder of it can be chosen"):
-            await objects.storage.folder(output_dir)
+            await objects.storage.find_folder(output_dir)
     with pytest.raises(FolderNotAllowedError):
-        await objects.storage.known_folder(objects.root.parent.parent / "x")
+        await objects.storage.find_known_folder(objects.root.parent.parent / "x")
 
 
 async def test_files_of_this_machine_can_still_be_read(objects, tmp_path, paint, bucket):
@@ -98,11 +98,11 @@ async def test_files_of_this_machine_can_still_be_read(objects, tmp_path, paint,
     file = tmp_path / "pictures" / "old.png"
     file.write_bytes(paint())
 
-    assert await objects.storage.readable(str(file)) == file.resolve()
-    assert await objects.storage.missing([file, file.with_name("gone.png")]) == [file.with_name("gone.png")]
+    assert await objects.storage.find_readable(str(file)) == file.resolve()
+    assert await objects.storage.find_missing([file, file.with_name("gone.png")]) == [file.with_name("gone.png")]
     copied = await objects.storage.copy(file, objects.root, "copy")
     assert objects.locate(copied.path).read_bytes() == paint()
-    assert await objects.storage.link(file, seconds=60, filename="x", mime_type="image/png") is None
+    assert await objects.storage.make_link(file, seconds=60, filename="x", mime_type="image/png") is None
 
 
 async def test_an_order_is_refused_while_nothing_could_ever_be_written_and_held_up_no_more_once_it_could(
@@ -111,12 +111,12 @@ async def test_an_order_is_refused_while_nothing_could_ever_be_written_and_held_
     unreachable = replace(objects.access, endpoint="http://127.0.0.1:1")
     storage = open_storage(tmp_path, unreachable)
     with pytest.raises(StorageError, match="gives no answer"):
-        await storage.folder(None)
+        await storage.find_folder(None)
 
     storage = open_storage(tmp_path, objects.access)
-    assert await storage.folder(None) == objects.root
+    assert await storage.find_folder(None) == objects.root
     storage._objects = ObjectStore(unreachable)
-    assert await storage.folder(None) == objects.root
+    assert await storage.find_folder(None) == objects.root
 
 
 CASES = {
@@ -139,13 +139,13 @@ async def test_a_refusal_says_why_and_what_helps_and_tells_no_secret(tmp_path, o
     place = make_place(access.bucket, "pictures", "x.png")
 
     found = []
-    for attempt in (storage.folder(None), storage.facts(place), storage.matches(place, "0" * 64)):
+    for attempt in (storage.find_folder(None), storage.read_facts(place), storage.matches(place, "0" * 64)):
         with pytest.raises(StorageError) as refusal:
             await attempt
         found.append(refusal.value)
     if case != "no such bucket":
         # What is asked there has an answer without words.
-        assert await storage.missing([place]) == []
+        assert await storage.find_missing([place]) == []
 
     for error in found:
         assert reason in error.message
@@ -162,7 +162,7 @@ async def test_a_store_that_does_not_answer_keeps_no_answer_waiting_for_long(tmp
         port = silent.getsockname()[1]
         storage = open_storage(tmp_path, replace(objects.access, endpoint=f"http://127.0.0.1:{port}"))
         with anyio.fail_after(10):
-            assert await storage.missing([objects.root / "x.png"]) == []
+            assert await storage.find_missing([objects.root / "x.png"]) == []
 
 
 OSS = "https://s3.oss-cn-hangzhou.aliyuncs.com"
@@ -196,7 +196,7 @@ async def test_the_address_of_an_object_is_that_of_the_store(tmp_path, case):
     folders = {"WAN_MCP_OUTPUT_DIR": str(tmp_path), "WAN_MCP_STATE_DIR": str(tmp_path)}
     access = read_settings(given | folders | environ).storage
 
-    url = await open_storage(tmp_path, access).link(
+    url = await open_storage(tmp_path, access).make_link(
         make_place("pics", "a", "x.png"), seconds=60, filename="x", mime_type="image/png"
     )
 
@@ -209,7 +209,7 @@ async def test_no_variable_of_the_environment_that_is_no_setting_comes_into_a_li
     monkeypatch.setenv("AWS_SESSION_TOKEN", "a-token-of-somebody")
     monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:1")
 
-    url = await open_storage(tmp_path, objects.access).link(
+    url = await open_storage(tmp_path, objects.access).make_link(
         objects.root / "x.png", seconds=60, filename="x", mime_type="image/png"
     )
 

@@ -17,8 +17,7 @@ from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.storage.base import ImageCopy
-from wan_mcp.storage.names import check_filename, find_name_change
-from wan_mcp.storage.places import show_place
+from wan_mcp.storage.names import check_filename, find_name_change, show_place
 from wan_mcp.storage.thumbnails import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -77,9 +76,9 @@ class OrderImages:
         storage = self._storage
         name = check_filename(filename)
         try:
-            folder = await storage.folder(output_dir, owner=order.principal) if output_dir else None
+            folder = await storage.find_folder(output_dir, owner=order.principal) if output_dir else None
         except FolderNotAllowedError as error:
-            if image.state is not ImageState.SAVED or await storage.missing([Path(image.path or "")]):
+            if image.state is not ImageState.SAVED or await storage.find_missing([Path(image.path or "")]):
                 raise
             shown = show_place(image.path or "")
             advice = f"The image is already saved as {shown}: copy that file there. {error.advice}"
@@ -94,7 +93,7 @@ class OrderImages:
         home, stem = (folder, name) if conversion is None else (None, None)
         if image.state is not ImageState.SAVED:
             image = await self._save_now(order, image, home, stem)
-        elif await storage.missing([Path(image.path or "")]):
+        elif await storage.find_missing([Path(image.path or "")]):
             found = await self._find_moved(order, image)
             if found is None:
                 found, wanted_folder = await self._fetch_again(order, image, home, stem)
@@ -103,7 +102,7 @@ class OrderImages:
         relative = find_relative_folder(output_dir, folder)
         if not current_principal().is_local and (conversion is not None or name is not None):
             # Wherever the image was moved to: a link to the copy leads into the folder of its owner.
-            folder = await storage.folder(None, owner=order.principal)
+            folder = await storage.find_folder(None, owner=order.principal)
         if conversion is None and folder in (None, source.parent) and name is None:
             saved = await self._describe_saved(order, image)
             return replace(saved, name_change=None, wanted_folder=wanted_folder, relative_folder=relative)
@@ -130,10 +129,10 @@ class OrderImages:
         storage = self._storage
         name = check_filename(filename)
         owner = current_principal().id
-        folder = await storage.folder(output_dir, owner=owner)
+        folder = await storage.find_folder(output_dir, owner=owner)
         relative = find_relative_folder(output_dir, folder)
         if conversion is not None:
-            saved = await self._fetch_url(url, region, await storage.folder(None, owner=owner), None)
+            saved = await self._fetch_url(url, region, await storage.find_folder(None, owner=owner), None)
             home = folder if output_dir else saved.path.parent
             copied = await self._copy(saved.path, home, filename, index=1, conversion=conversion)
             return replace(copied, relative_folder=relative)
@@ -150,21 +149,21 @@ class OrderImages:
         storage = self._storage
         stem = name or check_filename(_find_name(url)) or "image"
         owner = f"{self._file_owner}-{id(url):x}"
-        async with storage.draft(folder, order_id="download", index=1, owner=owner) as draft:
+        async with storage.open_draft(folder, order_id="download", index=1, owner=owner) as draft:
             await self._context.dashscope.download(region, url, draft, is_callers=True)
             facts = await draft.verify()
             target = folder / f"{stem}{facts.extension}"
             if not await storage.matches(target, facts.sha256):
-                target = await draft.target(stem, facts.extension)
+                target = await draft.find_target(stem, facts.extension)
                 while not await draft.publish(target):
-                    target = await draft.target(stem, facts.extension)
+                    target = await draft.find_target(stem, facts.extension)
         return ImageCopy(target, facts)
 
     async def draw_preview(self, order: Order | None, index: int, path: str | None) -> Preview:
         """Give a small picture of a saved image."""
         if order is None:
-            return await self._storage.preview(await self._storage.readable(path or ""))
-        return await self._storage.preview(await self.find_file(order, index))
+            return await self._storage.draw_preview(await self._storage.find_readable(path or ""))
+        return await self._storage.draw_preview(await self.find_file(order, index))
 
     async def read(self, order: Order, index: int, most_bytes: int) -> ImageData:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
@@ -173,14 +172,14 @@ class OrderImages:
         file = SavedImage(index, show_place(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
             return ImageData(data, facts.mime_type, file, reduced=False)
-        small = await self._storage.preview(path)
+        small = await self._storage.draw_preview(path)
         return ImageData(small.data, small.mime_type, file, reduced=True)
 
     async def draw_thumbnail(self, order: Order, index: int, side: int) -> Preview:
         """Give a tiny picture of a saved image; it is drawn once and kept."""
         path = await self.find_file(order, index)
-        draw = partial(self._storage.preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
-        return await self._thumbnails.fetch(await self._storage.version(path), side, draw)
+        draw = partial(self._storage.draw_preview, path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
+        return await self._thumbnails.fetch(await self._storage.read_version(path), side, draw)
 
     async def draw_input(self, given: InputImage, side: int) -> Preview:
         """Give a tiny picture of a file that an order was given; one that has changed since is another picture."""
@@ -190,7 +189,7 @@ class OrderImages:
         if not await self._storage.matches(path, given.sha256):
             raise NotFoundError("The file has been changed since it was ordered with.", code=ErrorCode.FILE_GONE)
         # Drawn anew each time: of what was put in no copy is kept.
-        return await self._storage.preview(path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
+        return await self._storage.draw_preview(path, max_side=side, max_bytes=_MOST_THUMBNAIL_BYTES)
 
     async def find_files(self, order: Order) -> tuple[Order, dict[int, FailedImage]]:
         """
@@ -199,7 +198,7 @@ class OrderImages:
         Gives the order with each that was moved where it lies now, and tells, by index, of those that are gone.
         """
         paths = [Path(image.path) for image in order.images if image.state is ImageState.SAVED and image.path]
-        missing = {str(path) for path in await self._storage.missing(paths)}
+        missing = {str(path) for path in await self._storage.find_missing(paths)}
         gone: dict[int, FailedImage] = {}
         for image in order.images:
             if image.state is ImageState.SAVED and image.path in missing:
@@ -226,7 +225,7 @@ class OrderImages:
     async def _describe_saved(self, order: Order, image: OrderImage) -> SavedImage:
         """Give an image that is a file, measured anew unless it lies where it may not be read any more."""
         try:
-            facts = await self._storage.facts(Path(image.path or ""))
+            facts = await self._storage.read_facts(Path(image.path or ""))
         except FolderNotAllowedError:
             return to_saved_image(image, order)
         return SavedImage(image.index, show_place(image.path or ""), facts.width, facts.height, facts.bytes)
@@ -295,24 +294,24 @@ class OrderImages:
         before = Path(image.path or "")
         storage, refused = self._storage, None
         try:
-            home = await storage.known_folder(folder or before.parent)
+            home = await storage.find_known_folder(folder or before.parent)
         except RequestRefusedError:
             if folder is not None:
                 raise
-            home = await storage.folder(None, owner=order.principal)
+            home = await storage.find_folder(None, owner=order.principal)
             refused = show_place(before.parent)
         url = await self._find_new_link(order, image)
         owner = f"{self._file_owner}{id(url):x}"
-        async with storage.draft(home, order_id="again", index=image.index, owner=owner) as draft:
+        async with storage.open_draft(home, order_id="again", index=image.index, owner=owner) as draft:
             await self._context.dashscope.download(order.region, url, draft)
             facts = await draft.verify()
             stem = stem or self._keep_stem(before)
             target = home / f"{stem}{facts.extension}"
             # Its own sidecar may still lie there, so the name is free though its sidecar's is not.
             if not (target == before and await draft.publish(target)):
-                target = await draft.target(stem, facts.extension)
+                target = await draft.find_target(stem, facts.extension)
                 while not await draft.publish(target):
-                    target = await draft.target(stem, facts.extension)
+                    target = await draft.find_target(stem, facts.extension)
         found = OrderImage(
             image.index,
             ImageState.SAVED,

@@ -25,8 +25,7 @@ from wan_mcp.ledger import Order
 from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.view import hide_place, name_image
 from wan_mcp.storage import Storage
-from wan_mcp.storage.names import make_owner_folder
-from wan_mcp.storage.places import is_object, read_address
+from wan_mcp.storage.names import is_object, make_owner_folder, read_address
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal
 from wan_mcp_tools.domain.record import Record
@@ -62,7 +61,7 @@ class LinkedFile(Record):
     address: str | None = None
 
 
-class ImageLinks:
+class ImageLinkSigner:
     """
     Makes links, and finds what they lead to.
 
@@ -131,7 +130,7 @@ class ImageLinks:
             AppError: the storage cannot, or may not.
         """
         mime_type = MIME_TYPES.get(place.suffix, "")
-        url = await self._storage.link(place, seconds=seconds, filename=filename, mime_type=mime_type)
+        url = await self._storage.make_link(place, seconds=seconds, filename=filename, mime_type=mime_type)
         return url if url is not None and self._is_reachable(url) else None
 
     def _is_reachable(self, url: str) -> bool:
@@ -157,10 +156,12 @@ class ImageLinks:
         return urlsafe_b64encode(digest).decode().rstrip("=")
 
 
-class LinkedImages:
+class ImageLinkResolver:
     """Finds the files that links lead to. Whatever is wrong with a link is answered in the same words."""
 
-    def __init__(self, storage: Storage, links: ImageLinks, *, images: OrderImages, find_order: FindOrder) -> None:
+    def __init__(
+        self, storage: Storage, links: ImageLinkSigner, *, images: OrderImages, find_order: FindOrder
+    ) -> None:
         self._storage = storage
         self._links = links
         self._images = images
@@ -237,11 +238,13 @@ class LinkedImages:
             return None
         if _FILE.fullmatch(name) is None:
             return None
-        path = await self._storage.locate(await self._storage.folder(None) / folder / name)
+        path = await self._storage.locate(await self._storage.find_folder(None) / folder / name)
         return path, path.name, await self._make_etag(path)
 
     async def _make_etag(self, path: Path) -> str:
-        return hashlib.sha256((await self._storage.version(path)).encode("utf-8", "backslashreplace")).hexdigest()
+        return hashlib.sha256(
+            (await self._storage.read_version(path)).encode("utf-8", "backslashreplace")
+        ).hexdigest()
 
 
 def _read_place(shown: str) -> Path:

@@ -18,7 +18,7 @@ from wan_mcp.orders.view import describe_image, name_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage
-from wan_mcp.storage.places import show_place
+from wan_mcp.storage.names import show_place
 from wan_mcp_tools.domain.errors import AppError, DownloadError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.tasks import Problem, tell_other_folder
 
@@ -206,14 +206,16 @@ class Downloader:
         if image.state is ImageState.PUBLISHING and image.path and image.sha256:
             path = Path(image.path)
             if await self._is_published(path, image.sha256):
-                facts = await storage.facts(path)
+                facts = await storage.read_facts(path)
                 return lifecycle.image_saved(image, width=facts.width, height=facts.height, size=facts.bytes)
-        async with storage.draft(folder, order_id=order.local_id, index=image.index, owner=self._file_owner) as draft:
+        async with storage.open_draft(
+            folder, order_id=order.local_id, index=image.index, owner=self._file_owner
+        ) as draft:
             await self._dashscope.download(order.region, image.url or "", draft)
             facts = await draft.verify()
             stem = target.stem or name_image(order, image.index)
             while True:
-                path = await draft.target(stem, facts.extension)
+                path = await draft.find_target(stem, facts.extension)
                 publishing = lifecycle.image_publishing(image, path=str(path), sha256=facts.sha256)
                 await attempt.write(publishing)
                 if await draft.publish(path):
@@ -227,19 +229,19 @@ class Downloader:
         the default folder takes the place of one that is not allowed.
         """
         if target.folder is not None:
-            return await self._storage.known_folder(target.folder)
+            return await self._storage.find_known_folder(target.folder)
         wanted = attempt.order.folder
         if not wanted:
-            return await self._storage.folder(None, owner=attempt.order.principal)
+            return await self._storage.find_folder(None, owner=attempt.order.principal)
         try:
-            return await self._storage.known_folder(Path(wanted))
+            return await self._storage.find_known_folder(Path(wanted))
         except RequestRefusedError:
             attempt.note(tell_other_folder(show_place(wanted)))
         except StorageError as error:
             if error.retryable:
                 raise
             attempt.note(tell_other_folder(show_place(wanted)))
-        return await self._storage.folder(None, owner=attempt.order.principal)
+        return await self._storage.find_folder(None, owner=attempt.order.principal)
 
     async def _is_published(self, path: Path, sha256: str) -> bool:
         try:

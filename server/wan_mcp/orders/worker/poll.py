@@ -10,7 +10,7 @@ from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrder, LiveOrders, LiveProblem
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
 from wan_mcp.orders.worker.queries import Queries, Urgency
-from wan_mcp.orders.worker.schedule import Kind, PolledTask, Schedule
+from wan_mcp.orders.worker.schedule import PolledTask, Schedule, TaskKind
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, LedgerError, SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -43,7 +43,7 @@ class Poller:
         self._schedule = schedule
         self._eligibility = eligibility
         self._timings = timings
-        self._read_at: dict[Kind, float] = {}
+        self._read_at: dict[TaskKind, float] = {}
 
     async def poll(self, order: Order) -> Order:
         """

@@ -37,7 +37,7 @@ _TRIES = 3
 """Turns that may lapse one after the other; a machine that is always late asks slowly enough."""
 _FAIR = 8
 """Every so many turns belong to whoever has waited longest, however little urgent."""
-_SWEEPS_PER_SECOND = 0.5
+_LISTS_PER_SECOND = 0.5
 _LONGEST_PAUSE = 30.0
 
 
@@ -187,13 +187,13 @@ class Queries:
         await self._wait_for_turn(region, lambda: Urgency.CALLED)
         await self._dashscope.cancel(region, task_id)
 
-    async def wait_for_sweep(self, region: str) -> None:
+    async def wait_for_list(self, region: str) -> None:
         """
         Wait until this process may read the list through.
 
         Of several processes on a ledger one does at a time, about every two seconds: the pages are the account's.
         """
-        await self._take_turn(RateLimit(f"sweep/{region}", _SWEEPS_PER_SECOND, is_durable=False))
+        await self._take_turn(RateLimit(f"sweep/{region}", _LISTS_PER_SECOND, is_durable=False))
 
     async def _ask(self, region: str, urgent: Urgent, ask: Callable[[], Awaitable[T]]) -> T:
         await self._wait_for_turn(region, urgent)

@@ -104,7 +104,7 @@ def running_time(told: float | None, least: float, most: float) -> float | None:
     return (least + most) / 2 if most - least <= _LATE else None
 
 
-class Kind:
+class TaskKind:
     """What was learned of the tasks of one region and model with so many images."""
 
     def __init__(self, guess: float) -> None:
@@ -138,7 +138,7 @@ class PolledTask:
     says that the list shows its end, `is_denied` that it did so and the task itself did not.
     """
 
-    def __init__(self, order: Order, kind: Kind, queue: "PlaceQueue", live: LiveOrder, clock: Clock) -> None:
+    def __init__(self, order: Order, kind: TaskKind, queue: "ModelQueue", live: LiveOrder, clock: Clock) -> None:
         self.region, self.task_id = order.region, order.task_id or ""
         self.kind = kind
         self.queue = queue
@@ -192,7 +192,7 @@ class PolledTask:
         return self.may_run_at if self.started_at is None else self.started_at
 
 
-class PlaceQueue:
+class ModelQueue:
     """
     The tasks of one region, account and model, of which the service works on so many at once, the oldest first.
 
@@ -278,24 +278,24 @@ class Schedule:
         self._clock = clock
         self._guess = guess
         self._places = places
-        self._kinds: dict[tuple[str, str, int], Kind] = {}
-        self._queues: dict[tuple[str, str, str], PlaceQueue] = {}
+        self._kinds: dict[tuple[str, str, int], TaskKind] = {}
+        self._queues: dict[tuple[str, str, str], ModelQueue] = {}
         self._tasks: defaultdict[str, dict[str, PolledTask]] = defaultdict(dict)
         self._found: defaultdict[str, list[bool]] = defaultdict(list)
         self._crowds: set[str] = set()
         self.crowded = anyio.Event()
         """Set when a region has so many tasks that reading its list pays."""
 
-    def kind_of(self, order: Order) -> Kind:
+    def kind_of(self, order: Order) -> TaskKind:
         """Give what was learned of an order's kind."""
         key = (order.region, order.model or "", order.images_ordered)
-        return self._kinds.setdefault(key, Kind(self._guess))
+        return self._kinds.setdefault(key, TaskKind(self._guess))
 
     def add(self, order: Order, live: LiveOrder) -> PolledTask:
         """Begin to ask for an order's task."""
         model = order.model or ""
         queue = self._queues.setdefault(
-            (order.region, order.account, model), PlaceQueue(self._places.get((order.region, model), 1))
+            (order.region, order.account, model), ModelQueue(self._places.get((order.region, model), 1))
         )
         task = PolledTask(order, self.kind_of(order), queue, live, self._clock)
         has_begun = order.status is TaskStatus.RUNNING or order.origin is not Origin.ORDERED

@@ -17,12 +17,12 @@ from wan_mcp.orders.inputs import InputSender
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.download import Downloader, SaveTarget
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
+from wan_mcp.orders.worker.list_poll import ListPoller
 from wan_mcp.orders.worker.poll import Poller
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.recover import Recovery
 from wan_mcp.orders.worker.schedule import Schedule
 from wan_mcp.orders.worker.submit import Submitter
-from wan_mcp.orders.worker.sweep import Sweeper
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import AppError, LedgerError
@@ -78,7 +78,7 @@ class OrderWorker:
         self._recovery = Recovery(ledger, clock, live=live, writer=writer, queries=queries, timings=timings)
         places = {(row.name, model.id): row.concurrency for model in catalogue.models for row in model.regions}
         schedule = Schedule(clock, guess=timings.first_poll, places=places)
-        self._sweeper = Sweeper(clock, queries=queries, schedule=schedule)
+        self._list_poller = ListPoller(clock, queries=queries, schedule=schedule)
         self._poller = Poller(
             ledger,
             clock,
@@ -125,7 +125,7 @@ class OrderWorker:
                 return
             self._group = group
             group.start_soon(self._renew_leases)
-            group.start_soon(self._sweeper.run)
+            group.start_soon(self._list_poller.run)
             self.takes_over = take_over
             if take_over:
                 group.start_soon(self._take_over_orders)

@@ -1,7 +1,7 @@
 """
-How large a request may be, and how large an error: the gate around everything that a client can ask for.
+How large a request may be, and how large an error: a check around everything that a client can ask for.
 
-The arguments of tools and prompts have gates of their own, which answer in words for models and people.
+The arguments of tools and prompts are checked apart, and answered in words for models and people.
 """
 
 import json
@@ -34,7 +34,7 @@ _OWN_GATES = {"tools/call": "arguments", "prompts/get": "arguments", "tasks/upda
 Context = ServerRequestContext[Any, Any]
 
 
-async def keep_in_bounds(ctx: Context, call_next: CallNext) -> HandlerResult:
+async def limit_sizes(ctx: Context, call_next: CallNext) -> HandlerResult:
     """
     Refuse a request that is too large, and keep every error short and in words; for `middleware`.
 

@@ -9,7 +9,7 @@ from mcp.types import PromptReference, ResourceTemplateReference
 from fakes.order_service import QUICK, make_settings
 from fakes.stdio_client import ERAS
 from wan_mcp.app import build_server, build_service
-from wan_mcp.mcp_server.bounds import is_too_large, shorten_error
+from wan_mcp.mcp_server.size_limits import is_too_large, shorten_error
 from wan_mcp_tools import TOOLS
 
 HUGE = "x" * 10_000_000

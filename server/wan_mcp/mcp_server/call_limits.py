@@ -32,7 +32,7 @@ class CallLimits(Record):
     most_each: int = 200
 
 
-class CallGate:
+class CallLimiter:
     """An application around another that refuses calls beyond the limits. It has to stand behind the sign-in."""
 
     def __init__(self, app: "ASGIApp", limits: CallLimits) -> None:

@@ -41,7 +41,7 @@ class _ListState:
     is_being_read: bool = False
 
 
-class Sweeper:
+class ListPoller:
     """Reads the lists of regions in which many tasks are asked for, and tells the schedule what they show."""
 
     def __init__(self, clock: Clock, *, queries: Queries, schedule: Schedule) -> None:
@@ -59,10 +59,10 @@ class Sweeper:
                     state = self._lists.setdefault(region, _ListState([]))
                     if not state.is_being_read and self._clock.monotonic() >= state.rests_until:
                         state.is_being_read = True
-                        group.start_soon(self._sweep, region, state)
+                        group.start_soon(self._read_list, region, state)
                 await self._clock.sleep(_INTERVAL)
 
-    async def _sweep(self, region: str, state: _ListState) -> None:
+    async def _read_list(self, region: str, state: _ListState) -> None:
         """Read the list of one region through, and leave it alone for a while if that does not pay."""
         try:
             pays = await self._read(region)
@@ -89,7 +89,7 @@ class Sweeper:
 
     async def _read(self, region: str) -> bool:
         """Read pages, the newest tasks first, as long as they have tasks of ours; say whether that paid."""
-        await self._queries.wait_for_sweep(region)
+        await self._queries.wait_for_list(region)
         started = self._clock.monotonic()
         missing = set(self._schedule.tasks_of(region))
         told = pages = 0
