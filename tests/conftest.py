@@ -1,5 +1,6 @@
 """What every test gets: one event loop backend, and proof that our code never blocks it."""
 
+import os
 import sys
 
 import pytest
@@ -7,6 +8,10 @@ from blockbuster import blockbuster_ctx
 from hypothesis import HealthCheck, settings
 
 from fakes import postgres, s3
+
+# Hundreds of programs are started: what they are made of is compiled once, not each time, whatever the machine says.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 
 # On a busy machine any example may be slow. What a fixture gives to all examples of a test is never changed by them.
 settings.register_profile(
