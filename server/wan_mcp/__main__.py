@@ -3,8 +3,9 @@
 import gc
 import os
 import sys
+from contextlib import suppress
 
-from wan_mcp import streams
+from wan_mcp import __version__, streams
 
 
 def main() -> None:
@@ -18,6 +19,8 @@ def main() -> None:
     try:
         if sys.argv[1:] in ([], ["serve"]):
             _serve()
+        elif sys.argv[1:] == ["--version"]:
+            _show_version()
         else:
             _run_command()
     except KeyboardInterrupt:
@@ -35,6 +38,19 @@ def _serve() -> None:
         if code is None:
             raise
         sys.exit(code)
+
+
+def _show_version() -> None:
+    """Answer what scripts and package managers ask for with nothing loaded, in the words of the command line."""
+    streams.restore()
+    results = streams.guard_stdout()
+    with suppress(BrokenPipeError):
+        sys.stdout.write(f"wan-mcp {__version__}\n")
+        sys.stdout.flush()
+    if results.failure is not None:
+        from wan_mcp.cli.terminal.output import write_error  # noqa: PLC0415 - the same
+
+        sys.exit(write_error(results.failure))
 
 
 def _run_command() -> None:

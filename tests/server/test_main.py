@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+import wan_mcp
+
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -64,13 +66,80 @@ def test_the_first_line_on_stdout_is_the_answer_even_if_a_library_prints(argumen
     assert code == 0
 
 
-def test_the_plain_server_loads_no_command_line_and_no_picture_library(tmp_path: Path) -> None:
+def read_loaded(errors: str) -> set[str]:
+    """Give the names of the modules that Python says it has loaded."""
+    return {row.rpartition("|")[2].strip() for row in errors.splitlines() if row.startswith("import time:")}
+
+
+COMMAND_LINE = {"wan_mcp.cli.main", "wan_mcp.cli.command", "tomlkit", "rich", "rich.logging"}
+TEAM = {
+    "wan_mcp.http_app",
+    "wan_mcp.auth",
+    "wan_mcp.telemetry",
+    "wan_mcp.storage.s3",
+    "wan_mcp.ledger.backends.postgres",
+    "wan_mcp.web.team_gallery",
+    "psycopg",
+    "psycopg_pool",
+    "obstore",
+    "jwt",
+    "opentelemetry.sdk",
+    "prometheus_client",
+}
+NEEDED_LATER = {
+    "wan_mcp.sandbox",
+    "wan_mcp.doctor",
+    "wan_mcp_tools.prompts",
+    "PIL",
+    "httpx",
+    "httpcore",
+    "truststore",
+}
+UNUSED = {"difflib", "platformdirs.windows"}
+
+
+def test_the_plain_server_loads_no_more_than_its_first_answer_needs(tmp_path: Path) -> None:
     line, errors, _ = answer_of(env=environment(tmp_path), options=("-X", "importtime"))
     assert line.startswith("{")
-    loaded = {row.rpartition("|")[2].strip() for row in errors.splitlines() if row.startswith("import time:")}
+    loaded = read_loaded(errors)
     assert {"wan_mcp.mcp_server", "wan_mcp.settings"} <= loaded
-    heavy = {"wan_mcp.cli.main", "wan_mcp.cli.command", "PIL", "httpx", "rich.logging", "platformdirs.windows"}
-    assert loaded & heavy == set()
+    assert loaded & (COMMAND_LINE | TEAM | NEEDED_LATER | UNUSED) == set()
+
+
+MADE = """
+import gc
+import wan_mcp.app, wan_mcp.mcp_server
+from wan_mcp_tools.domain.record import Record
+kinds = [kind for kind in gc.get_objects() if isinstance(kind, type) and issubclass(kind, Record)]
+print(len(kinds), sum("__init__" in vars(kind) for kind in kinds))
+"""
+
+
+def test_a_start_writes_the_methods_of_few_records(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", MADE],
+        capture_output=True,
+        text=True,
+        timeout=45,
+        check=True,
+        env=environment(tmp_path),
+    )
+    kinds, complete = map(int, done.stdout.split())
+    assert complete < kinds / 2
+
+
+def test_the_version_is_told_with_nothing_loaded(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-m", "wan_mcp", "--version"],
+        capture_output=True,
+        text=True,
+        timeout=45,
+        check=True,
+        env=environment(tmp_path),
+    )
+    assert done.stdout == f"wan-mcp {wan_mcp.__version__}\n"
+    loaded = {name.partition(".")[0] for name in read_loaded(done.stderr)}
+    assert loaded & {"click", "mcp", "pydantic", "anyio", "wan_mcp_tools"} == set()
 
 
 def test_a_server_without_a_key_says_nothing_and_ends_with_its_client(tmp_path: Path) -> None:

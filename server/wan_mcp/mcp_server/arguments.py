@@ -5,7 +5,6 @@ What is too large is refused unread, what a client's program has added is passed
 in words of ours: each name, what was given, and what fits.
 """
 
-import difflib
 import json
 from collections.abc import Collection, Mapping
 from functools import cache
@@ -192,6 +191,8 @@ def _find_half_character(text: str) -> int | None:
 
 
 def _explain_unknown(name: str, shapes: Collection[str]) -> str:
+    import difflib  # noqa: PLC0415 - a start does not need this
+
     shown = name[:_LONGEST_ECHO]
     near = difflib.get_close_matches(shown, shapes, n=1) or [
         each for each in shapes if _is_near(shown.replace("_", "").lower(), each.replace("_", ""))
