@@ -1,12 +1,11 @@
 """Time, passed in: so that a test can move it and nothing sleeps for luck."""
 
 import time
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from typing import Protocol
 
 import anyio
-
-from wan_mcp_tools.domain.record import Record
 
 
 class Clock(Protocol):
@@ -25,7 +24,8 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock(Record):
+@dataclass(frozen=True, slots=True)
+class SystemClock:
     """The machine's own clock."""
 
     def now(self) -> float:

@@ -9,11 +9,10 @@ import math
 import os
 import socket
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import anyio
-
-from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     import asyncio  # noqa: TID251 - uvicorn's protocols are its own
@@ -57,7 +56,8 @@ def listen(host: str, port: int) -> list[socket.socket]:
     return listeners
 
 
-class Drain(Record):
+@dataclass(frozen=True, slots=True)
+class Drain:
     """
     How a server that others stand in for ends.
 

@@ -13,13 +13,13 @@ import base64
 import io
 import re
 import threading
+from dataclasses import dataclass
 from ipaddress import ip_address
 from typing import TYPE_CHECKING, Any, BinaryIO
 from urllib.parse import urlsplit
 
 from wan_mcp.sandbox.catalogue.model import InputRule
 from wan_mcp.sandbox.errors import INVALID_URL, NOT_DOWNLOADED, RefusalError, invalid_parameter
-from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -39,7 +39,8 @@ _AT_ONCE = threading.BoundedSemaphore(1)
 """A picture of the largest size needs some 150 MB while it is looked at."""
 
 
-class InputPicture(Record):
+@dataclass(frozen=True, slots=True)
+class InputPicture:
     """
     What is known of a picture that came with an order.
 

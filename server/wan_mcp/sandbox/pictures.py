@@ -11,6 +11,7 @@ import io
 import math
 import threading
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from random import Random
 from typing import Any
@@ -19,7 +20,6 @@ from PIL import Image, ImageDraw, ImageFilter, features
 
 from wan_mcp.sandbox.fonts import Font, choose_font, make_readable, open_font
 from wan_mcp.sandbox.inputs import InputPicture
-from wan_mcp_tools.domain.record import Record
 
 Colour = tuple[int, int, int]
 
@@ -48,7 +48,8 @@ _STRIP = (0.07, 0.70)
 """From where to where the inputs lie, in heights of the picture."""
 
 
-class Picture(Record):
+@dataclass(frozen=True, slots=True)
+class Picture:
     """What is on a picture; sizes in pixels. `inputs` are the pictures that it was made from."""
 
     prompt: str

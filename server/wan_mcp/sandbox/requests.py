@@ -8,6 +8,7 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Annotated, Any
 
@@ -24,7 +25,6 @@ from wan_mcp.sandbox.parameters import (
     read_size,
     refuse,
 )
-from wan_mcp_tools.domain.record import Record
 
 _DEFAULT_COUNT = 4
 """Images of an order that cannot be read."""
@@ -34,7 +34,8 @@ _LAST_PAGE = 1_000_000
 _TRANSPARENT = re.compile(r"(?<!non-)\btransparen(?:t|cy)\b|\balpha channel\b|\bRGBA\b|透明", re.IGNORECASE)
 
 
-class OrderBody(Record, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrderBody:
     """
     An order as its body says it, before its pictures were looked at.
 
@@ -47,7 +48,8 @@ class OrderBody(Record, kw_only=True):
     mode: Mode
 
 
-class ParsedOrder(Record, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ParsedOrder:
     """
     What the body of an order asks for; the defaults stand for a body that cannot be read.
 
@@ -68,7 +70,8 @@ class ParsedOrder(Record, kw_only=True):
     transparent: bool = False
 
 
-class ListQuery(Record, kw_only=True):
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ListQuery:
     """
     What a call of the task list asks for.
 

@@ -3,7 +3,7 @@
 import uuid
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import tzinfo
 from functools import partial
 from typing import Any, Protocol
@@ -25,7 +25,6 @@ from wan_mcp.sandbox.requests import OrderBody, ParsedOrder, make_order, parse_l
 from wan_mcp.sandbox.stores import TaskStore
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, read_outcome
 from wan_mcp.sandbox.uploads import UPLOAD_PATH, is_key_of, make_permit
-from wan_mcp_tools.domain.record import Record
 
 _LARGEST_BODY = 32 * 1024 * 1024
 """Bytes: the pictures of an order, as text, and a little more."""
@@ -38,7 +37,8 @@ _PER_SET_IMAGE = 0.25
 _JSON_OBJECT = TypeAdapter(dict[str, Any])
 
 
-class SandboxOptions(Record):
+@dataclass(frozen=True, slots=True)
+class SandboxOptions:
     """
     How the look-alike behaves. Times in seconds.
 

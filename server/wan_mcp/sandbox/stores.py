@@ -1,7 +1,7 @@
 """Where tasks and uploaded pictures are kept: what a store does, and the one in memory."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from wan_mcp.clock import Clock, SystemClock
@@ -9,7 +9,6 @@ from wan_mcp.sandbox.catalogue.model import DAY, WireProtocol
 from wan_mcp.sandbox.inputs import InputPicture
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.tasks import TaskRecord, TaskState, is_forgotten, state_of
-from wan_mcp_tools.domain.record import Record
 
 UPLOAD_LIFE = 2 * DAY
 """Seconds that an uploaded file is there."""
@@ -20,7 +19,8 @@ Plan = Callable[[float, float], TaskRecord]
 """Makes the record of the time of its submission and of the time from which its model has a free place."""
 
 
-class UploadRecord(Record):
+@dataclass(frozen=True, slots=True)
+class UploadRecord:
     """An uploaded file by its key, which names its model as well; `uploaded` in seconds since 1970."""
 
     key: str

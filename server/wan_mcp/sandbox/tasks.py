@@ -21,13 +21,13 @@ The refusals fail the task on the asynchronous protocols, and are an error answe
 import re
 import secrets
 import uuid
+from dataclasses import dataclass
 from enum import StrEnum
 
 from wan_mcp.sandbox.catalogue.model import DAY, Mode, Model, UsageShape, WireProtocol
 from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ServiceError
 from wan_mcp.sandbox.inputs import InputPicture
 from wan_mcp.sandbox.requests import ParsedOrder
-from wan_mcp_tools.domain.record import Record
 
 _SLOW_SECONDS = 60.0
 _REFUSAL_SECONDS = 0.05
@@ -35,7 +35,8 @@ _REFUSAL_SECONDS = 0.05
 _MODERATED = re.compile(r"\b(?:gore|beheading|dismember\w*|torture|porn\w*|nude)\b|血腥|色情", re.IGNORECASE)
 
 
-class Outcome(Record):
+@dataclass(frozen=True, slots=True)
+class Outcome:
     """
     What will come of an order.
 
@@ -50,7 +51,8 @@ class Outcome(Record):
     seconds: float | None = None
 
 
-class Submission(Record):
+@dataclass(frozen=True, slots=True)
+class Submission:
     """An order on its way in; `request_id` is the id of the creating call."""
 
     request_id: str
@@ -75,7 +77,8 @@ class TaskState(StrEnum):
     UNKNOWN = "UNKNOWN"
 
 
-class TaskRecord(Record):
+@dataclass(frozen=True, slots=True)
+class TaskRecord:
     """
     A task as it is written down once: its order, and everything that will become of it.
 

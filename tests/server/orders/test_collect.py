@@ -11,6 +11,7 @@ import sys
 import threading
 import time
 from contextlib import closing
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
@@ -165,6 +166,7 @@ async def test_collecting_tries_again_what_could_not_be_saved_before(tmp_path):
     assert len(saved_files(settings)) == 1
 
 
+@dataclass(frozen=True)
 class LaterClock(SystemClock):
     """The system's clock, some time later."""
 

@@ -11,11 +11,9 @@ https://help.aliyun.com/zh/model-studio/manage-asynchronous-tasks
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from datetime import timedelta, timezone
 from enum import StrEnum
-
-from wan_mcp_tools.domain.record import Record
 
 DAY = 86_400.0
 """Seconds: how long the service keeps a task after its end, and how long a link to an image lives."""
@@ -69,7 +67,8 @@ class SizeError(ValueError):
     """Raised when a model cannot paint the size."""
 
 
-class SizeRule(Record):
+@dataclass(frozen=True, slots=True)
+class SizeRule:
     """
     Which sizes a model paints; every limit is inclusive.
 
@@ -137,7 +136,8 @@ def _round(side: float) -> int:
     return max(16, round(side / 16) * 16)
 
 
-class ModeRule(Record):
+@dataclass(frozen=True, slots=True)
+class ModeRule:
     """
     What a model does in one mode.
 
@@ -151,7 +151,8 @@ class ModeRule(Record):
     inputs: tuple[int, int] = (0, 0)
 
 
-class InputRule(Record):
+@dataclass(frozen=True, slots=True)
+class InputRule:
     """
     Which pictures a model takes.
 
@@ -167,7 +168,8 @@ class InputRule(Record):
     advised_sides: tuple[int, int] | None = None
 
 
-class Model(Record):
+@dataclass(frozen=True, slots=True)
+class Model:
     """
     One row of the documentation.
 
