@@ -59,6 +59,17 @@ def test_equal_records_are_equal_and_have_equal_hashes_whatever_is_not_compared(
     assert repr(Point(1)).endswith("Point(x=1, seen='')")
 
 
+def test_what_is_not_to_be_shown_is_not_shown_and_what_is_not_to_be_hashed_is_only_compared():
+    class Access(Record):
+        name: str
+        secret: str = field(repr=False)
+        tags: list[str] = field(default_factory=list[str], hash=False)
+
+    assert repr(Access("a", "hidden")).endswith("Access(name='a', tags=[])")
+    assert hash(Access("a", "b", ["c"])) == hash(Access("a", "b"))
+    assert Access("a", "b", ["c"]) != Access("a", "b")
+
+
 def test_a_class_is_not_complete_before_something_of_it_is_needed():
     assert not is_complete(make_class())
 
