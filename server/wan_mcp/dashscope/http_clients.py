@@ -1,5 +1,6 @@
 """The HTTP clients. This module is imported late, because httpx costs start-up time and no tool list needs it."""
 
+import importlib.util
 import logging
 import os
 import ssl
@@ -19,6 +20,11 @@ from wan_mcp.dashscope.network import ProxyCache, Resolver, find_public_addresse
 from wan_mcp.settings.network import CERT_FILE, USUAL_PORTS, find_certificate_problem, read_certificate_variables
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.record import Record
+
+if "sniffio" not in sys.modules and importlib.util.find_spec("sniffio") is None:
+    # The HTTP library asks for it some ten times a call and does without. That it is not there is found out once, not
+    # each time in every folder. Source: https://docs.python.org/3/reference/import.html#the-module-cache
+    sys.modules["sniffio"] = None  # pyright: ignore[reportArgumentType] - the way to say that there is no such module
 
 _ORDERS_AT_ONCE = 20
 _CALLS_AT_ONCE = 20

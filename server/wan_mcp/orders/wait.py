@@ -33,6 +33,8 @@ _log = logging.getLogger(__name__)
 
 _FIRST_REPORT_SECONDS = 0.5
 """Seconds from the call to the first report."""
+_FIRST_LOOK_SECONDS = 0.3
+"""Seconds from the call to the look for what earlier tasks took; a call that is answered before needs none."""
 _GUESS, _SANDBOX_GUESS = 60.0, 3.0
 """
 Seconds that a task takes, as long as none was seen; the first is for a model that the catalogue does not know.
@@ -104,11 +106,14 @@ class ProgressReporter:
         due, told = _FIRST_REPORT_SECONDS, ""
         try:
             while True:
-                await wait_first(self._clock, self._changed.wait, due - self._elapsed())
+                if told:
+                    await wait_first(self._clock, self._changed.wait, due - self._elapsed())
+                else:
+                    # Before the first report there is nothing that a change could make wrong.
+                    await self._clock.sleep(due - self._elapsed())
                 self._changed = anyio.Event()
                 state = self._state()
-                # Before the first report there is nothing that a change could make wrong.
-                if self._elapsed() < due and (not told or state == told):
+                if self._elapsed() < due and state == told:
                     continue
                 await self._send(report)
                 due, told = self._elapsed() + self._interval, state
@@ -153,6 +158,7 @@ class ProgressReporter:
 
     async def _learn(self) -> None:
         """Learn from earlier tasks of the kind. A report never waits for this: the ledger may be locked."""
+        await self._clock.sleep(_FIRST_LOOK_SECONDS)
         await self._shown.wait()
         order = self._order
         if order is None:

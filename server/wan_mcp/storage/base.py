@@ -60,7 +60,10 @@ class Draft(Protocol):
 
     async def verify(self) -> ImageFacts:
         """
-        Bring the bytes where they outlive a power cut, and make sure that they are one complete image.
+        Make sure that the bytes are one complete image.
+
+        From here on they are brought where they outlive a power cut, which `publish` waits for: what is to be written
+        down before that takes its time as well.
 
         Raises:
             NotAnImageError: they are not; the message says what they look like.
@@ -83,7 +86,9 @@ class Draft(Protocol):
 
     async def publish(self, target: Path) -> bool:
         """
-        Give the verified bytes their name, at once and whole; False if the name is taken. Nothing is overwritten.
+        Give the verified bytes their name, at once and whole, as soon as they outlive a power cut.
+
+        False if the name is taken: nothing is overwritten.
 
         The same bytes may be put once more where their name is made of their digest.
 

@@ -1,9 +1,9 @@
 """
 An image on its way to the disk: a temporary file, checked while it is written, then published under its name.
 
-What is synced when: the bytes of an image before its name, and the folder after it, since the ledger calls the image
-saved from then on. Of a sidecar only the bytes: its name lasts with the folder's next sync, and what is lost with it
-in a power cut is in the ledger.
+What is synced when: the bytes of an image before its name, while the ledger takes name and digest down, and the
+folder after it, since the ledger calls the image saved from then on. Of a sidecar only the bytes: its name lasts with
+the folder's next sync, and what is lost with it in a power cut is in the ledger.
 
 A temporary file is called `.wan-mcp-ORDER-INDEX-OWNER.NONCE.part` and lies in the folder of the image that it
 becomes. The nonce makes each name unique: a file that is gone was removed, it cannot have been replaced.
@@ -40,7 +40,7 @@ from wan_mcp.storage.disk import (
     write_all,
 )
 from wan_mcp.storage.names import fit_stem, keep_writable
-from wan_mcp_tools.domain.errors import AppError, StorageError
+from wan_mcp_tools.domain.errors import StorageError
 from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ _MOST_PIECES = 4
 """That wait for a thread; one more is in its hands, and one is being filled."""
 _WRITERS = 2
 """Threads for all drafts of the process: more of them would wait for the same disk and the same processor."""
+_SYNCERS = 4
+"""Threads that wait for the disk and for nothing else, so that no draft's bytes stand in line behind that."""
 
 _TEMP_NAME = re.compile(
     r"\.wan-mcp-(?P<order>[\w-]+)-(?P<index>\d+)-(?P<owner>\w+)\.(?P<nonce>[0-9a-f]{8})\.part", re.ASCII
@@ -83,6 +85,8 @@ class LocalDraft(Draft):
         self._buffer = bytearray()
         self._pieces: deque[bytes | bytearray] = deque()
         self._pending: Future[None] | None = None
+        self._syncing: Future[None] | None = None
+        self._is_published = False
         self._check = ImageCheck()
         self._facts: ImageFacts | None = None
         self._disk = disk
@@ -128,26 +132,8 @@ class LocalDraft(Draft):
         await run_sync(self._truncate)
 
     async def verify(self) -> ImageFacts:
-        """Sync the file, and finish the check that its bytes went through on their way to it."""
-        await self._settle()
-        await run_sync(self._flush)
-        problems: list[AppError] = []
-
-        async def attempt(step: Callable[[], None]) -> None:
-            try:
-                await run_sync(step)
-            except AppError as problem:
-                problems.append(problem)
-
-        # The disk and the processor work side by side; both take some milliseconds.
-        async with anyio.create_task_group() as group:
-            group.start_soon(attempt, self._sync)
-            group.start_soon(attempt, self._inspect)
-        if problems:
-            raise problems[0]
-        if self._facts is None:
-            raise RuntimeError("inspecting gave neither facts nor a problem")
-        return self._facts
+        """Finish the check that the bytes went through on their way, and have a thread sync the file meanwhile."""
+        return await run_sync(self._finish)
 
     async def content(self) -> bytes:
         """Read what was written, for a storage that keeps it elsewhere."""
@@ -158,7 +144,7 @@ class LocalDraft(Draft):
         return await run_sync(_find_free_name, self.folder, stem, extension)
 
     async def publish(self, target: Path) -> bool:
-        """Link the file to its name, once it is verified."""
+        """Link the file to its name, once it is verified and synced."""
         if self._facts is None:
             raise RuntimeError("verify() comes before publish()")
         if target.parent != self.folder or target.suffix != self._facts.extension:
@@ -168,6 +154,8 @@ class LocalDraft(Draft):
 
     async def close(self) -> None:
         """Remove the temporary file, if it is still there. A cancelled caller closes as well as any."""
+        if self._is_published:
+            return
         with anyio.CancelScope(shield=True):
             with suppress(StorageError):
                 await self._settle()
@@ -194,9 +182,18 @@ class LocalDraft(Draft):
             raise RuntimeError("the draft is closed")
         return self._descriptor
 
-    def _flush(self) -> None:
+    def _finish(self) -> ImageFacts:
+        """Keep what is left, have it synced, and inspect it."""
+        pending, self._pending = self._pending, None
+        if pending is not None:
+            pending.result()
+        self._keep_pieces()
         self._keep(self._buffer)
         self._buffer.clear()
+        self._syncing = _open_syncers().submit(self._sync)
+        # The disk and the processor work side by side; both take some milliseconds.
+        self._facts = self._inspect()
+        return self._facts
 
     def _keep_pieces(self) -> None:
         try:
@@ -224,7 +221,7 @@ class LocalDraft(Draft):
             set_mode(self._opened(), self._mode)
             self._disk.sync(self._opened())
 
-    def _inspect(self) -> None:
+    def _inspect(self) -> ImageFacts:
         with translate_errors("read", self.folder):
             # Of the file that was written, whatever has its name by now.
             kept = os.fstat(self._opened()).st_size
@@ -236,8 +233,9 @@ class LocalDraft(Draft):
                     "Check the disk, then ask again.",
                 )
             with os.fdopen(self._opened(), "rb", closefd=False) as file:
-                self._facts = self._check.finish(file)
+                facts = self._check.finish(file)
             os.lseek(self._opened(), 0, os.SEEK_END)
+        return facts
 
     def _read_back(self) -> bytes:
         with translate_errors("read", self.folder), os.fdopen(self._opened(), "rb", closefd=False) as file:
@@ -245,6 +243,8 @@ class LocalDraft(Draft):
             return file.read()
 
     def _publish(self, name: str) -> bool:
+        if self._syncing is not None:
+            self._syncing.result()
         with self._open_folder() as directory:
             self._check_name(directory)
             self._release()
@@ -254,6 +254,8 @@ class LocalDraft(Draft):
                 raise self._removed() from problem
             if is_ours:
                 self._disk.sync_folder(directory)
+                self._directory.close()
+                self._is_published = True
         return is_ours
 
     def _open_folder(self) -> Directory:
@@ -278,6 +280,9 @@ class LocalDraft(Draft):
             os.close(descriptor)
 
     def _discard(self) -> None:
+        if self._syncing is not None:
+            # It has the file in use.
+            self._syncing.exception()
         # What cannot be removed now is removed later by its name and age.
         with suppress(OSError):
             self._release()
@@ -292,16 +297,20 @@ class LocalDraft(Draft):
 
 
 @asynccontextmanager
-async def open_draft(folder: Path, name: str, *, mode: int, disk: Disk, clock: Clock) -> AsyncGenerator[LocalDraft]:
+async def open_draft(
+    find_folder: Callable[[], Path], name: str, *, mode: int, disk: Disk, clock: Clock
+) -> AsyncGenerator[LocalDraft]:
     """
-    Open a temporary file in a folder whose links are resolved; remove it at the end unless it was published.
+    Open a temporary file in a folder; remove it at the end unless it was published.
+
+    `find_folder` is called in a thread, and gives the folder with its links resolved.
 
     The image gets the rights of `mode`, whatever the umask is; until then it has no more than these.
 
     Raises:
         StorageError: it cannot be created.
     """
-    directory, descriptor = await run_sync(_create, folder, name, mode, disk)
+    directory, descriptor = await run_sync(lambda: _create(find_folder(), name, mode, disk))
     draft = LocalDraft(directory, name, descriptor, mode=mode, disk=disk, clock=clock)
     try:
         yield draft
@@ -438,6 +447,13 @@ def _open_writers() -> "ThreadPoolExecutor":
     from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - a start of the server writes no image
 
     return ThreadPoolExecutor(_WRITERS, thread_name_prefix="draft")
+
+
+@cache
+def _open_syncers() -> "ThreadPoolExecutor":
+    from concurrent.futures import ThreadPoolExecutor  # noqa: PLC0415 - as above
+
+    return ThreadPoolExecutor(_SYNCERS, thread_name_prefix="draft-sync")
 
 
 def _find_free_name(folder: Path, stem: str, extension: str) -> Path:

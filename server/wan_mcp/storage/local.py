@@ -99,9 +99,9 @@ class LocalStorage(Storage):
     @asynccontextmanager
     async def open_draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator[LocalDraft]:
         """Open a temporary file in the folder, so that its name can be given by a link."""
-        confined = await run_sync(self._folders.confine, folder)
+        find = partial(self._folders.confine, folder)
         temp = make_temp_name(order_id=order_id, index=index, owner=owner)
-        async with open_draft(confined, temp, mode=self._file_mode, disk=self._disk, clock=self._clock) as draft:
+        async with open_draft(find, temp, mode=self._file_mode, disk=self._disk, clock=self._clock) as draft:
             yield draft
 
     async def matches(self, path: Path, sha256: str) -> bool:

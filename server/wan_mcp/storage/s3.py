@@ -111,9 +111,8 @@ class S3Storage(Storage):
     async def open_draft(self, folder: Path, *, order_id: str, index: int, owner: str) -> AsyncGenerator["S3Draft"]:
         """Open a temporary file in the spool."""
         await self.find_known_folder(folder)
-        spool = await run_sync(self._open_spool)
         temp = make_temp_name(order_id=order_id, index=index, owner=owner)
-        async with open_draft(spool, temp, mode=PRIVATE, disk=self._disk, clock=self._clock) as draft:
+        async with open_draft(self._open_spool, temp, mode=PRIVATE, disk=self._disk, clock=self._clock) as draft:
             yield S3Draft(draft, self._put, folder=folder, start=f"{make_order_token(order_id)}-{index}")
 
     async def matches(self, path: Path, sha256: str) -> bool:

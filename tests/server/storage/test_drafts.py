@@ -6,6 +6,7 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
@@ -76,6 +77,31 @@ async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint,
 
     assert [name for name, _ in told] == ["sync", "publish", "sync folder"]
     assert [names == ["shop.png"] for _, names in told] == [False, False, True]
+
+
+async def test_what_comes_before_the_name_need_not_wait_for_the_disk_but_the_name_does(pictures, paint):
+    is_kept, told = threading.Event(), []
+
+    def sync_late(descriptor):
+        assert is_kept.wait(30)
+        told.append("sync")
+
+    def publish_and_tell(*arguments):
+        told.append("publish")
+        return publish(*arguments)
+
+    storage = LocalStorage(pictures, disk=Disk(sync=sync_late, publish=publish_and_tell))
+    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+        await draft.write(paint())
+        facts = await draft.verify()
+        target = await draft.target("shop", facts.extension)
+        async with anyio.create_task_group() as group:
+            group.start_soon(draft.publish, target)
+            # Another call of the storage goes through meanwhile.
+            assert not await storage.matches(target, facts.sha256)
+            is_kept.set()
+    assert told == ["sync", "publish"]
+    assert names_in(pictures) == ["shop.png"]
 
 
 async def test_a_failing_disk_is_an_error_with_the_words_of_the_system(pictures, paint, save):
