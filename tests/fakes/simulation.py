@@ -17,7 +17,7 @@ import statistics
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import anyio
@@ -255,7 +255,7 @@ class Process:
         self.writer = OrderWriter(self.ledger, self.live, self.clock, timings)
         self.queries = Queries(self.ledger, self.service, self.clock, timings)
         self.schedule = Schedule(self.clock, guess=timings.first_poll, places={(REGION, MODEL): self.places})
-        self.list_poller = ListPoller(self.clock, queries=self.queries, schedule=self.schedule)
+        self.list_poller = ListPoller(self.ledger, self.clock, queries=self.queries, schedule=self.schedule)
         self.poller = Poller(
             self.ledger,
             self.clock,
@@ -275,10 +275,13 @@ class Process:
         self.live.follow(order)
         try:
             with self._waiting(order.local_id, job):
-                await self.poller.poll(order)
+                order = await self.poller.poll(order)
+            delay = self.clock.now() - task.ended
+            # Its images are saved now.
+            await self.writer.save(order, replace(order, stage=Stage.CLOSED))
         finally:
             self.live.leave(order.local_id)
-        return self.clock.now() - task.ended
+        return delay
 
     @contextmanager
     def _waiting(self, local_id: str, job: Job) -> Iterator[None]:

@@ -3,6 +3,7 @@
 from wan_mcp.ledger.database import FREE_ORDERS
 from wan_mcp.ledger.ledger import Ledger
 from wan_mcp.ledger.limits import LONGEST_LINE
+from wan_mcp.ledger.listings import SeenTask, SharedListing
 from wan_mcp.ledger.quotas import to_millionths
 from wan_mcp.ledger.records import (
     DAY,
@@ -40,6 +41,8 @@ __all__ = [
     "Origin",
     "Placement",
     "RateLimit",
+    "SeenTask",
+    "SharedListing",
     "Slot",
     "Stage",
     "Upload",

@@ -157,6 +157,15 @@ class Leases(Repository):
         return read_orders(tx, f"{_UNFINISHED} AND (owner IS NULL OR owner <> $1)", worker_id)
 
     @reads
+    def list_open_tasks(self, tx: Transaction, region: str) -> frozenset[str]:
+        """Give the service's ids of the unfinished orders of a region, whoever holds them."""
+        rows = tx.execute(
+            f"SELECT task_id FROM orders WHERE {_UNFINISHED} AND region = $1 AND task_id IS NOT NULL",  # noqa: S608 - ours
+            region,
+        )
+        return frozenset(str(row["task_id"]) for row in rows)
+
+    @reads
     def measure_backlog(self, tx: Transaction) -> Backlog:
         """Measure what is unfinished, whoever works on it."""
         row = tx.execute(

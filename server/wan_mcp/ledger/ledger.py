@@ -5,6 +5,7 @@ from anyio import Event
 from wan_mcp.ledger.database import Database
 from wan_mcp.ledger.leases import Leases
 from wan_mcp.ledger.limits import Limits
+from wan_mcp.ledger.listings import Listings
 from wan_mcp.ledger.orders import Orders
 from wan_mcp.ledger.quotas import Quotas
 from wan_mcp.ledger.reports import Reports
@@ -20,7 +21,8 @@ class Ledger:
 
     Every method raises `LedgerError` when the ledger cannot be used: locked for longer than a few seconds, damaged,
     unwritable, or written by a newer release. A write has reached the disk when its method returns.
-    `volatile_database` keeps what may be forgotten in a power cut: how fast questions may be asked.
+    `volatile_database` keeps what may be forgotten in a power cut: how fast questions may be asked, and
+    what was read of the service's lists.
     """
 
     def __init__(self, database: Database, volatile_database: Database) -> None:
@@ -29,6 +31,7 @@ class Ledger:
         self.orders = Orders(database)
         self.leases = Leases(database)
         self.limits = Limits(database, volatile_database)
+        self.listings = Listings(volatile_database)
         self.quotas = Quotas(database)
         self.reports = Reports(database)
         self.search = Search(database)

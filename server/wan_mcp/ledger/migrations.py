@@ -15,6 +15,8 @@ CREATE TABLE limits (
 ) WITHOUT ROWID
 """
 
+LISTINGS = "CREATE TABLE listings (region TEXT PRIMARY KEY, kept_at REAL NOT NULL, tasks TEXT NOT NULL)"
+
 _SHARED: Mapping[int, tuple[str, ...]] = {
     1: (
         """
@@ -159,11 +161,16 @@ _SHARED: Mapping[int, tuple[str, ...]] = {
         "CREATE INDEX uploads_principal ON uploads (principal, created_at)",
         "CREATE INDEX uploads_over ON uploads (expires_at)",
     ),
+    # What was read of the service's lists; beside the file of orders it lies in that of what may be forgotten.
+    7: (),
 }
 # Rows from before the second step are in files alone.
 _SQLITE: Mapping[int, tuple[str, ...]] = {2: ("UPDATE orders SET search_text = searchable(request)",)}
 # SQLite compares by bytes everywhere, and has an index of these already.
-_POSTGRES: Mapping[int, tuple[str, ...]] = {3: ('CREATE INDEX orders_task ON orders (task_id COLLATE "C")',)}
+_POSTGRES: Mapping[int, tuple[str, ...]] = {
+    3: ('CREATE INDEX orders_task ON orders (task_id COLLATE "C")',),
+    7: (LISTINGS,),
+}
 
 
 def _extend(own: Mapping[int, tuple[str, ...]]) -> Mapping[int, tuple[str, ...]]:
@@ -176,5 +183,5 @@ MIGRATIONS = _extend(_SQLITE)
 POSTGRES_MIGRATIONS = _extend(_POSTGRES)
 """The same for PostgreSQL, with the types as the file has them."""
 
-VOLATILE_MIGRATIONS: Mapping[int, tuple[str, ...]] = {1: (LIMITS,)}
+VOLATILE_MIGRATIONS: Mapping[int, tuple[str, ...]] = {1: (LIMITS,), 2: (LISTINGS,)}
 """The same for the file of what may be forgotten in a power cut."""

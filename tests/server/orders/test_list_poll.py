@@ -72,6 +72,14 @@ async def test_several_processes_share_the_pace_of_reading_the_list():
     assert (begun[-1] - begun[0]) / (len(begun) - 1) >= 1.9
 
 
+async def test_what_one_process_reads_helps_all():
+    _, alone = await run(spacing=0.3)
+    _, report = await run(processes=3, spacing=0.3)
+
+    assert report.quantile(0.5) <= alone.quantile(0.5) + 1
+    assert report.questions <= alone.questions + 0.5
+
+
 async def test_a_few_tasks_are_not_worth_a_list():
     clock = SimulatedClock()
     report = await simulate(ScriptedService(clock), [Job(0.2 * number, 10.0) for number in range(20)], places=20)
