@@ -55,6 +55,7 @@ QUESTIONS = {
     "the next end of a lease": lambda ledger, order: ledger.leases.find_next_end(
         "host/1/a", Eligibility({order.region: order.account})
     ),
+    "open tasks": lambda ledger, order: ledger.leases.list_open_tasks(order.region),
     "what is unfinished": lambda ledger, _: ledger.leases.measure_backlog(),
     "a worker's leases": lambda ledger, _: ledger.leases.renew("host/1/a", lease=30),
     "a place for an order": lambda ledger, order: ledger.orders.place(

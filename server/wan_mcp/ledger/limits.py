@@ -14,10 +14,10 @@ class _Reservations(Repository):
     """The turns of rate limits, in one database."""
 
     @writes
-    def reserve(self, tx: Transaction, limit: RateLimit) -> float:
+    def reserve(self, tx: Transaction, limit: RateLimit, *, longest: float) -> float:
         """Reserve the next turn unless the line is too long; give the seconds until it comes."""
         wait = seconds_until_turn(tx, limit)
-        if wait <= LONGEST_LINE:
+        if wait <= longest:
             take_turn(tx, limit)
         return wait
 
@@ -54,13 +54,13 @@ class Limits:
         self._durable = _Reservations(database)
         self._volatile = _Reservations(volatile_database)
 
-    async def reserve(self, limit: RateLimit) -> float:
+    async def reserve(self, limit: RateLimit, *, longest: float = LONGEST_LINE) -> float:
         """
         Reserve the next turn of a limit; give the seconds until it comes, from the transaction on.
 
-        A turn that is more than `LONGEST_LINE` seconds ahead is not reserved: ask again when it is not.
+        A turn that is more than `longest` seconds ahead is not reserved: ask again when it is not.
         """
-        return await self._choose(limit).reserve(limit)
+        return await self._choose(limit).reserve(limit, longest=longest)
 
     async def take(self, limit: RateLimit) -> float:
         """Take a turn of a limit if one is free now, and give 0; else take none, and give the seconds until then."""

@@ -114,6 +114,31 @@ async def test_whoever_is_most_urgent_comes_first_and_whoever_waits_longest_is_n
     assert Counter(longest_waiting)[Urgency.DUE] + Counter(longest_waiting)[Urgency.SELDOM] >= 4
 
 
+async def test_what_is_urgent_in_one_process_comes_before_what_is_not_in_others_for_a_while():
+    clock = SimulatedClock()
+    queries, service, _ = make_processes(clock, 4)
+    # Of four processes the first has all that is urgent.
+    urgencies = {f"task-{number}": Urgency.DUE if number % 4 else Urgency.CALLED for number in range(100)}
+    await ask_all(clock, queries, list(urgencies), urgencies.__getitem__)
+
+    urgent = [moment for moment, name in service.asked if urgencies[name] is Urgency.CALLED]
+    others = [moment for moment, name in service.asked if urgencies[name] is Urgency.DUE]
+    assert max(urgent) <= 25 / 16.5 + 0.5
+    assert sum(moment < max(urgent) for moment in others) <= 6
+    assert max(others) == pytest.approx(100 / 16.5, abs=0.5)
+
+
+async def test_what_is_not_urgent_waits_for_other_processes_no_longer_than_a_while():
+    clock = SimulatedClock()
+    queries, service, _ = make_processes(clock, 2)
+    urgencies = {f"task-{number}": Urgency.DUE if number % 2 else Urgency.CALLED for number in range(400)}
+    await ask_all(clock, queries, list(urgencies), urgencies.__getitem__)
+
+    others = [moment for moment, name in service.asked if urgencies[name] is Urgency.DUE]
+    # The urgent ones take twelve seconds.
+    assert sum(moment <= 12 for moment in others) >= 4
+
+
 async def test_a_question_that_becomes_urgent_while_it_waits_comes_next():
     clock = SimulatedClock()
     queries, service, _ = make_processes(clock)

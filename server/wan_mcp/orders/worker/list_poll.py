@@ -134,6 +134,8 @@ class ListPoller:
             state.rests += 1
             state.rests_until = self._clock.monotonic() + backoff(state.rests, _REST, _LONGEST_REST)
             state.ends.clear()
+        if not pays or not self._schedule.is_crowded(region):
+            # Nobody reads it again soon.
             self._schedule.forget_list(region, list(self._schedule.tasks_of(region)))
 
     async def _read(self, region: str, state: _ListState) -> bool:
@@ -154,7 +156,6 @@ class ListPoller:
                 break
         self._schedule.forget_list(region, missing)
         self._schedule.count_places(region, started)
-        if len(shown) < pages * _LEAST_ON_AVERAGE:
-            return False
+        # Also if it did not pay: what it does not show any more is then asked for by itself everywhere.
         await self._share_reading(region, state, shown)
-        return True
+        return len(shown) >= pages * _LEAST_ON_AVERAGE

@@ -2,12 +2,16 @@
 Questions to the service, within the pace that an account is allowed.
 
 A process has one turn reserved at a time, and whoever is most urgent when it comes has it. So the line that the
-processes on a ledger share is as long as there are processes, however many questions wait in each of them.
+processes on a ledger share is as long as there are processes, however many questions wait in each of them. What is
+less urgent takes only turns that no other process has reserved shortly before they come.
 """
 
+import math
+from bisect import insort
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
+from itertools import count
 from typing import TypeVar
 
 import anyio
@@ -35,6 +39,8 @@ the two times above before it, and of these there are never more than nineteen.
 """
 _TRIES = 3
 """Turns that may lapse one after the other; a machine that is always late asks slowly enough."""
+_PATIENCE = 2.0
+"""Seconds for which what is less urgent gives way to other processes."""
 _FAIR = 8
 """Every so many turns belong to whoever has waited longest, however little urgent."""
 _LISTS_PER_SECOND = 0.5
@@ -64,25 +70,40 @@ class Line:
     """Those of this process who wait for a turn, of whom one at a time has it reserved."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[Urgent, anyio.Event]] = []
+        self._waiting: list[tuple[int, Urgent, anyio.Event]] = []
+        self._numbers = count()
         self._is_taken = False
         self._served = 0
 
+    def come(self) -> int:
+        """Give a place by the order of coming, which whoever stands back keeps."""
+        return next(self._numbers)
+
     @asynccontextmanager
-    async def front(self, urgent: Urgent) -> AsyncGenerator[None]:
-        """Wait until nobody who is more urgent waits, and stand in front until the end of the block."""
+    async def front(self, place: int, urgent: Urgent) -> AsyncGenerator[bool]:
+        """
+        Wait until nobody who is more urgent waits, and stand in front until the end of the block.
+
+        Gives whether this is a turn of whoever has waited longest.
+        """
+        is_fair = False
         if self._is_taken:
-            await self._wait(urgent)
+            await self._wait(place, urgent)
+            is_fair = self._is_fair()
         self._is_taken = True
         try:
-            yield
+            yield is_fair
         finally:
             self._call_next()
 
-    async def _wait(self, urgent: Urgent) -> None:
+    def is_overtaken(self, urgency: Urgency) -> bool:
+        """Say whether somebody waits who is more urgent than that."""
+        return any(urgent() < urgency for _, urgent, _ in self._waiting)
+
+    async def _wait(self, place: int, urgent: Urgent) -> None:
         called = anyio.Event()
-        entry = (urgent, called)
-        self._waiting.append(entry)
+        entry = (place, urgent, called)
+        insort(self._waiting, entry, key=lambda each: each[0])
         try:
             await called.wait()
         except BaseException:
@@ -92,16 +113,18 @@ class Line:
                 self._waiting.remove(entry)
             raise
 
+    def _is_fair(self) -> bool:
+        return self._served % _FAIR == 0
+
     def _call_next(self) -> None:
         # Whoever is called is in front from now on, so that a newcomer does not push in.
         self._is_taken = bool(self._waiting)
         if not self._waiting:
             return
         self._served += 1
-        is_fair = self._served % _FAIR == 0
         # They stand in the order in which they came.
-        number = 0 if is_fair else min(range(len(self._waiting)), key=lambda each: self._waiting[each][0]())
-        _, called = self._waiting.pop(number)
+        number = 0 if self._is_fair() else min(range(len(self._waiting)), key=lambda each: self._waiting[each][1]())
+        _, _, called = self._waiting.pop(number)
         called.set()
 
 
@@ -193,7 +216,9 @@ class Queries:
 
         Of several processes on a ledger one does at a time, about every two seconds: the pages are the account's.
         """
-        await self._take_turn(RateLimit(f"sweep/{region}", _LISTS_PER_SECOND, is_durable=False))
+        limit = RateLimit(f"sweep/{region}", _LISTS_PER_SECOND, is_durable=False)
+        while await self._take_turn(limit, longest=LONGEST_LINE) is None:
+            pass
 
     async def _ask(self, region: str, urgent: Urgent, ask: Callable[[], Awaitable[T]]) -> T:
         await self._wait_for_turn(region, urgent)
@@ -208,25 +233,51 @@ class Queries:
     async def _wait_for_turn(self, region: str, urgent: Urgent) -> None:
         line = self._lines.setdefault(region, Line())
         began = self._clock.monotonic()
-        async with line.front(urgent):
-            for _ in range(_TRIES):
-                if await self._take_turn(_limit(region)) <= _LATEST:
-                    break
-                # It came too late and has lapsed.
+        place, tries, stood_at = line.come(), 0, math.inf
+        while tries < _TRIES:
+            async with line.front(place, urgent) as is_fair:
+                stood_at = min(stood_at, self._clock.monotonic())
+                while True:
+                    waited = math.inf if is_fair else self._clock.monotonic() - stood_at
+                    late = await self._take_turn(_limit(region), longest=_find_longest_line(urgent(), waited))
+                    # As long as another process has it, somebody here may become more urgent.
+                    if late is not None or line.is_overtaken(urgent()):
+                        break
+            if late is None:
+                continue
+            if late <= _LATEST:
+                break
+            # It came too late and has lapsed.
+            tries += 1
         self._observers.tell_wait("query", self._clock.monotonic() - began)
 
-    async def _take_turn(self, limit: RateLimit) -> float:
-        """Reserve a turn and wait for it; give the seconds by which it may be used late."""
-        while True:
-            asked = self._clock.monotonic()
-            wait = await self._ledger.limits.reserve(limit)
-            if wait <= LONGEST_LINE:
-                break
-            await self._clock.sleep(wait - LONGEST_LINE)
+    async def _take_turn(self, limit: RateLimit, *, longest: float) -> float | None:
+        """
+        Reserve a turn and wait for it; give the seconds by which it may be used late.
+
+        None, after a pause, if the next one was more than `longest` seconds ahead.
+        """
+        asked = self._clock.monotonic()
+        wait = await self._ledger.limits.reserve(limit, longest=longest)
+        if wait > longest:
+            await self._clock.sleep(wait - longest)
+            return None
         if wait > 0:
             await self._clock.sleep(wait)
         # It may have been reserved as soon as it was asked for.
         return self._clock.monotonic() - asked - wait
+
+
+def _find_longest_line(urgency: Urgency, waited: float) -> float:
+    """
+    Give how many seconds ahead a turn may be reserved, by somebody who has stood in front for so many.
+
+    What is less urgent leaves the next turn to others until shortly before it comes, and the longer it has waited,
+    the sooner it takes one that nobody wanted.
+    """
+    if urgency <= Urgency.LIST or waited >= _PATIENCE:
+        return LONGEST_LINE
+    return (0.1 + 0.4 * waited / _PATIENCE) / _PER_SECOND
 
 
 def _limit(region: str) -> RateLimit:

@@ -334,6 +334,10 @@ class Schedule:
             if any(task.can_have_ended(now) for task in self._tasks[region].values())
         ]
 
+    def is_crowded(self, region: str) -> bool:
+        """Say whether a region has had so many tasks lately that its list is read."""
+        return region in self._crowds
+
     def tasks_of(self, region: str) -> Mapping[str, PolledTask]:
         """Give the tasks of a region by the service's ids."""
         return self._tasks[region]
