@@ -91,6 +91,19 @@ async def test_what_an_older_release_has_written_or_goes_on_writing_is_the_local
     await new.close()
 
 
+async def test_the_log_tells_when_what_an_older_release_wrote_is_brought_up_to_date(path, caplog):
+    older = {number: steps for number, steps in MIGRATIONS.items() if number < NEWEST}
+    await open_with(path, older)
+    assert not caplog.records
+    await open_with(path, MIGRATIONS)
+    told = [record.getMessage() for record in caplog.records]
+    await open_with(path, MIGRATIONS)
+
+    assert f"from version {NEWEST - 1} to {NEWEST}" in told[0]
+    assert told[1].endswith("is up to date")
+    assert len(caplog.records) == len(told)
+
+
 async def test_a_step_that_fails_leaves_the_file_at_the_version_before_it(path):
     await open_with(path, MIGRATIONS)
     with pytest.raises(LedgerError):

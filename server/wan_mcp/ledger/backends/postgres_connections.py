@@ -6,6 +6,7 @@ Sources:
     https://www.postgresql.org/docs/current/libpq-connect.html#LIBPQ-PARAMKEYWORDS
 """
 
+import logging
 import secrets
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +22,8 @@ from wan_mcp.ledger.migrations import POSTGRES_MIGRATIONS
 
 if TYPE_CHECKING:
     from anyio import CapacityLimiter
+
+_log = logging.getLogger(__name__)
 
 MOST_CONNECTIONS = 5
 RETRY_STEP = 0.05
@@ -143,7 +146,14 @@ def migrate(connection: psycopg.Connection[Row], migrations: Mapping[int, Sequen
         )
         connection.execute(b"CREATE TABLE IF NOT EXISTS migrations (number BIGINT PRIMARY KEY, ledger_id TEXT)")
         row = read_row(connection, b"SELECT COALESCE(MAX(number), 0) AS number FROM migrations")
-        for number in range(int(row["number"]) + 1, newest + 1):
+        oldest = int(row["number"])
+        if 0 < oldest < newest:
+            _log.warning(
+                "the ledger's database is being brought from version %d to %d; other servers wait for it",
+                oldest,
+                newest,
+            )
+        for number in range(oldest + 1, newest + 1):
             for statement in migrations[number]:
                 connection.execute(translate(statement).encode())
             psycopg.RawCursor(connection).execute(

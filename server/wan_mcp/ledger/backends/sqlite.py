@@ -284,7 +284,7 @@ class SqliteDatabase:
             # less than DELETE, which is durable only with EXTRA and then syncs the folder once more.
             connection.execute("PRAGMA journal_mode = PERSIST")
             connection.execute(f"PRAGMA synchronous = {'FULL' if self._is_durable else 'OFF'}")
-            migrate(connection, self._migrations)
+            migrate(connection, self._migrations, name=str(self.path) if self._is_durable else "")
         except BaseException:
             connection.close()
             self._file = None
@@ -415,18 +415,35 @@ def _transaction(connection: sqlite3.Connection, begin: str) -> Generator[None]:
         raise
 
 
-def migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[str]]) -> None:
-    """Apply the migrations that a database lacks, all or none."""
+def migrate(connection: sqlite3.Connection, migrations: Mapping[int, Sequence[str]], *, name: str = "") -> None:
+    """
+    Apply the migrations that a database lacks, all or none.
+
+    What an earlier release wrote may take half a minute, in which it is locked for others: of one with a `name` the
+    log tells that.
+    """
     newest = max(migrations)
     if read_version(connection) >= newest:
         return
     connection.create_function("searchable", 1, _make_searchable, deterministic=True)
     with _transaction(connection, "BEGIN IMMEDIATE"):
         # Asked again inside the transaction: another process may have been first.
-        for number in range(read_version(connection) + 1, newest + 1):
+        oldest = read_version(connection)
+        is_told = bool(name) and 0 < oldest < newest
+        if is_told:
+            _log.warning(
+                "the ledger %s is being brought from version %d to %d; with very many orders that takes half a "
+                "minute, for which other processes wait",
+                name,
+                oldest,
+                newest,
+            )
+        for number in range(oldest + 1, newest + 1):
             for statement in migrations[number]:
                 connection.execute(statement)
             connection.execute(f"PRAGMA user_version = {number}")
+    if is_told:
+        _log.warning("the ledger %s is up to date", name)
 
 
 def _make_searchable(request: Any) -> str:  # noqa: ANN401 - whatever lies in the column

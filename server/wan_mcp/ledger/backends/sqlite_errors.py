@@ -57,7 +57,8 @@ def _explain_refusal(error: sqlite3.Error, path: Path) -> LedgerError:
     if name.startswith(_BUSY):
         return LedgerError(
             f"The ledger {path} is locked by another program.",
-            "Wait a moment; if it stays so, close the program that holds the file.",
+            "Wait a moment: a newer release of wan-mcp may be bringing it up to date. If it stays so, close the "
+            "program that holds the file.",
             code=ErrorCode.LEDGER_LOCKED,
         )
     if name.startswith("SQLITE_FULL"):
