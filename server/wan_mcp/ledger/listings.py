@@ -2,18 +2,17 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, cast
 
 from wan_mcp.ledger.database import Repository, Transaction, reads, writes
+from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 _LIFE = 20.0
 """Seconds; what was read earlier tells nothing of now."""
 
 
-@dataclass(frozen=True, slots=True)
-class SeenTask:
+class SeenTask(Record):
     """A task as the list showed it; times are the service's, in seconds since 1970."""
 
     task_id: str
@@ -22,8 +21,7 @@ class SeenTask:
     started_at: float | None
 
 
-@dataclass(frozen=True, slots=True)
-class SharedListing:
+class SharedListing(Record):
     """The tasks of the ledger that the list of a region showed, and when that was written down."""
 
     kept_at: float
