@@ -3,8 +3,8 @@ What an image of 20 MB costs on its way from the image host to its name in a fol
 
 A host in a process of its own serves a PNG over loopback. In turn, `--rounds` times, our client and storage fetch it
 (download, digest, check, sync, publish) and `curl` does, followed by the same sync of file and folder and a rename;
-then four images at once each. The ratio of the medians counts, and by how much our process grows beyond what it had
-after one small image. Run it with `python bench/download.py`.
+then four images at once each. The median of the ratios of the rounds counts, and by how much our process grows beyond
+what it had after one small image, at most and in the end. Run it with `python bench/download.py`.
 """
 
 # ruff: noqa: ASYNC240
@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 MEGABYTE = 1_000_000
 SIZE = 20 * MEGABYTE
 AT_ONCE = 4
+MOST_KEPT = 5
+"""Megabytes that need not be given back in the end: what the system keeps for the next one."""
 STATUS = Path("/proc/self/status")
 
 
@@ -157,7 +159,7 @@ async def measure(port: int, rounds: int, at_once: int) -> tuple[dict[str, list[
 
 
 def main() -> None:
-    """Print medians, their ratio and the growth; exit 1 above a bound."""
+    """Print medians, the ratio and the growth; exit 1 above a bound."""
     parser = argparse.ArgumentParser(description="Downloads of 20 MB against curl plus sync.")
     parser.add_argument("--rounds", type=int, default=25)
     parser.add_argument("--most", type=float, default=1.6, help="the largest ratio that passes")
@@ -177,14 +179,17 @@ def main() -> None:
         for at_once in (1, AT_ONCE):
             times, grown, kept = anyio.run(partial(measure, port, arguments.rounds, at_once))
             medians = {name: statistics.median(values) for name, values in times.items()}
-            ratio = medians["wan-mcp"] / medians["curl plus sync"]
+            ratio = statistics.median(
+                ours / theirs for ours, theirs in zip(times["wan-mcp"], times["curl plus sync"], strict=True)
+            )
             print(f"{at_once} at once")
             for name, values in times.items():
                 print(f"  {name:15} median {medians[name] * 1000:6.1f} ms, fastest {min(values) * 1000:6.1f} ms")
-            print(f"  ratio of medians {ratio:.2f} (at most {arguments.most})")
+            print(f"  median of the ratios {ratio:.2f} (at most {arguments.most})")
             print(f"  memory: +{grown / MEGABYTE:.1f} MB at most (at most {arguments.growth:.0f})")
-            print(f"  memory: +{kept / MEGABYTE:.1f} MB in the end")
-            missed = missed or ratio > arguments.most or grown > arguments.growth * MEGABYTE
+            print(f"  memory: +{kept / MEGABYTE:.1f} MB in the end (at most {MOST_KEPT})")
+            missed = missed or ratio > arguments.most
+            missed = missed or grown > arguments.growth * MEGABYTE or kept > MOST_KEPT * MEGABYTE
     finally:
         host.terminate()
         host.join()

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 ORDERS, PROCESSES, CREATE_SECONDS, RATE = 20, 4, 0.8, 5.0
 ROWS = {"with echo": ("wan2.5-t2i-preview", 6.0), "without": ("wan2.6-t2i", 17.0)}
 """The model, and the seconds that pass."""
+NO_SLOWER = 1.05
+"""By how much four processes may exceed one: as the measurement differs from run to run."""
 
 
 @dataclass(frozen=True)
@@ -96,11 +98,13 @@ def main() -> None:
     missed = False
     for name, (model, most) in ROWS.items():
         least = (ORDERS - 1) / RATE + CREATE_SECONDS if name == "with echo" else ORDERS * CREATE_SECONDS
+        bound = most
         for processes in (1, PROCESSES):
             seconds = measure(model, processes)
-            bounds = f"at most {most:.0f}, at least {least:.1f}"
+            bounds = f"at most {bound:.1f}, at least {least:.1f}"
             print(f"{name:10} {processes} processes: {seconds:5.2f} s ({bounds})", flush=True)
-            missed = missed or seconds > most
+            missed = missed or seconds > bound
+            bound = min(most, seconds * NO_SLOWER)
     sys.exit(missed)
 
 

@@ -156,6 +156,18 @@ def write_all(descriptor: int, data: bytes | bytearray) -> None:
             written += os.write(descriptor, rest[written:])
 
 
+def begin_writing(descriptor: int, start: int, end: int) -> None:
+    """
+    Have the system begin to write a part of a file to the disk, without waiting; where it cannot, it does so later.
+
+    Linux does that with what it is told to be needed no more.
+    Source: https://man7.org/linux/man-pages/man2/posix_fadvise.2.html
+    """
+    if hasattr(os, "posix_fadvise"):
+        with suppress(OSError):
+            os.posix_fadvise(descriptor, start, end - start, os.POSIX_FADV_DONTNEED)
+
+
 def set_mode(descriptor: int, mode: int) -> None:
     """
     Give a file these rights, whatever the umask is.

@@ -34,6 +34,7 @@ from wan_mcp.storage.disk import (
     LONGEST_PATH,
     PRIVATE,
     Disk,
+    begin_writing,
     set_mode,
     translate_errors,
     try_while_busy,
@@ -54,6 +55,8 @@ _MOST_PIECES = 4
 """That wait for a thread; one more is in its hands, and one is being filled."""
 _WRITERS = 2
 """Threads for all drafts of the process: more of them would wait for the same disk and the same processor."""
+_BEGIN_BYTES = 4 * 1024 * 1024
+"""After so many the disk begins to write, so that little is left to be waited for in the end."""
 _SYNCERS = 4
 """Threads that wait for the disk and for nothing else, so that no draft's bytes stand in line behind that."""
 
@@ -82,6 +85,7 @@ class LocalDraft(Draft):
         self._descriptor: int | None = descriptor
         self._mode = mode
         self._size = 0
+        self._kept = self._begun = 0
         self._buffer = bytearray()
         self._pieces: deque[bytes | bytearray] = deque()
         self._pending: Future[None] | None = None
@@ -207,6 +211,10 @@ class LocalDraft(Draft):
     def _keep(self, piece: bytes | bytearray) -> None:
         with translate_errors("write in", self.folder):
             write_all(self._opened(), piece)
+            self._kept += len(piece)
+            if self._kept - self._begun >= _BEGIN_BYTES:
+                begin_writing(self._opened(), self._begun, self._kept)
+                self._begun = self._kept
         # Now, and not read back: it is what was written, and near at hand.
         self._check.add(piece)
 
@@ -214,6 +222,7 @@ class LocalDraft(Draft):
         with translate_errors("write in", self.folder):
             os.ftruncate(self._opened(), 0)
             os.lseek(self._opened(), 0, os.SEEK_SET)
+        self._kept = self._begun = 0
         self._check = ImageCheck()
 
     def _sync(self) -> None:
