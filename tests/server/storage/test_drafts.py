@@ -91,7 +91,7 @@ async def test_what_comes_before_the_name_need_not_wait_for_the_disk_but_the_nam
         return publish(*arguments)
 
     storage = LocalStorage(pictures, disk=Disk(sync=sync_late, publish=publish_and_tell))
-    async with storage.draft(pictures, order_id="order", index=1, owner="me") as draft:
+    async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
         target = await draft.target("shop", facts.extension)
