@@ -94,7 +94,7 @@ async def test_what_comes_before_the_name_need_not_wait_for_the_disk_but_the_nam
     async with storage.open_draft(pictures, order_id="order", index=1, owner="me") as draft:
         await draft.write(paint())
         facts = await draft.verify()
-        target = await draft.target("shop", facts.extension)
+        target = await draft.find_target("shop", facts.extension)
         async with anyio.create_task_group() as group:
             group.start_soon(draft.publish, target)
             # Another call of the storage goes through meanwhile.
