@@ -1,10 +1,15 @@
-"""A process that orders with ten pictures of twenty million bytes, and says how much memory that took at most."""
+"""
+A process that orders with ten large pictures, and says how much memory that took at most.
+
+They have twenty million bytes each and are uploaded for two orders, or seven and stand in ten orders that wait for
+their answers all at once.
+"""
 
 import json
 import os
 import resource
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -28,6 +33,10 @@ class Service(httpx.AsyncBaseTransport):
 
     uploaded: int = 0
     received: int = 0
+    awaited: int = 0
+    """How many orders must have come before any is answered."""
+    created: int = 0
+    came: anyio.Event = field(default_factory=anyio.Event)
 
     async def handle_async_request(self, request):
         size = 0
@@ -43,9 +52,17 @@ class Service(httpx.AsyncBaseTransport):
         if path.endswith("/uploads"):
             data = dict.fromkeys(("policy", "signature", "oss_access_key_id", "upload_dir"), "x")
             return httpx.Response(200, json={"data": data | {"upload_host": STORE}})
+        if path.endswith("/generation"):
+            self.created += 1
+            self.received += size
+            if self.created >= self.awaited:
+                self.came.set()
+            await self.came.wait()
         content = [{"image": f"{RESULTS}/1.png?Expires=4000000000&Signature=s"}]
         choices = [{"message": {"role": "assistant", "content": content}}]
-        output = {"choices": choices, "task_id": "task-1", "task_status": "SUCCEEDED"}
+        output = {"choices": choices}
+        if "multimodal-generation" not in path:
+            output |= {"task_id": "task-1", "task_status": "SUCCEEDED"}
         return httpx.Response(200, json={"request_id": "r", "output": output})
 
 
@@ -53,7 +70,8 @@ def draw(path, kind):
     """
     Write a file of some twenty million bytes.
 
-    Those of the last three kinds have to be drawn anew before they are sent; a "photograph" has 48 million pixels.
+    A "turned" one, a "photograph" of 48 million pixels and a "transparent" one have to be drawn anew before they are
+    sent. One of an order that is "waiting" has seven million bytes.
     """
     from PIL import Image
 
@@ -65,6 +83,7 @@ def draw(path, kind):
         "turned": ("JPEG", "RGB", (3060, 3060), {"quality": 93, "subsampling": 0, "exif": exif}),
         "photograph": ("JPEG", "RGB", (8000, 6000), {"quality": 50, "exif": exif}),
         "transparent": ("PNG", "RGBA", (2200, 2200), {"compress_level": 0}),
+        "waiting": ("PNG", "RGB", (1500, 1500), {"compress_level": 0}),
     }[kind]
     with path.open("wb") as file:
         Image.frombytes(mode, size, os.urandom(size[0] * size[1] * len(mode))).save(file, form, **options)
@@ -81,6 +100,25 @@ async def main(folder):
         more = await order(service, "make it blue", images=names[9:], model=MODEL, wait=200)
     facts = {"status": task.status, "uploaded": remote.uploaded, "bytes": remote.received}
     print(json.dumps(facts | {"more": more.status, "peak_mib": read_peak()}), flush=True)
+
+
+async def wait_together(folder):
+    settings = make_settings(folder, DASHSCOPE_REGION="singapore", DASHSCOPE_API_KEY="sk-test-singapore")
+    remote = Service(awaited=COUNT)
+    context = build_context(settings, transport=remote)
+    statuses = set()
+    async with build_service(settings, context=context).running() as service, anyio.create_task_group() as group:
+
+        async def edit(number):
+            task = await order(
+                service, f"make it blue {number}", images=[f"{number}.png"], model="qwen-image-2.1-pro", wait=200
+            )
+            statuses.add(task.status)
+
+        for number in range(COUNT):
+            group.start_soon(edit, number)
+    facts = {"statuses": sorted(statuses), "orders": remote.created, "bytes": remote.received}
+    print(json.dumps(facts | {"peak_mib": read_peak()}), flush=True)
 
 
 def read_peak():
@@ -104,4 +142,4 @@ if __name__ == "__main__":
             (pictures / f"{number}.png").write_bytes((pictures / "0.png").read_bytes() + bytes([number]))
         os._exit(0)
     os.waitpid(child, 0)
-    anyio.run(main, where)
+    anyio.run(wait_together if kind == "waiting" else main, where)

@@ -6,6 +6,7 @@ from wan_mcp.dashscope.requests import is_task_id
 from wan_mcp.dashscope.responses import MOST_IMAGES
 from wan_mcp.dashscope.types import (
     CreateOrder,
+    EncodedOrder,
     ListedTask,
     Sink,
     TaskAnswer,
@@ -18,6 +19,7 @@ __all__ = [
     "MOST_IMAGES",
     "CreateOrder",
     "DashScope",
+    "EncodedOrder",
     "ListedTask",
     "Sink",
     "TaskAnswer",

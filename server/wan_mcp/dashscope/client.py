@@ -32,7 +32,16 @@ from wan_mcp.dashscope.responses import (
     read_task,
     read_task_list,
 )
-from wan_mcp.dashscope.types import BeforeSending, CreateOrder, Sink, TaskAnswer, TaskListing, Timeouts
+from wan_mcp.dashscope.types import (
+    BeforeSending,
+    Body,
+    CreateOrder,
+    EncodedOrder,
+    Sink,
+    TaskAnswer,
+    TaskListing,
+    Timeouts,
+)
 from wan_mcp.settings.key_format import PLAN_KEY
 from wan_mcp.settings.network import USUAL_PORTS
 from wan_mcp_tools.catalogue.model import WireProtocol
@@ -100,14 +109,32 @@ class DashScope:
         """Close every connection; a later call opens new ones."""
         await self._connections.aclose()
 
+    async def encode(self, order: CreateOrder) -> EncodedOrder:
+        """
+        Give an order as it is sent; nothing else of it need be kept until it is answered.
+
+        Raises:
+            AppError: it cannot be sent like this.
+        """
+        endpoint = find_endpoint(self._access, order.region)
+        return EncodedOrder(
+            region=order.region,
+            model_id=order.model_id,
+            protocol=order.protocol,
+            n=order.n,
+            url=build_order_url(endpoint, order),
+            headers=build_headers(endpoint, order),
+            body=Body(await _encode(order)),
+        )
+
     async def create(
-        self, order: CreateOrder, *, before: BeforeSending | None = None, before_seconds: float = 0.0
+        self, order: EncodedOrder, *, before: BeforeSending | None = None, before_seconds: float = 0.0
     ) -> TaskAnswer:
         """
         Order images: one attempt, on a connection of its own.
 
         `before` is called once that is open, for at most `before_seconds`, and only then is anything sent; whatever
-        it raises is raised here.
+        it raises is raised here, and the order can be sent another time.
 
         The answer to an order of the synchronous protocol is `SUCCEEDED` with its images and has no task id. Of more
         images than were ordered so many are read, and the rest is counted.
@@ -115,15 +142,14 @@ class DashScope:
         Raises:
             AppError: `nothing_created` says whether it is certain that no order came of it.
         """
-        endpoint = find_endpoint(self._access, order.region)
-        context = CallContext(endpoint, CallKind.ORDER, order.model_id)
+        context = CallContext(find_endpoint(self._access, order.region), CallKind.ORDER, order.model_id)
         sync = order.protocol is WireProtocol.SYNC
         response = await self._call(
             context,
             "POST",
-            build_order_url(endpoint, order),
-            body=await _encode(order),
-            order=order,
+            order.url,
+            body=order.body,
+            headers=order.headers,
             answer_seconds=self._timeouts.sync_order if sync else self._timeouts.order,
             before=before,
             before_seconds=before_seconds,
@@ -274,8 +300,8 @@ class DashScope:
         method: str,
         url: str,
         *,
-        body: bytes | None = None,
-        order: CreateOrder | None = None,
+        body: Body | None = None,
+        headers: Mapping[str, str] | None = None,
         answer_seconds: float | None = None,
         before: BeforeSending | None = None,
         before_seconds: float = 0.0,
@@ -287,7 +313,7 @@ class DashScope:
         call = Call(
             method=method,
             url=url,
-            headers=build_headers(context.endpoint, order),
+            headers=build_headers(context.endpoint) if headers is None else headers,
             answer_seconds=self._timeouts.call if answer_seconds is None else answer_seconds,
             body=body,
             proxy=await self._find_proxy(context, url),

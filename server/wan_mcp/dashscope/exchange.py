@@ -18,7 +18,7 @@ from wan_mcp.dashscope.body import read_body
 from wan_mcp.dashscope.errors import CallContext, make_lost_error
 from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, find_bound, parse_object
 from wan_mcp.dashscope.responses import JsonResponse
-from wan_mcp.dashscope.types import BeforeSending, Timeouts
+from wan_mcp.dashscope.types import BeforeSending, Body, Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
 from wan_mcp_tools.domain.record import Record
 
@@ -54,7 +54,7 @@ class Call(Record):
     url: str
     headers: Mapping[str, str]
     answer_seconds: float
-    body: bytes | None = None
+    body: Body | None = None
     proxy: str | None = None
     before: BeforeSending | None = None
     before_seconds: float = 0.0
@@ -124,8 +124,8 @@ async def send(
         connect=timeouts.connect, read=call.answer_seconds, write=timeouts.write, pool=timeouts.pool
     )
     # An answer that trickles would never run into the limit of a single read.
-    whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds + len(call.body or b"") / _SLOWEST
-    whole += call.before_seconds
+    whole = timeouts.pool + timeouts.connect + timeouts.write + call.answer_seconds + call.before_seconds
+    whole += call.body.size / _SLOWEST if call.body is not None else 0.0
     sending = _Sending(call.before)
     failure: AppError
     try:
@@ -168,11 +168,11 @@ async def _request(
     # httpx shows neither this header nor its value when the object is printed.
     key = context.endpoint.key.get_secret_value()
     headers = httpx.Headers({**call.headers, "Authorization": f"Bearer {key}"})
-    content: bytes | AsyncIterator[bytes] | None = call.body
-    if call.body is not None and len(call.body) > _PIECE:
+    content: AsyncIterator[bytes] | None = None
+    if call.body is not None:
         # In pieces, so that each of them has the time of a write.
-        content = _cut(call.body)
-        headers["Content-Length"] = str(len(call.body))
+        content = call.body.pieces(_PIECE)
+        headers["Content-Length"] = str(call.body.size)
     async with client.stream(
         call.method,
         call.url,
@@ -183,13 +183,8 @@ async def _request(
     ) as response:
         served_at = read_date(response.headers.get("date"))
         retry_after = read_retry_after(response.headers, now=served_at or now)
-        content = await read_body(response, LARGEST_ANSWER, extend=find_bound)
-        return _RawResponse(response.status_code, content, served_at, retry_after)
-
-
-async def _cut(body: bytes) -> AsyncIterator[bytes]:
-    for start in range(0, len(body), _PIECE):
-        yield body[start : start + _PIECE]
+        answer = await read_body(response, LARGEST_ANSWER, extend=find_bound)
+        return _RawResponse(response.status_code, answer, served_at, retry_after)
 
 
 async def _read(raw: _RawResponse, keys: KnownKeys) -> JsonResponse:

@@ -1,6 +1,6 @@
 """What goes to the service and what comes back, as data."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import field
 from typing import Any, Protocol
 
@@ -55,6 +55,36 @@ class CreateOrder(Record):
     has_n: bool = True
     images: tuple[str, ...] = field(default=(), repr=False)
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
+
+
+class Body:
+    """
+    What is sent of a call, once: it is let go of as soon as it has left, since an answer may take minutes.
+
+    `size` counts its bytes.
+    """
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.size = len(data)
+
+    async def pieces(self, size: int) -> AsyncIterator[bytes]:
+        """Give it in pieces of so many bytes; after the last one there is nothing left."""
+        for start in range(0, self.size, size):
+            yield self._data[start : start + size]
+        self._data = b""
+
+
+class EncodedOrder(Record):
+    """An order as it is sent: where to, with which headers beside the key, and its body, which holds its pictures."""
+
+    region: str
+    model_id: str
+    protocol: WireProtocol
+    n: int
+    url: str
+    headers: Mapping[str, str]
+    body: Body = field(repr=False)
 
 
 class TaskImage(Record):

@@ -110,6 +110,11 @@ class Kit:
     order = staticmethod(make_order)
     sink = MemorySink
 
+    @staticmethod
+    async def create(client, order, **words):
+        """Send an order."""
+        return await client.create(await client.encode(order), **words)
+
     def client(self, *answers, access=None, **options):
         """Give a client whose network answers from a script, and that network."""
         network = Network(answers)
@@ -121,7 +126,7 @@ class Kit:
         """Give the error that comes of an order with this answer; it is sent once."""
         client, network = self.client(answer, **options)
         with pytest.raises(AppError) as caught:
-            await client.create(self.order())
+            await self.create(client, self.order())
         assert len(network.requests) == 1
         return caught.value
 

@@ -79,7 +79,7 @@ async def test_the_sandbox_inside_this_process_needs_no_key_and_is_made_once(
     async with DashScope(sandbox_access, clock=clock, max_image_bytes=1000, sandbox=make_app) as client:
         assert made == []
         sink = kit.sink()
-        await client.create(kit.order(region="sandbox"))
+        await kit.create(client, kit.order(region="sandbox"))
         await client.query("sandbox", "t-1")
         await client.download("sandbox", "http://sandbox.invalid/files/1.png?Signature=a%2Fb", sink)
     assert sink.content == b"PNG"

@@ -1,6 +1,7 @@
 """What goes wrong on the way becomes ours, says what is certain, and never carries the key."""
 
 import gzip
+import json
 import logging
 import socket
 import ssl
@@ -64,7 +65,7 @@ async def test_any_other_break_leaves_open_whether_an_order_was_taken(kit, troub
 async def test_an_order_is_sent_once_whatever_happens(kit, protocol):
     client, network = kit.client(httpx.ConnectError("x"), kit.json({"output": {"task_id": "t-1"}}))
     with pytest.raises(NotConnectedError):
-        await client.create(kit.order(protocol=protocol))
+        await kit.create(client, kit.order(protocol=protocol))
     assert len(network.requests) == 1
 
 
@@ -131,7 +132,7 @@ async def test_no_few_bytes_of_an_answer_become_many(kit, layers, status):
         return httpx.Response(status, stream=httpx.ByteStream(body), headers=headers)
 
     calls = [
-        lambda client: client.create(kit.order()),
+        lambda client: kit.create(client, kit.order()),
         lambda client: client.query("singapore", "t-1"),
         lambda client: client.list_tasks("singapore"),
         lambda client: client.cancel("singapore", "t-1"),
@@ -172,7 +173,7 @@ async def test_an_answer_that_trickles_ends_in_time(kit):
     client, _ = kit.client(lambda request: httpx.Response(200, content=trickle()), timeouts=quick)
     with anyio.fail_after(45):
         with pytest.raises(AnswerLostError):
-            await client.create(kit.order())
+            await kit.create(client, kit.order())
 
 
 @pytest.mark.parametrize(
@@ -224,7 +225,7 @@ async def test_the_key_is_in_no_error_whatever_the_answer_holds(kit, answer, cap
     caplog.set_level(logging.DEBUG)
     client, network = kit.client(answer)
     with pytest.raises(AppError) as caught:
-        await client.create(kit.order())
+        await kit.create(client, kit.order())
     assert kit.key in str(network.last.headers.raw)
     assert kit.key not in everything_said(caught.value)
     assert kit.key not in "".join(traceback.format_exception(caught.value))
@@ -312,7 +313,7 @@ async def test_an_order_that_was_read_and_not_answered_is_a_lost_answer(kit, clo
     with anyio.fail_after(45):
         async with Loopback(kit, clock, behave, timeouts=Timeouts(order=0.3)) as loopback:
             with pytest.raises(AnswerLostError):
-                await loopback.client.create(kit.order())
+                await kit.create(loopback.client, kit.order())
             assert len(loopback.seen) == 1
             assert b'"wan2.6-t2i"' in loopback.seen[0]
 
@@ -324,7 +325,7 @@ async def test_where_nothing_listens_nothing_was_sent(kit, clock):
     async with DashScope(access, clock=clock, max_image_bytes=1000) as client:
         with anyio.fail_after(45):
             with pytest.raises(NotConnectedError) as caught:
-                await client.create(kit.order())
+                await kit.create(client, kit.order())
     assert caught.value.nothing_created
     assert "127.0.0.1" in caught.value.message
 
@@ -344,7 +345,7 @@ async def test_a_host_that_does_not_speak_tls_was_sent_nothing(kit, clock):
             async with DashScope(access, clock=clock, max_image_bytes=1000) as client:
                 with anyio.fail_after(45):
                     with pytest.raises(NotConnectedError):
-                        await client.create(kit.order())
+                        await kit.create(client, kit.order())
             group.cancel_scope.cancel()
 
 
@@ -372,7 +373,7 @@ async def test_orders_use_a_fresh_connection_each_and_questions_share_one(kit, c
         connections.clear()
         async with Loopback(kit, clock, answer_twice) as loopback:
             for _ in range(2):
-                assert (await loopback.client.create(kit.order())).task_id == "t-1"
+                assert (await kit.create(loopback.client, kit.order())).task_id == "t-1"
             assert len(connections) == 2
             assert len(loopback.seen) == 2
 
@@ -388,7 +389,7 @@ async def test_a_proxy_that_refuses_was_sent_nothing_of_the_order(kit, clock):
 
             async with DashScope(kit.access(), clock=clock, max_image_bytes=1000, find_proxy=find_proxy) as client:
                 with pytest.raises(NotConnectedError) as caught:
-                    await client.create(kit.order())
+                    await kit.create(client, kit.order())
             assert asked == [("https", "dashscope-intl.aliyuncs.com", 443)]
             assert proxy.seen[0].startswith(b"CONNECT dashscope-intl.aliyuncs.com:443 ")
             assert kit.key.encode() not in proxy.seen[0]
@@ -416,7 +417,7 @@ async def test_a_proxy_that_cannot_be_used_is_a_matter_of_settings(kit, clock, p
         kit.access(), clock=clock, max_image_bytes=1000, find_proxy=lambda scheme, host, port: proxy
     ) as client:
         with pytest.raises(SettingsError, match="proxy") as caught:
-            await client.create(kit.order())
+            await kit.create(client, kit.order())
     assert "pass-word" not in everything_said(caught.value)
 
 
@@ -466,7 +467,7 @@ async def test_an_order_waits_for_its_turn_on_an_open_connection_and_nothing_has
                 await host.opened.wait()
                 sent_by_then.append(bytes(host.received))
 
-            answer = await client.create(kit.order(), before=before, before_seconds=45)
+            answer = await kit.create(client, kit.order(), before=before, before_seconds=45)
             assert answer.task_id == "t-1"
     assert sent_by_then == [b""]
 
@@ -482,7 +483,7 @@ async def test_an_order_whose_turn_does_not_come_is_not_sent_and_the_reason_reac
     with anyio.fail_after(45):
         async with open_host(kit, clock) as (host, client):
             with pytest.raises(NoTurnError):
-                await client.create(kit.order(), before=before, before_seconds=45)
+                await kit.create(client, kit.order(), before=before, before_seconds=45)
             await host.opened.wait()
     assert not host.received
 
@@ -494,7 +495,7 @@ async def test_where_a_client_tells_no_events_the_turn_comes_before_the_call(kit
     async def before():
         calls_by_then.append(len(network.requests))
 
-    await client.create(kit.order(), before=before, before_seconds=45)
+    await kit.create(client, kit.order(), before=before, before_seconds=45)
     assert calls_by_then == [0]
 
 
@@ -503,6 +504,32 @@ async def test_an_order_that_runs_out_of_time_before_its_turn_was_certainly_not_
     with anyio.fail_after(45):
         async with Loopback(kit, clock, hang_up, timeouts=timeouts) as loopback:
             with pytest.raises(NotConnectedError) as caught:
-                await loopback.client.create(kit.order(), before=anyio.sleep_forever, before_seconds=0.1)
+                await kit.create(loopback.client, kit.order(), before=anyio.sleep_forever, before_seconds=0.1)
     assert caught.value.nothing_created
     assert loopback.seen == []
+
+
+async def test_a_body_is_let_go_of_as_soon_as_it_has_left_and_not_before(kit):
+    order = kit.order(images=("data:image/png;base64," + "A" * 200_000,))
+    left = []
+
+    def answer(request):
+        left.append(encoded.body._data)
+        return httpx.Response(200, json={"output": {"task_id": "t-1", "task_status": "PENDING"}})
+
+    client, network = kit.client(answer)
+    encoded = await client.encode(order)
+
+    async def refuse():
+        raise NoTurnError
+
+    for _ in range(2):
+        with pytest.raises(NoTurnError):
+            await client.create(encoded, before=refuse, before_seconds=1)
+    assert not network.requests
+    await client.create(encoded)
+
+    assert left == [b""]
+    content = network.last.content
+    assert json.loads(content)["input"]["messages"][0]["content"][0] == {"image": order.images[0]}
+    assert network.last.headers["content-length"] == str(len(content)) == str(encoded.body.size)

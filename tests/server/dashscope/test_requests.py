@@ -34,7 +34,7 @@ LEGACY = {
 async def test_an_order_is_the_documented_json(kit, protocol, path, header, body):
     client, network = kit.client(kit.json(CREATED))
     full = {"prompt": "一朵花", "negative_prompt": "low quality", "n": 2, "seed": 12345, "prompt_extend": True}
-    await client.create(kit.order(protocol=protocol, **full))
+    await kit.create(client, kit.order(protocol=protocol, **full))
     assert network.last.method == "POST"
     assert network.last.url == f"https://dashscope-intl.aliyuncs.com/api/v1/services/aigc/{path}"
     assert network.last.headers.get("x-dashscope-async") == header
@@ -46,7 +46,7 @@ async def test_an_order_is_the_documented_json(kit, protocol, path, header, body
 @pytest.mark.parametrize("protocol", list(WireProtocol))
 async def test_what_an_order_leaves_open_is_left_out_and_n_never_is(kit, protocol):
     client, network = kit.client(kit.json(CREATED))
-    await client.create(kit.order(protocol=protocol))
+    await kit.create(client, kit.order(protocol=protocol))
     body = json.loads(network.last.content)
     assert body["parameters"] == {"size": "1280*1280", "n": 1, "watermark": False}
     assert set(body["input"]) in ({"messages"}, {"prompt"})
@@ -63,7 +63,7 @@ async def test_what_an_order_leaves_open_is_left_out_and_n_never_is(kit, protoco
 async def test_the_workspace_is_named_where_the_host_does_not(kit, workspace, base_url, expected):
     access = kit.access(workspace_id=workspace, base_url=base_url)
     client, network = kit.client(kit.json(CREATED), access=access)
-    await client.create(kit.order())
+    await kit.create(client, kit.order())
     assert network.last.headers.get("x-dashscope-workspace") == expected
     assert str(network.last.url).startswith(base_url + "/")
 
@@ -113,7 +113,7 @@ async def test_what_cannot_be_a_task_id_never_becomes_an_address(kit, task_id):
 async def test_half_a_character_is_refused_before_anything_is_sent(kit):
     client, network = kit.client(kit.json(CREATED))
     with pytest.raises(RequestRefusedError):
-        await client.create(kit.order(prompt="a\ud800b"))
+        await kit.create(client, kit.order(prompt="a\ud800b"))
     assert network.requests == []
 
 
@@ -130,7 +130,7 @@ async def test_half_a_character_is_refused_before_anything_is_sent(kit):
 async def test_a_region_that_is_not_fully_set_up_says_what_is_missing(kit, changes, kind, words):
     client, network = kit.client(kit.json(CREATED), access=kit.access(**changes))
     with pytest.raises(kind, match=words) as caught:
-        await client.create(kit.order())
+        await kit.create(client, kit.order())
     assert caught.value.nothing_created
     assert network.requests == []
 
@@ -139,6 +139,6 @@ async def test_a_region_that_is_not_fully_set_up_says_what_is_missing(kit, chang
 async def test_a_key_that_cannot_be_sent_is_refused_without_showing_it(kit, key):
     client, network = kit.client(kit.json(CREATED), access=kit.access(api_key=SecretStr(key)))
     with pytest.raises(SettingsError) as caught:
-        await client.create(kit.order())
+        await kit.create(client, kit.order())
     assert key not in str(caught.value)
     assert network.requests == []

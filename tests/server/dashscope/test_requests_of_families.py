@@ -244,7 +244,7 @@ def make(words, images) -> CreateOrder:
 @pytest.mark.parametrize(("words", "images", "path", "body"), CASES.values(), ids=CASES)
 async def test_an_order_is_the_documented_json(kit, words, images, path, body):
     client, network = kit.client(kit.json(CREATED))
-    await client.create(make(words, images))
+    await kit.create(client, make(words, images))
     assert network.last.url == f"https://dashscope-intl.aliyuncs.com/api/v1/services/aigc/{path}"
     assert network.last.headers.get("x-dashscope-async") == (None if path == SYNC else "enable")
     assert "x-dashscope-ossresourceresolve" not in network.last.headers
@@ -257,9 +257,9 @@ async def test_the_service_is_told_to_look_uploads_up_exactly_where_there_is_one
     words, images, *_ = CASES[name]
     client, network = kit.client(kit.json(CREATED))
     order = make(words, images)
-    await client.create(replace(order, images=("oss://dashscope-instant/a.png", *order.images)))
+    await kit.create(client, replace(order, images=("oss://dashscope-instant/a.png", *order.images)))
     assert network.last.headers["x-dashscope-ossresourceresolve"] == "enable"
-    await client.create(replace(order, images=("data:image/png;base64,oss://", *order.images)))
+    await kit.create(client, replace(order, images=("data:image/png;base64,oss://", *order.images)))
     assert "x-dashscope-ossresourceresolve" not in network.last.headers
 
 
@@ -268,7 +268,7 @@ async def test_a_set_may_have_as_many_images_as_it_was_ordered_to_have_at_most(k
     parts = [{"image": f"https://dashscope-a.oss-x.aliyuncs.com/{number}.png"} for number in range(8)]
     output = {"choices": [{"message": {"content": [part]}} for part in parts]}
     client, _ = kit.client(kit.json({"request_id": "r-1", "output": output, "usage": {"image_count": 8}}))
-    answer = await client.create(make(words, images))
+    answer = await kit.create(client, make(words, images))
     assert (len(answer.images), answer.surplus, answer.image_count) == (6, 2, 8)
 
 

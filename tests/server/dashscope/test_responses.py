@@ -49,14 +49,14 @@ async def ask(kit, output, **more):
 
 async def test_the_answer_to_an_order_names_its_task(kit):
     client, _ = kit.client(kit.json(CREATED, date="Wed, 21 Oct 2026 07:28:00 GMT"))
-    answer = await client.create(kit.order())
+    answer = await kit.create(client, kit.order())
     assert (answer.task_id, answer.status, answer.request_id) == (TASK_ID, TaskStatus.PENDING, "r-1")
     assert (answer.images, answer.served_at) == ((), 1792567680.0)
 
 
 async def test_the_answer_to_a_synchronous_order_is_its_images(kit):
     client, _ = kit.client(kit.json(DRAWN))
-    answer = await client.create(kit.order(protocol=WireProtocol.SYNC))
+    answer = await kit.create(client, kit.order(protocol=WireProtocol.SYNC))
     assert (answer.task_id, answer.status) == (None, TaskStatus.SUCCEEDED)
     assert [image.url for image in answer.images] == ["https://x.example/1.png?a=1"]
     assert (answer.size, answer.image_count) == ("1280*1280", 1)
@@ -64,7 +64,7 @@ async def test_the_answer_to_a_synchronous_order_is_its_images(kit):
 
 async def test_a_task_id_counts_even_beside_an_error(kit):
     client, _ = kit.client(kit.json({**CREATED, "code": "InternalError", "message": "late"}, status=500))
-    assert (await client.create(kit.order())).task_id == TASK_ID
+    assert (await kit.create(client, kit.order())).task_id == TASK_ID
 
 
 async def test_every_part_of_every_choice_is_an_image(kit):
@@ -247,7 +247,7 @@ async def test_no_more_images_are_read_than_were_ordered_and_the_others_are_coun
 
 async def test_the_answer_to_an_order_is_read_for_as_many_images_as_were_ordered(kit):
     client, _ = kit.client(kit.json({"output": {"choices": [choice(*[{"image": "https://h/1.png"}] * 9)]}}))
-    answer = await client.create(kit.order(protocol=WireProtocol.SYNC, n=2))
+    answer = await kit.create(client, kit.order(protocol=WireProtocol.SYNC, n=2))
     assert (len(answer.images), answer.surplus) == (2, 7)
 
 
@@ -310,7 +310,7 @@ async def test_no_key_of_any_region_is_in_an_answer_or_an_error(kit, field):
         for status in (200, 400, 500):
             client, _ = kit.client(kit.json(body, status=status), access=access)
             for call in (
-                client.create(kit.order(n=2)),
+                kit.create(client, kit.order(n=2)),
                 client.query("singapore", "t-1"),
                 client.list_tasks("singapore"),
             ):

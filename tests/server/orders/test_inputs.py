@@ -487,6 +487,22 @@ def test_orders_with_ten_pictures_of_twenty_million_bytes_stay_within_250_mib(tm
     assert seen["peak_mib"] < 250
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="the system does not tell how much memory was used at most")
+def test_orders_that_wait_for_their_answers_keep_no_pictures_in_memory(tmp_path):
+    script = Path(__file__).parents[2] / "fakes" / "large_inputs.py"
+    done = subprocess.run(
+        [sys.executable, str(script), str(tmp_path), "waiting"],
+        capture_output=True,
+        text=True,
+        timeout=110,
+        check=True,
+    )
+    seen = json.loads(done.stdout)
+    assert (seen["statuses"], seen["orders"]) == (["SUCCEEDED"], 10)
+    assert seen["bytes"] > 80_000_000
+    assert seen["peak_mib"] < 180
+
+
 # --- what is told of an order's pictures -----------------------------------------------------------------------------
 
 

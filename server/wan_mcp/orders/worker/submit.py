@@ -9,7 +9,7 @@ import anyio
 
 from wan_mcp.clock import Clock
 from wan_mcp.concurrency import wait_any, wait_first
-from wan_mcp.dashscope import CreateOrder, DashScope, TaskAnswer
+from wan_mcp.dashscope import CreateOrder, DashScope, EncodedOrder, TaskAnswer
 from wan_mcp.ledger import Dispatch, Ledger, Order, RateLimit, Slot, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import NO_OBSERVERS, Observers, Timings, backoff
@@ -227,12 +227,11 @@ class Submitter:
         """
         order = attempt.order
         if order.stage is Stage.SENDING:
-            inputs = await self._inputs.send(order)
-            return await self._dashscope.create(_make_create_order(order, inputs, self._catalogue))
+            return await self._dashscope.create(await self._encode(order, await self._inputs.send(order)))
         async with AsyncExitStack() as line:
             await line.enter_async_context(self._queues[queue])
-            inputs = await self._read_inputs(order)
-            create_order = _make_create_order(order, inputs, self._catalogue)
+            # Nothing here keeps its pictures: the answer may take minutes, and others wait beside it.
+            encoded = await self._encode(order, await self._read_inputs(order))
 
             async def before() -> None:
                 await self._take_turn(attempt, dispatch, queue)
@@ -241,9 +240,12 @@ class Submitter:
 
             while True:
                 try:
-                    return await self._dashscope.create(create_order, before=before, before_seconds=_LONGEST_IDLE)
+                    return await self._dashscope.create(encoded, before=before, before_seconds=_LONGEST_IDLE)
                 except _IdleTooLongError:
                     continue
+
+    async def _encode(self, order: Order, inputs: SentInputs) -> EncodedOrder:
+        return await self._dashscope.encode(_make_create_order(order, inputs, self._catalogue))
 
     async def _take_turn(self, attempt: _Attempt, dispatch: Dispatch, queue: str) -> None:
         """
