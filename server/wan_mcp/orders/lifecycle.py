@@ -126,8 +126,8 @@ def accepted(order: Order, answer: TaskAnswer, *, now: float) -> Order:
     )
     if answer.task_id is not None:
         return replace(order, task_id=answer.task_id, status=TaskStatus.PENDING)
-    images = make_images(answer.images, ordered=order.images_ordered)
-    return replace(order, status=answer.status, finished_at=now, images=images, notes=_note_surplus(order, answer))
+    images = make_images(answer.images, ordered=count_expected(order))
+    return replace(order, status=answer.status, finished_at=now, images=images, notes=_note_count(order, answer))
 
 
 def lost(order: Order, problem: Problem | None, *, now: float) -> Order:
@@ -273,7 +273,7 @@ def succeeded(
         actual_prompt=answer.actual_prompt,
         expires_at=expires_at,
         images=images,
-        notes=_note_surplus(order, answer),
+        notes=_note_count(order, answer),
     )
 
 
@@ -359,6 +359,12 @@ def is_settled(order: Order) -> bool:
     return all(image.state.is_final or image.state is ImageState.UNSAVED for image in order.images)
 
 
+def count_expected(order: Order) -> int:
+    """Count the images that a finished order must have; of a set its model decides that."""
+    is_counted_by_model = order.request is not None and order.request.is_counted_by_model
+    return 0 if is_counted_by_model else order.images_ordered
+
+
 # --- one image -----------------------------------------------------------------------------------------------
 
 
@@ -436,12 +442,15 @@ def _ended(order: Order, answer: TaskAnswer, now: float) -> Order:
     return replace(order, finished_at=now, request_id=order.request_id or answer.request_id)
 
 
-def _note_surplus(order: Order, answer: TaskAnswer) -> tuple[str, ...]:
-    """Give the notes of an order, with one on images that the answer has beyond those that were ordered."""
-    if not answer.surplus:
-        return order.notes
+def _note_count(order: Order, answer: TaskAnswer) -> tuple[str, ...]:
+    """Give the notes of an order, with one on images that the answer has beyond those that were ordered, or lacks."""
     read = len(answer.images)
     count = order.images_ordered
+    made = sum(image.url is not None for image in answer.images)
+    if 0 < made < count and not count_expected(order):
+        return (*order.notes, f"The model made {made} of at most {count} images, and no more are charged.")
+    if not answer.surplus:
+        return order.notes
     ordered = f"{count} {'was' if count == 1 else 'were'} ordered" if count else f"no order has more than {read}"
     note = f"The answer of the service names {read + answer.surplus} images, and {ordered}: {read} of them are kept."
     return (*order.notes, note)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from fakes.orders import make_order
+from fakes.orders import make_order, make_request
 from wan_mcp.dashscope import TaskAnswer, TaskImage
 from wan_mcp.ledger import DAY, ImageState, OrderImage, Origin, Stage
 from wan_mcp.orders import lifecycle
@@ -319,6 +319,22 @@ def test_images_that_the_service_did_not_give_are_failures_and_none_at_all_is_no
         (ImageState.FAILED, "NotDelivered"),
     ]
     assert lifecycle.make_images((), ordered=3) == ()
+
+
+@pytest.mark.parametrize("option", ["enable_sequential", "enable_interleave"])
+def test_of_a_set_the_model_decides_how_many_images_there_are_and_none_is_missing(option):
+    request = make_request(n=12, options={option: True})
+    order = replace(SENDING, request=request, images_ordered=12)
+    answer = replace(PICTURE, images=tuple(TaskImage(index, URL) for index in range(1, 7)))
+    accepted = lifecycle.accepted(order, answer, now=NOW)
+
+    assert [image.index for image in accepted.images] == [1, 2, 3, 4, 5, 6]
+    assert accepted.notes == ("The model made 6 of at most 12 images, and no more are charged.",)
+    plain = lifecycle.accepted(replace(order, request=make_request(n=12)), answer, now=NOW)
+    assert [image.code for image in plain.images[6:]] == ["NotDelivered"] * 6
+    assert plain.notes == ()
+    whole = lifecycle.accepted(replace(order, images_ordered=6), answer, now=NOW)
+    assert whole.notes == ()
 
 
 def test_the_link_of_an_image_is_kept_until_it_is_a_file():

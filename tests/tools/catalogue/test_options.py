@@ -4,6 +4,7 @@ import pytest
 
 from wan_mcp_tools.catalogue.catalogue import MODELS, Catalogue
 from wan_mcp_tools.domain.errors import RequestRefusedError
+from wan_mcp_tools.domain.requests import COUNTED_BY_MODEL
 
 CATALOGUE = Catalogue(keyed_regions=frozenset({"singapore", "beijing"}))
 PALETTE = [
@@ -112,6 +113,10 @@ def test_where_nobody_says_how_many_a_set_has_as_many_as_its_words_say_and_any_o
     images = ["a.png"] if model == "wan2.6-image" else None
     assert order(model, options, images=images).n == n
     assert order(model, options, images=images, n=None).n == n
+
+
+def test_the_modes_in_which_the_model_decides_how_many_are_known_to_all():
+    assert {mode.option for model in MODELS for mode in model.modes} == COUNTED_BY_MODEL
 
 
 def test_text_with_pictures_takes_the_one_that_the_service_wants_beside_its_own_count():

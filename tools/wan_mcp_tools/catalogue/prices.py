@@ -119,7 +119,7 @@ def estimate(requests: Iterable[ImageRequest], catalogue: Catalogue) -> Cost:
     """Give what orders will cost if every image of them is made; of sets there may be fewer."""
     listed = list(requests)
     cost = _add_up([_estimate(request, catalogue) for request in listed])
-    return replace(cost, is_most=any(_is_open_ended(request, catalogue) for request in listed))
+    return replace(cost, is_most=any(each.is_counted_by_model and each.n > 1 for each in listed))
 
 
 def estimate_made(request: ImageRequest, made: int, catalogue: Catalogue) -> Cost:
@@ -234,14 +234,6 @@ def _batch(
         return _Batch(images, None, is_free=region == SANDBOX.name)
     amount = images * price.of_image(size, is_extended=is_extended) + inputs * price.per_input
     return _Batch(images, Money(amount, price.currency), is_free=False, as_of=price.as_of)
-
-
-def _is_open_ended(request: ImageRequest, catalogue: Catalogue) -> bool:
-    """Tell whether the model decides how many images there are."""
-    try:
-        return request.n > 1 and catalogue.find(request.model).find_mode(request.options) is not None
-    except RequestRefusedError:
-        return False
 
 
 def _find_price(region: str, model: str | None, catalogue: Catalogue) -> Price | None:

@@ -50,6 +50,9 @@ class InputChange(StrEnum):
     """It had too many bytes and is sent in fewer."""
 
 
+COUNTED_BY_MODEL = frozenset({"enable_sequential", "enable_interleave"})
+"""The options under which the model decides how many images it draws."""
+
 _QUERY = re.compile(r"[?#].*", re.DOTALL)
 
 
@@ -137,6 +140,11 @@ class ImageRequest(Record):
     options: Mapping[str, Any] = field(default_factory=lambda: NO_OPTIONS, hash=False)
     is_seed_chosen: bool = False
     is_size_chosen: bool = False
+
+    @property
+    def is_counted_by_model(self) -> bool:
+        """Whether the model decides how many images there are, and `n` is the most."""
+        return any(self.options.get(name) is True for name in COUNTED_BY_MODEL)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "ImageRequest":

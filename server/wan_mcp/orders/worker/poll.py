@@ -154,7 +154,7 @@ class Poller:
                 return await self._writer.save(order, lifecycle.running(order, status))
 
     async def _record_images(self, order: Order, answer: TaskAnswer, task: PolledTask) -> Order:
-        images = lifecycle.make_images(answer.images, ordered=order.images_ordered)
+        images = lifecycle.make_images(answer.images, ordered=lifecycle.count_expected(order))
         if not images:
             # It may be paid for: it is asked again until its day is over, in the hope of an answer that can be read.
             self._live.get(order.local_id).set_problem(_NO_IMAGES)

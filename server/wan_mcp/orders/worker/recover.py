@@ -30,8 +30,6 @@ _MOST_PAGES = 50
 _SIDES_MAY_DIFFER = 0.06
 _GRADES_MAY_DIFFER = 1.8
 """In pixels: 1K is 1024*1024 to one model and 1280*1280 to another, and the next grade has four times as many."""
-_COUNTED_BY_MODEL = frozenset({"enable_sequential", "enable_interleave"})
-"""The options under which the model decides how many images it draws."""
 
 
 class TimeWindow(Record):
@@ -108,8 +106,7 @@ def matches_order(answer: TaskAnswer, order: Order, *, with_all_images: bool = T
     if request is None or answer.status is not TaskStatus.SUCCEEDED:
         return False
     count = answer.total or len(answer.images) + answer.surplus
-    is_counted_by_model = any(request.options.get(name) is True for name in _COUNTED_BY_MODEL)
-    needs_all = with_all_images and not is_counted_by_model
+    needs_all = with_all_images and not request.is_counted_by_model
     if count > request.n or (needs_all and count != request.n):
         return False
     if order.protocol == WireProtocol.LEGACY and answer.orig_prompt is not None:
