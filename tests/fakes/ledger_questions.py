@@ -66,6 +66,7 @@ QUESTIONS = {
     ),
     "the use of all": lambda ledger, _: ledger.quotas.read_use(None),
     "the use of a principal": lambda ledger, _: ledger.quotas.read_use("ada"),
+    "uploads that orders wait with": lambda ledger, _: ledger.uploads.find_awaited(),
     "who has ordered": lambda ledger, _: ledger.quotas.list_principals(),
 }
 

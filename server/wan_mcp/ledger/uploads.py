@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 
 from wan_mcp.ledger.database import Repository, Row, Transaction, reads, writes
-from wan_mcp.ledger.records import DAY, Upload
+from wan_mcp.ledger.records import DAY, Stage, Upload
+from wan_mcp.ledger.rows import read_request
 from wan_mcp_tools.domain.errors import CallLimitError
+from wan_mcp_tools.domain.requests import InputSource
 
 _STORING_SECONDS = 600.0
 """For which an upload that is not stored yet counts as one: after that its storing has failed."""
@@ -96,6 +98,18 @@ class Uploads(Repository):
             skipped,
         )
         return [_read(row) for row in rows]
+
+    @reads
+    def find_awaited(self, tx: Transaction) -> frozenset[str]:
+        """Give the ids of the uploads that orders, of whomever, have still to be sent with."""
+        rows = tx.execute(
+            f"SELECT request FROM orders WHERE stage <> '{Stage.CLOSED}' AND stage IN ($1, $2)",  # noqa: S608 - a constant
+            Stage.QUEUED.value,
+            Stage.SENDING.value,
+        )
+        requests = [request for row in rows if (request := read_request(row["request"])) is not None]
+        images = (image for request in requests for image in request.images)
+        return frozenset(image.reference for image in images if image.source is InputSource.UPLOAD)
 
     @writes
     def remove(self, tx: Transaction, upload_id: str) -> None:

@@ -6,6 +6,7 @@ import re
 import socket
 import struct
 import zlib
+from dataclasses import replace
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
@@ -15,13 +16,15 @@ from PIL import Image
 
 from fakes.clock import FakeClock
 from fakes.order_service import make_settings
+from fakes.orders import accept, begin, make_request, placed
 from fakes.stdio_client import ERAS
 from fakes.team_server import running_team
 from wan_mcp.app import open_ledger
-from wan_mcp.ledger import DAY, Upload
+from wan_mcp.ledger import DAY, Dispatch, RateLimit, Upload
 from wan_mcp.orders.files.uploads import UploadStore
 from wan_mcp.storage import LocalStorage
 from wan_mcp_tools.domain.errors import CallLimitError, NotFoundError, StorageError
+from wan_mcp_tools.domain.requests import InputImage, InputSource
 
 PNG, JPEG = {"Content-Type": "image/png"}, {"Content-Type": "image/jpeg"}
 SECRET = b"a remark that nobody else shall read"
@@ -246,6 +249,22 @@ async def test_an_upload_is_there_for_a_day_and_then_neither_its_file_nor_its_ro
     assert (await store.remove_over(), files_in(folder)) == (1, [])
     assert await ledger.uploads.list_over(since=-1e9, limit=9) == []
     assert await store.remove_over() == 0
+
+
+async def test_an_upload_is_kept_until_the_order_that_waits_with_it_is_sent(uploads):
+    store, ledger, clock, folder = uploads
+    kept, _ = [await store.keep(photo(), principal="token:ada") for _ in range(2)]
+    image = InputImage(InputSource.UPLOAD, kept.id)
+    order = await placed(ledger, request=replace(make_request(), images=(image,)))
+    clock.advance(3 * DAY)
+
+    assert (await store.remove_over(), [path.stem for path in files_in(folder)]) == (1, [kept.id])
+    with pytest.raises(NotFoundError):
+        await store.find(kept.id, principal="token:ada")
+    order = await ledger.orders.begin_sending(order, begin(order), Dispatch(None, RateLimit("create", 10.0)))
+    assert await store.remove_over() == 0
+    await accept(ledger, order)
+    assert (await store.remove_over(), files_in(folder)) == (1, [])
 
 
 async def test_what_a_killed_server_has_left_of_an_upload_is_removed_with_its_row(uploads):

@@ -33,7 +33,7 @@ MOST_UPLOADS, MOST_UPLOADED_BYTES = 200, 1_000_000_000
 _PREPARED_AT_ONCE = 2
 """Each may hold a few hundred megabytes of pixels for a moment."""
 _GRACE = 3600.0
-"""Seconds after its end for which an upload is kept still: an order with it may wait to be sent."""
+"""Seconds after its end for which an upload is kept still: an order with it may be about to be written down."""
 _TIDY_SECONDS = 3600.0
 _REMOVED_AT_ONCE = 1000
 _EXTENSIONS = {mime_type: extension for extension, mime_type in MIME_TYPES.items()}
@@ -131,6 +131,7 @@ class UploadStore:
         """
         Remove uploads that are over, also what was never stored as a whole, and count them.
 
+        One that an order has still to be sent with is kept, however long that order waits.
         What cannot be removed now holds up nothing else, and is tried again by the next call.
 
         Raises:
@@ -140,10 +141,11 @@ class UploadStore:
         if not await self._ledger.exists():
             return removed
         kept = 0
+        awaited = await self._ledger.uploads.find_awaited()
         while True:
             page = await self._ledger.uploads.list_over(since=_GRACE, limit=self._at_once, skipped=kept)
             for upload in page:
-                if await self._remove(upload):
+                if upload.id not in awaited and await self._remove(upload):
                     await self._ledger.uploads.remove(upload.id)
                     removed += 1
                 else:
