@@ -3,6 +3,7 @@
 import logging
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from anyio.to_thread import run_sync
@@ -17,7 +18,7 @@ from wan_mcp.settings import Settings
 from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import SettingsError
-from wan_mcp_tools.domain.principals import current_principal
+from wan_mcp_tools.domain.principals import Scope, current_principal
 from wan_mcp_tools.domain.record import Record
 
 if TYPE_CHECKING:
@@ -159,7 +160,8 @@ def build_http_server(
     probes = make_health_routes(readiness)
     if gate is not None and gallery is not None:
         pages += [*_make_file_pages(service, gate), *gallery.routes]
-        probes.append(make_metrics_route(MISSING if telemetry is None else render_metrics, protect=gate.protect))
+        protect = partial(gate.protect, scope=Scope.ADMIN)
+        probes.append(make_metrics_route(MISSING if telemetry is None else render_metrics, protect=protect))
 
     def begin_drain(seconds: float) -> None:
         readiness.drain()

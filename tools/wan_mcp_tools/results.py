@@ -36,7 +36,7 @@ _ORDER_ANOTHER = "Pass fresh=true to order another."
 _SAVED_ELSEWHERE = "Its files are saved where that order wanted them"
 _COPY_THEM = "once they are, download_image puts them into another folder or under another name, free of charge."
 
-_TELL_OPERATOR = "Tell whoever runs this server; the log there says more."
+_TELL_OPERATOR = "Try again in a minute; if that does not help, tell whoever runs this server: its log says more."
 """What helps where a disk that the caller has no part in refuses."""
 
 _GET = "Call get_task with task_id={task_id}"

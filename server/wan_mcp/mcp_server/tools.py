@@ -1,6 +1,7 @@
 """Our tools as tools of the MCP SDK: schemas, arguments, hints, results, and every error in words."""
 
 import json
+import logging
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +13,8 @@ from pydantic import Field, SkipValidation
 
 from wan_mcp.mcp_server.arguments import host_schema, plain_schema, read_arguments
 from wan_mcp.mcp_server.resources import VIEW_URI
-from wan_mcp_tools.domain.errors import AppError
+from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
+from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.service import Preview, ProgressReport, ReportProgress
 from wan_mcp_tools.results import describe_error, describe_progress
 from wan_mcp_tools.tool import Answer, Tool
@@ -24,6 +26,8 @@ TASK_FACTS = "wan-mcp/task"
 
 SEARCH_HINT = "anthropic/searchHint"
 """Claude Code and Qwen Code hide what tools are for until they are searched for, and search these words too."""
+
+_log = logging.getLogger(__name__)
 
 _TOOLS_WITH_VIEW = frozenset({"generate_image", "get_task"})
 
@@ -112,7 +116,14 @@ def as_result(answer: Answer) -> CallToolResult:
 
 
 def as_error_result(error: AppError) -> CallToolResult:
-    """Give an error in words, and for programs its code and whether the same call may succeed later."""
+    """
+    Give an error in words, and for programs its code and whether the same call may succeed later.
+
+    Of what is the operator's, a caller who shares no disk with the server is told in general words alone: the log has
+    the others.
+    """
+    if isinstance(error, LedgerError | StorageError) and not current_principal().is_local:
+        _log.warning("a call could not be answered: %s", error)
     facts: dict[str, Any] = {CODE: error.code, RETRYABLE: error.retryable}
     return CallToolResult.model_validate(
         {"content": [TextContent(type="text", text=describe_error(error))], "isError": True, "_meta": facts}

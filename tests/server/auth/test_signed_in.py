@@ -291,6 +291,8 @@ def test_metrics_are_for_admins_each_order_is_in_the_audit_log_with_who_ordered_
         assert process.wait(45) == 0
 
     assert [each.status_code for each in statuses] == [401, 403, 200]
+    assert 'error="insufficient_scope"' in statuses[1].headers["www-authenticate"]
+    assert 'scope="wan:admin"' in statuses[1].headers["www-authenticate"]
     assert "target_info" in statuses[2].text
     assert "SUCCEEDED" in answer.text
     assert health == [200, 200]

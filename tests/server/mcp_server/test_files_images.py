@@ -202,6 +202,20 @@ async def test_an_object_store_signs_the_links_itself_and_a_token_is_sent_on_to_
         assert re.search(r"X-Amz-Expires=86400", image["url"])
 
 
+async def test_a_store_that_gives_no_answer_refuses_orders_in_words_and_the_log_says_more(tmp_path, bucket, caplog):
+    environ = bucket.environ(AWS_ENDPOINT_URL="http://127.0.0.1:1")
+    async with running_team(tmp_path, **environ) as team, team.agent("ada") as ada:
+        refused = await ada.call_tool("generate_image", {"prompt": "a red fox"})
+        listed = await ada.call_tool("list_tasks", {})
+    assert refused.is_error
+    words = refused.content[0].text
+    assert "Nothing was ordered." in words
+    assert "Try again in a minute" in words
+    assert bucket.name not in words
+    assert bucket.name in "".join(each.getMessage() for each in caplog.records if each.name.startswith("wan_mcp"))
+    assert listed.structured_content["tasks"] == []
+
+
 async def test_a_store_behind_a_server_with_tls_is_reached_by_nobody_but_the_server(tmp_path, bucket):
     async with running_team(tmp_path, public_url="https://pictures.example", **bucket.environ()) as team:
         async with team.agent("ada") as ada, team.web() as web:
