@@ -118,7 +118,7 @@ async def test_an_unknown_task_that_has_ended_is_told_with_its_images_at_once(tm
         foreign = service.create_foreign(model="wan2.6-t2i", n=1)
         settings = make_settings(tmp_path, service)
         async with Client(_server(settings)) as client:
-            told = facts(await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": 3}))
+            told = facts(await client.call_tool("get_task", {"task_id": foreign.task_id, "wait_seconds": 30}))
 
     assert told["status"] == "SUCCEEDED"
     assert [image["path"] for image in told["images"]] == [str(path) for path in saved_files(settings)]

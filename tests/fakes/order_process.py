@@ -52,7 +52,8 @@ async def ask(service, *, task_id, times):
 async def obey(command, words):
     dashscope = SimpleNamespace(base_url=words.pop("base_url"), image_host=words.pop("image_host"))
     settings = make_settings(Path(words.pop("path")), dashscope, **words.pop("environ"))
-    async with running_service(settings) as service:
+    # Nobody dies here: a process that a busy machine holds up keeps its orders.
+    async with running_service(settings, lease=60.0, renew_interval=5.0) as service:
         return await {"place": place, "ask": ask}[command](service, **words)
 
 

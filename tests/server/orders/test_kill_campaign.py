@@ -18,7 +18,7 @@ SHORT = {"lease": 0.9, "renew_interval": 0.3, "search_grace": 1.2, "create_windo
 
 PLANS = {
     "whoever is killed": Plan(
-        orders=14, processes=3, kills=3, limit=100, duration=(0.1, 0.8), timings=SHORT | {"submit_slot_seconds": 0.6}
+        orders=14, processes=3, kills=3, limit=350, duration=(0.1, 0.8), timings=SHORT | {"submit_slot_seconds": 0.6}
     ),
     "whoever is killed in a submit without an echo of the prompt": Plan(
         orders=7,
@@ -26,7 +26,7 @@ PLANS = {
         kills=3,
         protocol="new",
         faults=False,
-        limit=100,
+        limit=350,
         duration=(0.1, 0.4),
         timings=SHORT | {"submit_slot_seconds": 2.0, "clock_skew": 0.5},
     ),

@@ -18,7 +18,7 @@ PLAN = Plan(
     refusals=1,
     refusal_seconds=0.5,
     each=2,
-    limit=80,
+    limit=350,
     duration=(0.1, 0.8),
     # Longer than a replica needs from noting an order to sending it, and no longer: what never arrived is awaited.
     timings={**QUICK_TIMES, "create_window": 10.0},
