@@ -178,7 +178,7 @@ def build_server(
         limit_sizes,
         make_apps,
     )
-    from wan_mcp.mcp_server.place_filter import PlaceFilter, make_place_filter  # noqa: PLC0415
+    from wan_mcp.mcp_server.path_filter import PathFilter, make_path_filter  # noqa: PLC0415
     from wan_mcp.mcp_server.tasks_extension import TasksExtension, refuse_undeclared_subscriptions  # noqa: PLC0415
 
     security = None
@@ -199,7 +199,7 @@ def build_server(
             yield
             group.cancel_scope.cancel()
 
-    places = PlaceFilter(service.places)
+    places = PathFilter(service.places)
     return WanServer(
         service,
         "wan",
@@ -210,7 +210,7 @@ def build_server(
         tools=[bind_tool(make(service), places.hide_from_caller) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
         request_state_security=security,
-        middleware=[*middleware, make_place_filter(places), limit_sizes, refuse_undeclared_subscriptions],
+        middleware=[*middleware, make_path_filter(places), limit_sizes, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )

@@ -69,7 +69,7 @@ def build_gate(settings: Settings, clock: Clock | None = None) -> "AuthGate | No
             "Set it to the address that clients use, without /mcp: they sign in for that address.",
         )
     from wan_mcp.auth.issuer import Issuer  # noqa: PLC0415 - only an issuer needs the network and cryptography
-    from wan_mcp.auth.verification import JwtVerifier  # noqa: PLC0415 - the same
+    from wan_mcp.auth.jwt_verification import JwtVerifier  # noqa: PLC0415 - the same
 
     resource = ProtectedResource(settings.public_url, settings.auth_issuer)
     issuer = Issuer(settings.auth_issuer, network=build_issuer_network(), clock=clock)
@@ -216,12 +216,12 @@ def build_gallery(
     """Build the gallery at an address, for who comes through a gate."""
     # Only servers that people sign in to need these.
     from wan_mcp.auth.sessions import GalleryLinkMaker, Sessions  # noqa: PLC0415
-    from wan_mcp.mcp_server.call_limits import CallLimiter, CallLimits  # noqa: PLC0415
-    from wan_mcp.mcp_server.place_filter import PlaceFilter  # noqa: PLC0415
+    from wan_mcp.mcp_server.concurrency_limits import ConcurrencyLimiter, ConcurrencyLimits  # noqa: PLC0415
+    from wan_mcp.mcp_server.path_filter import PathFilter  # noqa: PLC0415
     from wan_mcp.web.team_gallery import describe_link, make_key_taker, make_team_gallery  # noqa: PLC0415
 
-    used, clock = context.ledger.single_use, context.clock
-    places = PlaceFilter(service.places)
+    used, clock = context.ledger.used_names, context.clock
+    places = PathFilter(service.places)
 
     async def hide(facts: dict[str, Any]) -> dict[str, Any]:
         await run_sync(places.find)
@@ -235,7 +235,7 @@ def build_gallery(
         links=links,
         take_key=make_key_taker(used, service.count_call),
         hide=hide,
-        limit=lambda app: CallLimiter(app, CallLimits()),
+        limit=lambda app: ConcurrencyLimiter(app, ConcurrencyLimits()),
         address=address,
     )
     return TeamGallery(routes, lambda: describe_link(links.make_link(current_principal())))
@@ -268,7 +268,7 @@ def _make_observers(catalogue: Catalogue, telemetry: "Telemetry | None", *, is_a
         observers = Observers((metrics.observe_change,), (metrics.observe_wait,))
     if is_audited:
         from wan_mcp.telemetry.audit import make_audit, show_audit  # noqa: PLC0415 - only where people sign in
-        from wan_mcp.telemetry.operations import current_tool  # noqa: PLC0415 - the same
+        from wan_mcp.telemetry.call_metrics import current_tool  # noqa: PLC0415 - the same
 
         show_audit()
         observers = replace(observers, changed=(*observers.changed, make_audit(catalogue, find_tool=current_tool)))
@@ -280,7 +280,7 @@ def _make_middleware(
 ) -> "list[ServerMiddleware[Any]]":
     if telemetry is None and not is_audited:
         return []
-    from wan_mcp.telemetry.operations import measure_operations, name_tool  # noqa: PLC0415 - see above
+    from wan_mcp.telemetry.call_metrics import measure_operations, name_tool  # noqa: PLC0415 - see above
     from wan_mcp_tools.prompts import PROMPTS  # noqa: PLC0415 - the same
 
     tools = frozenset(make(service).name for make in TOOLS)

@@ -254,7 +254,7 @@ class Process:
         self.live = LiveOrders()
         self.writer = OrderWriter(self.ledger, self.live, self.clock, timings)
         self.queries = Queries(self.ledger, self.service, self.clock, timings)
-        self.schedule = Schedule(self.clock, guess=timings.first_poll, places={(REGION, MODEL): self.places})
+        self.schedule = Schedule(self.clock, guess=timings.first_poll, concurrency={(REGION, MODEL): self.places})
         self.list_poller = ListPoller(self.ledger, self.clock, queries=self.queries, schedule=self.schedule)
         self.poller = Poller(
             self.ledger,

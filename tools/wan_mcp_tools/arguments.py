@@ -22,6 +22,7 @@ from pydantic.config import JsonDict, JsonValue
 from pydantic.json_schema import SkipJsonSchema, WithJsonSchema
 
 from wan_mcp_tools.catalogue.catalogue import MAX_SEED, MOST_IMAGES, Catalogue
+from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.service import ImageFormat
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -265,4 +266,21 @@ class OrderArguments(Arguments):
             filename=self.filename,
             images=self.images,
             options=self.options,
+        )
+
+
+def check_one_image(tool: str, task_id: str | None, index: int, **otherwise: str | None) -> None:
+    """
+    Make sure that a call names one image: by its task and index, or by the one other argument that is given by name.
+
+    Raises:
+        RequestRefusedError: it names none or two, or an index of what has none.
+    """
+    ((name, value),) = otherwise.items()
+    if (task_id is None) == (value is None):
+        raise RequestRefusedError(f"{tool} takes either task_id or {name}.", "Give one of them.")
+    if value is not None and index != 1:
+        raise RequestRefusedError(
+            f"index={index} belongs to a task_id, and a {name} is one image already.",
+            f"Leave index out, or give task_id and index in place of {name}.",
         )

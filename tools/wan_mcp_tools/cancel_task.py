@@ -1,7 +1,7 @@
 """The tool that cancels a task."""
 
 from wan_mcp_tools.arguments import TaskId
-from wan_mcp_tools.domain.service import ImageService, ReportProgress
+from wan_mcp_tools.domain.service import ImageService, ProgressCallback
 from wan_mcp_tools.results import TaskResult, task_answer
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
@@ -20,7 +20,7 @@ class CancelTaskArguments(Arguments):
 def cancel_task(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: CancelTaskArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: CancelTaskArguments, report: ProgressCallback | None) -> Answer:
         del report
         return task_answer(await service.cancel(arguments.task_id))
 

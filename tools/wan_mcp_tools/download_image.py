@@ -10,9 +10,10 @@ from wan_mcp_tools.arguments import (
     OptionalTaskId,
     OutputDir,
     Url,
+    check_one_image,
 )
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import Conversion, ImageService, ReportProgress
+from wan_mcp_tools.domain.service import Conversion, ImageService, ProgressCallback
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus, describe_places
 from wan_mcp_tools.results import TaskResult, image_result
 from wan_mcp_tools.tool import Answer, Arguments, Tool
@@ -38,15 +39,9 @@ class DownloadImageArguments(Arguments):
 def download_image(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: DownloadImageArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: DownloadImageArguments, report: ProgressCallback | None) -> Answer:
         del report
-        if (arguments.task_id is None) == (arguments.url is None):
-            raise RequestRefusedError("download_image takes either task_id or url.", "Give one of them.")
-        if arguments.url is not None and arguments.index != 1:
-            raise RequestRefusedError(
-                f"index={arguments.index} belongs to a task_id, and a url is one image already.",
-                "Leave index out, or give task_id and index in place of url.",
-            )
+        check_one_image("download_image", arguments.task_id, arguments.index, url=arguments.url)
         side = arguments.max_side
         if side is not None and not LEAST_SIDE <= side <= MOST_SIDE:
             raise RequestRefusedError(

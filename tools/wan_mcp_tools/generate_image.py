@@ -1,7 +1,7 @@
 """The tool that orders, waits and answers with paths."""
 
 from wan_mcp_tools.arguments import OrderArguments, OrderWaitSeconds
-from wan_mcp_tools.domain.service import ImageService, ReportProgress
+from wan_mcp_tools.domain.service import ImageService, ProgressCallback
 from wan_mcp_tools.results import TaskResult, check_wait, list_remarks, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
@@ -24,7 +24,7 @@ class GenerateImageArguments(OrderArguments):
 def generate_image(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: GenerateImageArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: GenerateImageArguments, report: ProgressCallback | None) -> Answer:
         seconds = check_wait(arguments.wait_seconds, service.default_wait_seconds)
         request = arguments.make_request(service.catalogue)
         task = await service.order(

@@ -1,7 +1,7 @@
 """The tool that tells how a task is doing."""
 
 from wan_mcp_tools.arguments import TaskId, WaitSeconds
-from wan_mcp_tools.domain.service import ImageService, ReportProgress
+from wan_mcp_tools.domain.service import ImageService, ProgressCallback
 from wan_mcp_tools.results import TaskResult, check_wait, task_answer
 from wan_mcp_tools.tool import Answer, Arguments, Tool
 
@@ -21,7 +21,7 @@ class GetTaskArguments(Arguments):
 def get_task(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: GetTaskArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: GetTaskArguments, report: ProgressCallback | None) -> Answer:
         seconds = check_wait(arguments.wait_seconds, 0.0)
         return task_answer(await service.get(arguments.task_id, wait_seconds=seconds, report=report))
 

@@ -8,7 +8,7 @@ from wan_mcp_tools.arguments import Costs, Cursor, Limit, Remote, Since, Status,
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import Cost, CostLine, CostReport, format_cost, make_report
 from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import ImageService, ReportProgress, TaskPage
+from wan_mcp_tools.domain.service import ImageService, ProgressCallback, TaskPage
 from wan_mcp_tools.domain.tasks import Task
 from wan_mcp_tools.domain.text import one_line
 from wan_mcp_tools.tool import Answer, Arguments, Result, Tool
@@ -96,7 +96,7 @@ class TaskListResult(Result):
 def list_tasks(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: ListTasksArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: ListTasksArguments, report: ProgressCallback | None) -> Answer:
         del report
         if not 1 <= arguments.limit <= _MOST:
             raise RequestRefusedError(f"limit is {arguments.limit}.", f"Use a number from 1 to {_MOST}.")

@@ -6,7 +6,7 @@ from pydantic import ConfigDict
 from pydantic.config import JsonDict
 
 from wan_mcp_tools.arguments import OrderArguments
-from wan_mcp_tools.domain.service import ImageService, ReportProgress
+from wan_mcp_tools.domain.service import ImageService, ProgressCallback
 from wan_mcp_tools.results import TaskResult, list_remarks, task_answer
 from wan_mcp_tools.tool import Answer, Tool
 
@@ -34,7 +34,7 @@ class SubmitTaskArguments(OrderArguments):
 def submit_task(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: SubmitTaskArguments, report: ReportProgress | None) -> Answer:
+    async def run(arguments: SubmitTaskArguments, report: ProgressCallback | None) -> Answer:
         request = arguments.make_request(service.catalogue)
         task = await service.order(
             request,

@@ -7,7 +7,7 @@ from typing import Any, cast
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from wan_mcp_tools.domain.record import Record
-from wan_mcp_tools.domain.service import Preview, ReportProgress
+from wan_mcp_tools.domain.service import Preview, ProgressCallback
 
 _NOTHING = frozenset({"", "null", "none", "undefined"})
 """What models and programs write where they mean nothing, in any case of letters and between blanks."""
@@ -71,7 +71,7 @@ class Tool(Record):
     description: str
     search_hint: str
     arguments: type[Arguments]
-    run: Callable[[Any, ReportProgress | None], Awaitable[Answer | Preview]]
+    run: Callable[[Any, ProgressCallback | None], Awaitable[Answer | Preview]]
     result: type[Result] | None
     read_only: bool
     destructive: bool

@@ -1,8 +1,7 @@
 """The tool that shows a saved image to the model."""
 
-from wan_mcp_tools.arguments import ImagePath, Index, OptionalTaskId
-from wan_mcp_tools.domain.errors import RequestRefusedError
-from wan_mcp_tools.domain.service import ImageService, Preview, ReportProgress
+from wan_mcp_tools.arguments import ImagePath, Index, OptionalTaskId, check_one_image
+from wan_mcp_tools.domain.service import ImageService, Preview, ProgressCallback
 from wan_mcp_tools.tool import Arguments, Tool
 
 DESCRIPTION = """\
@@ -22,15 +21,9 @@ class ViewImageArguments(Arguments):
 def view_image(service: ImageService) -> Tool:
     """Build the tool on a service."""
 
-    async def run(arguments: ViewImageArguments, report: ReportProgress | None) -> Preview:
+    async def run(arguments: ViewImageArguments, report: ProgressCallback | None) -> Preview:
         del report
-        if (arguments.task_id is None) == (arguments.path is None):
-            raise RequestRefusedError("view_image takes either task_id or path.", "Give one of them.")
-        if arguments.path is not None and arguments.index != 1:
-            raise RequestRefusedError(
-                f"index={arguments.index} belongs to a task_id, and a path is one image already.",
-                "Leave index out, or give task_id and index in place of path.",
-            )
+        check_one_image("view_image", arguments.task_id, arguments.index, path=arguments.path)
         return await service.draw_preview(task_id=arguments.task_id, index=arguments.index, path=arguments.path)
 
     return Tool(

@@ -10,7 +10,7 @@ import anyio
 
 from wan_mcp.auth.challenges import AuthError, ProtectedResource, refuse, refuse_call, refuse_for_now
 from wan_mcp.auth.errors import IssuerError, TokenRefusedError
-from wan_mcp.auth.operations import find_scopes
+from wan_mcp.auth.required_scopes import find_scopes
 from wan_mcp.auth.tokens import TokenFile, is_static
 from wan_mcp_tools.domain.errors import CallLimitError
 from wan_mcp_tools.domain.principals import Principal, Scope, acting_as, current_principal

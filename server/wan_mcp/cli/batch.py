@@ -16,7 +16,7 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import describe_cost, estimate
 from wan_mcp_tools.domain.errors import AppError
 from wan_mcp_tools.domain.requests import ImageRequest
-from wan_mcp_tools.domain.service import ImageService, ReportProgress
+from wan_mcp_tools.domain.service import ImageService, ProgressCallback
 from wan_mcp_tools.domain.tasks import Task, describe_places
 
 _TASK_ID_SECONDS = 30.0
@@ -113,7 +113,7 @@ async def order_batch(
     last_of_picture: dict[str, BatchItem] = {}
     received: set[str] = set()
 
-    async def place(item: BatchItem, report: ReportProgress) -> Task:
+    async def place(item: BatchItem, report: ProgressCallback) -> Task:
         while True:
             left = ends - clock.monotonic()
             # The wait for the task id comes first, so that an interrupted wait can say what to ask for later.
@@ -159,7 +159,7 @@ def _note_placed(item: BatchItem, announcement: OrderAnnouncement, received: Col
         announcement.note(placed)
 
 
-async def _wait(service: ImageService, ordered: Task, seconds: float, report: ReportProgress) -> Task:
+async def _wait(service: ImageService, ordered: Task, seconds: float, report: ProgressCallback) -> Task:
     """Wait for the end of an order and keep what only the ordering knew."""
     if ordered.settled or seconds <= 0:
         return ordered

@@ -25,7 +25,7 @@ _PLAIN = (b"\x89PNG", b"\xff\xd8\xff", b"RIFF", b"{", b"[", b"<")
 """How images, JSON and pages begin: a header that calls them packed is wrong."""
 
 
-class Body:
+class ResponseBody:
     """
     The body of one answer, to be read once.
 
@@ -66,7 +66,7 @@ async def read_body(
     `extend` is asked once, when there are more: it looks at what has come and gives another bound.
     """
     content = bytearray()
-    body = Body(response)
+    body = ResponseBody(response)
     async with aclosing(body.pieces()) as pieces:
         async for piece in pieces:
             content += piece
@@ -82,7 +82,7 @@ async def read_body(
 async def read_start(response: httpx.Response, most: int) -> bytes:
     """Read the body of an answer, but not more than its first `most` bytes."""
     content = bytearray()
-    body = Body(response)
+    body = ResponseBody(response)
     async with aclosing(body.pieces()) as pieces:
         async for piece in pieces:
             content += piece

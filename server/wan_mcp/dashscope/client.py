@@ -34,9 +34,9 @@ from wan_mcp.dashscope.responses import (
 )
 from wan_mcp.dashscope.types import (
     BeforeSending,
-    Body,
     CreateOrder,
     EncodedOrder,
+    RequestBody,
     Sink,
     TaskAnswer,
     TaskListing,
@@ -124,7 +124,7 @@ class DashScope:
             n=order.n,
             url=build_order_url(endpoint, order),
             headers=build_headers(endpoint, order),
-            body=Body(await _encode(order)),
+            body=RequestBody(await _encode(order)),
         )
 
     async def create(
@@ -300,7 +300,7 @@ class DashScope:
         method: str,
         url: str,
         *,
-        body: Body | None = None,
+        body: RequestBody | None = None,
         headers: Mapping[str, str] | None = None,
         answer_seconds: float | None = None,
         before: BeforeSending | None = None,

@@ -18,7 +18,7 @@ from wan_mcp.dashscope.body import read_body
 from wan_mcp.dashscope.errors import CallContext, make_lost_error
 from wan_mcp.dashscope.payload import LARGEST_ANSWER, LONG_ANSWER, KnownKeys, find_bound, parse_object
 from wan_mcp.dashscope.responses import JsonResponse
-from wan_mcp.dashscope.types import BeforeSending, Body, Timeouts
+from wan_mcp.dashscope.types import BeforeSending, RequestBody, Timeouts
 from wan_mcp_tools.domain.errors import AppError, NotConnectedError, SettingsError
 from wan_mcp_tools.domain.record import Record
 
@@ -54,7 +54,7 @@ class Call(Record):
     url: str
     headers: Mapping[str, str]
     answer_seconds: float
-    body: Body | None = None
+    body: RequestBody | None = None
     proxy: str | None = None
     before: BeforeSending | None = None
     before_seconds: float = 0.0

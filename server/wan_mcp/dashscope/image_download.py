@@ -18,7 +18,7 @@ import anyio
 import anyio.to_thread
 import httpx
 
-from wan_mcp.dashscope.body import Body, read_start
+from wan_mcp.dashscope.body import ResponseBody, read_start
 from wan_mcp.dashscope.errors import clean_code
 from wan_mcp.dashscope.exchange import explain_no_connection
 from wan_mcp.dashscope.image_addresses import (
@@ -54,7 +54,7 @@ _STRONG_ETAG = re.compile(r'"[\x21\x23-\x7e]{1,200}"')
 _REFUSAL_CODE = re.compile(r"<Code>\s*([^<]{1,64}?)\s*</Code>")
 
 
-class _PassingError(Exception):
+class _TransientError(Exception):
     """Carries an error after which another attempt is worth its while."""
 
     def __init__(self, error: DownloadError) -> None:
@@ -114,7 +114,7 @@ class ImageDownloader:
         for pause in (*_PAUSES, None):
             try:
                 await self._attempt(download)
-            except _PassingError as passing:
+            except _TransientError as passing:
                 failure = passing.error
             else:
                 self._etags.pop(url, None)
@@ -148,7 +148,7 @@ class ImageDownloader:
             with anyio.fail_after(self._timeouts.image_total):
                 async with self._open(download, headers) as response:
                     await self._receive(download, response)
-        except (AppError, _PassingError):
+        except (AppError, _TransientError):
             raise
         except TimeoutError:
             failure = _make_broken_error(_find_host(download.url), download.sink.size, None)
@@ -164,7 +164,7 @@ class ImageDownloader:
             failure = _make_broken_error(_find_host(download.url), download.sink.size, None)
         else:
             return
-        raise _PassingError(failure)
+        raise _TransientError(failure)
 
     @asynccontextmanager
     async def _open(self, download: _Download, headers: dict[str, str]) -> AsyncGenerator[httpx.Response]:
@@ -196,7 +196,7 @@ class ImageDownloader:
         expected = await self._align(download, response)
         self._check_size(expected)
         began = self._clock.monotonic()
-        body = Body(response, as_is=sink.size > 0)
+        body = ResponseBody(response, as_is=sink.size > 0)
         async with aclosing(body.pieces()) as pieces:
             async for piece in pieces:
                 self._check_size(max(sink.size + len(piece), body.received))
@@ -205,10 +205,10 @@ class ImageDownloader:
                     self._etags.pop(download.url, None)
                 await sink.write(piece)
                 if self._clock.monotonic() - began > self._timeouts.image_total:
-                    raise _PassingError(_make_broken_error(host, sink.size, expected))
+                    raise _TransientError(_make_broken_error(host, sink.size, expected))
         came = body.received if body.is_packed else sink.size
         if expected is not None and came < expected:
-            raise _PassingError(_make_broken_error(host, came, expected))
+            raise _TransientError(_make_broken_error(host, came, expected))
 
     async def _align(self, download: _Download, response: httpx.Response) -> int | None:
         """Bring sink and answer to the same place; give how many bytes the image has in all, if known."""
@@ -228,7 +228,7 @@ class ImageDownloader:
         changed = response.headers.get("etag", etag) != etag
         if changed or part is None or part.group(1) != str(sink.size):
             await self._forget(download)
-            raise _PassingError(_make_broken_error(response.url.host, 0, None))
+            raise _TransientError(_make_broken_error(response.url.host, 0, None))
         return int(part.group(3)) if part.group(3) != "*" else int(part.group(2)) + 1
 
     async def _refuse(self, download: _Download, response: httpx.Response) -> None:
@@ -239,10 +239,10 @@ class ImageDownloader:
             if part is not None and part.group(3) == str(sink.size):
                 return
             await self._forget(download)
-            raise _PassingError(_make_broken_error(response.url.host, 0, None))
+            raise _TransientError(_make_broken_error(response.url.host, 0, None))
         body = (await read_start(response, _LONGEST_REFUSAL)).decode("utf-8", "replace")
         error = _make_refused_error(response, body, now=self._clock.now())
-        raise _PassingError(error) if _is_passing(status) else error
+        raise _TransientError(error) if _is_transient(status) else error
 
     async def _forget(self, download: _Download) -> None:
         """Drop what came, so that the next attempt begins at the first byte."""
@@ -290,7 +290,7 @@ def _find_host(text: str) -> str:
     return _parse_url(text).host
 
 
-def _is_passing(status: int) -> bool:
+def _is_transient(status: int) -> bool:
     """Tell whether the same request may succeed soon."""
     return status >= _SERVER_ERROR or status in _PASSING
 
@@ -311,7 +311,7 @@ def _make_refused_error(response: httpx.Response, body: str, *, now: float) -> D
             f"The link to the image at {host} is over: links live for 24 hours.",
             "Ask for the task again; if it is not older than a day it brings a new link.",
         )
-    if _is_passing(status):
+    if _is_transient(status):
         return DownloadError(
             f"The image host {host} had trouble (HTTP {status}).", "Try again in a moment.", code=code
         )

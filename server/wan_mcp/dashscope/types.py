@@ -57,7 +57,7 @@ class CreateOrder(Record):
     options: Mapping[str, Any] = field(default_factory=dict[str, Any], hash=False)
 
 
-class Body:
+class RequestBody:
     """
     What is sent of a call, once: it is let go of as soon as it has left, since an answer may take minutes.
 
@@ -84,7 +84,7 @@ class EncodedOrder(Record):
     n: int
     url: str
     headers: Mapping[str, str]
-    body: Body = field(repr=False)
+    body: RequestBody = field(repr=False)
 
 
 class TaskImage(Record):

@@ -1,4 +1,4 @@
-"""What survives a restart: every order, its task and its images. The only place that speaks SQL."""
+"""What survives a restart: every order, its task and its images. Its SQL stands here alone."""
 
 from wan_mcp.ledger.database import FREE_ORDERS
 from wan_mcp.ledger.ledger import Ledger

@@ -10,9 +10,9 @@ from wan_mcp.ledger.orders import Orders
 from wan_mcp.ledger.quotas import Quotas
 from wan_mcp.ledger.reports import Reports
 from wan_mcp.ledger.search import Search
-from wan_mcp.ledger.single_use import SingleUse
 from wan_mcp.ledger.totals import Totals
 from wan_mcp.ledger.uploads import Uploads
+from wan_mcp.ledger.used_names import UsedNames
 
 
 class Ledger:
@@ -35,7 +35,7 @@ class Ledger:
         self.quotas = Quotas(database)
         self.reports = Reports(database)
         self.search = Search(database)
-        self.single_use = SingleUse(database)
+        self.used_names = UsedNames(database)
         self.totals = Totals(database)
         self.uploads = Uploads(database)
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qsl
 
-from wan_mcp.mcp_server.call_limits import CallLimiter, CallLimits
+from wan_mcp.mcp_server.concurrency_limits import ConcurrencyLimiter, ConcurrencyLimits
 from wan_mcp.orders import OrderService
 from wan_mcp.orders.files.links import IMAGES_PATH, LinkedFile, LinkSignature
 from wan_mcp.orders.files.uploads import MOST_UPLOAD_BYTES, NotAPictureError
@@ -73,9 +73,9 @@ def make_file_routes(service: OrderService, gate: "AuthGate") -> "list[BaseRoute
         is_link = any(name == "signature" for name, _ in fields)
         await (by_link if is_link else by_token)(scope, receive, send)
 
-    images = CallLimiter(choose, CallLimits(most=_MOST_READ, most_each=_MOST_READ))
-    limits = CallLimits(most=_MOST_OPEN, most_each=_MOST_OPEN_EACH)
-    uploads = gate.protect(CallLimiter(_make_upload_app(service), limits), Scope.ORDER)
+    images = ConcurrencyLimiter(choose, ConcurrencyLimits(most=_MOST_READ, most_each=_MOST_READ))
+    limits = ConcurrencyLimits(most=_MOST_OPEN, most_each=_MOST_OPEN_EACH)
+    uploads = gate.protect(ConcurrencyLimiter(_make_upload_app(service), limits), Scope.ORDER)
     return [
         Route(f"{IMAGES_PATH}{{id}}", _Application(images), methods=["GET"]),
         Route(UPLOADS_PATH, _Application(uploads), methods=["POST"]),

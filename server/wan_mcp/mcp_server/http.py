@@ -19,7 +19,7 @@ from mcp.types import ErrorData
 from pydantic import ValidationError
 
 from wan_mcp import http_server
-from wan_mcp.mcp_server.call_limits import BodyTimeout, CallLimiter, CallLimits
+from wan_mcp.mcp_server.concurrency_limits import BodyTimeout, ConcurrencyLimiter, ConcurrencyLimits
 from wan_mcp.mcp_server.messages import (
     HEAD_BYTES,
     MOST_BYTES,
@@ -74,7 +74,7 @@ def build_http_app(
     count_call: "CountCall | None" = None,
     routes: HttpRoutes | None = None,
     most_bytes: int = MOST_BYTES,
-    limits: CallLimits | None = None,
+    limits: ConcurrencyLimits | None = None,
 ) -> "ASGIApp":
     """
     Put together all that is answered over HTTP.
@@ -90,7 +90,7 @@ def build_http_app(
         stateless_http=True, transport_security=names, host=host, max_request_body_size=most_bytes
     )
     routes = routes or HttpRoutes()
-    endpoint: ASGIApp = CallLimiter(app, limits or CallLimits())
+    endpoint: ASGIApp = ConcurrencyLimiter(app, limits or ConcurrencyLimits())
     if gate is None:
         endpoint = MessageReader(endpoint, names, most_bytes)
     else:

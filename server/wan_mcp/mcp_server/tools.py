@@ -15,7 +15,7 @@ from wan_mcp.mcp_server.arguments import host_schema, plain_schema, read_argumen
 from wan_mcp.mcp_server.resources import VIEW_URI
 from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
 from wan_mcp_tools.domain.principals import current_principal
-from wan_mcp_tools.domain.service import Preview, ProgressReport, ReportProgress
+from wan_mcp_tools.domain.service import Preview, ProgressCallback, ProgressReport
 from wan_mcp_tools.results import describe_error, describe_progress
 from wan_mcp_tools.tool import Answer, Tool
 
@@ -94,7 +94,7 @@ def _tool_meta(tool: Tool) -> dict[str, Any]:
     return meta
 
 
-def _make_report(context: Context[Any, Any], hide: Callable[[str], str]) -> ReportProgress:
+def _make_report(context: Context[Any, Any], hide: Callable[[str], str]) -> ProgressCallback:
     async def report(progress: ProgressReport) -> None:
         await context.report_progress(progress.seconds, progress.expected, hide(describe_progress(progress)))
 

@@ -9,7 +9,7 @@ from wan_mcp.ledger import Ledger, Order
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.view import hide_place, hide_places, to_task
+from wan_mcp.orders.view import hide_path, hide_paths, to_task
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.principals import Principal
@@ -73,14 +73,14 @@ class Delivery:
         """Give a task as its caller is told of it."""
         if caller.is_local:
             return task
-        return await self._links.link_task(task, order) if self._links else hide_places(task)
+        return await self._links.link_task(task, order) if self._links else hide_paths(task)
 
     async def show_image(self, saved: SavedImage, order: Order | None, caller: Principal) -> SavedImage:
         """Give an image as its caller is told of it; without an order it is the caller's own."""
         if caller.is_local:
             return saved
         if self._links is None:
-            return hide_place(saved)
+            return hide_path(saved)
         return await self._links.link_saved(saved, order, owner=caller.id if order is None else order.principal)
 
     async def stop_waiting(self, order: Order) -> None:

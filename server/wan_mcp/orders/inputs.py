@@ -19,7 +19,7 @@ from wan_mcp.images.inputs import PreparedInput
 from wan_mcp.ledger import Order
 from wan_mcp.orders.context import Context
 from wan_mcp.storage import Storage
-from wan_mcp.storage.names import show_place
+from wan_mcp.storage.names import show_path
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import InputChangedError, NotFoundError, RequestRefusedError
@@ -238,7 +238,7 @@ class InputSender:
                 Path(image.path or ""), limits, sha256=image.sha256, name=_find_name(image)
             )
         except NotFoundError as error:
-            shown = _find_name(image) or show_place(image.path or "")
+            shown = _find_name(image) or show_path(image.path or "")
             raise InputChangedError(
                 f"The picture {shown} has been moved or deleted since it was ordered with.",
                 "Order again with the picture where it is now.",

@@ -19,11 +19,11 @@ from wan_mcp.orders.create import OrderCreator
 from wan_mcp.orders.delivery import Delivery, is_callers
 from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
-from wan_mcp.orders.listing import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.lookup import OrderLookup
-from wan_mcp.orders.principals import check_output_dir, check_request, check_view, count_call, report_usage
+from wan_mcp.orders.permissions import check_output_dir, check_request, check_view, count_call, report_usage
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
+from wan_mcp.orders.search import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
 from wan_mcp.orders.view import to_task
 from wan_mcp.orders.wait import ProgressReporter, answer_within, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
@@ -47,7 +47,7 @@ from wan_mcp_tools.domain.service import (
     OrderQuery,
     OrderTotals,
     Preview,
-    ReportProgress,
+    ProgressCallback,
     TaskPage,
 )
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
@@ -215,7 +215,7 @@ class OrderService:
         wait_seconds: float,
         until_accepted: bool,
         fresh: bool,
-        report: ReportProgress | None,
+        report: ProgressCallback | None,
         placed: NotePlaced | None = None,
     ) -> Task:
         """Write the order down, send it, and wait."""
@@ -280,7 +280,7 @@ class OrderService:
             is_just_saved=not placement.deduplicated,
         )
 
-    async def get(self, task_id: str, *, wait_seconds: float, report: ReportProgress | None) -> Task:
+    async def get(self, task_id: str, *, wait_seconds: float, report: ProgressCallback | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
         progress = self._make_progress(report, "Looking for the task")
 
@@ -530,7 +530,7 @@ class OrderService:
         for path, writers in await run_sync(find_writers, paths, abandon_on_cancel=True):
             _log.warning("%s can be written to by %s. %s", path, writers, WRITERS_ADVICE)
 
-    def _make_progress(self, report: ReportProgress | None, first: str) -> ProgressReporter:
+    def _make_progress(self, report: ProgressCallback | None, first: str) -> ProgressReporter:
         return ProgressReporter(
             self._ledger,
             self._clock,

@@ -10,7 +10,7 @@ from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
 from wan_mcp.orders.lifecycle import is_settled
 from wan_mcp.orders.live_orders import RETRIED, LiveProblem
-from wan_mcp.storage.names import find_name_change, is_object, is_relative, make_stem, show_place
+from wan_mcp.storage.names import find_name_change, is_object, is_relative, make_stem, show_path
 from wan_mcp_tools.domain.errors import ErrorCode, RequestRefusedError
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import FailedImage, Problem, RelativeFolder, SavedImage, Task, TaskStatus
@@ -77,7 +77,7 @@ def to_saved_image(image: OrderImage, order: Order) -> SavedImage:
     is_key = is_object(Path(path))
     return SavedImage(
         image.index,
-        show_place(path),
+        show_path(path),
         image.width or 0,
         image.height or 0,
         image.bytes or 0,
@@ -173,11 +173,11 @@ def _to_failed_image(image: OrderImage) -> FailedImage:
     return FailedImage(image.index, image.code or ErrorCode.FAILED, image.message or "", None)
 
 
-def hide_place(image: SavedImage) -> SavedImage:
+def hide_path(image: SavedImage) -> SavedImage:
     """Give an image without its folder, and what is told of folders."""
     return replace(image, path=image.name, wanted_folder=None, relative_folder=None)
 
 
-def hide_places(task: Task) -> Task:
+def hide_paths(task: Task) -> Task:
     """Give a task without the folders of its images."""
-    return replace(task, images=tuple(map(hide_place, task.images)), relative_folder=None)
+    return replace(task, images=tuple(map(hide_path, task.images)), relative_folder=None)

@@ -24,7 +24,7 @@ from wan_mcp_tools.domain.errors import (
 )
 from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.record import Record
-from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
+from wan_mcp_tools.domain.service import ProgressCallback, ProgressReport
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 T = TypeVar("T")
@@ -59,7 +59,7 @@ class ProgressReporter:
         *,
         live: LiveOrders,
         catalogue: Catalogue,
-        report: ReportProgress | None,
+        report: ProgressCallback | None,
         first: str,
         interval: float,
     ) -> None:
@@ -101,7 +101,7 @@ class ProgressReporter:
         self._shown.set()
         self._changed.set()
 
-    async def _report_changes(self, report: ReportProgress) -> None:
+    async def _report_changes(self, report: ProgressCallback) -> None:
         """Report until cancelled. A caller who cannot be told anything is no reason to end the work."""
         due, told = _FIRST_REPORT_SECONDS, ""
         try:
@@ -120,7 +120,7 @@ class ProgressReporter:
         except Exception:  # noqa: BLE001 - whatever a transport raises when its client has gone
             _log.info("a caller could not be told of the progress", exc_info=True)
 
-    async def _send(self, report: ReportProgress) -> None:
+    async def _send(self, report: ProgressCallback) -> None:
         order, since_call = self._order, self._elapsed()
         if since_call <= self._reported_at:
             return

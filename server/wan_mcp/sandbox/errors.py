@@ -7,7 +7,7 @@ Source: https://help.aliyun.com/zh/model-studio/error-code
 from typing import NamedTuple
 
 
-class ServiceError(NamedTuple):
+class ErrorReply(NamedTuple):
     """
     An error as it stands in an answer: a code and a message of the service.
 
@@ -22,20 +22,20 @@ class ServiceError(NamedTuple):
 class RefusalError(Exception):
     """Raised when a call is refused at once."""
 
-    def __init__(self, error: ServiceError) -> None:
+    def __init__(self, error: ErrorReply) -> None:
         super().__init__(f"{error.status} {error.code}: {error.message}")
         self.error = error
 
 
-NO_KEY = ServiceError(401, "InvalidApiKey", "No API-key provided.")
-WRONG_KEY = ServiceError(401, "InvalidApiKey", "Invalid API-key provided.")
+NO_KEY = ErrorReply(401, "InvalidApiKey", "No API-key provided.")
+WRONG_KEY = ErrorReply(401, "InvalidApiKey", "Invalid API-key provided.")
 """The key is wrong here, or of another region: the service does not tell them apart."""
 
-ONLY_ASYNC = ServiceError(403, "AccessDenied", "current user api does not support synchronous calls.")
+ONLY_ASYNC = ErrorReply(403, "AccessDenied", "current user api does not support synchronous calls.")
 """The asynchronous header is missing where it is needed."""
-ONLY_SYNC = ServiceError(403, "AccessDenied", "current user api does not support asynchronous calls.")
+ONLY_SYNC = ErrorReply(403, "AccessDenied", "current user api does not support asynchronous calls.")
 """The asynchronous header stands where there is no asynchronous protocol."""
-WRONG_PATH = ServiceError(
+WRONG_PATH = ErrorReply(
     400,
     "InvalidParameter",
     # The exclamation mark is full-width, as the service's is.
@@ -43,51 +43,45 @@ WRONG_PATH = ServiceError(
     "https://help.aliyun.com/zh/model-studio/error-code#error-url",
 )
 """The model is not served on this path but on that of another protocol."""
-UNKNOWN_PATH = ServiceError(404, "NotFound", "The requested resource could not be found.")
+UNKNOWN_PATH = ErrorReply(404, "NotFound", "The requested resource could not be found.")
 
-UNREADABLE_BODY = ServiceError(
-    400, "InvalidParameter", "Required body invalid, please check the request body format."
-)
-TOO_LARGE_BODY = ServiceError(400, "BadRequest.TooLarge", "Payload Too Large")
-NO_MODEL = ServiceError(400, "BadRequest.EmptyModel", 'Required parameter "model" missing from request.')
-UNKNOWN_MODEL = ServiceError(400, "InvalidParameter", "Model not exist.")
+UNREADABLE_BODY = ErrorReply(400, "InvalidParameter", "Required body invalid, please check the request body format.")
+TOO_LARGE_BODY = ErrorReply(400, "BadRequest.TooLarge", "Payload Too Large")
+NO_MODEL = ErrorReply(400, "BadRequest.EmptyModel", 'Required parameter "model" missing from request.')
+UNKNOWN_MODEL = ErrorReply(400, "InvalidParameter", "Model not exist.")
 """There is no such model, or not in this region."""
-NO_INPUT = ServiceError(400, "BadRequest.EmptyInput", "Required input parameter missing from request.")
+NO_INPUT = ErrorReply(400, "BadRequest.EmptyInput", "Required input parameter missing from request.")
 
-RATE_LIMITED = ServiceError(429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later.")
-NOT_PENDING = ServiceError(
+RATE_LIMITED = ErrorReply(429, "Throttling.RateQuota", "Requests rate limit exceeded, please try again later.")
+NOT_PENDING = ErrorReply(
     400,
     "UnsupportedOperation",
     "Failed to cancel the task, please confirm if the task is in PENDING status.",
 )
-INTERNAL_ERROR = ServiceError(500, "InternalError", "An internal error has occured, please try again later.")
+INTERNAL_ERROR = ErrorReply(500, "InternalError", "An internal error has occured, please try again later.")
 """The sandbox itself could not do it: its tasks cannot be read or written."""
 
-INVALID_URL = ServiceError(
-    400, "InvalidURL", "The request URL is invalid, please check the request URL is available."
-)
+INVALID_URL = ErrorReply(400, "InvalidURL", "The request URL is invalid, please check the request URL is available.")
 """An input picture is given by what is no address."""
-NOT_DOWNLOADED = ServiceError(400, "InvalidParameter.DataInspection", "Failed to download multimodal content")
+NOT_DOWNLOADED = ErrorReply(400, "InvalidParameter.DataInspection", "Failed to download multimodal content")
 """The service cannot reach an input picture, or must not."""
-NO_UPLOADS = ServiceError(403, "AccessDenied", "Access denied: the key of a plan has no temporary uploads.")
+NO_UPLOADS = ErrorReply(403, "AccessDenied", "Access denied: the key of a plan has no temporary uploads.")
 
-INPUT_INSPECTED = ServiceError(400, "DataInspectionFailed", "Input data may contain inappropriate content.")
-OUTPUT_INSPECTED = ServiceError(400, "DataInspectionFailed", "Output data may contain inappropriate content.")
-INFRINGING = ServiceError(
-    400, "IPInfringementSuspect", "Input data is suspected of being involved in IP infringement."
-)
-TIMED_OUT = ServiceError(
+INPUT_INSPECTED = ErrorReply(400, "DataInspectionFailed", "Input data may contain inappropriate content.")
+OUTPUT_INSPECTED = ErrorReply(400, "DataInspectionFailed", "Output data may contain inappropriate content.")
+INFRINGING = ErrorReply(400, "IPInfringementSuspect", "Input data is suspected of being involved in IP infringement.")
+TIMED_OUT = ErrorReply(
     500,
     "InternalError.Timeout",
     "An internal timeout error has occured during execution, please try again later or contact service support.",
 )
 
 
-def invalid_parameter(message: str) -> ServiceError:
+def invalid_parameter(message: str) -> ErrorReply:
     """Say what is wrong with a parameter of an order or of the task list."""
-    return ServiceError(400, "InvalidParameter", message)
+    return ErrorReply(400, "InvalidParameter", message)
 
 
-def wrong_method(method: str) -> ServiceError:
+def wrong_method(method: str) -> ErrorReply:
     """Say that a path does not take an HTTP method."""
-    return ServiceError(405, "InvalidParameter", f"Request method '{method}' is not supported.")
+    return ErrorReply(405, "InvalidParameter", f"Request method '{method}' is not supported.")

@@ -15,7 +15,7 @@ import anyio.to_thread
 
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.sandbox.catalogue.model import DAY, Mode, UsageShape, WireProtocol
-from wan_mcp.sandbox.errors import ServiceError
+from wan_mcp.sandbox.errors import ErrorReply
 from wan_mcp.sandbox.inputs import InputPicture
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.stores import UPLOAD_LIFE, Plan, UploadRecord, exceeds, window
@@ -294,7 +294,7 @@ def _to_record(row: sqlite3.Row) -> TaskRecord:
     values["protocol"] = WireProtocol(row["protocol"])
     values["mode"], values["usage"] = Mode(row["mode"]), UsageShape(row["usage"])
     values["inputs"] = tuple(_unpack(packed) for packed in json.loads(row["inputs"]))
-    values["failure"] = ServiceError(*json.loads(row["failure"])) if row["failure"] else None
+    values["failure"] = ErrorReply(*json.loads(row["failure"])) if row["failure"] else None
     values["missing"] = tuple(json.loads(row["missing"]))
     return TaskRecord(**values)
 

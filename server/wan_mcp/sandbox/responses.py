@@ -12,7 +12,7 @@ from datetime import datetime
 from typing import Any
 
 from wan_mcp.sandbox.catalogue.model import CHINA, Mode, UsageShape, WireProtocol
-from wan_mcp.sandbox.errors import OUTPUT_INSPECTED, ServiceError
+from wan_mcp.sandbox.errors import OUTPUT_INSPECTED, ErrorReply
 from wan_mcp.sandbox.requests import ListQuery
 from wan_mcp.sandbox.tasks import TaskRecord, TaskState, state_of
 
@@ -28,7 +28,7 @@ UrlOf = Callable[[TaskRecord, int], str]
 """Gives the address of a task's image, counted from 1."""
 
 
-def error_body(request_id: str, error: ServiceError) -> dict[str, Any]:
+def error_body(request_id: str, error: ErrorReply) -> dict[str, Any]:
     """Give the body of an error."""
     return {"code": error.code, "message": error.message, "request_id": request_id}
 

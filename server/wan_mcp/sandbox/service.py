@@ -18,7 +18,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.sandbox import errors, responses
 from wan_mcp.sandbox.catalogue.extra_models import Row, add_models
 from wan_mcp.sandbox.catalogue.model import CHINA, DAY, Mode, Model, WireProtocol
-from wan_mcp.sandbox.errors import RefusalError, ServiceError
+from wan_mcp.sandbox.errors import ErrorReply, RefusalError
 from wan_mcp.sandbox.image_host import signed_url
 from wan_mcp.sandbox.inputs import InputPicture, read_data_uri, read_web_address
 from wan_mcp.sandbox.requests import OrderBody, ParsedOrder, make_order, parse_list_query, read_body
@@ -297,7 +297,7 @@ class _CallLimit:
         return True
 
 
-def error_response(error: ServiceError) -> Response:
+def error_response(error: ErrorReply) -> Response:
     """Give an error as the service words it."""
     return JSONResponse(responses.error_body(_new_id(), error), error.status)
 

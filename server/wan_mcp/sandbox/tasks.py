@@ -25,7 +25,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from wan_mcp.sandbox.catalogue.model import DAY, Mode, Model, UsageShape, WireProtocol
-from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ServiceError
+from wan_mcp.sandbox.errors import INFRINGING, INPUT_INSPECTED, TIMED_OUT, ErrorReply
 from wan_mcp.sandbox.inputs import InputPicture
 from wan_mcp.sandbox.requests import ParsedOrder
 
@@ -44,8 +44,8 @@ class Outcome:
     not made. `is_short` ends a set before it is full. `seconds` replaces the usual duration.
     """
 
-    refusal: ServiceError | None = None
-    failure: ServiceError | None = None
+    refusal: ErrorReply | None = None
+    failure: ErrorReply | None = None
     missing: tuple[int, ...] = ()
     is_short: bool = False
     seconds: float | None = None
@@ -103,7 +103,7 @@ class TaskRecord:
     submitted: float
     started: float
     ended: float
-    failure: ServiceError | None = None
+    failure: ErrorReply | None = None
     missing: tuple[int, ...] = ()
     mode: Mode = Mode.TEXT
     usage: UsageShape = UsageShape.SIZE

@@ -3,7 +3,7 @@ The port of storage: what the orders need of the place where image files lie.
 
 `LocalStorage` fills it with folders of this machine, `S3Storage` with an object store. A place is given as an
 absolute path and is only ever handed back: callers keep it as text in the ledger, take from it no more than its
-folder and its name, and show it as `names.show_place` gives it.
+folder and its name, and show it as `names.show_path` gives it.
 """
 
 from collections.abc import Mapping, Sequence

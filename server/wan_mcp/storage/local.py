@@ -47,7 +47,7 @@ from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.service import Conversion, Preview
 
 if TYPE_CHECKING:
-    from wan_mcp.images.conversion import ConvertedImage
+    from wan_mcp.images.copies import ConvertedImage
 
 MOST_BYTES_READ = 512 * 1024 * 1024
 DRAWN_AT_ONCE = 2
@@ -287,7 +287,7 @@ class LocalStorage(Storage):
 
     def _convert(self, path: Path, conversion: Conversion) -> tuple[ImageFacts, "ConvertedImage", ImageFacts]:
         """Give the facts of a file, what it is converted to, and the facts of that."""
-        from wan_mcp.images.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
+        from wan_mcp.images.copies import convert_image  # noqa: PLC0415 - a start of the server converts nothing
 
         data, facts = self._read_image(path)
         converted = convert_image(data, facts, shorten(path), conversion)

@@ -278,7 +278,7 @@ def is_object(path: PurePath) -> bool:
     return path.as_posix().startswith(_OBJECTS)
 
 
-def show_place(path: PurePath | str) -> str:
+def show_path(path: PurePath | str) -> str:
     """Give a place as people see it: a path of this machine as it is, and one in an object store as its address."""
     text = PurePath(path).as_posix() if path else ""
     return f"{SCHEME}{text.removeprefix(_OBJECTS)}" if text.startswith(_OBJECTS) else str(path)

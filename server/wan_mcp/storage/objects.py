@@ -18,7 +18,7 @@ from obstore.exceptions import BaseError, PermissionDeniedError, Unauthenticated
 from obstore.store import S3Store
 
 from wan_mcp.settings import StorageAccess
-from wan_mcp.storage.names import make_place, show_place
+from wan_mcp.storage.names import make_place, show_path
 from wan_mcp_tools.domain.errors import NotFoundError, RequestRefusedError, StorageError
 
 if TYPE_CHECKING:
@@ -172,7 +172,7 @@ class ObjectStore:
         }
 
     def _show(self, key: str) -> str:
-        return show_place(make_place(self._access.bucket, *key.split("/")))
+        return show_path(make_place(self._access.bucket, *key.split("/")))
 
     @contextmanager
     def _translate_errors(self, doing: str, key: str, *, is_reading: bool = True) -> Generator[None]:

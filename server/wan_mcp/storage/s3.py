@@ -33,7 +33,7 @@ from wan_mcp.storage.directory import open_directory
 from wan_mcp.storage.disk import PRIVATE, Disk, translate_errors
 from wan_mcp.storage.drafts import LocalDraft, make_order_token, make_temp_name, open_draft
 from wan_mcp.storage.local import DRAWN_AT_ONCE, MOST_BYTES_READ, encode_facts, make_no_image_error
-from wan_mcp.storage.names import is_object, make_place, read_address, show_place
+from wan_mcp.storage.names import is_object, make_place, read_address, show_path
 from wan_mcp.storage.objects import ObjectStore
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
@@ -41,7 +41,7 @@ from wan_mcp_tools.domain.principals import LOCAL_ID
 from wan_mcp_tools.domain.service import Conversion, Preview
 
 if TYPE_CHECKING:
-    from wan_mcp.images.conversion import ConvertedImage
+    from wan_mcp.images.copies import ConvertedImage
 
 _PROBE = ".wan-mcp-probe"
 """An object that is written to see whether that can be done. It stays: only uploads need the right to delete."""
@@ -151,7 +151,7 @@ class S3Storage(Storage):
         if not is_object(path):
             return await self._files.locate(path)
         if not looks_like_image(await self._objects.read_start(self._find_key(path))):
-            raise make_no_image_error(show_place(path))
+            raise make_no_image_error(show_path(path))
         return path
 
     async def read_facts(self, path: Path) -> ImageFacts:
@@ -185,7 +185,7 @@ class S3Storage(Storage):
         if not is_object(path):
             return await self._files.prepare_input(path, limits, sha256=sha256, name=name)
         data = await self._objects.read(self._find_key(path), most_bytes=MOST_INPUT_BYTES)
-        prepare = partial(prepare_image, data, name or show_place(path), limits, expected=sha256)
+        prepare = partial(prepare_image, data, name or show_path(path), limits, expected=sha256)
         return await run_sync(prepare, abandon_on_cancel=True, limiter=self._preparing)
 
     async def copy(
@@ -198,7 +198,7 @@ class S3Storage(Storage):
         if conversion is None:
             path = await self._put_copy(data, facts, folder, wanted or source.stem)
             return ImageCopy(path, facts)
-        convert = partial(_convert, data, facts, show_place(source), conversion)
+        convert = partial(_convert, data, facts, show_path(source), conversion)
         converted, after = await run_sync(convert, abandon_on_cancel=True, limiter=self._drawing)
         if after == facts and wanted is None and folder == source.parent:
             return ImageCopy(source, facts)
@@ -211,7 +211,7 @@ class S3Storage(Storage):
         if not is_object(path):
             return await self._files.draw_preview(path, max_side=max_side, max_bytes=max_bytes)
         data = await self._read_object(path)
-        draw = partial(draw_preview, data, show_place(path), max_side=max_side, max_bytes=max_bytes)
+        draw = partial(draw_preview, data, show_path(path), max_side=max_side, max_bytes=max_bytes)
         return await run_sync(draw, abandon_on_cancel=True, limiter=self._drawing)
 
     async def read_version(self, path: Path) -> str:
@@ -219,7 +219,7 @@ class S3Storage(Storage):
         if not is_object(path):
             return await self._files.read_version(path)
         self._find_key(path)
-        return show_place(path)
+        return show_path(path)
 
     @asynccontextmanager
     async def open_file(self, path: Path) -> AsyncGenerator[Path]:
@@ -300,8 +300,8 @@ class S3Storage(Storage):
         """
         if ".." in path.parts or not path.is_relative_to(self._root):
             raise FolderNotAllowedError(
-                f"{show_place(path)} lies outside the object store of this server.",
-                f"Everything is kept below {show_place(self._root)}.",
+                f"{show_path(path)} lies outside the object store of this server.",
+                f"Everything is kept below {show_path(self._root)}.",
             )
         return path.relative_to(self._bucket).as_posix()
 
@@ -395,7 +395,7 @@ def _convert(
     data: bytes, facts: ImageFacts, name: str, conversion: Conversion
 ) -> tuple["ConvertedImage", ImageFacts]:
     """Give what an image is converted to, and the facts of that."""
-    from wan_mcp.images.conversion import convert_image  # noqa: PLC0415 - a start of the server converts nothing
+    from wan_mcp.images.copies import convert_image  # noqa: PLC0415 - a start of the server converts nothing
 
     converted = convert_image(data, facts, name, conversion)
     return converted, inspect_image(converted.data)

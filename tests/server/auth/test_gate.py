@@ -16,9 +16,9 @@ from fakes.issuer import FakeIssuer
 from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.issuer import Issuer
-from wan_mcp.auth.operations import find_scopes
+from wan_mcp.auth.jwt_verification import JwtVerifier
+from wan_mcp.auth.required_scopes import find_scopes
 from wan_mcp.auth.tokens import TokenFile, add_token
-from wan_mcp.auth.verification import JwtVerifier
 from wan_mcp.http_app import build_issuer_network
 from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
 

@@ -2,6 +2,7 @@
 
 import sqlite3
 import time
+from contextlib import closing
 
 import anyio
 import psycopg
@@ -43,16 +44,22 @@ def count_orders(url):
         return connection.execute("SELECT COUNT(*) FROM orders").fetchone()[0]
 
 
+def read_tables(path):
+    """Give the columns of each table of an SQLite file."""
+    with closing(sqlite3.connect(path)) as connection:
+        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
+        return {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
+
+
 async def test_the_tables_are_those_of_the_file(ledger, postgres_url, tmp_path):
     await ledger.orders.get("x")
     file = open_sqlite_ledger(tmp_path / "ledger.sqlite3", FakeClock())
     await file.orders.get("x")
+    await file.listings.find_new("singapore", known=None)
     await file.close()
 
-    with sqlite3.connect(tmp_path / "ledger.sqlite3") as connection:
-        names = [name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")]
-        ours = {name: {row[1] for row in connection.execute(f"PRAGMA table_info({name})")} for name in names}
-    connection.close()
+    # What may be forgotten in a power cut lies in a file of its own.
+    ours = read_tables(tmp_path / "ledger.sqlite3") | read_tables(tmp_path / "pace.sqlite3")
     with psycopg.connect(postgres_url) as connection:
         theirs = {}
         for table, column in connection.execute(

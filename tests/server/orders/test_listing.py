@@ -10,8 +10,8 @@ from fakes.orders import FAILED, LEASE, placed, save
 from fakes.recording_database import RecordingDatabase
 from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
-from wan_mcp.orders.listing import OrderSearch, read_period, report_costs
 from wan_mcp.orders.live_orders import LiveOrders
+from wan_mcp.orders.search import OrderSearch, read_period, report_costs
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import OrderQuery, OrderState

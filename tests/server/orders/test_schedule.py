@@ -13,7 +13,7 @@ from wan_mcp.orders.live_orders import LiveOrder
 from wan_mcp.orders.worker.schedule import PollPlan, Schedule, running_time
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-PLACES = {("singapore", "wan2.6-t2i"): 2}
+CONCURRENCY = {("singapore", "wan2.6-t2i"): 2}
 
 
 def _looks(plan: PollPlan, duration: float) -> list[float]:
@@ -33,7 +33,7 @@ def clock():
 
 @pytest.fixture
 def schedule(clock):
-    return Schedule(clock, guess=1.0, places=PLACES)
+    return Schedule(clock, guess=1.0, concurrency=CONCURRENCY)
 
 
 def follow(schedule, clock, number, **changes):

@@ -14,7 +14,7 @@ import pytest
 from blockbuster import blockbuster_ctx
 from PIL import Image
 
-from wan_mcp.storage.names import make_owner_folder, show_place
+from wan_mcp.storage.names import make_owner_folder, show_path
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import (
     FolderNotAllowedError,
@@ -64,9 +64,9 @@ async def test_no_call_of_the_storage_blocks_the_event_loop(back_end, paint):
         assert await storage.find_missing([target]) == []
         assert await storage.read_version(target)
         copied = (await storage.copy(target, await storage.find_known_folder(folder), "copy")).path
-        assert await storage.find_readable(show_place(copied)) == copied
+        assert await storage.find_readable(show_path(copied)) == copied
         assert len((await storage.draw_preview(copied)).data) <= 500_000
-        assert await storage.prepare_input(await storage.find_input(show_place(copied)), LIMITS)
+        assert await storage.prepare_input(await storage.find_input(show_path(copied)), LIMITS)
         await storage.make_link(copied, seconds=60, filename="x.png", mime_type="image/png")
         place = await storage.find_upload_place(f"upload-{0:032x}.png", owner="token:ada")
         await storage.keep_upload(place, data, "image/png")
@@ -203,8 +203,8 @@ async def test_what_is_gone_is_missing(back_end, save, paint):
 async def test_an_image_is_found_by_the_address_that_is_shown_of_it(back_end, save, paint):
     path = await save(paint())
 
-    assert await back_end.storage.find_readable(show_place(path)) == path
-    assert await back_end.storage.find_input(show_place(path)) == path
+    assert await back_end.storage.find_readable(show_path(path)) == path
+    assert await back_end.storage.find_input(show_path(path)) == path
     assert Path(str(path)) == path
 
 
@@ -213,7 +213,7 @@ async def test_what_is_no_image_is_not_shown(back_end):
 
     for attempt in (
         back_end.storage.locate(path),
-        back_end.storage.find_readable(show_place(path)),
+        back_end.storage.find_readable(show_path(path)),
         back_end.storage.draw_preview(path),
     ):
         with pytest.raises(RequestRefusedError) as refusal:
@@ -229,8 +229,8 @@ async def test_every_place_is_confined_whatever_is_done_with_it(back_end, save, 
 
     for path in back_end.outside:
         for attempt in (
-            storage.find_readable(show_place(path)),
-            storage.find_input(show_place(path)),
+            storage.find_readable(show_path(path)),
+            storage.find_input(show_path(path)),
             storage.locate(path),
             storage.read_facts(path),
             storage.read(path),

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 from fakes.s3 import KEY
 from wan_mcp.settings import StorageAccess, read_settings
 from wan_mcp.storage import LocalStorage
-from wan_mcp.storage.names import make_place, read_address, show_place
+from wan_mcp.storage.names import make_place, read_address, show_path
 from wan_mcp.storage.objects import ObjectStore
 from wan_mcp.storage.s3 import S3Storage
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
@@ -220,11 +220,11 @@ async def test_no_variable_of_the_environment_that_is_no_setting_comes_into_a_li
 def test_places_are_shown_as_addresses_and_read_back():
     place = make_place("pics", "a", "b c.png")
 
-    assert show_place(place) == show_place(str(place)) == "s3://pics/a/b c.png"
+    assert show_path(place) == show_path(str(place)) == "s3://pics/a/b c.png"
     assert read_address("s3://pics/a/b c.png") == place
     assert read_address("/home/me/x.png") is None
-    assert show_place("/home/me/x.png") == "/home/me/x.png"
-    assert show_place("") == ""
+    assert show_path("/home/me/x.png") == "/home/me/x.png"
+    assert show_path("") == ""
 
 
 async def test_without_an_object_the_error_says_so(objects):

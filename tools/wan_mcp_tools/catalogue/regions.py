@@ -1,4 +1,8 @@
-"""The service's regions. A key, a task and a model belong to one region."""
+"""
+The service's regions. A key, a task and a model belong to one region.
+
+Which models a region has is said with the models: each has a `ModelRegion` for it.
+"""
 
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.record import Record

@@ -9,7 +9,7 @@ What can go wrong, by who can act on it.
     │       ├── DailyLimitError            of images in 24 hours
     │       ├── CostLimitError             of indicative costs in 24 hours or 30 days
     │       ├── OpenLimitError             of orders that go on at once
-    │       └── CallLimitError             of calls in a minute
+    │       └── CallLimitError             of calls in a minute, or of uploads in 24 hours
     ├── SettingsError              the settings: the operator corrects them; nothing was sent
     │   └── MissingKeyError            no key for the region
     ├── ServiceError               the service answered with a refusal or a failure
@@ -37,7 +37,8 @@ What can go wrong, by who can act on it.
     └── LedgerError                the ledger cannot be used: locked, damaged, newer than this release
 
 Every error carries facts beside its sentence: its code, whether trying again can help, whether it is certain that no
-order came of it, and what to do next.
+order came of it, and what to do next. The sentence is made where it is raised; for refusals of the service that is by
+their codes, in `wan_mcp.dashscope.error_table`.
 """
 
 from enum import StrEnum
@@ -209,7 +210,7 @@ class OpenLimitError(LimitError):
 
 
 class CallLimitError(LimitError):
-    """Raised when a principal calls more often than is allowed; the next call may come in `retry_after` seconds."""
+    """Raised when a principal calls or uploads more often than is allowed; again in `retry_after` seconds."""
 
     default_code = ErrorCode.CALL_LIMIT
 

@@ -28,7 +28,7 @@ class ProgressReport(Record):
     problem: Problem | None = None
 
 
-ReportProgress = Callable[[ProgressReport], Awaitable[None]]
+ProgressCallback = Callable[[ProgressReport], Awaitable[None]]
 """Tells a caller how its call is doing."""
 
 NotePlaced = Callable[[Task], None]
@@ -153,7 +153,7 @@ class ImageService(Protocol):
         wait_seconds: float,
         until_accepted: bool,
         fresh: bool,
-        report: ReportProgress | None,
+        report: ProgressCallback | None,
         placed: NotePlaced | None = None,
     ) -> Task:
         """
@@ -164,7 +164,7 @@ class ImageService(Protocol):
         """
         ...
 
-    async def get(self, task_id: str, *, wait_seconds: float, report: ReportProgress | None) -> Task:
+    async def get(self, task_id: str, *, wait_seconds: float, report: ProgressCallback | None) -> Task:
         """Give the task, after waiting for its end at most `wait_seconds`."""
         ...
 

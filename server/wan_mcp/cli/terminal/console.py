@@ -16,7 +16,7 @@ from wan_mcp.cli.terminal.progress import ProgressDisplay, show_progress
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.log import redact
 from wan_mcp_tools.domain.errors import MissingKeyError
-from wan_mcp_tools.domain.service import ReportProgress
+from wan_mcp_tools.domain.service import ProgressCallback
 
 
 @dataclass(slots=True)
@@ -63,7 +63,7 @@ class Console:
                 self._display = None
 
     @contextmanager
-    def progress(self) -> Generator[ReportProgress]:
+    def progress(self) -> Generator[ProgressCallback]:
         """Show a wait: one moving line on a terminal, a line now and then elsewhere."""
         with self.progress_of(("",)) as display:
             yield display.reporter(0)

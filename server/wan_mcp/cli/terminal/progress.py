@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Protocol, TextIO
 from wan_mcp.cli.terminal.output import can_move_cursor, printable, with_next_step
 from wan_mcp.clock import Clock
 from wan_mcp.log import redact
-from wan_mcp_tools.domain.service import ProgressReport, ReportProgress
+from wan_mcp_tools.domain.service import ProgressCallback, ProgressReport
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -36,7 +36,7 @@ _FRAME_SECONDS = 0.25
 class ProgressDisplay(Protocol):
     """Where the waits of a command are shown, each known by its number from 0."""
 
-    def reporter(self, number: int) -> ReportProgress:
+    def reporter(self, number: int) -> ProgressCallback:
         """Give what takes the reports of one wait."""
         ...
 
@@ -195,7 +195,7 @@ class _LiveDisplay:
         while not self._is_over.wait(_FRAME_SECONDS):
             self.refresh()
 
-    def reporter(self, number: int) -> ReportProgress:
+    def reporter(self, number: int) -> ProgressCallback:
         wait = self._waits[number]
 
         async def show(report: ProgressReport) -> None:
@@ -250,7 +250,7 @@ class _LineDisplay:
         self._waits = waits
         self._filter = _LineFilter()
 
-    def reporter(self, number: int) -> ReportProgress:
+    def reporter(self, number: int) -> ProgressCallback:
         wait = self._waits[number]
 
         async def show(report: ProgressReport) -> None:

@@ -61,7 +61,7 @@ def _name_channel(connections: Connections) -> str:
     return f"wan_mcp_{connections.ledger_id}"
 
 
-class _DeafError(Exception):
+class _LostNoticeError(Exception):
     """Raised where a notice that was sent does not arrive."""
 
 
@@ -106,7 +106,7 @@ class ChangeListener:
                 pause = 0.0
                 try:
                     self._listen()
-                except _DeafError:
+                except _LostNoticeError:
                     _log.info(
                         "no notices of changes come from the ledger's database, perhaps because a pooler stands "
                         "between; changes are looked for every few moments"
@@ -149,7 +149,7 @@ class ChangeListener:
         Make sure that notices arrive.
 
         Raises:
-            _DeafError: they do not.
+            _LostNoticeError: they do not.
         """
         # On another connection: behind a pooler that is another client, as the other servers are.
         with self._connections.take(_TAKE_SECONDS) as other:
@@ -160,7 +160,7 @@ class ChangeListener:
                 return
         # As far as it reaches: the connection behind a pooler goes to others.
         connection.execute(b"UNLISTEN *")
-        raise _DeafError
+        raise _LostNoticeError
 
     def _read(self, connection: psycopg.Connection[Row]) -> set[str]:
         """Give the topics of the notices that have come from other processes."""

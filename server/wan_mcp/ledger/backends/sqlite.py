@@ -38,7 +38,7 @@ _LEAST_LOCK_SECONDS = 0.02
 
 
 def open_sqlite_ledger(path: Path, clock: Clock, *, busy_seconds: float = 0.8) -> Ledger:
-    """Give the ledger in a file. How fast questions may be asked lies in a file of its own beside it."""
+    """Give the ledger in a file. What may be forgotten in a power cut lies in a file of its own beside it."""
     return Ledger(
         SqliteDatabase(path, clock, busy_seconds=busy_seconds),
         SqliteDatabase(

@@ -17,7 +17,7 @@ from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp.storage.base import ImageCopy
-from wan_mcp.storage.names import check_filename, find_name_change, show_place
+from wan_mcp.storage.names import check_filename, find_name_change, show_path
 from wan_mcp.storage.thumbnails import ThumbnailCache
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -80,7 +80,7 @@ class OrderImages:
         except FolderNotAllowedError as error:
             if image.state is not ImageState.SAVED or await storage.find_missing([Path(image.path or "")]):
                 raise
-            shown = show_place(image.path or "")
+            shown = show_path(image.path or "")
             advice = f"The image is already saved as {shown}: copy that file there. {error.advice}"
             raise FolderNotAllowedError(error.message, advice) from error
         if image.state is ImageState.FAILED or (image.url is None and image.state is not ImageState.SAVED):
@@ -169,7 +169,7 @@ class OrderImages:
         """Give a saved image: the file's own bytes if they are at most `most_bytes`, else a small picture of it."""
         path = await self.find_file(order, index)
         data, facts = await self._storage.read(path)
-        file = SavedImage(index, show_place(path), facts.width, facts.height, facts.bytes)
+        file = SavedImage(index, show_path(path), facts.width, facts.height, facts.bytes)
         if facts.bytes <= most_bytes:
             return ImageData(data, facts.mime_type, file, reduced=False)
         small = await self._storage.draw_preview(path)
@@ -228,7 +228,7 @@ class OrderImages:
             facts = await self._storage.read_facts(Path(image.path or ""))
         except FolderNotAllowedError:
             return to_saved_image(image, order)
-        return SavedImage(image.index, show_place(image.path or ""), facts.width, facts.height, facts.bytes)
+        return SavedImage(image.index, show_path(image.path or ""), facts.width, facts.height, facts.bytes)
 
     async def find_file(self, order: Order, index: int) -> Path:
         """
@@ -299,7 +299,7 @@ class OrderImages:
             if folder is not None:
                 raise
             home = await storage.find_folder(None, owner=order.principal)
-            refused = show_place(before.parent)
+            refused = show_path(before.parent)
         url = await self._find_new_link(order, image)
         owner = f"{self._file_owner}{id(url):x}"
         async with storage.open_draft(home, order_id="again", index=image.index, owner=owner) as draft:
@@ -370,7 +370,7 @@ def _to_saved_image(copied: ImageCopy, index: int, filename: str | None) -> Save
     facts = copied.facts
     return SavedImage(
         index,
-        show_place(copied.path),
+        show_path(copied.path),
         facts.width,
         facts.height,
         facts.bytes,
@@ -407,14 +407,14 @@ def find_image(order: Order, index: int) -> OrderImage:
 def _explain_outside(order: Order, image: OrderImage, error: FolderNotAllowedError) -> FolderNotAllowedError:
     """Say that an image lies where it may not be read: in a folder that was allowed once, or that never was."""
     return FolderNotAllowedError(
-        f"Image {image.index} of the task {order.best_id} is saved as {show_place(image.path or '')}, outside the "
+        f"Image {image.index} of the task {order.best_id} is saved as {show_path(image.path or '')}, outside the "
         "folders that are allowed now, and is not read there.",
         error.advice,
     )
 
 
 def _tell_gone(image: OrderImage) -> str:
-    return f"It was saved as {show_place(image.path or '')}, and that file has been moved or deleted since."
+    return f"It was saved as {show_path(image.path or '')}, and that file has been moved or deleted since."
 
 
 def _explain_gone(order: Order, image: OrderImage, *, can_fetch_again: bool) -> str:

@@ -23,7 +23,7 @@ from wan_mcp.clock import Clock, utc
 from wan_mcp.images.format import EXTENSIONS, MIME_TYPES
 from wan_mcp.ledger import Order
 from wan_mcp.orders.files.images import OrderImages
-from wan_mcp.orders.view import hide_place, name_image
+from wan_mcp.orders.view import hide_path, name_image
 from wan_mcp.storage import Storage
 from wan_mcp.storage.names import is_object, make_owner_folder, read_address
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError
@@ -120,7 +120,7 @@ class ImageLinkSigner:
             signature = self._sign(image_id, folder, expires)
             query = urlencode(more | {"expires": expires, "signature": signature})
             url = f"{self._base_url}{IMAGES_PATH}{quote(image_id, safe='')}?{query}"
-        return hide_place(replace(saved, url=url, url_expires_at=_read_time(expires)))
+        return hide_path(replace(saved, url=url, url_expires_at=_read_time(expires)))
 
     async def ask_storage(self, place: Path, filename: str, *, seconds: float) -> str | None:
         """

@@ -18,7 +18,7 @@ from wan_mcp.orders.view import describe_image, name_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage
-from wan_mcp.storage.names import show_place
+from wan_mcp.storage.names import show_path
 from wan_mcp_tools.domain.errors import AppError, DownloadError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.tasks import Problem, tell_other_folder
 
@@ -163,7 +163,7 @@ class Downloader:
             await self._storage.write_sidecar(path, facts, order_id=order.local_id)
         except AppError as error:
             # The picture is what was paid for; the facts about it are not worth a second try.
-            _log.warning("no facts could be written beside %s: %s", show_place(path), error)
+            _log.warning("no facts could be written beside %s: %s", show_path(path), error)
 
     async def _save(self, attempt: "_Attempt", image: OrderImage, attempts: int) -> OrderImage:
         """Try one image a few times; give it as SAVED, or as UNSAVED with the reason."""
@@ -236,11 +236,11 @@ class Downloader:
         try:
             return await self._storage.find_known_folder(Path(wanted))
         except RequestRefusedError:
-            attempt.note(tell_other_folder(show_place(wanted)))
+            attempt.note(tell_other_folder(show_path(wanted)))
         except StorageError as error:
             if error.retryable:
                 raise
-            attempt.note(tell_other_folder(show_place(wanted)))
+            attempt.note(tell_other_folder(show_path(wanted)))
         return await self._storage.find_folder(None, owner=attempt.order.principal)
 
     async def _is_published(self, path: Path, sha256: str) -> bool:

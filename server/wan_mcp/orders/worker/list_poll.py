@@ -155,7 +155,7 @@ class ListPoller:
             if not missing or len(ours) < _LEAST_ON_PAGE or pages >= listing.total_pages:
                 break
         self._schedule.forget_list(region, missing)
-        self._schedule.count_places(region, started)
+        self._schedule.learn_concurrency(region, started)
         # Also if it did not pay: what it does not show any more is then asked for by itself everywhere.
         await self._share_reading(region, state, shown)
         return len(shown) >= pages * _LEAST_ON_AVERAGE

@@ -62,15 +62,15 @@ class Urgency(IntEnum):
     """It hardly can have, and is asked for lest it be forgotten."""
 
 
-Urgent = Callable[[], Urgency]
+GetUrgency = Callable[[], Urgency]
 """Says how urgent a question is at the moment: that changes while it waits for its turn."""
 
 
-class Line:
+class TurnQueue:
     """Those of this process who wait for a turn, of whom one at a time has it reserved."""
 
     def __init__(self) -> None:
-        self._waiting: list[tuple[int, Urgent, anyio.Event]] = []
+        self._waiting: list[tuple[int, GetUrgency, anyio.Event]] = []
         self._numbers = count()
         self._is_taken = False
         self._served = 0
@@ -80,7 +80,7 @@ class Line:
         return next(self._numbers)
 
     @asynccontextmanager
-    async def front(self, place: int, urgent: Urgent) -> AsyncGenerator[bool]:
+    async def front(self, place: int, urgent: GetUrgency) -> AsyncGenerator[bool]:
         """
         Wait until nobody who is more urgent waits, and stand in front until the end of the block.
 
@@ -100,7 +100,7 @@ class Line:
         """Say whether somebody waits who is more urgent than that."""
         return any(urgent() < urgency for _, urgent, _ in self._waiting)
 
-    async def _wait(self, place: int, urgent: Urgent) -> None:
+    async def _wait(self, place: int, urgent: GetUrgency) -> None:
         called = anyio.Event()
         entry = (place, urgent, called)
         insort(self._waiting, entry, key=lambda each: each[0])
@@ -170,11 +170,11 @@ class Queries:
         self._clock = clock
         self._timings = timings
         self._throttled: dict[str, int] = {}
-        self._lines: dict[str, Line] = {}
+        self._lines: dict[str, TurnQueue] = {}
         self.clock_offsets = ClockOffsets()
 
     async def get_task(
-        self, region: str, task_id: str, *, images: int = 0, urgent: Urgent = lambda: Urgency.CALLED
+        self, region: str, task_id: str, *, images: int = 0, urgent: GetUrgency = lambda: Urgency.CALLED
     ) -> TaskAnswer:
         """Ask for one task, once; `images` are those that were ordered, 0 where that is not known."""
         answer = await self._ask(
@@ -220,7 +220,7 @@ class Queries:
         while await self._take_turn(limit, longest=LONGEST_LINE) is None:
             pass
 
-    async def _ask(self, region: str, urgent: Urgent, ask: Callable[[], Awaitable[T]]) -> T:
+    async def _ask(self, region: str, urgent: GetUrgency, ask: Callable[[], Awaitable[T]]) -> T:
         await self._wait_for_turn(region, urgent)
         try:
             return await ask()
@@ -230,8 +230,8 @@ class Queries:
             await self._ledger.limits.pause(_limit(region), pause)
             raise
 
-    async def _wait_for_turn(self, region: str, urgent: Urgent) -> None:
-        line = self._lines.setdefault(region, Line())
+    async def _wait_for_turn(self, region: str, urgent: GetUrgency) -> None:
+        line = self._lines.setdefault(region, TurnQueue())
         began = self._clock.monotonic()
         place, tries, stood_at = line.come(), 0, math.inf
         while tries < _TRIES:

@@ -196,18 +196,18 @@ class ModelQueue:
     """
     The tasks of one region, account and model, of which the service works on so many at once, the oldest first.
 
-    `places` is how many: as documented, or more once more were seen RUNNING at one moment.
+    `concurrency` is how many: as documented, or more once more were seen RUNNING at one moment.
     """
 
-    def __init__(self, places: int) -> None:
-        self.places = places
+    def __init__(self, concurrency: int) -> None:
+        self.concurrency = concurrency
         self._waiting: list[PolledTask] = []
         self._begun: set[PolledTask] = set()
         self.probe_pause = 5.0
         """Guesses between two questions for the next one in line; none as long as one after the other has begun."""
 
     def is_next(self, task: PolledTask) -> bool:
-        """Say whether it is the oldest of those that cannot have begun yet: it shows when there are more places."""
+        """Say whether it is the oldest of those that cannot have begun yet: it shows when more can run."""
         return bool(self._waiting) and self._waiting[0] is task
 
     def add(self, task: PolledTask, *, has_begun: bool) -> None:
@@ -242,7 +242,7 @@ class ModelQueue:
         if task not in self._begun:
             self.probe_pause = 5.0
 
-    def count_places(self, now: float, moment: float | None = None) -> None:
+    def learn_concurrency(self, now: float, moment: float | None = None) -> None:
         """Learn from the tasks that were certainly RUNNING at a moment, else when the last of them began."""
         running = [
             (each.started_at, each.seen_running_at)
@@ -250,7 +250,7 @@ class ModelQueue:
             if each.started_at is not None and each.seen_running_at is not None
         ]
         at = max((started for started, _ in running), default=now) if moment is None else moment
-        self.places = max(self.places, sum(started <= at <= seen for started, seen in running))
+        self.concurrency = max(self.concurrency, sum(started <= at <= seen for started, seen in running))
         self._fill(since=now)
 
     def _take_out(self, task: PolledTask) -> None:
@@ -261,8 +261,8 @@ class ModelQueue:
             self._waiting[0].live.reconsider()
 
     def _fill(self, *, since: float) -> None:
-        """Let the oldest have the places that are free."""
-        while self._waiting and len(self._begun) < self.places:
+        """Let as many of the oldest begin as can run."""
+        while self._waiting and len(self._begun) < self.concurrency:
             task = self._waiting[0]
             self._take_out(task)
             self._begun.add(task)
@@ -272,12 +272,12 @@ class ModelQueue:
 
 
 class Schedule:
-    """The tasks that are asked for in this process, and what was learned of their kinds and places."""
+    """The tasks that are asked for in this process, and what was learned of their kinds and concurrency."""
 
-    def __init__(self, clock: Clock, *, guess: float, places: Mapping[tuple[str, str], int]) -> None:
+    def __init__(self, clock: Clock, *, guess: float, concurrency: Mapping[tuple[str, str], int]) -> None:
         self._clock = clock
         self._guess = guess
-        self._places = places
+        self._concurrency = concurrency
         self._kinds: dict[tuple[str, str, int], TaskKind] = {}
         self._queues: dict[tuple[str, str, str], ModelQueue] = {}
         self._tasks: defaultdict[str, dict[str, PolledTask]] = defaultdict(dict)
@@ -295,7 +295,7 @@ class Schedule:
         """Begin to ask for an order's task."""
         model = order.model or ""
         queue = self._queues.setdefault(
-            (order.region, order.account, model), ModelQueue(self._places.get((order.region, model), 1))
+            (order.region, order.account, model), ModelQueue(self._concurrency.get((order.region, model), 1))
         )
         task = PolledTask(order, self.kind_of(order), queue, live, self._clock)
         has_begun = order.status is TaskStatus.RUNNING or order.origin is not Origin.ORDERED
@@ -356,7 +356,7 @@ class Schedule:
             return
         if answer.status is TaskStatus.RUNNING:
             self._note_running(task, answer.queued)
-            task.queue.count_places(now)
+            task.queue.learn_concurrency(now)
         started = task.accepted_at if task.started_at is None else task.started_at
         task.pause = plan.next(asked_at - started, task.pause)
 
@@ -390,10 +390,10 @@ class Schedule:
                 task.listed_at = None
                 task.live.reconsider()
 
-    def count_places(self, region: str, moment: float) -> None:
+    def learn_concurrency(self, region: str, moment: float) -> None:
         """Learn how much the service does at once from a list that was read from a moment on."""
         for queue in {task.queue for task in self._tasks[region].values()}:
-            queue.count_places(self._clock.monotonic(), moment)
+            queue.learn_concurrency(self._clock.monotonic(), moment)
 
     def find_running_time(self, task: PolledTask, told: float | None) -> float | None:
         """Give what is to be learned from a task that has just been found done."""

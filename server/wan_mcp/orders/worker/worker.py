@@ -76,8 +76,8 @@ class OrderWorker:
             observers=context.observers,
         )
         self._recovery = Recovery(ledger, clock, live=live, writer=writer, queries=queries, timings=timings)
-        places = {(row.name, model.id): row.concurrency for model in catalogue.models for row in model.regions}
-        schedule = Schedule(clock, guess=timings.first_poll, places=places)
+        concurrency = {(row.name, model.id): row.concurrency for model in catalogue.models for row in model.regions}
+        schedule = Schedule(clock, guess=timings.first_poll, concurrency=concurrency)
         self._list_poller = ListPoller(ledger, clock, queries=queries, schedule=schedule)
         self._poller = Poller(
             ledger,

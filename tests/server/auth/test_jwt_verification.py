@@ -14,7 +14,7 @@ from fakes.clock import FakeClock
 from fakes.issuer import FakeIssuer, make_key, tampered, unsigned
 from wan_mcp.auth.errors import IssuerError, TokenRefusedError
 from wan_mcp.auth.issuer import Issuer, list_descriptions
-from wan_mcp.auth.verification import JwtVerifier, is_same_resource
+from wan_mcp.auth.jwt_verification import JwtVerifier, is_same_resource
 from wan_mcp.http_app import build_issuer_network
 from wan_mcp_tools.domain.principals import Scope
 

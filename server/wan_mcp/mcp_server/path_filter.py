@@ -33,7 +33,7 @@ _LEFT_OUT = frozenset({"blob", "data", "url", "prompt", "actual_prompt", "negati
 """Texts that are handed on as they are: bytes, links, and words for a picture."""
 
 
-class PlaceFilter:
+class PathFilter:
     """Takes the places of a server out of texts; `folders` are those that its settings name."""
 
     def __init__(self, folders: Iterable[Path | str]) -> None:
@@ -79,7 +79,7 @@ class PlaceFilter:
                 return value
 
 
-def make_place_filter(places: PlaceFilter) -> ServerMiddleware[Any]:
+def make_path_filter(places: PathFilter) -> ServerMiddleware[Any]:
     """Make what is around every request: its answer, and its error, name no place where no disk is shared."""
 
     async def filter_places(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:

@@ -25,17 +25,17 @@ _SLOWEST = 32_768.0
 """Bytes a second."""
 
 
-class CallLimits(Record):
+class ConcurrencyLimits(Record):
     """How many calls may be under way in this process: of all callers together, and of each who has signed in."""
 
     most: int = 10_000
     most_each: int = 200
 
 
-class CallLimiter:
+class ConcurrencyLimiter:
     """An application around another that refuses calls beyond the limits. It has to stand behind the sign-in."""
 
-    def __init__(self, app: "ASGIApp", limits: CallLimits) -> None:
+    def __init__(self, app: "ASGIApp", limits: ConcurrencyLimits) -> None:
         self._app = app
         self._limits = limits
         self._open: Counter[str] = Counter()

@@ -8,7 +8,7 @@ from mcp.types import CallToolResult
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 
-from wan_mcp.telemetry.operations import current_tool, measure_operations, name_tool
+from wan_mcp.telemetry.call_metrics import current_tool, measure_operations, name_tool
 
 TOOLS = frozenset({"get_task"})
 

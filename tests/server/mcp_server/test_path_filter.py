@@ -17,7 +17,7 @@ from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, make_settings, order, running_service
 from fakes.tasks_client import Tasks, ask
 from wan_mcp.app import build_server, build_service
-from wan_mcp.mcp_server.place_filter import HIDDEN, PlaceFilter
+from wan_mcp.mcp_server.path_filter import HIDDEN, PathFilter
 from wan_mcp_tools.domain.principals import LOCAL, Principal, Scope, acting_as
 
 TELLING = [each for each in SITUATIONS if "/" in read_rows()[each.title][3]]
@@ -151,7 +151,7 @@ async def test_an_administrator_is_told_no_place_of_what_the_local_user_has_orde
     ],
 )
 def test_a_folder_of_the_settings_is_hidden_with_what_lies_in_it(text, shown):
-    places = PlaceFilter([Path("/srv/my pictures"), "s3://bucket"])
+    places = PathFilter([Path("/srv/my pictures"), "s3://bucket"])
     places.find()
 
     assert places.hide(text) == shown
@@ -168,7 +168,7 @@ def test_a_folder_of_the_settings_is_hidden_with_what_lies_in_it(text, shown):
     ],
 )
 def test_an_error_tells_nothing_that_looks_like_a_path(text, shown):
-    places = PlaceFilter([])
+    places = PathFilter([])
     places.find()
 
     assert places.hide_all(text) == shown
@@ -176,7 +176,7 @@ def test_an_error_tells_nothing_that_looks_like_a_path(text, shown):
 
 @pytest.mark.parametrize("is_error", [False, True])
 def test_links_and_the_words_of_an_order_are_handed_on_as_they_are(is_error):
-    places = PlaceFilter(["/pictures"])
+    places = PathFilter(["/pictures"])
     places.find()
     answer = {
         "prompt": "a sign that says /pictures/fox.png",

@@ -4,7 +4,7 @@ import anyio
 import httpx
 import pytest
 
-from wan_mcp.mcp_server.call_limits import BodyTimeout, CallLimiter, CallLimits
+from wan_mcp.mcp_server.concurrency_limits import BodyTimeout, ConcurrencyLimiter, ConcurrencyLimits
 from wan_mcp_tools.domain.principals import LOCAL, Principal, Scope, acting_as
 
 PERSON = Principal("ann", frozenset({Scope.ORDER}))
@@ -17,7 +17,7 @@ class Calls:
     def __init__(self, **limits):
         self.let_go = anyio.Event()
         self.begun = 0
-        self.gate = CallLimiter(self.answer, CallLimits(**limits))
+        self.gate = ConcurrencyLimiter(self.answer, ConcurrencyLimits(**limits))
         self.answers = []
 
     async def answer(self, scope, receive, send):

@@ -11,7 +11,7 @@ from PIL import Image, ImageCms
 from PIL.PngImagePlugin import PngInfo
 
 from wan_mcp.images.check import inspect_image
-from wan_mcp.images.conversion import convert_image
+from wan_mcp.images.copies import convert_image
 from wan_mcp_tools.domain.errors import RequestRefusedError
 from wan_mcp_tools.domain.service import Conversion, ImageFormat
 from wan_mcp_tools.domain.tasks import CopyRemark

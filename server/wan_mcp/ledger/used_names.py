@@ -6,7 +6,7 @@ _OWNER = "used"
 """Who has the rows of used names, which are slots that are never left."""
 
 
-class SingleUse(Repository):
+class UsedNames(Repository):
     """
     Notes which names were used, for as long as somebody could use them again.
 
