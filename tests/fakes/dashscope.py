@@ -30,7 +30,7 @@ from wan_mcp.clock import Clock
 from wan_mcp.sandbox import MemoryStore, SandboxOptions, create_app
 from wan_mcp.sandbox.catalogue.families import MODELS
 from wan_mcp.sandbox.catalogue.model import WireProtocol
-from wan_mcp.sandbox.errors import INPUT_INSPECTED, INTERNAL_ERROR, TIMED_OUT, ServiceError
+from wan_mcp.sandbox.errors import INPUT_INSPECTED, INTERNAL_ERROR, TIMED_OUT, ErrorReply
 from wan_mcp.sandbox.requests import ParsedOrder
 from wan_mcp.sandbox.stores import Plan
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, state_of
@@ -319,7 +319,7 @@ def read_ending(spec: str | Mapping[str, Any]) -> Outcome:
         case "partial":
             return Outcome(missing=(1,))
         case "failed":
-            return Outcome(failure=ServiceError(**(INTERNAL_ERROR._asdict() | given)))
+            return Outcome(failure=ErrorReply(**(INTERNAL_ERROR._asdict() | given)))
         case word:
             raise ValueError(f"no such ending: {word!r}")
 

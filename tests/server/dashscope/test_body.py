@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from wan_mcp.dashscope.body import Body, read_body, read_start
+from wan_mcp.dashscope.body import ResponseBody, read_body, read_start
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 JSON = b'{"output": {"task_id": "t-1"}}'
@@ -99,14 +99,14 @@ async def test_what_only_begins_as_if_it_were_packed_counts_as_well(content):
 
 async def test_a_part_of_a_file_is_not_taken_for_something_packed():
     response = answer(gzip.compress(PNG), None)
-    pieces = [piece async for piece in Body(response, as_is=True).pieces()]
+    pieces = [piece async for piece in ResponseBody(response, as_is=True).pieces()]
     assert b"".join(pieces) == gzip.compress(PNG)
 
 
 async def test_it_is_told_how_much_came_and_whether_it_was_packed():
     packed = gzip.compress(PNG)
     for content, coding, is_packed in ((packed, "gzip", True), (PNG, "gzip", False), (PNG, None, False)):
-        body = Body(answer(content, coding))
+        body = ResponseBody(answer(content, coding))
         seen = [body.is_packed async for _ in body.pieces()]
         assert set(seen) == {is_packed}
         assert (body.received, body.is_packed) == (len(content), is_packed)
