@@ -20,9 +20,11 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from importlib import import_module
 from io import BytesIO
-from math import sqrt
+from math import inf, sqrt
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+from anyio import from_thread
 
 from wan_mcp.images.check import inspect_image
 from wan_mcp.images.format import (
@@ -89,6 +91,8 @@ _LEAST_SHRINK, _MOST_SHRINK = 0.9, 0.4
 _LARGE = 4 * 1024 * 1024
 """Pixels, above which one picture at a time is decoded: it may take some hundred megabytes."""
 _DECODING_LARGE = Lock()
+_CHECK_SECONDS = 0.5
+"""Between looks whether a call still waits for the picture."""
 _MOST_DRAWN = 16 * 1024 * 1024
 """Pixels of a photograph that is drawn anew: each takes eight bytes then, and models draw no more themselves."""
 _LEAST_DETAIL = 8
@@ -358,8 +362,13 @@ def _hold_back(source: _Source) -> Generator[None]:
     if source.width * source.height <= _LARGE:
         yield
         return
-    with _DECODING_LARGE:
+    while not _DECODING_LARGE.acquire(timeout=_CHECK_SECONDS):
+        # Whoever wanted it may have gone meanwhile.
+        from_thread.check_cancelled()
+    try:
         yield
+    finally:
+        _DECODING_LARGE.release()
 
 
 # --- drawing it anew ----------------------------------------------------------------------------------------
@@ -408,11 +417,15 @@ def _decode(source: _Source, limits: InputLimits) -> tuple["Image", bytes | None
 
 
 def _choose_draft(source: _Source, limits: InputLimits) -> tuple[int, int]:
-    """Choose the sides that are decoded of a JPEG: a fraction of all where the rest would be left out anyway."""
-    part = 1
+    """
+    Choose the sides that are decoded of a JPEG: a fraction of all where the rest would be left out anyway.
+
+    An upload is kept with all of its pixels: places may be marked in them, and it is drawn once more for a model.
+    """
+    part, most = 1, inf if limits is UPLOADED else _MOST_DRAWN
     while part < _LEAST_DETAIL and (
         max(source.width, source.height) >= 2 * part * limits.max_side
-        or source.width * source.height > part * part * _MOST_DRAWN
+        or source.width * source.height > part * part * most
     ):
         part *= 2
     return source.width // part, source.height // part

@@ -22,9 +22,10 @@ class SeenTask(Record):
 
 
 class SharedListing(Record):
-    """The tasks of the ledger that the list of a region showed, and when that was written down."""
+    """The tasks of the ledger that the list of a region showed, when that was written down, and the seconds since."""
 
     kept_at: float
+    age: float
     tasks: Sequence[SeenTask]
 
 
@@ -56,7 +57,10 @@ class Listings(Repository):
             known or 0.0,
         )
         try:
-            return SharedListing(float(rows[0]["kept_at"]), _load(rows[0]["tasks"])) if rows else None
+            if not rows:
+                return None
+            kept_at = float(rows[0]["kept_at"])
+            return SharedListing(kept_at, max(0.0, tx.now - kept_at), _load(rows[0]["tasks"]))
         except (TypeError, ValueError):
             return None
 

@@ -8,7 +8,7 @@ from io import BytesIO
 import pytest
 from PIL import Image, ImageCms, PngImagePlugin
 
-from wan_mcp.images.inputs import prepare_image
+from wan_mcp.images.inputs import prepare_image, prepare_upload
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import InputChangedError, RequestRefusedError
 from wan_mcp_tools.domain.requests import InputChange
@@ -106,6 +106,16 @@ def test_a_picture_is_sent_upright_whatever_says_how_the_camera_was_held(form, o
     assert not sent.getexif()
     assert sent.info["icc_profile"] == PROFILE
     assert HOME.encode() not in prepared.data
+
+
+def test_a_large_turned_photograph_is_sent_with_fewer_pixels_and_kept_with_all_of_them_as_an_upload():
+    data = encode(halves((5000, 4000)), "JPEG", exif=exif_of(6))
+    sent, kept = prepare(data), prepare_upload(data)
+
+    assert (sent.width, sent.height, sent.scale) == (2000, 2500, 0.5)
+    assert InputChange.SCALED in sent.changes
+    assert (kept.width, kept.height, kept.scale) == (4000, 5000, 1.0)
+    assert InputChange.SCALED not in kept.changes
 
 
 def test_broken_exif_keeps_no_picture_from_being_sent():

@@ -11,11 +11,13 @@ ENDED = SeenTask("task-1", TaskStatus.SUCCEEDED, 1_800_000_000.5, 1_800_000_003.
 WAITING = SeenTask("task-2", TaskStatus.PENDING, None, None)
 
 
-async def test_a_reading_is_found_until_it_is_known(ledger):
+async def test_a_reading_is_found_with_its_age_until_it_is_known(ledger, clock):
     kept_at = await ledger.listings.keep("singapore", [ENDED, WAITING])
+    clock.advance(3)
 
     found = await ledger.listings.find_new("singapore", known=None)
     assert (found.kept_at, list(found.tasks)) == (kept_at, [ENDED, WAITING])
+    assert found.age == pytest.approx(3.0, abs=0.1)
     assert await ledger.listings.find_new("singapore", known=kept_at) is None
     assert await ledger.listings.find_new("beijing", known=None) is None
 

@@ -6,7 +6,7 @@ import pytest
 
 from fakes.clock import FakeClock
 from fakes.orders import make_order
-from wan_mcp.dashscope import TaskAnswer
+from wan_mcp.dashscope import ListedTask, TaskAnswer
 from wan_mcp.ledger import Origin, Stage
 from wan_mcp.orders.context import backoff
 from wan_mcp.orders.live_orders import LiveOrder
@@ -161,6 +161,20 @@ async def test_more_tasks_seen_running_at_once_than_documented_are_that_many_pla
 
     schedule.remove(tasks[0])
     assert [task.live.is_queued for task in tasks] == [False] * 5 + [True] * 3
+
+
+async def test_tasks_of_an_old_list_did_not_run_beside_those_that_have_come_after_them(schedule, clock):
+    tasks = [follow(schedule, clock, number) for number in range(6)]
+    clock.advance(10)
+    for task in tasks[2:4]:
+        tell(schedule, clock, task, TaskStatus.RUNNING, queued=9.0)
+    rows = [ListedTask(task.task_id, TaskStatus.RUNNING, "singapore") for task in tasks[:2]]
+    schedule.note_listed(rows, "singapore", age=2.0)
+    tell(schedule, clock, tasks[2], TaskStatus.RUNNING)
+
+    for task in tasks[:2]:
+        schedule.remove(task)
+    assert [task.live.is_queued for task in tasks[2:]] == [False, False, True, True]
 
 
 async def test_a_task_that_is_still_pending_is_not_asked_for_in_a_hurry(schedule, clock):

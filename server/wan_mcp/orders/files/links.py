@@ -90,9 +90,9 @@ class ImageLinkSigner:
         if order is not None and image is not None and Path(image.path or "") == _read_place(saved.path):
             return await self._link_image(saved, order)
         place, folder = _read_place(saved.path), make_owner_folder(owner) or ""
-        if is_object(place) and place.parent.name != folder:
+        if is_object(place) and place.parent.name != folder and _DIGEST.fullmatch(place.parent.name):
             # A copy has a folder of its own there, named by its digest.
-            folder = f"{folder}/{place.parent.name}"
+            folder = "/".join(filter(None, (folder, place.parent.name)))
         return await self._link(saved, place, place.name, folder, {"owner": folder})
 
     def is_ours(self, image_id: str, folder: str, signature: LinkSignature) -> bool:

@@ -100,8 +100,13 @@ class ListPoller:
             ListedTask(task.task_id, task.status, region, created_at=task.created_at, started_at=task.started_at)
             for task in reading.tasks
         ]
-        self._schedule.note_listed(shown, region)
-        self._schedule.forget_list(region, set(self._schedule.tasks_of(region)) - {task.task_id for task in shown})
+        ours = set(self._schedule.tasks_of(region))
+        missing = ours - {task.task_id for task in shown}
+        if missing == ours:
+            # It is the list of another account, or lags far behind.
+            return
+        self._schedule.note_listed(shown, region, age=reading.age)
+        self._schedule.forget_list(region, missing)
 
     async def _share_reading(self, region: str, state: _ListState, shown: list[ListedTask]) -> None:
         """Write down what was read, for the other processes."""

@@ -355,14 +355,14 @@ class Schedule:
             task.pause = plan.next_pending(task.pause)
             return
         if answer.status is TaskStatus.RUNNING:
-            self._note_running(task, answer.queued)
+            self._note_running(task, answer.queued, now)
             task.queue.learn_concurrency(now)
         started = task.accepted_at if task.started_at is None else task.started_at
         task.pause = plan.next(asked_at - started, task.pause)
 
-    def note_listed(self, rows: Iterable[ListedTask], region: str) -> None:
-        """Take notice of the rows of a list."""
-        now = self._clock.monotonic()
+    def note_listed(self, rows: Iterable[ListedTask], region: str, *, age: float = 0.0) -> None:
+        """Take notice of the rows of a list that was read `age` seconds ago."""
+        seen_at = self._clock.monotonic() - age
         tasks = self._tasks[region]
         for row in rows:
             task = tasks.get(row.task_id)
@@ -372,10 +372,11 @@ class Schedule:
                 # Its images are only in the answer of its own.
                 task.has_ended = not task.is_denied
             else:
-                task.listed_at = now
+                task.listed_at = max(seen_at, task.listed_at or seen_at)
                 if row.status is TaskStatus.RUNNING:
                     started = row.started_at is not None and row.created_at is not None
-                    self._note_running(task, (row.started_at or 0) - (row.created_at or 0) if started else None)
+                    queued = (row.started_at or 0) - (row.created_at or 0) if started else None
+                    self._note_running(task, queued, seen_at)
             if task.has_ended:
                 task.live.reconsider()
             elif row.status is TaskStatus.RUNNING and not task.is_told_running:
@@ -403,10 +404,14 @@ class Schedule:
         least = 0.0 if task.seen_running_at is None else max(0.0, task.seen_running_at - started)
         return running_time(told, least, max(0.0, now - started))
 
-    def _note_running(self, task: PolledTask, queued: float | None) -> None:
-        """Take notice that the service works on a task, for which it waited `queued` seconds if that is told."""
+    def _note_running(self, task: PolledTask, queued: float | None, seen_at: float) -> None:
+        """
+        Take notice that the service worked on a task at a moment.
+
+        It had waited `queued` seconds for that, if that is told.
+        """
         now = self._clock.monotonic()
-        task.seen_running_at = now
+        task.seen_running_at = max(seen_at, task.seen_running_at or seen_at)
         if task.started_at is None:
             earliest = task.accepted_at if task.seen_pending_at is None else task.seen_pending_at
             if queued is not None:
