@@ -24,8 +24,6 @@ from math import inf, sqrt
 from threading import Lock
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from anyio import from_thread
-
 from wan_mcp.images.check import inspect_image
 from wan_mcp.images.format import (
     JPEG_START,
@@ -91,8 +89,6 @@ _LEAST_SHRINK, _MOST_SHRINK = 0.9, 0.4
 _LARGE = 4 * 1024 * 1024
 """Pixels, above which one picture at a time is decoded: it may take some hundred megabytes."""
 _DECODING_LARGE = Lock()
-_CHECK_SECONDS = 0.5
-"""Between looks whether a call still waits for the picture."""
 _MOST_DRAWN = 16 * 1024 * 1024
 """Pixels of a photograph that is drawn anew: each takes eight bytes then, and models draw no more themselves."""
 _LEAST_DETAIL = 8
@@ -362,13 +358,8 @@ def _hold_back(source: _Source) -> Generator[None]:
     if source.width * source.height <= _LARGE:
         yield
         return
-    while not _DECODING_LARGE.acquire(timeout=_CHECK_SECONDS):
-        # Whoever wanted it may have gone meanwhile.
-        from_thread.check_cancelled()
-    try:
+    with _DECODING_LARGE:
         yield
-    finally:
-        _DECODING_LARGE.release()
 
 
 # --- drawing it anew ----------------------------------------------------------------------------------------
