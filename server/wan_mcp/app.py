@@ -199,7 +199,7 @@ def build_server(
             yield
             group.cancel_scope.cancel()
 
-    places = PathFilter(service.places)
+    paths = PathFilter(service.places)
     return WanServer(
         service,
         "wan",
@@ -207,10 +207,10 @@ def build_server(
         version=__version__,
         make_gallery_link=make_gallery_link,
         instructions=instructions,
-        tools=[bind_tool(make(service), places.hide_from_caller) for make in TOOLS],
+        tools=[bind_tool(make(service), paths.hide_from_caller) for make in TOOLS],
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
         request_state_security=security,
-        middleware=[*middleware, make_path_filter(places), limit_sizes, refuse_undeclared_subscriptions],
+        middleware=[*middleware, make_path_filter(paths), limit_sizes, refuse_undeclared_subscriptions],
         log_level="WARNING",
         lifespan=lifespan,
     )

@@ -79,21 +79,21 @@ class PathFilter:
                 return value
 
 
-def make_path_filter(places: PathFilter) -> ServerMiddleware[Any]:
+def make_path_filter(paths: PathFilter) -> ServerMiddleware[Any]:
     """Make what is around every request: its answer, and its error, name no place where no disk is shared."""
 
-    async def filter_places(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    async def filter_paths(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         if current_principal().is_local:
             return await call_next(ctx)
-        await run_sync(places.find)
+        await run_sync(paths.find)
         try:
             result = await call_next(ctx)
         except MCPError as error:
             told = error.error
             shown = ErrorData(
                 code=told.code,
-                message=places.hide_all(told.message),
-                data=places.hide_in(told.data, is_error=True),
+                message=paths.hide_all(told.message),
+                data=paths.hide_in(told.data, is_error=True),
             )
             if shown == told:
                 raise
@@ -103,9 +103,9 @@ def make_path_filter(places: PathFilter) -> ServerMiddleware[Any]:
         if result is None:
             return None
         is_error = bool(result.get("isError")) and "structuredContent" not in result
-        return places.hide_in(result, is_error=is_error)
+        return paths.hide_in(result, is_error=is_error)
 
-    return filter_places
+    return filter_paths
 
 
 def _spell(folder: str) -> list[str]:

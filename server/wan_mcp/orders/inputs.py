@@ -34,8 +34,8 @@ _WORDS_BYTES = 65_536
 """What an order needs beside its pictures, at most."""
 _UPLOAD_LIVES = 47 * 3600.0
 """Seconds. The service keeps an upload for 48 hours, and an order is not sent in the last of them."""
-_MARKED_PLACES = "bbox_list"
-"""The option that names places of the pictures, in their pixels: a list of boxes for each of them."""
+_BOXES = "bbox_list"
+"""The option that marks parts of the pictures, in their pixels: a list of boxes for each of them."""
 
 FindResult = Callable[[str, int], Awaitable[Path]]
 """Gives the file of a saved image of an earlier task, by the task's id and the image's index."""
@@ -79,7 +79,7 @@ async def find_inputs(
             found = replace(found, advised_side=limits.advised_min_side)
         images.append(found)
         size = prepared.width, prepared.height
-        _check_places(request.options, number, width, height)
+        _check_boxes(request.options, number, width, height)
         total += _count_inline(prepared)
         # One picture at a time is held, and not beside the next one.
         del prepared
@@ -89,19 +89,19 @@ async def find_inputs(
     return request if size is None else catalogue.fit_size(request, *size)
 
 
-def _check_places(options: Mapping[str, Any], number: int, width: int, height: int) -> None:
+def _check_boxes(options: Mapping[str, Any], number: int, width: int, height: int) -> None:
     """
-    Make sure that the places that are marked on a picture lie on it; its sides are those of the file, in pixels.
+    Make sure that the boxes that are marked on a picture lie on it; its sides are those of the file, in pixels.
 
     Raises:
         RequestRefusedError: one does not.
     """
-    marked = cast("list[list[list[int]]]", options.get(_MARKED_PLACES) or [])
+    marked = cast("list[list[list[int]]]", options.get(_BOXES) or [])
     boxes = marked[number] if number < len(marked) else []
     for box in boxes:
         if box[2] > width or box[3] > height:
             raise RequestRefusedError(
-                f"options: {_MARKED_PLACES} marks {box} on picture {number + 1}, which has {width}*{height} pixels.",
+                f"options: {_BOXES} marks {box} on picture {number + 1}, which has {width}*{height} pixels.",
                 "Give boxes [x1,y1,x2,y2] in its pixels, from the top left.",
             )
 
@@ -135,7 +135,7 @@ def _find_name(image: InputImage) -> str | None:
 
 
 class SentInputs(Record):
-    """What an order says of its pictures on the wire: their addresses, and its options, whose places fit them."""
+    """What an order says of its pictures on the wire: their addresses, and its options, whose boxes fit them."""
 
     addresses: tuple[str, ...]
     options: Mapping[str, Any]
@@ -202,7 +202,7 @@ class InputSender:
             scales.append(prepared.scale)
             del prepared
         else:
-            return SentInputs(tuple(addresses), scale_places(request.options, scales))
+            return SentInputs(tuple(addresses), scale_boxes(request.options, scales))
         if can_upload:
             return None
         raise _refuse_size(order.region)
@@ -227,7 +227,7 @@ class InputSender:
                 del prepared
             addresses.append(known.address)
             scales.append(known.scale)
-        return SentInputs(tuple(addresses), scale_places(request.options, scales))
+        return SentInputs(tuple(addresses), scale_boxes(request.options, scales))
 
     async def _read_again(self, image: InputImage, request: ImageRequest) -> PreparedInput:
         limits = self._catalogue.find(request.model).inputs
@@ -253,19 +253,19 @@ def _refuse_size(region: str) -> RequestRefusedError:
     )
 
 
-def scale_places(options: Mapping[str, Any], scales: Sequence[float]) -> Mapping[str, Any]:
-    """Give options whose marked places fit pictures that are sent smaller than they are."""
-    marked = options.get(_MARKED_PLACES)
+def scale_boxes(options: Mapping[str, Any], scales: Sequence[float]) -> Mapping[str, Any]:
+    """Give options whose boxes fit pictures that are sent smaller than they are."""
+    marked = options.get(_BOXES)
     if not isinstance(marked, list) or all(scale == 1 for scale in scales):
         return options
-    places = [
+    scaled = [
         [
             [*(math.floor(side * scale) for side in box[:2]), *(math.ceil(side * scale) for side in box[2:])]
             for box in boxes
         ]
         for boxes, scale in zip(cast("list[list[list[float]]]", marked), scales, strict=False)
     ]
-    return {**options, _MARKED_PLACES: places}
+    return {**options, _BOXES: scaled}
 
 
 def _count_inline(prepared: PreparedInput) -> int:

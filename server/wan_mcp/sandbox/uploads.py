@@ -56,7 +56,7 @@ class UploadHost:
     def __init__(self, store: TaskStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
-        self._places = anyio.CapacityLimiter(_AT_ONCE)
+        self._at_once = anyio.CapacityLimiter(_AT_ONCE)
         self.keys_seen = 0
 
     async def post_file(self, request: Request) -> Response:
@@ -68,7 +68,7 @@ class UploadHost:
             response = xml_error(request, 403, "AuthorizationSent", reason)
             response.headers["x-sandbox-warning"] = "an Authorization header reached the upload host"
             return response
-        async with self._places:
+        async with self._at_once:
             with anyio.move_on_after(_LONGEST_SECONDS):
                 return await self._take(request)
         return xml_error(request, 400, "RequestTimeout", "The upload took too long.")

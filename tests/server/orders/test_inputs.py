@@ -21,7 +21,7 @@ from fakes.clock import until
 from fakes.order_service import QUICK, get, make_settings, order, submit
 from wan_mcp.app import build_context, build_service
 from wan_mcp.mcp_server.resources import read_resource
-from wan_mcp.orders.inputs import MOST_BODY_BYTES, scale_places
+from wan_mcp.orders.inputs import MOST_BODY_BYTES, scale_boxes
 from wan_mcp_tools.domain.errors import AppError, RequestRefusedError
 from wan_mcp_tools.domain.requests import InputChange, InputSource
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -246,14 +246,14 @@ async def test_a_place_that_does_not_lie_on_its_picture_is_refused_before_any_or
 
 
 def test_a_place_keeps_some_extent_when_its_picture_is_scaled():
-    scaled = scale_places({"bbox_list": [[[100, 100, 101, 101]]]}, [0.341])
+    scaled = scale_boxes({"bbox_list": [[[100, 100, 101, 101]]]}, [0.341])
     assert scaled["bbox_list"] == [[[34, 34, 35, 35]]]
 
 
 def test_places_stay_as_they_are_where_nothing_is_scaled():
     options = {"bbox_list": [[[1, 2, 3, 4]]], "other": 1}
-    assert scale_places(options, [1.0]) is options
-    assert scale_places({"other": 1}, [0.5]) == {"other": 1}
+    assert scale_boxes(options, [1.0]) is options
+    assert scale_boxes({"other": 1}, [0.5]) == {"other": 1}
 
 
 # --- large ones ------------------------------------------------------------------------------------------------------

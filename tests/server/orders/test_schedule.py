@@ -106,7 +106,7 @@ def test_backing_off_doubles_up_to_a_limit():
     assert [backoff(attempt, 1.0, 5.0) for attempt in (1, 2, 3, 4, 100)] == [1.0, 2.0, 4.0, 5.0, 5.0]
 
 
-# --- places ----------------------------------------------------------------------------------------------------------
+# --- concurrency ----------------------------------------------------------------------------------------------------------
 
 
 def test_only_as_many_of_the_oldest_are_asked_for_as_can_have_begun(schedule, clock):
@@ -152,7 +152,7 @@ async def test_a_queue_at_the_service_is_no_running_time_even_if_nobody_tells_wh
     assert schedule.find_running_time(tasks[2], None) == pytest.approx(10.0)
 
 
-async def test_more_tasks_seen_running_at_once_than_documented_are_that_many_places(schedule, clock):
+async def test_more_tasks_seen_running_at_once_than_documented_are_the_concurrency(schedule, clock):
     tasks = [follow(schedule, clock, number) for number in range(8)]
     clock.advance(6)
     for task in (*tasks[:4], *tasks[:4]):
