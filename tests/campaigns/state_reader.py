@@ -42,7 +42,7 @@ _AWAY_SECONDS = 30.0
 
 
 class StateReader:
-    """Reads one folder of state and pictures, and changes nothing; the ledger is a file there, or lies at a URL."""
+    """Reads one folder of state and pictures; the ledger is a file there, or lies at a URL."""
 
     def __init__(self, folder: Path, ledger_url: str | None = None) -> None:
         self._ledger = folder / "state" / "ledger.sqlite3"
@@ -52,24 +52,32 @@ class StateReader:
 
     def query(self, sql: str, *values: object) -> list[dict[str, Any]]:
         """
-        Read rows; none while there is no ledger.
+        Read rows; none while there is no ledger, or nothing in it yet.
 
-        Raises: sqlite3.OperationalError while a dead process's transaction waits for a writer to undo it.
+        What a killed process left half written is undone first, as by every program that opens a file of SQLite to
+        write: a connection that may only read has no rows to give until somebody did it.
         """
         if self._url is not None:
             return self._query_database(sql.replace("?", "%s"), values)
-        if not self._ledger.exists():
-            return []
-        with closing(sqlite3.connect(f"file:{self._ledger}?mode=ro", uri=True, timeout=45)) as database:
-            database.row_factory = sqlite3.Row
-            return [dict(row) for row in database.execute(sql, values)]
+        return self._query_file(sql, values, mode="rw")
 
     def peek(self, sql: str, *values: object) -> list[dict[str, Any]]:
-        """Read rows, or nothing at a moment when they cannot be read."""
-        try:
+        """Read rows, or nothing at a moment when they cannot be read; touches nothing."""
+        if self._url is not None:
             return self.query(sql, *values)
+        try:
+            return self._query_file(sql, values, mode="ro")
         except sqlite3.OperationalError:
             return []
+
+    def _query_file(self, sql: str, values: tuple[object, ...], *, mode: str) -> list[dict[str, Any]]:
+        if not self._ledger.exists():
+            return []
+        with closing(sqlite3.connect(f"file:{self._ledger}?mode={mode}", uri=True, timeout=45)) as database:
+            database.row_factory = sqlite3.Row
+            if not database.execute("SELECT 1 FROM sqlite_master WHERE name = 'orders'").fetchone():
+                return []
+            return [dict(row) for row in database.execute(sql, values)]
 
     def close(self) -> None:
         """Close the connection, if there is one."""
