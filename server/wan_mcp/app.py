@@ -12,7 +12,7 @@ from wan_mcp.dashscope import DashScope
 from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.ledger.leases import new_worker_id
-from wan_mcp.orders import Context, OrderService, Timings
+from wan_mcp.orders import OrderContext, OrderService, Timings
 from wan_mcp.orders.context import NO_OBSERVERS, Observers
 from wan_mcp.orders.files.links import ImageLinkSigner
 from wan_mcp.settings import Settings
@@ -42,7 +42,7 @@ def build_context(
     clock: Clock | None = None,
     transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
     observers: Observers = NO_OBSERVERS,
-) -> Context:
+) -> OrderContext:
     """Build what ordering stands on; `observers` are told of it. Nothing is opened or connected before it is used."""
     clock = clock or SystemClock()
 
@@ -51,7 +51,7 @@ def build_context(
 
         return in_process_app(settings.state_dir, clock, settings.extra_models)
 
-    return Context(
+    return OrderContext(
         ledger=open_ledger(settings, clock),
         dashscope=DashScope(
             settings.regions,
@@ -130,7 +130,7 @@ def build_catalogue(settings: Settings) -> Catalogue:
 def build_service(
     settings: Settings,
     *,
-    context: Context | None = None,
+    context: OrderContext | None = None,
     timings: Timings | None = None,
     links: ImageLinkSigner | None = None,
 ) -> OrderService:

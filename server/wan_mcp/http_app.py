@@ -11,7 +11,7 @@ from anyio.to_thread import run_sync
 from wan_mcp.app import INSTRUCTIONS, build_catalogue, build_context, build_server, build_service
 from wan_mcp.clock import Clock, SystemClock
 from wan_mcp.ledger.leases import new_worker_id
-from wan_mcp.orders import Context, OrderService, Timings
+from wan_mcp.orders import OrderContext, OrderService, Timings
 from wan_mcp.orders.context import NO_OBSERVERS, Observers
 from wan_mcp.orders.files.links import ImageLinkSigner
 from wan_mcp.settings import Settings
@@ -189,7 +189,7 @@ def build_http_server(
     return HttpServer(app, begin_drain, telemetry.stop if telemetry is not None else lambda: None)
 
 
-def build_links(context: Context, secret_key: bytes, address: str) -> ImageLinkSigner:
+def build_links(context: OrderContext, secret_key: bytes, address: str) -> ImageLinkSigner:
     """Build what makes links that lead to an address, with a key that is for them alone."""
     from wan_mcp.auth.secret_key import derive_key  # noqa: PLC0415 - only servers that people sign in to have links
 
@@ -211,7 +211,7 @@ class TeamGallery(Record):
 
 
 def build_gallery(
-    service: OrderService, context: Context, gate: "AuthGate", *, secret_key: bytes, address: str
+    service: OrderService, context: OrderContext, gate: "AuthGate", *, secret_key: bytes, address: str
 ) -> TeamGallery:
     """Build the gallery at an address, for who comes through a gate."""
     # Only servers that people sign in to need these.
@@ -294,7 +294,7 @@ def _make_middleware(
 
 
 def _measure_backlog(
-    context: Context, telemetry: "Telemetry | None"
+    context: OrderContext, telemetry: "Telemetry | None"
 ) -> list[Callable[[], Coroutine[Any, Any, None]]]:
     if telemetry is None:
         return []

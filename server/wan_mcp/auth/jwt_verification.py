@@ -16,7 +16,7 @@ import jwt
 from wan_mcp.auth.errors import TokenRefusedError
 from wan_mcp.auth.issuer import Issuer, Jwk
 from wan_mcp.clock import Clock
-from wan_mcp.settings.network import USUAL_PORTS
+from wan_mcp.settings.network_variables import USUAL_PORTS
 from wan_mcp_tools.domain.principals import Principal, Scope, SignIn
 
 LEEWAY = 60.0

@@ -43,7 +43,7 @@ from wan_mcp.dashscope.types import (
     Timeouts,
 )
 from wan_mcp.settings.key_format import PLAN_KEY
-from wan_mcp.settings.network import USUAL_PORTS
+from wan_mcp.settings.network_variables import USUAL_PORTS
 from wan_mcp_tools.catalogue.model import WireProtocol
 from wan_mcp_tools.domain.tasks import TaskStatus
 

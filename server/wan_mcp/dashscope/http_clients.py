@@ -17,7 +17,12 @@ import truststore
 
 from wan_mcp import __version__
 from wan_mcp.dashscope.network import ProxyCache, Resolver, find_public_addresses
-from wan_mcp.settings.network import CERT_FILE, USUAL_PORTS, find_certificate_problem, read_certificate_variables
+from wan_mcp.settings.network_variables import (
+    CERT_FILE,
+    USUAL_PORTS,
+    find_certificate_problem,
+    read_certificate_variables,
+)
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.record import Record
 

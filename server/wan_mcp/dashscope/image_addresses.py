@@ -12,7 +12,7 @@ from wan_mcp.dashscope.errors import redact_quote
 from wan_mcp.dashscope.network import are_public
 from wan_mcp.dashscope.payload import is_image_data
 from wan_mcp.dashscope.requests import SANDBOX_HOST
-from wan_mcp.settings.network import USUAL_PORTS
+from wan_mcp.settings.network_variables import USUAL_PORTS
 from wan_mcp_tools.domain.errors import (
     HostNotAllowedError,
     NotAnImageError,

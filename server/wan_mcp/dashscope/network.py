@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import anyio
 import anyio.to_thread
 
-from wan_mcp.settings.network import find_proxy_variable, is_left_out, names_any_proxy, read_proxy_variable
+from wan_mcp.settings.network_variables import find_proxy_variable, is_left_out, names_any_proxy, read_proxy_variable
 from wan_mcp_tools.domain.errors import DownloadError, HostNotAllowedError, SettingsError
 
 ProxyFinder = Callable[[str, str, int], str | None]

@@ -24,7 +24,7 @@ from wan_mcp.dashscope.network import ProxyCache, find_proxy, hide_password, res
 from wan_mcp.dashscope.payload import KnownKeys, as_text, iterate_objects, parse_object
 from wan_mcp.dashscope.requests import PROBE_TASK_ID, build_headers, find_endpoint
 from wan_mcp.dashscope.types import Timeouts
-from wan_mcp.settings.network import USUAL_PORTS
+from wan_mcp.settings.network_variables import USUAL_PORTS
 from wan_mcp_tools.domain.errors import AppError, SettingsError
 from wan_mcp_tools.domain.record import Record
 

@@ -9,7 +9,7 @@ from wan_mcp.doctor.region_probe import KeyAttempt, RegionProbe, host_of
 from wan_mcp.doctor.types import Finding, Verdict
 from wan_mcp.settings import RegionAccess, Settings
 from wan_mcp.settings.key_format import describe_key
-from wan_mcp.settings.network import (
+from wan_mcp.settings.network_variables import (
     find_certificate_problem,
     find_proxy_variable,
     find_remarks,

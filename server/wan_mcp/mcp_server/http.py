@@ -29,7 +29,7 @@ from wan_mcp.mcp_server.messages import (
     too_long,
 )
 from wan_mcp.mcp_server.size_limits import shorten_error
-from wan_mcp.settings.network import USUAL_PORTS
+from wan_mcp.settings.network_variables import USUAL_PORTS
 from wan_mcp_tools.domain.principals import NOBODY, acting_as
 from wan_mcp_tools.domain.record import Record
 

@@ -22,7 +22,7 @@ from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.requests import InputImage, InputSource
 from wan_mcp_tools.domain.service import ImageService
 from wan_mcp_tools.domain.tasks import Task
-from wan_mcp_tools.domain.usage import Amounts, Quota, Usage, Use
+from wan_mcp_tools.domain.usage import Amounts, Quota, UsageReport, Use
 from wan_mcp_tools.results import describe_error, image_result, task_result
 
 MakeGalleryLink = Callable[[], dict[str, str]]
@@ -199,7 +199,7 @@ def _describe_gallery(make_link: MakeGalleryLink | None) -> dict[str, Any]:
     return {"how": _OPEN_HERE} if make_link is None else {**make_link(), "how": _OPEN_LINK}
 
 
-def _describe_usage(usage: Usage) -> dict[str, Any]:
+def _describe_usage(usage: UsageReport) -> dict[str, Any]:
     """Give what was ordered and may be ordered; amounts are text, so that nothing is rounded."""
     described: dict[str, Any] = {
         "principal": usage.principal,

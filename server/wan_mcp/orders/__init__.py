@@ -1,7 +1,7 @@
 """Orders: placed, followed, collected. Only this package brings the service, the ledger and the files together."""
 
-from wan_mcp.orders.context import Context, Timings
+from wan_mcp.orders.context import OrderContext, Timings
 from wan_mcp.orders.service import OrderService
 from wan_mcp.orders.worker.collect import CollectSummary
 
-__all__ = ["CollectSummary", "Context", "OrderService", "Timings"]
+__all__ = ["CollectSummary", "OrderContext", "OrderService", "Timings"]

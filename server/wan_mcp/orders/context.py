@@ -44,7 +44,7 @@ NO_OBSERVERS = Observers()
 """Metrics and the audit log observe, where they are wanted; by itself nobody does."""
 
 
-class Context(Record):
+class OrderContext(Record):
     """The adapters that orders are placed, followed and collected with, and who is told of it."""
 
     ledger: Ledger

@@ -12,7 +12,7 @@ import anyio
 from wan_mcp.clock import Clock
 from wan_mcp.ledger import DAY, Order, OrderLimits, Placement, new_local_id, to_millionths
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.context import Context, Timings
+from wan_mcp.orders.context import OrderContext, Timings
 from wan_mcp.orders.inputs import FindResult, FindUpload, find_inputs
 from wan_mcp.orders.worker.submit import make_dispatch
 from wan_mcp.settings import RegionAccess
@@ -55,7 +55,7 @@ class OrderCreator:
 
     def __init__(
         self,
-        context: Context,
+        context: OrderContext,
         *,
         regions: Mapping[str, RegionAccess],
         catalogue: Catalogue,

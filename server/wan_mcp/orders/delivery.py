@@ -9,7 +9,7 @@ from wan_mcp.ledger import Ledger, Order
 from wan_mcp.ledger.leases import is_gone
 from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.view import hide_path, hide_paths, to_task
+from wan_mcp.orders.presentation import hide_path, hide_paths, to_task
 from wan_mcp.orders.worker.eligibility import OrderEligibility
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.principals import Principal

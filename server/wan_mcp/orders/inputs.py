@@ -17,7 +17,7 @@ from anyio.to_thread import run_sync
 from wan_mcp.dashscope import DashScope, check_input_url
 from wan_mcp.images.inputs import PreparedInput
 from wan_mcp.ledger import Order
-from wan_mcp.orders.context import Context
+from wan_mcp.orders.context import OrderContext
 from wan_mcp.storage import Storage
 from wan_mcp.storage.names import show_path
 from wan_mcp_tools.catalogue.catalogue import Catalogue
@@ -154,7 +154,7 @@ class InputSender:
     What was uploaded is remembered as long as it lives, for the order that it was uploaded for and its next attempt.
     """
 
-    def __init__(self, context: Context, catalogue: Catalogue) -> None:
+    def __init__(self, context: OrderContext, catalogue: Catalogue) -> None:
         self._storage = context.storage
         self._dashscope: DashScope = context.dashscope
         self._clock = context.clock

@@ -8,7 +8,7 @@ from wan_mcp.settings import Settings
 from wan_mcp_tools.domain.errors import CallLimitError, LedgerError, RequestRefusedError
 from wan_mcp_tools.domain.principals import Principal
 from wan_mcp_tools.domain.requests import ImageRequest, InputSource
-from wan_mcp_tools.domain.usage import Usage, Use
+from wan_mcp_tools.domain.usage import UsageReport, Use
 
 _INPUTS = "Upload the picture and give its id, or name an earlier result by TASK_ID#INDEX, or give an https URL."
 
@@ -55,9 +55,9 @@ def check_view(path: str | None, principal: Principal) -> None:
         )
 
 
-async def report_usage(ledger: Ledger, settings: Settings, caller: Principal) -> Usage:
+async def report_usage(ledger: Ledger, settings: Settings, caller: Principal) -> UsageReport:
     """Give how much a caller has ordered and may order; who sees everybody's orders is told of all."""
-    usage = Usage(
+    usage = UsageReport(
         principal=caller.id,
         use=Use(),
         quota=settings.user_quota,

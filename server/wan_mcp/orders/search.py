@@ -9,8 +9,8 @@ from wan_mcp.ledger import Ledger, Order, OrderSum
 from wan_mcp.orders.files.images import OrderImages
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.lookup import OrderLookup
+from wan_mcp.orders.presentation import to_task
 from wan_mcp.orders.refresh import OrderRefresh
-from wan_mcp.orders.view import to_task
 from wan_mcp.orders.worker.worker import OrderWorker
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.catalogue.prices import CostReport, ImageCount, make_report

@@ -14,7 +14,7 @@ from anyio.to_thread import run_sync
 from wan_mcp.concurrency import wait_first
 from wan_mcp.ledger import Order, OrderLimits
 from wan_mcp.orders.cancel import cancel
-from wan_mcp.orders.context import Context, Timings
+from wan_mcp.orders.context import OrderContext, Timings
 from wan_mcp.orders.create import OrderCreator
 from wan_mcp.orders.delivery import Delivery, is_callers
 from wan_mcp.orders.files.images import OrderImages
@@ -22,9 +22,9 @@ from wan_mcp.orders.lifecycle import NOT_SENT, is_settled
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.lookup import OrderLookup
 from wan_mcp.orders.permissions import check_output_dir, check_request, check_view, count_call, report_usage
+from wan_mcp.orders.presentation import to_task
 from wan_mcp.orders.refresh import REFRESH_SECONDS, SAVE_SECONDS, OrderRefresh
 from wan_mcp.orders.search import OrderSearch, find_by_beginning, list_orders, read_period, report_costs
-from wan_mcp.orders.view import to_task
 from wan_mcp.orders.wait import ProgressReporter, answer_within, estimate_seconds_left, wait
 from wan_mcp.orders.worker.collect import BackgroundCollector, Collector, CollectSummary
 from wan_mcp.orders.worker.eligibility import OrderEligibility
@@ -51,7 +51,7 @@ from wan_mcp_tools.domain.service import (
     TaskPage,
 )
 from wan_mcp_tools.domain.tasks import SavedImage, Task, TaskStatus
-from wan_mcp_tools.domain.usage import Usage
+from wan_mcp_tools.domain.usage import UsageReport
 
 if TYPE_CHECKING:
     from wan_mcp.orders.files.links import ImageLinkSigner, LinkedFile, LinkSignature
@@ -75,7 +75,7 @@ class OrderService:
 
     def __init__(
         self,
-        context: Context,
+        context: OrderContext,
         *,
         catalogue: Catalogue,
         settings: Settings,
@@ -381,7 +381,7 @@ class OrderService:
             principal=current_principal().sees,
         )
 
-    async def report_usage(self) -> Usage:
+    async def report_usage(self) -> UsageReport:
         """Give how much the caller has ordered and may order; who sees everybody's orders is told of all."""
         return await report_usage(self._ledger, self._settings, current_principal())
 

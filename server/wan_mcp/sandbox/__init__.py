@@ -10,7 +10,7 @@ service, so that a misreading of either shows. The words of a prompt that make i
 from wan_mcp.sandbox.app import IN_PROCESS_UPLOAD_URL, IN_PROCESS_URL, create_app, in_process_app, serve
 from wan_mcp.sandbox.file_store import FileStore
 from wan_mcp.sandbox.service import SandboxOptions
-from wan_mcp.sandbox.stores import MemoryStore, TaskStore
+from wan_mcp.sandbox.stores import MemoryStore, SandboxStore
 
 __all__ = [
     "IN_PROCESS_UPLOAD_URL",
@@ -18,7 +18,7 @@ __all__ = [
     "FileStore",
     "MemoryStore",
     "SandboxOptions",
-    "TaskStore",
+    "SandboxStore",
     "create_app",
     "in_process_app",
     "serve",

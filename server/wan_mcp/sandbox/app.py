@@ -22,7 +22,7 @@ from wan_mcp.sandbox.errors import RefusalError
 from wan_mcp.sandbox.file_store import FileStore
 from wan_mcp.sandbox.image_host import ImageHost, Painter, paint_image
 from wan_mcp.sandbox.service import SandboxOptions, SandboxService, TaskPlan, error_response
-from wan_mcp.sandbox.stores import MemoryStore, TaskStore
+from wan_mcp.sandbox.stores import MemoryStore, SandboxStore
 from wan_mcp.sandbox.tasks import plan_task
 from wan_mcp.sandbox.uploads import UPLOAD_PATH, UploadHost
 
@@ -40,7 +40,7 @@ _ANSWER_SECONDS = 5
 def create_app(
     options: SandboxOptions,
     *,
-    store: TaskStore | None = None,
+    store: SandboxStore | None = None,
     clock: Clock | None = None,
     plan: TaskPlan = plan_task,
     paint: Painter = paint_image,

@@ -22,7 +22,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from wan_mcp.clock import Clock, utc
-from wan_mcp.sandbox.stores import TaskStore
+from wan_mcp.sandbox.stores import SandboxStore
 from wan_mcp.sandbox.tasks import TaskRecord, TaskState, state_of
 
 KEY_ID = "LTAISandbox0000000000000"
@@ -57,7 +57,7 @@ class ImageHost:
     `keys_seen` counts requests that brought an Authorization header, which an image host must never see.
     """
 
-    def __init__(self, store: TaskStore, clock: Clock, paint: Painter) -> None:
+    def __init__(self, store: SandboxStore, clock: Clock, paint: Painter) -> None:
         self._store = store
         self._clock = clock
         self._paint = paint

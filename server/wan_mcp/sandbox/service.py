@@ -22,7 +22,7 @@ from wan_mcp.sandbox.errors import ErrorReply, RefusalError
 from wan_mcp.sandbox.image_host import signed_url
 from wan_mcp.sandbox.inputs import InputPicture, read_data_uri, read_web_address
 from wan_mcp.sandbox.requests import OrderBody, ParsedOrder, make_order, parse_list_query, read_body
-from wan_mcp.sandbox.stores import TaskStore
+from wan_mcp.sandbox.stores import SandboxStore
 from wan_mcp.sandbox.tasks import Outcome, Submission, TaskRecord, plan_task, read_outcome
 from wan_mcp.sandbox.uploads import UPLOAD_PATH, is_key_of, make_permit
 
@@ -93,7 +93,7 @@ class SandboxService:
     """Answers for orders and tasks. What is true of a task stands in its record; nothing runs in the background."""
 
     def __init__(
-        self, options: SandboxOptions, store: TaskStore, clock: Clock, *, plan: TaskPlan = plan_task
+        self, options: SandboxOptions, store: SandboxStore, clock: Clock, *, plan: TaskPlan = plan_task
     ) -> None:
         self._options = options
         self._store = store

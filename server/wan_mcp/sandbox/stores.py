@@ -28,7 +28,7 @@ class UploadRecord:
     picture: InputPicture
 
 
-class TaskStore(Protocol):
+class SandboxStore(Protocol):
     """
     Keeps task records for 24 hours after their end, and uploads for 48. Each call sees what any process wrote before.
 

@@ -26,7 +26,7 @@ from wan_mcp.sandbox.catalogue.model import Model
 from wan_mcp.sandbox.errors import RefusalError
 from wan_mcp.sandbox.image_host import KEY_ID, xml_error
 from wan_mcp.sandbox.inputs import inspect_file
-from wan_mcp.sandbox.stores import TaskStore, UploadRecord
+from wan_mcp.sandbox.stores import SandboxStore, UploadRecord
 
 UPLOAD_PATH = "/upload"
 PERMIT_SECONDS = 300
@@ -53,7 +53,7 @@ class UploadHost:
     `keys_seen` counts requests that brought an Authorization header, which an upload host must never see.
     """
 
-    def __init__(self, store: TaskStore, clock: Clock) -> None:
+    def __init__(self, store: SandboxStore, clock: Clock) -> None:
         self._store = store
         self._clock = clock
         self._at_once = anyio.CapacityLimiter(_AT_ONCE)

@@ -16,7 +16,6 @@ from wan_mcp.settings.region_access import BASE_URL, KEY, WORKSPACE, RegionAcces
 from wan_mcp.settings.sign_in import TOKENS_FILE, read_audience, read_issuer, read_public_url, read_secret_key
 from wan_mcp.settings.storage_access import StorageAccess, read_storage
 from wan_mcp.settings.table import SETTING_ROWS, expand_name
-from wan_mcp.settings.telemetry import is_exported
 from wan_mcp.settings.values import ProblemCode, Values
 from wan_mcp_tools.catalogue.regions import find_region
 from wan_mcp_tools.domain.errors import RequestRefusedError, SettingsError
@@ -185,8 +184,8 @@ def check_values(values: Values, path: Path | None) -> Settings:
         log_level=values.choice("WAN_MCP_LOG_LEVEL", "WARNING", _LOG_LEVELS),
         collect_in_background=values.switch("WAN_MCP_KEEPER"),
         ledger_url=_read_ledger_url(values),
-        exports_metrics=is_exported(values, "METRICS"),
-        exports_traces=is_exported(values, "TRACES"),
+        exports_metrics=_is_exported(values, "METRICS"),
+        exports_traces=_is_exported(values, "TRACES"),
         storage=read_storage(values),
         public_url=read_public_url(values),
         tokens_file=values.folder(TOKENS_FILE),
@@ -249,6 +248,25 @@ def _read_extra_models(values: Values) -> tuple[Mapping[str, object], ...]:
         values.refuse(name, ProblemCode.JSON, "is JSON of another shape", advice)
         return ()
     return models
+
+
+def _is_exported(values: Values, signal: str) -> bool:
+    """
+    Say whether a signal, `METRICS` or `TRACES`, has an address to go to and is not switched off.
+
+    These are the standard variables, which the libraries that export read as well; they read no settings file.
+
+    Source: https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/
+    """
+
+    def find(name: str) -> str:
+        return (values.text(name) or "").lower() if 0 in values.sources(name) else ""
+
+    if find("OTEL_SDK_DISABLED") == "true":
+        return False
+    if find(f"OTEL_{signal}_EXPORTER") not in ("", "otlp"):
+        return False
+    return bool(find("OTEL_EXPORTER_OTLP_ENDPOINT") or find(f"OTEL_EXPORTER_OTLP_{signal}_ENDPOINT"))
 
 
 def _warn_of_misspelt_names(names: frozenset[str]) -> list[str]:

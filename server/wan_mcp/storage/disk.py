@@ -19,7 +19,7 @@ from typing import TypeVar
 from anyio.to_thread import run_sync
 
 from wan_mcp.clock import Clock
-from wan_mcp.storage.directory import FOLDER, Directory, LinkFoundError, NotAFileError, open_directory
+from wan_mcp.storage.open_folder import FOLDER, LinkFoundError, NotAFileError, OpenFolder, open_folder
 from wan_mcp_tools.domain.errors import ErrorCode, NotFoundError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.record import Record
 
@@ -179,7 +179,7 @@ def set_mode(descriptor: int, mode: int) -> None:
             os.fchmod(descriptor, mode)
 
 
-def publish(directory: Directory, temp: str, target: str) -> bool:
+def publish(opened: OpenFolder, temp: str, target: str) -> bool:
     """
     Give a temporary file its name; False if the name is taken. An existing file is never overwritten.
 
@@ -187,45 +187,45 @@ def publish(directory: Directory, temp: str, target: str) -> bool:
         OSError: the disk refuses; then the name was not given.
     """
     by_rename = os.name == "nt"
-    return publish_by_rename(directory, temp, target) if by_rename else publish_by_link(directory, temp, target)
+    return publish_by_rename(opened, temp, target) if by_rename else publish_by_link(opened, temp, target)
 
 
-def publish_by_link(directory: Directory, temp: str, target: str) -> bool:
+def publish_by_link(opened: OpenFolder, temp: str, target: str) -> bool:
     """Give the name as a second link, then drop the first: atomic, and refused if the name is taken."""
     try:
-        directory.link(temp, target)
+        opened.link(temp, target)
     except FileExistsError:
         # A network file system may have made the link and lost the answer.
-        if not _is_same_file(directory, temp, target):
+        if not _is_same_file(opened, temp, target):
             return False
     except OSError as problem:
         if problem.errno not in _NO_HARD_LINKS:
             raise
-        return publish_by_placeholder(directory, temp, target)
+        return publish_by_placeholder(opened, temp, target)
     with suppress(OSError):
         # The name is given; a second name that stays behind is removed later.
-        directory.remove(temp)
+        opened.remove(temp)
     return True
 
 
-def publish_by_placeholder(directory: Directory, temp: str, target: str) -> bool:
+def publish_by_placeholder(opened: OpenFolder, temp: str, target: str) -> bool:
     """Take the name with an empty file, then put the real one in its place: for disks without hard links."""
     try:
-        os.close(directory.create(target, PRIVATE))
+        os.close(opened.create(target, PRIVATE))
     except FileExistsError:
         return False
     try:
-        directory.replace(temp, target)
+        opened.replace(temp, target)
     except BaseException:
-        directory.remove(target)
+        opened.remove(target)
         raise
     return True
 
 
-def publish_by_rename(directory: Directory, temp: str, target: str) -> bool:
+def publish_by_rename(opened: OpenFolder, temp: str, target: str) -> bool:
     """Rename, where a rename refuses a taken name: on Windows."""
     try:
-        directory.rename(temp, target)
+        opened.rename(temp, target)
     except FileExistsError:
         return False
     return True
@@ -241,14 +241,14 @@ async def try_while_busy(attempt: Callable[[], Result], clock: Clock) -> Result:
     return await run_sync(attempt)
 
 
-def sync_folder(directory: Directory) -> None:
+def sync_folder(opened: OpenFolder) -> None:
     """
     Ask the disk to keep the folder's new name over a power cut, where the system has such a thing.
 
     A refusal is no failure: the bytes are safe already, and many network file systems cannot sync a folder.
     """
     with suppress(OSError):
-        directory.sync()
+        opened.sync()
 
 
 def count_free_bytes(folder: Path) -> int | None:
@@ -260,10 +260,10 @@ def count_free_bytes(folder: Path) -> int | None:
 class Disk(Record):
     """The system's disk, as functions: so that a full or a strange one can stand in its place."""
 
-    create_new: Callable[[Directory, str, int], int] = Directory.create
+    create_new: Callable[[OpenFolder, str, int], int] = OpenFolder.create
     sync: Callable[[int], None] = os.fsync
-    publish: Callable[[Directory, str, str], bool] = publish
-    sync_folder: Callable[[Directory], None] = sync_folder
+    publish: Callable[[OpenFolder, str, str], bool] = publish
+    sync_folder: Callable[[OpenFolder], None] = sync_folder
     count_free_bytes: Callable[[Path], int | None] = count_free_bytes
 
 
@@ -384,8 +384,8 @@ def _open_file(path: Path) -> int:
     if not path.name:
         raise missing
     try:
-        with open_directory(path.parent) as directory:
-            return directory.open(path.name)
+        with open_folder(path.parent) as opened:
+            return opened.open(path.name)
     except (FileNotFoundError, NotADirectoryError) as problem:
         raise missing from problem
     except NotAFileError as problem:
@@ -401,8 +401,8 @@ def _open_file(path: Path) -> int:
         ) from problem
 
 
-def _is_same_file(directory: Directory, one: str, other: str) -> bool:
+def _is_same_file(opened: OpenFolder, one: str, other: str) -> bool:
     try:
-        return os.path.samestat(directory.status(one), directory.status(other))
+        return os.path.samestat(opened.status(one), opened.status(other))
     except OSError:
         return False

@@ -29,7 +29,6 @@ from wan_mcp.clock import Clock
 from wan_mcp.images.check import ImageCheck
 from wan_mcp.images.format import EXTENSIONS, ImageFacts
 from wan_mcp.storage.base import Draft
-from wan_mcp.storage.directory import Directory, open_directory
 from wan_mcp.storage.disk import (
     LONGEST_PATH,
     PRIVATE,
@@ -41,6 +40,7 @@ from wan_mcp.storage.disk import (
     write_all,
 )
 from wan_mcp.storage.names import fit_stem, keep_writable
+from wan_mcp.storage.open_folder import OpenFolder, open_folder
 from wan_mcp_tools.domain.errors import StorageError
 from wan_mcp_tools.domain.record import Record
 
@@ -77,10 +77,10 @@ class LocalDraft(Draft):
     """
 
     def __init__(
-        self, directory: Directory, name: str, descriptor: int, *, mode: int, disk: Disk, clock: Clock
+        self, opened: OpenFolder, name: str, descriptor: int, *, mode: int, disk: Disk, clock: Clock
     ) -> None:
-        self.folder = directory.path
-        self._directory = directory
+        self.folder = opened.path
+        self._opened = opened
         self._name = name
         self._descriptor: int | None = descriptor
         self._mode = mode
@@ -181,7 +181,7 @@ class LocalDraft(Draft):
                 await run_sync(self._pending.exception)
             self._start_keeping()
 
-    def _opened(self) -> int:
+    def _require_open(self) -> int:
         if self._descriptor is None:
             raise RuntimeError("the draft is closed")
         return self._descriptor
@@ -210,73 +210,73 @@ class LocalDraft(Draft):
 
     def _keep(self, piece: bytes | bytearray) -> None:
         with translate_errors("write in", self.folder):
-            write_all(self._opened(), piece)
+            write_all(self._require_open(), piece)
             self._kept += len(piece)
             if self._kept - self._begun >= _BEGIN_BYTES:
-                begin_writing(self._opened(), self._begun, self._kept)
+                begin_writing(self._require_open(), self._begun, self._kept)
                 self._begun = self._kept
         # Now, and not read back: it is what was written, and near at hand.
         self._check.add(piece)
 
     def _truncate(self) -> None:
         with translate_errors("write in", self.folder):
-            os.ftruncate(self._opened(), 0)
-            os.lseek(self._opened(), 0, os.SEEK_SET)
+            os.ftruncate(self._require_open(), 0)
+            os.lseek(self._require_open(), 0, os.SEEK_SET)
         self._kept = self._begun = 0
         self._check = ImageCheck()
 
     def _sync(self) -> None:
         with translate_errors("write in", self.folder):
-            set_mode(self._opened(), self._mode)
-            self._disk.sync(self._opened())
+            set_mode(self._require_open(), self._mode)
+            self._disk.sync(self._require_open())
 
     def _inspect(self) -> ImageFacts:
         with translate_errors("read", self.folder):
             # Of the file that was written, whatever has its name by now.
-            kept = os.fstat(self._opened()).st_size
-            with self._open_folder() as directory:
-                self._check_name(directory)
+            kept = os.fstat(self._require_open()).st_size
+            with self._open_folder() as opened:
+                self._check_name(opened)
             if kept != self._size:
                 raise StorageError(
                     f"The disk of {self.folder} kept {kept} of {self._size} bytes.",
                     "Check the disk, then ask again.",
                 )
-            with os.fdopen(self._opened(), "rb", closefd=False) as file:
+            with os.fdopen(self._require_open(), "rb", closefd=False) as file:
                 facts = self._check.finish(file)
-            os.lseek(self._opened(), 0, os.SEEK_END)
+            os.lseek(self._require_open(), 0, os.SEEK_END)
         return facts
 
     def _read_back(self) -> bytes:
-        with translate_errors("read", self.folder), os.fdopen(self._opened(), "rb", closefd=False) as file:
+        with translate_errors("read", self.folder), os.fdopen(self._require_open(), "rb", closefd=False) as file:
             file.seek(0)
             return file.read()
 
     def _publish(self, name: str) -> bool:
         if self._syncing is not None:
             self._syncing.result()
-        with self._open_folder() as directory:
-            self._check_name(directory)
+        with self._open_folder() as opened:
+            self._check_name(opened)
             self._release()
             try:
-                is_ours = self._disk.publish(directory, self._name, name)
+                is_ours = self._disk.publish(opened, self._name, name)
             except FileNotFoundError as problem:
                 raise self._removed() from problem
             if is_ours:
-                self._disk.sync_folder(directory)
-                self._directory.close()
+                self._disk.sync_folder(opened)
+                self._opened.close()
                 self._is_published = True
         return is_ours
 
-    def _open_folder(self) -> Directory:
+    def _open_folder(self) -> OpenFolder:
         try:
-            return open_directory(self.folder)
+            return open_folder(self.folder)
         except FileNotFoundError as problem:
             raise self._removed() from problem
 
-    def _check_name(self, directory: Directory) -> None:
+    def _check_name(self, opened: OpenFolder) -> None:
         """Make sure that the temporary name still stands for a file like ours, and for no link."""
         try:
-            status = directory.status(self._name)
+            status = opened.status(self._name)
         except FileNotFoundError as problem:
             raise self._removed() from problem
         if not stat.S_ISREG(status.st_mode) or status.st_size != self._size:
@@ -295,8 +295,8 @@ class LocalDraft(Draft):
         # What cannot be removed now is removed later by its name and age.
         with suppress(OSError):
             self._release()
-        with suppress(OSError), self._directory:
-            self._directory.remove(self._name)
+        with suppress(OSError), self._opened:
+            self._opened.remove(self._name)
 
     def _removed(self) -> StorageError:
         return StorageError(
@@ -319,8 +319,8 @@ async def open_draft(
     Raises:
         StorageError: it cannot be created.
     """
-    directory, descriptor = await run_sync(lambda: _create(find_folder(), name, mode, disk))
-    draft = LocalDraft(directory, name, descriptor, mode=mode, disk=disk, clock=clock)
+    opened, descriptor = await run_sync(lambda: _create(find_folder(), name, mode, disk))
+    draft = LocalDraft(opened, name, descriptor, mode=mode, disk=disk, clock=clock)
     try:
         yield draft
     finally:
@@ -334,22 +334,22 @@ def write_file(folder: Path, name: str, data: bytes, *, temp: str, mode: int, di
     Raises:
         OSError: the disk refuses, or a link stands on the way to the folder now.
     """
-    with open_directory(folder) as directory:
-        if directory.has(name):
+    with open_folder(folder) as opened:
+        if opened.has(name):
             return
         try:
-            descriptor = disk.create_new(directory, temp, mode & PRIVATE)
+            descriptor = disk.create_new(opened, temp, mode & PRIVATE)
             try:
                 write_all(descriptor, data)
                 set_mode(descriptor, mode)
                 disk.sync(descriptor)
             finally:
                 os.close(descriptor)
-            disk.publish(directory, temp, name)
+            disk.publish(opened, temp, name)
         finally:
             with suppress(OSError):
                 # What cannot be removed now is removed later by its name and age.
-                directory.remove(temp)
+                opened.remove(temp)
 
 
 def list_names(folder: Path, stem: str, extension: str) -> Iterator[str]:
@@ -368,10 +368,10 @@ def list_names(folder: Path, stem: str, extension: str) -> Iterator[str]:
         yield f"{fitting}{extension}" if number == 1 else f"{fitting}-{number}{extension}"
 
 
-def is_taken(directory: Directory, name: str) -> bool:
+def is_taken(opened: OpenFolder, name: str) -> bool:
     """Whether an image of any kind, a sidecar or a link has this name."""
     stem = Path(name).stem
-    return any(directory.has(f"{stem}{extension}") for extension in (*EXTENSIONS, ".json"))
+    return any(opened.has(f"{stem}{extension}") for extension in (*EXTENSIONS, ".json"))
 
 
 class TempName(Record):
@@ -425,17 +425,17 @@ def _remove(folder: Path, is_stale: Callable[[os.stat_result, TempName], bool]) 
     removed = 0
     with translate_errors("look through", folder), ExitStack() as stack:
         try:
-            directory = stack.enter_context(open_directory(folder))
+            opened = stack.enter_context(open_folder(folder))
         except (FileNotFoundError, NotADirectoryError):
             return 0
-        for name in directory.names():
+        for name in opened.names():
             found = read_temp_name(name)
             if found is None:
                 continue
             try:
-                status = directory.status(name)
+                status = opened.status(name)
                 if stat.S_ISREG(status.st_mode) and is_stale(status, found):
-                    directory.remove(name)
+                    opened.remove(name)
                     removed += 1
             except (FileNotFoundError, PermissionError):
                 # Another process removed it first, or still has it open on Windows: its own affair.
@@ -466,16 +466,16 @@ def _open_syncers() -> "ThreadPoolExecutor":
 
 
 def _find_free_name(folder: Path, stem: str, extension: str) -> Path:
-    with translate_errors("look at", folder), open_directory(folder) as directory:
-        return folder / next(name for name in list_names(folder, stem, extension) if not is_taken(directory, name))
+    with translate_errors("look at", folder), open_folder(folder) as opened:
+        return folder / next(name for name in list_names(folder, stem, extension) if not is_taken(opened, name))
 
 
-def _create(folder: Path, name: str, mode: int, disk: Disk) -> tuple[Directory, int]:
+def _create(folder: Path, name: str, mode: int, disk: Disk) -> tuple[OpenFolder, int]:
     """Create a file; give the folder, which stays open, and the file."""
     with translate_errors("create a file in", folder):
-        directory = open_directory(folder)
+        opened = open_folder(folder)
         try:
-            return directory, disk.create_new(directory, name, mode & PRIVATE)
+            return opened, disk.create_new(opened, name, mode & PRIVATE)
         except BaseException:
-            directory.close()
+            opened.close()
             raise

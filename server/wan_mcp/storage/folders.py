@@ -13,7 +13,6 @@ from itertools import islice
 from pathlib import Path, PurePath
 from urllib.request import url2pathname
 
-from wan_mcp.storage.directory import Directory, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
     Disk,
@@ -24,6 +23,7 @@ from wan_mcp.storage.disk import (
 )
 from wan_mcp.storage.drafts import PROBE, make_temp_name
 from wan_mcp.storage.names import is_plain
+from wan_mcp.storage.open_folder import OpenFolder, open_folder
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.record import Record
 
@@ -142,9 +142,9 @@ class Folders:
             (folder / ("x" * 110) / ("x" * 110)).lstat()
         with (
             translate_errors("create the folder", folder),
-            open_directory(folder, create_mode=mode) as directory,
+            open_folder(folder, create_mode=mode) as opened,
         ):
-            try_writing(directory, disk)
+            try_writing(opened, disk)
         self.hold()
         with translate_errors("look at the folder", folder):
             free = disk.count_free_bytes(folder)
@@ -275,8 +275,8 @@ def inspect_folder(
         base = _find_base(folder)
         exists = base == folder
         if exists:
-            with open_directory(_resolve(folder)) as directory:
-                try_writing(directory, disk)
+            with open_folder(_resolve(folder)) as opened:
+                try_writing(opened, disk)
         elif not os.access(base, os.W_OK | os.X_OK):
             return FolderFacts(exists, base, f"{base}, where it would be made, cannot be written to.")
         return FolderFacts(exists, base, None, disk.count_free_bytes(base), find_network_drive(base))
@@ -286,7 +286,7 @@ def inspect_folder(
         return FolderFacts(exists, base, make_storage_error(error, "look at", base).message)
 
 
-def try_writing(directory: Directory, disk: Disk) -> None:
+def try_writing(opened: OpenFolder, disk: Disk) -> None:
     """
     Make an empty file in a folder and remove it.
 
@@ -294,11 +294,11 @@ def try_writing(directory: Directory, disk: Disk) -> None:
         StorageError: the folder refuses.
     """
     probe = make_temp_name(order_id=PROBE, index=0, owner=PROBE)
-    with translate_errors("write in", directory.path):
-        os.close(disk.create_new(directory, probe, PRIVATE))
+    with translate_errors("write in", opened.path):
+        os.close(disk.create_new(opened, probe, PRIVATE))
     with suppress(OSError):
         # A virus scanner may hold it for a moment; then it is removed later by its name.
-        directory.remove(probe)
+        opened.remove(probe)
 
 
 def _resolve(path: Path) -> Path:

@@ -23,7 +23,6 @@ from wan_mcp.images.pixels import return_free_memory
 from wan_mcp.images.previews import draw_preview
 from wan_mcp.storage import drafts, names
 from wan_mcp.storage.base import ImageCopy, Storage
-from wan_mcp.storage.directory import LinkFoundError, NotAFileError, open_directory
 from wan_mcp.storage.disk import (
     PRIVATE,
     Disk,
@@ -35,6 +34,7 @@ from wan_mcp.storage.disk import (
 )
 from wan_mcp.storage.drafts import LocalDraft, is_taken, list_names, make_temp_name, open_draft, write_file
 from wan_mcp.storage.folders import Folders
+from wan_mcp.storage.open_folder import LinkFoundError, NotAFileError, open_folder
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import (
     AppError,
@@ -312,8 +312,8 @@ class LocalStorage(Storage):
         if not names.is_upload(place):
             raise ValueError(f"{place} is no upload")
         missing = suppress(FileNotFoundError, NotADirectoryError)
-        with translate_errors("remove", place), missing, open_directory(place.parent) as directory:
-            directory.remove(place.name)
+        with translate_errors("remove", place), missing, open_folder(place.parent) as opened:
+            opened.remove(place.name)
         drafts.remove_old_temp_files(place.parent, older_than=older_than)
 
     def _draw(self, path: Path, *, max_side: int, max_bytes: int) -> Preview:
@@ -329,8 +329,8 @@ def make_no_image_error(name: str) -> RequestRefusedError:
 
 
 def _read_version(path: Path) -> str:
-    with translate_errors("look at", path), open_directory(path.parent) as directory:
-        status = directory.status(path.name)
+    with translate_errors("look at", path), open_folder(path.parent) as opened:
+        status = opened.status(path.name)
     return f"{path}\0{status.st_mtime_ns}\0{status.st_size}"
 
 
@@ -341,11 +341,11 @@ class _FoundName(NamedTuple):
 
 def _find_copy(folder: Path, stem: str, facts: ImageFacts) -> _FoundName:
     """Find the first name that holds this very image already, or is free."""
-    with translate_errors("look at", folder), open_directory(folder) as directory:
+    with translate_errors("look at", folder), open_folder(folder) as opened:
         for name in list_names(folder, stem, facts.extension):
             if _has_digest(folder / name, facts.sha256):
                 return _FoundName(folder / name, exists=True)
-            if not is_taken(directory, name):
+            if not is_taken(opened, name):
                 return _FoundName(folder / name, exists=False)
     raise AssertionError("names never run out")
 
@@ -354,8 +354,8 @@ def _has_digest(path: Path, sha256: str) -> bool:
     """Say whether a path, its links resolved, is a file with this content; a link or a pipe is none."""
     with translate_errors("read", path):
         try:
-            with open_directory(path.parent) as directory:
-                descriptor = directory.open(path.name)
+            with open_folder(path.parent) as opened:
+                descriptor = opened.open(path.name)
         except (FileNotFoundError, NotADirectoryError, NotAFileError, LinkFoundError):
             return False
         with os.fdopen(descriptor, "rb") as file:

@@ -29,12 +29,12 @@ from wan_mcp.images.previews import draw_preview
 from wan_mcp.settings import StorageAccess
 from wan_mcp.storage import drafts, names
 from wan_mcp.storage.base import Draft, ImageCopy, Storage
-from wan_mcp.storage.directory import open_directory
 from wan_mcp.storage.disk import PRIVATE, Disk, translate_errors
 from wan_mcp.storage.drafts import LocalDraft, make_order_token, make_temp_name, open_draft
 from wan_mcp.storage.local import DRAWN_AT_ONCE, MOST_BYTES_READ, encode_facts, make_no_image_error
 from wan_mcp.storage.names import is_object, make_place, read_address, show_path
 from wan_mcp.storage.objects import ObjectStore
+from wan_mcp.storage.open_folder import open_folder
 from wan_mcp_tools.catalogue.model import InputLimits
 from wan_mcp_tools.domain.errors import FolderNotAllowedError, NotFoundError, RequestRefusedError, StorageError
 from wan_mcp_tools.domain.principals import LOCAL_ID
@@ -307,7 +307,7 @@ class S3Storage(Storage):
 
     def _open_spool(self) -> Path:
         spool = _resolve(self._spool)
-        with translate_errors("create the folder", spool), open_directory(spool, create_mode=_SPOOL_MODE):
+        with translate_errors("create the folder", spool), open_folder(spool, create_mode=_SPOOL_MODE):
             return spool
 
     def _write_copy(self, data: bytes) -> Path:

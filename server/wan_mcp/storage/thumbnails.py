@@ -11,8 +11,8 @@ from pathlib import Path
 from anyio.to_thread import run_sync
 
 from wan_mcp.images.previews import PREVIEW_MIME_TYPE
-from wan_mcp.storage.directory import Directory, open_directory
 from wan_mcp.storage.disk import PRIVATE, write_all
+from wan_mcp.storage.open_folder import OpenFolder, open_folder
 from wan_mcp_tools.domain.service import Preview
 
 _PRIVATE_FOLDER = 0o700
@@ -48,58 +48,58 @@ class ThumbnailCache:
 
     def _read(self, name: str) -> bytes | None:
         try:
-            with self._open() as directory, os.fdopen(directory.open(name), "rb") as file:
+            with self._open() as opened, os.fdopen(opened.open(name), "rb") as file:
                 return file.read()
         except OSError:
             return None
 
     def _keep(self, name: str, data: bytes) -> None:
         try:
-            with self._open(create_mode=_PRIVATE_FOLDER) as directory:
+            with self._open(create_mode=_PRIVATE_FOLDER) as opened:
                 if self._kept % _CLEAN_UP_EVERY == 0:
-                    self._clean_up(directory)
-                _replace(directory, name, data)
+                    self._clean_up(opened)
+                _replace(opened, name, data)
         except OSError as problem:
             logging.getLogger(__name__).debug("A thumbnail is not kept: %s", problem)
         self._kept += 1
 
-    def _open(self, create_mode: int | None = None) -> Directory:
+    def _open(self, create_mode: int | None = None) -> OpenFolder:
         # The state folder is the operator's choice and may be a link; the folder in it is ours.
         parent = Path(os.path.realpath(self._folder.parent))
-        return open_directory(parent / self._folder.name, create_mode=create_mode)
+        return open_folder(parent / self._folder.name, create_mode=create_mode)
 
-    def _clean_up(self, directory: Directory) -> None:
+    def _clean_up(self, opened: OpenFolder) -> None:
         """Remove the oldest thumbnails until three quarters of the room are left in use."""
-        found = [(status.st_mtime_ns, status.st_size, name) for name, status in _list_files(directory)]
+        found = [(status.st_mtime_ns, status.st_size, name) for name, status in _list_files(opened)]
         total = sum(size for _, size, _ in found)
         if total <= self._most_bytes:
             return
         for _, size, name in sorted(found):
             with suppress(OSError):
-                directory.remove(name)
+                opened.remove(name)
             total -= size
             if total <= self._most_bytes * 3 // 4:
                 return
 
 
-def _replace(directory: Directory, name: str, data: bytes) -> None:
+def _replace(opened: OpenFolder, name: str, data: bytes) -> None:
     temp = f"{name}.{secrets.token_hex(4)}.part"
     try:
-        descriptor = directory.create(temp, PRIVATE)
+        descriptor = opened.create(temp, PRIVATE)
         try:
             write_all(descriptor, data)
         finally:
             os.close(descriptor)
-        directory.replace(temp, name)
+        opened.replace(temp, name)
     finally:
         with suppress(OSError):
-            directory.remove(temp)
+            opened.remove(temp)
 
 
-def _list_files(directory: Directory) -> list[tuple[str, os.stat_result]]:
+def _list_files(opened: OpenFolder) -> list[tuple[str, os.stat_result]]:
     files = list[tuple[str, os.stat_result]]()
-    for name in directory.names():
+    for name in opened.names():
         # Another process may be clearing the same folder.
         with suppress(OSError):
-            files.append((name, directory.status(name)))
+            files.append((name, opened.status(name)))
     return files

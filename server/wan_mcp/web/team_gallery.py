@@ -35,7 +35,7 @@ from wan_mcp.auth.sessions import (
     Sessions,
     UsedNames,
 )
-from wan_mcp.settings.network import USUAL_PORTS
+from wan_mcp.settings.network_variables import USUAL_PORTS
 from wan_mcp.settings.region_access import is_loopback
 from wan_mcp.web.api import (
     GalleryApi,

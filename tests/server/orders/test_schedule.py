@@ -129,7 +129,7 @@ def test_a_task_that_ends_gives_its_place_to_the_next(schedule, clock):
 async def test_the_plan_begins_when_the_service_does_and_not_with_the_order(schedule, clock):
     task = follow(schedule, clock, 1)
     for _ in range(10):
-        task.kind.learn(20.0)
+        task.running_times.learn(20.0)
     clock.advance(15)
     tell(schedule, clock, task, TaskStatus.PENDING)
     assert wait_of(task, clock) <= 1.0

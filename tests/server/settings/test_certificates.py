@@ -4,7 +4,11 @@ import os
 
 import pytest
 
-from wan_mcp.settings.network import CertificateVariables, find_certificate_problem, read_certificate_variables
+from wan_mcp.settings.network_variables import (
+    CertificateVariables,
+    find_certificate_problem,
+    read_certificate_variables,
+)
 
 PEM = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"
 

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from wan_mcp.settings.network import find_proxy_variable, find_remarks, is_left_out, names_any_proxy
+from wan_mcp.settings.network_variables import find_proxy_variable, find_remarks, is_left_out, names_any_proxy
 
 
 def proxy_of(scheme="https", **environ):

@@ -4,7 +4,6 @@ from pathlib import PurePosixPath, PureWindowsPath
 
 import pytest
 
-from wan_mcp.storage.directory import open_directory
 from wan_mcp.storage.disk import (
     choose_mount,
     find_network_drive,
@@ -13,6 +12,7 @@ from wan_mcp.storage.disk import (
     read_mount_command,
     read_mountinfo,
 )
+from wan_mcp.storage.open_folder import open_folder
 
 LINUX = r"""
 22 1 8:1 / / rw,relatime shared:1 - ext4 /dev/sda1 rw
@@ -35,8 +35,8 @@ devfs on /dev (devfs, local, nobrowse)
 def test_a_refused_hard_link_falls_back_and_a_failed_fall_back_leaves_no_empty_file(tmp_path):
     (tmp_path / "a-folder-cannot-be-linked").mkdir()
 
-    with open_directory(tmp_path.resolve()) as directory, pytest.raises(OSError):
-        publish_by_link(directory, "a-folder-cannot-be-linked", "shop.png")
+    with open_folder(tmp_path.resolve()) as opened, pytest.raises(OSError):
+        publish_by_link(opened, "a-folder-cannot-be-linked", "shop.png")
 
     assert [path.name for path in tmp_path.iterdir()] == ["a-folder-cannot-be-linked"]
 
@@ -45,8 +45,8 @@ def test_a_link_whose_answer_was_lost_counts_as_given(tmp_path):
     (tmp_path / "x.part").write_text("a picture")
     (tmp_path / "shop.png").hardlink_to(tmp_path / "x.part")
 
-    with open_directory(tmp_path.resolve()) as directory:
-        assert publish_by_link(directory, "x.part", "shop.png")
+    with open_folder(tmp_path.resolve()) as opened:
+        assert publish_by_link(opened, "x.part", "shop.png")
     assert [path.name for path in tmp_path.iterdir()] == ["shop.png"]
 
 

@@ -70,7 +70,7 @@ async def test_the_name_appears_after_the_bytes_are_on_the_disk(pictures, paint,
     disk = Disk(
         sync=telling("sync", os.fsync),
         publish=telling("publish", publish),
-        sync_folder=telling("sync folder", lambda directory: None),
+        sync_folder=telling("sync folder", lambda opened: None),
     )
 
     await save(paint(), pictures, "shop", using=LocalStorage(pictures, disk=disk))
@@ -312,11 +312,11 @@ async def test_eight_publishers_of_one_name_get_eight_files(tmp_path, pictures, 
 async def test_a_busy_file_is_tried_again_after_growing_pauses(pictures, paint, save):
     attempts = []
 
-    def busy_twice(directory, temp, target):
+    def busy_twice(opened, temp, target):
         attempts.append(target)
         if len(attempts) <= 2:
             raise PermissionError(errno.EACCES, "used by another process")
-        return publish(directory, temp, target)
+        return publish(opened, temp, target)
 
     clock = RecordingClock()
 
@@ -327,7 +327,7 @@ async def test_a_busy_file_is_tried_again_after_growing_pauses(pictures, paint, 
 
 
 async def test_a_file_that_stays_busy_is_an_error_in_words(pictures, paint, save):
-    def busy(directory, temp, target):
+    def busy(opened, temp, target):
         raise PermissionError(errno.EACCES, "used by another process")
 
     storage = LocalStorage(pictures, disk=Disk(publish=busy), clock=RecordingClock())

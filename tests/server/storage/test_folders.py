@@ -156,7 +156,7 @@ async def test_a_file_in_place_of_the_folder_is_an_error_in_words(tmp_path):
 
 
 async def test_a_read_only_folder_is_found_before_anything_is_ordered(tmp_path):
-    def refuse(directory, name, mode):
+    def refuse(opened, name, mode):
         raise OSError(EROFS, os.strerror(EROFS))
 
     storage = LocalStorage(tmp_path, disk=Disk(create_new=refuse))

@@ -9,7 +9,7 @@ from wan_mcp_tools.catalogue.prices import CostReport
 from wan_mcp_tools.domain.record import Record
 from wan_mcp_tools.domain.requests import ImageRequest
 from wan_mcp_tools.domain.tasks import Problem, SavedImage, Task, TaskStatus
-from wan_mcp_tools.domain.usage import Usage
+from wan_mcp_tools.domain.usage import UsageReport
 
 
 class ProgressReport(Record):
@@ -231,7 +231,7 @@ class ImageService(Protocol):
         """
         ...
 
-    async def report_usage(self) -> Usage:
+    async def report_usage(self) -> UsageReport:
         """Give how much the caller has ordered and may order; who sees everybody's orders is told of all."""
         ...
 

@@ -39,7 +39,7 @@ class Use(Record):
     frees_at: datetime | None = None
 
 
-class Usage(Record):
+class UsageReport(Record):
     """
     What a principal has ordered and may order.
 

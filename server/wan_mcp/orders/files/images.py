@@ -10,9 +10,9 @@ import anyio
 
 from wan_mcp.clock import utc
 from wan_mcp.ledger import ImageState, Order, OrderImage, Stage
-from wan_mcp.orders.context import Context
+from wan_mcp.orders.context import OrderContext
 from wan_mcp.orders.lifecycle import is_over, with_image
-from wan_mcp.orders.view import describe_image, find_relative_folder, to_saved_image
+from wan_mcp.orders.presentation import describe_image, find_relative_folder, to_saved_image
 from wan_mcp.orders.worker.download import SaveTarget
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.worker import OrderWorker
@@ -43,7 +43,13 @@ class OrderImages:
     """Copies, fetches and shrinks images; never orders one. Nothing else brings back a file that a person removed."""
 
     def __init__(
-        self, context: Context, *, queries: Queries, worker: OrderWorker, worker_id: str, thumbnails: ThumbnailCache
+        self,
+        context: OrderContext,
+        *,
+        queries: Queries,
+        worker: OrderWorker,
+        worker_id: str,
+        thumbnails: ThumbnailCache,
     ) -> None:
         self._context = context
         self._storage = context.storage

@@ -23,7 +23,7 @@ from wan_mcp.clock import Clock, utc
 from wan_mcp.images.format import EXTENSIONS, MIME_TYPES
 from wan_mcp.ledger import Order
 from wan_mcp.orders.files.images import OrderImages
-from wan_mcp.orders.view import hide_path, name_image
+from wan_mcp.orders.presentation import hide_path, name_image
 from wan_mcp.storage import Storage
 from wan_mcp.storage.names import is_object, make_owner_folder, read_address
 from wan_mcp_tools.domain.errors import AppError, ErrorCode, NotFoundError, RequestRefusedError

@@ -14,7 +14,7 @@ from wan_mcp.ledger import DAY, ImageState, Order, OrderImage, Stage
 from wan_mcp.orders import lifecycle
 from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrders, LiveProblem
-from wan_mcp.orders.view import describe_image, name_image
+from wan_mcp.orders.presentation import describe_image, name_image
 from wan_mcp.orders.worker.queries import Queries
 from wan_mcp.orders.worker.writer import LeaseLostError, OrderWriter
 from wan_mcp.storage import Storage

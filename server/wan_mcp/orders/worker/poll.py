@@ -10,7 +10,7 @@ from wan_mcp.orders.context import Timings, backoff
 from wan_mcp.orders.live_orders import LiveOrder, LiveOrders, LiveProblem
 from wan_mcp.orders.worker.eligibility import NotEligibleError, OrderEligibility
 from wan_mcp.orders.worker.queries import Queries, Urgency
-from wan_mcp.orders.worker.schedule import PolledTask, Schedule, TaskKind
+from wan_mcp.orders.worker.schedule import PolledTask, RunningTimes, Schedule
 from wan_mcp.orders.worker.writer import OrderWriter
 from wan_mcp_tools.domain.errors import AppError, KeyRefusedError, LedgerError, SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
@@ -43,7 +43,7 @@ class Poller:
         self._schedule = schedule
         self._eligibility = eligibility
         self._timings = timings
-        self._read_at: dict[TaskKind, float] = {}
+        self._read_at: dict[RunningTimes, float] = {}
 
     async def poll(self, order: Order) -> Order:
         """
@@ -120,12 +120,12 @@ class Poller:
 
     async def _recall(self, order: Order) -> None:
         """Read what earlier tasks of the kind took, unless enough is known."""
-        kind, now = self._schedule.kind_of(order), self._clock.monotonic()
-        if kind.is_learned or now < self._read_at.get(kind, -_READ_AGAIN) + _READ_AGAIN:
+        times, now = self._schedule.running_times_of(order), self._clock.monotonic()
+        if times.is_learned or now < self._read_at.get(times, -_READ_AGAIN) + _READ_AGAIN:
             return
-        self._read_at[kind] = now
+        self._read_at[times] = now
         try:
-            kind.restore(
+            times.restore(
                 await self._ledger.reports.list_durations(order.region, order.model or "", order.images_ordered)
             )
         except LedgerError:
@@ -163,7 +163,7 @@ class Poller:
         now = self._clock.now()
         duration = self._schedule.find_running_time(task, answer.duration)
         if duration is not None:
-            task.kind.learn(duration)
+            task.running_times.learn(duration)
         after = lifecycle.succeeded(
             order,
             answer,

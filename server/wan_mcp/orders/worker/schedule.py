@@ -104,7 +104,7 @@ def running_time(told: float | None, least: float, most: float) -> float | None:
     return (least + most) / 2 if most - least <= _LATE else None
 
 
-class TaskKind:
+class RunningTimes:
     """What was learned of the tasks of one region and model with so many images."""
 
     def __init__(self, guess: float) -> None:
@@ -138,9 +138,11 @@ class PolledTask:
     says that the list shows its end, `is_denied` that it did so and the task itself did not.
     """
 
-    def __init__(self, order: Order, kind: TaskKind, queue: "ModelQueue", live: LiveOrder, clock: Clock) -> None:
+    def __init__(
+        self, order: Order, running_times: RunningTimes, queue: "ModelQueue", live: LiveOrder, clock: Clock
+    ) -> None:
         self.region, self.task_id = order.region, order.task_id or ""
-        self.kind = kind
+        self.running_times = running_times
         self.queue = queue
         self.live = live
         self.accepted_at = clock.monotonic() - max(0.0, clock.now() - (order.accepted_at or order.created_at))
@@ -160,11 +162,11 @@ class PolledTask:
         """Give when it is to be asked for next."""
         if self.has_ended or (self.is_asked_at_once and self.asked_at is None):
             return now
-        guess, begun = self.kind.plan.guess, self._begun_at()
+        guess, begun = self.running_times.plan.guess, self._begun_at()
         last = self.accepted_at if self.asked_at is None else self.asked_at
         if begun is None:
             return last + guess * (_SELDOM if not self.queue.is_next(self) else self.queue.probe_pause)
-        due = begun + self.kind.plan.first()
+        due = begun + self.running_times.plan.first()
         if self.asked_at is not None:
             due = max(due, self.asked_at + self.pause)
         if self.listed_at is None or not self.is_listed(now):
@@ -186,7 +188,7 @@ class PolledTask:
     def can_have_ended(self, now: float) -> bool:
         """Say whether a task of the kind that began when this one did can have ended."""
         begun = self._begun_at()
-        return begun is not None and begun + self.kind.plan.first() <= now
+        return begun is not None and begun + self.running_times.plan.first() <= now
 
     def _begun_at(self) -> float | None:
         return self.may_run_at if self.started_at is None else self.started_at
@@ -278,7 +280,7 @@ class Schedule:
         self._clock = clock
         self._guess = guess
         self._concurrency = concurrency
-        self._kinds: dict[tuple[str, str, int], TaskKind] = {}
+        self._running_times: dict[tuple[str, str, int], RunningTimes] = {}
         self._queues: dict[tuple[str, str, str], ModelQueue] = {}
         self._tasks: defaultdict[str, dict[str, PolledTask]] = defaultdict(dict)
         self._found: defaultdict[str, list[bool]] = defaultdict(list)
@@ -286,10 +288,10 @@ class Schedule:
         self.crowded = anyio.Event()
         """Set when a region has so many tasks that reading its list pays."""
 
-    def kind_of(self, order: Order) -> TaskKind:
-        """Give what was learned of an order's kind."""
+    def running_times_of(self, order: Order) -> RunningTimes:
+        """Give what was learned of tasks like that of an order."""
         key = (order.region, order.model or "", order.images_ordered)
-        return self._kinds.setdefault(key, TaskKind(self._guess))
+        return self._running_times.setdefault(key, RunningTimes(self._guess))
 
     def add(self, order: Order, live: LiveOrder) -> PolledTask:
         """Begin to ask for an order's task."""
@@ -297,7 +299,7 @@ class Schedule:
         queue = self._queues.setdefault(
             (order.region, order.account, model), ModelQueue(self._concurrency.get((order.region, model), 1))
         )
-        task = PolledTask(order, self.kind_of(order), queue, live, self._clock)
+        task = PolledTask(order, self.running_times_of(order), queue, live, self._clock)
         has_begun = order.status is TaskStatus.RUNNING or order.origin is not Origin.ORDERED
         queue.add(task, has_begun=has_begun)
         tasks = self._tasks[order.region]
@@ -348,7 +350,7 @@ class Schedule:
         task.asked_at = now
         task.is_denied = task.is_denied or task.has_ended
         task.has_ended = False
-        plan = task.kind.plan
+        plan = task.running_times.plan
         if answer.status is TaskStatus.PENDING:
             task.seen_pending_at = now
             task.queue.note_pending(task)

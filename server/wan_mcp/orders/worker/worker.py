@@ -12,7 +12,7 @@ import anyio
 from wan_mcp.concurrency import wait_any, wait_first
 from wan_mcp.ledger import DAY, FREE_ORDERS, Order, Stage
 from wan_mcp.orders import lifecycle
-from wan_mcp.orders.context import Context, Timings, backoff
+from wan_mcp.orders.context import OrderContext, Timings, backoff
 from wan_mcp.orders.inputs import InputSender
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.worker.download import Downloader, SaveTarget
@@ -45,7 +45,7 @@ class OrderWorker:
 
     def __init__(
         self,
-        context: Context,
+        context: OrderContext,
         *,
         live: LiveOrders,
         queries: Queries,

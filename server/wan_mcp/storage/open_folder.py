@@ -64,7 +64,7 @@ class NotAFileError(OSError):
         self.kind = kind
 
 
-class Directory:
+class OpenFolder:
     """
     A folder that is held open, by its handle or, without one, by its path.
 
@@ -201,7 +201,7 @@ class Directory:
         return problem
 
 
-def open_directory(path: Path, *, create_mode: int | None = None, by_handle: bool = HAS_HANDLES) -> Directory:
+def open_folder(path: Path, *, create_mode: int | None = None, by_handle: bool = HAS_HANDLES) -> OpenFolder:
     """
     Open a folder by its path, which is absolute and has its links resolved.
 
@@ -225,11 +225,11 @@ def open_directory(path: Path, *, create_mode: int | None = None, by_handle: boo
         if _NO_LINKS_AT_ALL is None:
             raise
         # The folder may be open to us although one above it is not.
-        return Directory(path, os.open(path, _READABLE_FOLDER | _NO_LINKS_AT_ALL))
+        return OpenFolder(path, os.open(path, _READABLE_FOLDER | _NO_LINKS_AT_ALL))
     except BaseException:
         os.close(handle)
         raise
-    return Directory(path, handle)
+    return OpenFolder(path, handle)
 
 
 def _descend(handle: int, name: str, reached: Path, create_mode: int | None) -> int:
@@ -258,14 +258,14 @@ def _explain_step(handle: int, name: str, reached: Path, problem: OSError) -> OS
     return problem
 
 
-def _open_by_path(path: Path, create_mode: int | None) -> Directory:
+def _open_by_path(path: Path, create_mode: int | None) -> OpenFolder:
     _check_path(path)
     if create_mode is not None:
         path.mkdir(create_mode, parents=True, exist_ok=True)
     if not stat.S_ISDIR(path.stat().st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(path))
     _check_path(path)
-    return Directory(path, None)
+    return OpenFolder(path, None)
 
 
 def _check_path(path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wan_mcp.storage.directory import HAS_HANDLES, LinkFoundError, NotAFileError, open_directory
+from wan_mcp.storage.open_folder import HAS_HANDLES, LinkFoundError, NotAFileError, open_folder
 
 posix = pytest.mark.skipif(os.name == "nt", reason="files of POSIX")
 ways = pytest.mark.parametrize(
@@ -34,41 +34,41 @@ def outside(tmp_path):
     return path
 
 
-def read(directory, name):
-    with os.fdopen(directory.open(name), "rb") as file:
+def read(opened, name):
+    with os.fdopen(opened.open(name), "rb") as file:
         return file.read()
 
 
 @ways
 def test_files_are_made_read_renamed_linked_and_removed_by_their_names(folder, by_handle):
-    with open_directory(folder, by_handle=by_handle) as directory:
-        descriptor = directory.create("one", 0o600)
+    with open_folder(folder, by_handle=by_handle) as opened:
+        descriptor = opened.create("one", 0o600)
         os.write(descriptor, b"content")
         os.close(descriptor)
         with pytest.raises(FileExistsError):
-            directory.create("one", 0o600)
-        directory.link("one", "two")
+            opened.create("one", 0o600)
+        opened.link("one", "two")
         with pytest.raises(FileExistsError):
-            directory.link("one", "two")
-        directory.rename("two", "three")
-        assert sorted(directory.names()) == ["one", "three"]
-        assert read(directory, "three") == b"content"
-        os.close(directory.create("four", 0o600))
-        directory.replace("four", "three")
-        assert read(directory, "three") == b""
-        directory.remove("three")
-        directory.remove("one")
-        directory.remove("one")
-        directory.sync()
-        assert not directory.has("one")
-        assert directory.names() == []
+            opened.link("one", "two")
+        opened.rename("two", "three")
+        assert sorted(opened.names()) == ["one", "three"]
+        assert read(opened, "three") == b"content"
+        os.close(opened.create("four", 0o600))
+        opened.replace("four", "three")
+        assert read(opened, "three") == b""
+        opened.remove("three")
+        opened.remove("one")
+        opened.remove("one")
+        opened.sync()
+        assert not opened.has("one")
+        assert opened.names() == []
 
 
 @ways
 @pytest.mark.parametrize("name", ["", ".", "..", "a/b", "../secret", "/etc/passwd"])
 def test_what_is_no_plain_name_is_refused(folder, outside, by_handle, name):
-    with open_directory(folder, by_handle=by_handle) as directory:
-        for call in (directory.open, directory.status, directory.remove, directory.has):
+    with open_folder(folder, by_handle=by_handle) as opened:
+        for call in (opened.open, opened.status, opened.remove, opened.has):
             with pytest.raises(ValueError, match="no file name"):
                 call(name)
 
@@ -85,7 +85,7 @@ def test_a_link_anywhere_on_the_way_is_found(folder, outside, link, by_handle, d
     for below in ("door", "door/new/folder"):
         for mode in (None, 0o700):
             with pytest.raises(LinkFoundError) as found:
-                open_directory(place / below, create_mode=mode, by_handle=by_handle)
+                open_folder(place / below, create_mode=mode, by_handle=by_handle)
             assert found.value.filename.startswith(str(place / "door"))
     assert [path.name for path in outside.iterdir()] == ["secret"]
 
@@ -95,15 +95,15 @@ def test_a_link_in_the_folder_is_not_opened_and_its_own_status_is_told(folder, o
     link(folder / "door", outside / "secret")
     link(folder / "dangling", folder / "nothing")
 
-    with open_directory(folder, by_handle=by_handle) as directory:
+    with open_folder(folder, by_handle=by_handle) as opened:
         for name in ("door", "dangling"):
             with pytest.raises(LinkFoundError):
-                directory.open(name)
+                opened.open(name)
             with pytest.raises(FileExistsError):
-                directory.create(name, 0o600)
-            assert stat.S_ISLNK(directory.status(name).st_mode)
-            assert directory.has(name)
-            directory.remove(name)
+                opened.create(name, 0o600)
+            assert stat.S_ISLNK(opened.status(name).st_mode)
+            assert opened.has(name)
+            opened.remove(name)
     assert (outside / "secret").read_text() == "secret"
     assert not (folder / "nothing").exists()
 
@@ -117,12 +117,12 @@ def test_what_is_no_file_is_refused_at_once_and_not_read(folder, by_handle):
     with socket.socket(socket.AF_UNIX) as listener, tempfile.TemporaryDirectory(prefix="wan-") as short:
         listener.bind(f"{short}/socket")
         Path(short, "socket").rename(folder / "socket")
-        with open_directory(folder, by_handle=by_handle) as directory:
+        with open_folder(folder, by_handle=by_handle) as opened:
             for name in ("folder", "pipe", "socket"):
                 with pytest.raises(NotAFileError) as refusal:
-                    directory.open(name)
+                    opened.open(name)
                 assert refusal.value.kind == f"a {name}"
-    with open_directory(Path("/dev"), by_handle=by_handle) as devices, pytest.raises(NotAFileError, match="a device"):
+    with open_folder(Path("/dev"), by_handle=by_handle) as devices, pytest.raises(NotAFileError, match="a device"):
         devices.open("zero")
 
 
@@ -143,12 +143,12 @@ def test_a_pipe_that_takes_the_place_of_a_file_never_holds_up_the_reader(folder,
     thread.start()
     seen = set()
     try:
-        with open_directory(folder, by_handle=by_handle) as directory:
+        with open_folder(folder, by_handle=by_handle) as opened:
             for number in range(100_000):
                 if number >= 1500 and b"content" in seen:
                     break
                 try:
-                    seen.add(read(directory, "file"))
+                    seen.add(read(opened, "file"))
                 except (NotAFileError, FileNotFoundError, LinkFoundError) as problem:
                     seen.add(type(problem))
     finally:
@@ -161,9 +161,9 @@ def test_a_pipe_that_takes_the_place_of_a_file_never_holds_up_the_reader(folder,
 @ways
 def test_missing_folders_are_made_only_on_request_and_with_the_rights_given(folder, by_handle):
     with pytest.raises(FileNotFoundError):
-        open_directory(folder / "a" / "b", by_handle=by_handle)
-    with open_directory(folder / "a" / "b", create_mode=0o700, by_handle=by_handle) as directory:
-        assert directory.path == folder / "a" / "b"
+        open_folder(folder / "a" / "b", by_handle=by_handle)
+    with open_folder(folder / "a" / "b", create_mode=0o700, by_handle=by_handle) as opened:
+        assert opened.path == folder / "a" / "b"
     if os.name != "nt":
         assert stat.S_IMODE((folder / "a" / "b").stat().st_mode) == 0o700
 
@@ -174,7 +174,7 @@ def test_a_file_where_a_folder_should_be_is_not_taken_for_a_link(folder, by_hand
 
     for below in ("file", "file/below"):
         with pytest.raises(NotADirectoryError):
-            open_directory(folder / below, by_handle=by_handle)
+            open_folder(folder / below, by_handle=by_handle)
 
 
 @pytest.mark.skipif(os.name == "nt" or os.geteuid() == 0, reason="needs folders that refuse")
@@ -182,8 +182,8 @@ def test_a_folder_below_one_that_may_only_be_passed_through_is_reached(folder):
     (folder / "closed" / "open").mkdir(parents=True)
     (folder / "closed").chmod(0o100)
     try:
-        with open_directory(folder / "closed" / "open") as directory:
-            assert directory.names() == []
+        with open_folder(folder / "closed" / "open") as opened:
+            assert opened.names() == []
     finally:
         (folder / "closed").chmod(0o700)
 
@@ -192,10 +192,10 @@ def test_a_folder_below_one_that_may_only_be_passed_through_is_reached(folder):
 def test_what_is_opened_stays_the_folder_that_it_was(folder, outside, link):
     inner = folder / "inner"
     inner.mkdir()
-    with open_directory(inner) as directory:
+    with open_folder(inner) as opened:
         inner.rename(folder / "moved")
         link(inner, outside)
-        os.close(directory.create("file", 0o600))
+        os.close(opened.create("file", 0o600))
 
     assert [path.name for path in (folder / "moved").iterdir()] == ["file"]
     assert [path.name for path in outside.iterdir()] == ["secret"]
@@ -231,8 +231,8 @@ def test_fifteen_hundred_swaps_with_a_link_show_nothing_from_outside(folder, out
     try:
         for _ in range(1500):
             try:
-                with open_directory(place) as directory:
-                    seen.add(read(directory, "secret"))
+                with open_folder(place) as opened:
+                    seen.add(read(opened, "secret"))
             except OSError as problem:
                 seen.add(type(problem))
     finally:
