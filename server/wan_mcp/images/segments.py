@@ -34,7 +34,9 @@ _JPEG_SCAN, _JPEG_EOI, _JPEG_APP1 = 0xDA, 0xD9, 0xE1
 _JPEG_APP0, _JPEG_APP2, _JPEG_APP14 = 0xE0, 0xE2, 0xEE
 _JPEG_PICTURE = frozenset(range(0xC0, 0xE0)) - {0xC8, 0xD8} - _JPEG_STANDALONE
 """Frames, tables, scans and the end."""
-_JPEG_AFTER_SCAN = re.compile(rb"\xff+[^\x00\xff\xd0-\xd7]")
+_JPEG_AFTER_SCAN = re.compile(rb"\xff[^\x00\xff\xd0-\xd7]")
+"""A single byte comes first, which the search leaps to; what fills up before it belongs to the scan."""
+_JPEG_FILLING = re.compile(rb"\xff*(?=\xff)")
 _JFIF_BYTES = 18
 """Of its header, of which only a thumbnail makes more."""
 
@@ -149,8 +151,8 @@ def _find_jpeg_segments(data: bytes) -> Iterator[tuple[int, int, int]]:
     """
     start = 2
     while True:
-        while data[start : start + 2] == b"\xff\xff":
-            start += 1
+        if filling := _JPEG_FILLING.match(data, start):
+            start = filling.end()
         if start + 2 > len(data):
             raise make_cut_error("JPEG")
         marker = data[start + 1] if data[start] == 0xFF else 0  # noqa: PLR2004 - so begins every marker

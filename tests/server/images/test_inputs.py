@@ -108,6 +108,16 @@ def test_a_picture_is_sent_upright_whatever_says_how_the_camera_was_held(form, o
     assert HOME.encode() not in prepared.data
 
 
+@pytest.mark.parametrize("end", [b"", b"\0"], ids=["a marker", "a byte of the pixels"])
+def test_any_number_of_bytes_that_fill_a_jpeg_up_are_read_in_one_go(end):
+    plain = encode(halves(), "JPEG", comment=HOME.encode())
+    filling = b"\xff" * 1_000_000
+    prepared = prepare(plain[:2] + filling + plain[2:-2] + filling + end + plain[-2:])
+
+    assert HOME.encode() not in prepared.data
+    assert read(prepared).tobytes() == Image.open(BytesIO(plain)).tobytes()
+
+
 def test_a_large_turned_photograph_is_sent_with_fewer_pixels_and_kept_with_all_of_them_as_an_upload():
     data = encode(halves((5000, 4000)), "JPEG", exif=exif_of(6))
     sent, kept = prepare(data), prepare_upload(data)
