@@ -25,8 +25,6 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from PIL import Image
-
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
@@ -35,6 +33,7 @@ from campaigns.report import Report, count
 from campaigns.state_reader import StateReader
 from campaigns.support import EDITING, LEGACY, NEW
 from campaigns.worker_pool import Worker, WorkerPool
+from fakes import tiny_png
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK
 from fakes.postgres import cut_connections, restart_server, running_server
@@ -349,8 +348,7 @@ class Campaign:
         folder = self._folder / "inputs"
         folder.mkdir(exist_ok=True)
         for side in _INPUT_SIDES:
-            noise = random.Random(side).randbytes(3 * side * side)
-            Image.frombytes("RGB", (side, side), noise).save(folder / f"{side}.png")
+            (folder / f"{side}.png").write_bytes(tiny_png.encode_noise(side))
 
     def _timings(self) -> dict[str, float]:
         # A process may be long between noting that it sends an order and sending it, where the machine is busy.

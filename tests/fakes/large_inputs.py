@@ -1,8 +1,8 @@
 """
 A process that orders with ten large pictures, and says how much memory that took at most.
 
-They have twenty million bytes each and are uploaded for two orders, or seven and stand in ten orders that wait for
-their answers all at once.
+They have twenty million bytes each and are uploaded for two orders ("mixed"), or seven and stand in ten orders that
+wait for their answers all at once ("waiting").
 """
 
 import json
@@ -21,6 +21,11 @@ from fakes import tiny_png
 from fakes.order_service import make_settings, order
 from wan_mcp.app import build_context, build_service
 
+KINDS = {
+    "mixed": (*("PNG",) * 5, "JPEG", "JPEG", "turned", "photograph", "photograph"),
+    "waiting": ("small PNG",) * 10,
+}
+"""Of the pictures, in the order in which they are given: what takes most comes last, when anything kept would show."""
 COUNT = 10
 MODEL = "wan2.7-image"
 STORE = "https://dashscope-file-mgr.oss-ap-southeast-1.aliyuncs.com"
@@ -70,23 +75,23 @@ def draw(path, kind):
     """
     Write a file of some twenty million bytes.
 
-    A "turned" one, a "photograph" of 48 million pixels and a "transparent" one have to be drawn anew before they are
-    sent. One of an order that is "waiting" has seven million bytes.
+    A "turned" one and a "photograph" of 48 million pixels have to be drawn anew before they are sent. A "small PNG"
+    has seven million bytes.
     """
+    if "PNG" in kind:
+        path.write_bytes(tiny_png.encode_noise(2560 if kind == "PNG" else 1500))
+        return
     from PIL import Image
 
     exif = Image.Exif()
     exif[0x0112] = 6
-    form, mode, size, options = {
-        "PNG": ("PNG", "RGB", (2560, 2560), {"compress_level": 0}),
-        "JPEG": ("JPEG", "RGB", (3060, 3060), {"quality": 93, "subsampling": 0}),
-        "turned": ("JPEG", "RGB", (3060, 3060), {"quality": 93, "subsampling": 0, "exif": exif}),
-        "photograph": ("JPEG", "RGB", (8000, 6000), {"quality": 50, "exif": exif}),
-        "transparent": ("PNG", "RGBA", (2200, 2200), {"compress_level": 0}),
-        "waiting": ("PNG", "RGB", (1500, 1500), {"compress_level": 0}),
+    size, options = {
+        "JPEG": ((3060, 3060), {"quality": 93, "subsampling": 0}),
+        "turned": ((3060, 3060), {"quality": 93, "subsampling": 0, "exif": exif}),
+        "photograph": ((8000, 6000), {"quality": 50, "exif": exif}),
     }[kind]
     with path.open("wb") as file:
-        Image.frombytes(mode, size, os.urandom(size[0] * size[1] * len(mode))).save(file, form, **options)
+        Image.frombytes("RGB", size, os.urandom(size[0] * size[1] * 3)).save(file, "JPEG", **options)
 
 
 async def main(folder):
@@ -130,16 +135,26 @@ def read_peak():
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024 * 1024 if sys.platform == "darwin" else 1024)
 
 
+def draw_all(folder, kinds):
+    """Write pictures, each kind painted once."""
+    painted = {}
+    for number, kind in enumerate(kinds):
+        path = folder / f"{number}.png"
+        if kind in painted:
+            # What follows the end is no part of the picture, and makes another file of it.
+            path.write_bytes(painted[kind].read_bytes() + bytes([number]))
+        else:
+            draw(path, kind)
+            painted[kind] = path
+
+
 if __name__ == "__main__":
-    where, kind = Path(sys.argv[1]), sys.argv[2]
+    where, what = Path(sys.argv[1]), sys.argv[2]
     pictures = where / "pictures"
     pictures.mkdir(parents=True)
     child = os.fork()
     if child == 0:
-        draw(pictures / "0.png", kind)
-        for number in range(1, COUNT):
-            # What follows the end is no part of the picture, and makes another file of it.
-            (pictures / f"{number}.png").write_bytes((pictures / "0.png").read_bytes() + bytes([number]))
+        draw_all(pictures, KINDS[what])
         os._exit(0)
     os.waitpid(child, 0)
-    anyio.run(wait_together if kind == "waiting" else main, where)
+    anyio.run(wait_together if what == "waiting" else main, where)

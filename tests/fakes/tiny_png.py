@@ -1,9 +1,10 @@
 """
-A PNG written with zlib alone: one flat colour, cheap at any size, labelled with text chunks.
+A PNG written with zlib alone, cheap at any size: of one flat colour, labelled with text chunks, or of noise.
 
 Format: https://www.w3.org/TR/png-3/
 """
 
+import os
 import struct
 import zlib
 from collections.abc import Iterator, Mapping
@@ -27,6 +28,16 @@ def encode(
         parts.append(_chunk(b"fiLl", b"\x55" * padding))
     parts += [_chunk(b"IDAT", _pixels(width, height)), _chunk(b"IEND", b"")]
     return b"".join(parts)
+
+
+def encode_noise(side: int) -> bytes:
+    """Answer a valid PNG of `side` x `side` pixels of chance, of three bytes each as none of them can be compressed."""
+    row = 1 + 3 * side
+    rows = bytearray(os.urandom(row * side))
+    rows[::row] = bytes(side)  # the pixels of no row are told by those of another one
+    head = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    pixels = _chunk(b"IDAT", zlib.compress(rows, 0))
+    return b"".join([SIGNATURE, _chunk(b"IHDR", head), pixels, _chunk(b"IEND", b"")])
 
 
 def read_size(data: bytes) -> tuple[int, int]:

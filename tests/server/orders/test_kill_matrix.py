@@ -4,7 +4,6 @@ A process is killed at one exact point, and another finds what it left behind.
 Whatever the point: at most one order at the service, one file for each paid image, and the truth about the rest.
 """
 
-import os
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -12,7 +11,6 @@ from contextlib import closing
 from dataclasses import dataclass, field
 
 import pytest
-from PIL import Image
 
 from campaigns.report import Report
 from campaigns.support import (
@@ -27,6 +25,7 @@ from campaigns.support import (
     second_service,
     until_killed,
 )
+from fakes import tiny_png
 from fakes.clock import until
 from fakes.dashscope import FakeService
 from wan_mcp.storage.drafts import PROBE, make_temp_name
@@ -107,7 +106,7 @@ def make_order_line(point, model, folder):
         return make_line(model)
     path = folder / "inputs" / "in.png"
     path.parent.mkdir()
-    Image.frombytes("RGB", (point.picture, point.picture), os.urandom(point.picture**2 * 3)).save(path)
+    path.write_bytes(tiny_png.encode_noise(point.picture))
     return make_line(EDITING[model], images=[str(path)])
 
 
