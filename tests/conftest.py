@@ -28,7 +28,7 @@ def anyio_backend():
     return "asyncio"
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _the_loop_is_never_blocked(request):
     if getattr(request.module, "IS_SIMULATED", False):
         # One thread does everything, so that time moves when nothing is left to do.

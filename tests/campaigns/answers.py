@@ -258,7 +258,7 @@ _STRANGE: tuple[Change, ...] = (
     lambda dice, answer: Answer(dice.choice([200, 400, 500]), {"content-encoding": "gzip, gzip"}, _BOMB),
     lambda dice, answer: replace(answer, body=answer.body[: dice.randint(0, len(answer.body))]),
 )
-_BOMB = gzip.compress(gzip.compress(bytes(200_000_000)))
+_BOMB = gzip.compress(gzip.compress(bytes(1_000_000)) * 200)
 
 
 def _write_refusal(dice: random.Random) -> bytes:

@@ -1,7 +1,6 @@
 """The table of docs/errors.md: read, and written anew row by row."""
 
 import os
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,7 +15,7 @@ def read_rows() -> dict[str, tuple[str, ...]]:
     """Give the rows of the page by their situations."""
     _, _, rest = PAGE.read_text(encoding="utf-8").partition(START)
     lines = rest.partition(END)[0].splitlines()[2:]
-    rows = [tuple(re.split(r"(?<!\\) \| ", line.strip().removeprefix("| ").removesuffix(" |"))) for line in lines]
+    rows = [tuple(line.strip().removeprefix("| ").removesuffix(" |").split(" | ")) for line in lines]
     return {row[1]: row for row in rows}
 
 

@@ -20,7 +20,8 @@ from wan_mcp.app import build_server, build_service
 from wan_mcp.mcp_server.path_filter import HIDDEN, PathFilter
 from wan_mcp_tools.domain.principals import LOCAL, Principal, Scope, acting_as
 
-TELLING = [each for each in SITUATIONS if "/" in read_rows()[each.title][3]]
+ROWS = read_rows()
+TELLING = [each for each in SITUATIONS if "/" in ROWS[each.title][3]]
 """Those whose words to the user of the machine can hold a place."""
 ADA = Principal("token:ada", frozenset({Scope.ORDER, Scope.CANCEL}))
 ROOT = Principal("token:root", frozenset({Scope.ADMIN}))
