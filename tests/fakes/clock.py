@@ -95,3 +95,45 @@ class ShiftedClock:
 
     async def sleep(self, seconds: float) -> None:
         await self._machine.sleep(seconds)
+
+
+class HurriedClock:
+    """
+    The machine's clock, `times` as fast, so that pauses are short; a wait that ends a broken test lasts as much longer.
+
+    `advance` moves it on at once and wakes who has slept long enough. `sleeping` tells for how many seconds others sleep.
+    """
+
+    def __init__(self, times: float = 1.0) -> None:
+        self.times = times
+        self.sleeping: list[float] = []
+        self._machine = SystemClock()
+        self._wall, self._began = self._machine.now(), self._machine.monotonic()
+        self._ahead = 0.0
+        self._moved = anyio.Event()
+
+    def now(self) -> float:
+        return self._wall + self._elapsed()
+
+    def monotonic(self) -> float:
+        return self._began + self._elapsed()
+
+    async def sleep(self, seconds: float) -> None:
+        ends = self.monotonic() + seconds
+        self.sleeping.append(seconds)
+        try:
+            await anyio.lowlevel.checkpoint()
+            while (left := ends - self.monotonic()) > 0:
+                moved = self._moved
+                with anyio.move_on_after(left / self.times):
+                    await moved.wait()
+        finally:
+            self.sleeping.remove(seconds)
+
+    def advance(self, seconds: float) -> None:
+        self._ahead += seconds
+        moved, self._moved = self._moved, anyio.Event()
+        moved.set()
+
+    def _elapsed(self) -> float:
+        return (self._machine.monotonic() - self._began) * self.times + self._ahead

@@ -1,6 +1,6 @@
 """What is wrong with the arguments of a call: refused before anything is sent or paid."""
 
-from contract.situations.situation import Situation, Workspace
+from contract.situations.situation import SMALL, Situation, Workspace
 
 _ABOUT = "arguments"
 _AGENT = {"prompt_extend_mode": "agent"}
@@ -20,7 +20,7 @@ def _order(title: str, **arguments: object) -> Situation:
 
 async def _index(workspace: Workspace):
     async with workspace.server() as call:
-        made = await call.make(region="sandbox")
+        made = await call.make(region="sandbox", **SMALL)
         return await call("view_image", task_id=made.structured_content["task_id"], index=7)
 
 

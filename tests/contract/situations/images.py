@@ -2,9 +2,11 @@
 
 import os
 import shutil
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
-from contract.situations.situation import Situation, Workspace
+from contract.situations.situation import HURRY, SMALL, Caller, Situation, Workspace
 from fakes.dashscope import FakeService
 
 LEGACY = "wan2.5-t2i-preview"
@@ -75,7 +77,7 @@ def _bad(title: str, *faults: object, **environ: str) -> Situation:
     async def bring_about(workspace: Workspace):
         with FakeService(duration=0.05) as service:
             service.set_chance("image", 1.0, *faults)
-            async with workspace.server(service, **environ) as call:
+            async with workspace.server(service, times=HURRY, **environ) as call:
                 return await call.make()
 
     return Situation("saving", title, _AGAIN, "yes", bring_about)
@@ -124,7 +126,7 @@ def _fetch(title: str, url: str, repeat: str = "no") -> Situation:
 
 async def _put_outside(workspace: Workspace):
     async with workspace.server() as call:
-        made = await call.make()
+        made = await call.make(**SMALL)
         return await call("download_image", task_id=made.structured_content["task_id"], output_dir="/etc/assets")
 
 
@@ -150,7 +152,7 @@ def _remove_pictures(call) -> None:
 
 async def _moved(workspace: Workspace):
     async with workspace.server() as call:
-        made = await call.make()
+        made = await call.make(**SMALL)
         _remove_pictures(call)
         return await call("download_image", task_id=made.structured_content["task_id"], filename="shop")
 
@@ -204,14 +206,14 @@ def _look(title: str, path: str, content: bytes | None = None) -> Situation:
 async def _unsaved(workspace: Workspace):
     with FakeService(duration=0.05) as service:
         service.set_chance("image", 1.0, "error-500")
-        async with workspace.server(service) as call:
+        async with workspace.server(service, times=HURRY) as call:
             made = await call.make()
             return await call("view_image", task_id=made.structured_content["task_id"])
 
 
 async def _gone(workspace: Workspace):
     async with workspace.server() as call:
-        made = await call.make()
+        made = await call.make(**SMALL)
         _remove_pictures(call)
         return await call("view_image", task_id=made.structured_content["task_id"])
 
@@ -230,7 +232,7 @@ def _replace_by_link(path: Path, outside: Path) -> None:
 
 async def _replaced(workspace: Workspace):
     async with workspace.server() as call:
-        made = await call.make()
+        made = await call.make(**SMALL)
         _replace_by_link(Path(made.structured_content["images"][0]["path"]), workspace.folder / "outside.png")
         return await call("view_image", task_id=made.structured_content["task_id"])
 
@@ -255,9 +257,23 @@ def _in_sandbox(title: str, prompt: str, repeat: str, **arguments: object) -> Si
     return Situation("sandbox", title, repeat, "no", bring_about)
 
 
+async def _slow(workspace: Workspace):
+    async with workspace.server(times=1.0) as call:
+        return await call.make_until(lambda: "RUNNING" in read_states(call), prompt="sandbox:slow")
+
+
+def read_states(call: Caller) -> list[str]:
+    try:
+        with closing(sqlite3.connect(call.settings.state_dir / "ledger.sqlite3")) as file:
+            return [status for (status,) in file.execute("SELECT status FROM orders")]
+    except sqlite3.OperationalError:
+        # It is being made.
+        return []
+
+
 SANDBOX = (
     _in_sandbox("the words are refused in the sandbox", "sandbox:refuse", "no"),
     _in_sandbox("a suspicion of rights in the sandbox", "sandbox:infringe", "no"),
     _in_sandbox("the task fails in the sandbox", "sandbox:fail", "no"),
-    _in_sandbox("the task takes long in the sandbox", "sandbox:slow", "no: call get_task", wait_seconds=4),
+    Situation("sandbox", "the task takes long in the sandbox", "no: call get_task", "no", _slow),
 )

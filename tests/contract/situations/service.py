@@ -150,7 +150,7 @@ async def _held_up(workspace: Workspace):
     with FakeService(pending=60) as service:
         service.set_chance("query", 1.0, "error-500")
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=3)
+            return await call.make_until(lambda: service.count_queries().total() > 1)
 
 
 NETWORK = (

@@ -8,16 +8,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import httpx
 from anyio import to_thread
 from mcp import Client
 
+from fakes.clock import LONGEST, HurriedClock, until
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import hurry, make_settings
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.mcp_server.tools import CODE, RETRYABLE
 
 KEY = "sk-test-singapore"
+SMALL = {"model": "wan2.2-t2i-flash", "size": "512*512"}
+"""An order that the sandbox draws soon."""
+HURRY = 10.0
+"""How many times as fast time passes where no other program is waited for."""
+_WAIT = 25.0
+"""Seconds of a wait that a test ends."""
 
 
 @dataclass
@@ -35,19 +43,25 @@ class Workspace:
         transport: httpx.AsyncBaseTransport | None = None,
         storage: Any = None,
         timings: dict[str, float] | None = None,
+        times: float | None = None,
         **environ: str,
     ) -> AsyncGenerator["Caller"]:
-        """Run a server and talk to it; `timings` are other times than the quick ones."""
+        """
+        Run a server and talk to it; `timings` are other times than the quick ones.
+
+        Its clock is `times` as fast as the machine's, by itself only where there is no service beside it.
+        """
         if dashscope is not None:
             self.services.append(dashscope)
+        clock = HurriedClock(times or (HURRY if dashscope is None else 1.0))
         # As at a start, the settings are read where files may block.
         settings = await to_thread.run_sync(partial(make_settings, self.folder, dashscope, **environ))
-        context = build_context(settings, transport=transport)
+        context = build_context(settings, transport=transport, clock=clock)
         if storage is not None:
             context = replace(context, storage=storage(settings))
-        service = build_service(settings, context=context, timings=replace(QUICK, **(timings or {})))
+        service = build_service(settings, context=context, timings=hurry(clock, **(timings or {})))
         async with Client(build_server(service)) as client:
-            yield Caller(client, settings)
+            yield Caller(client, settings, clock)
 
     def was_charged(self) -> bool:
         """Say whether the service bills the client for an image."""
@@ -56,17 +70,33 @@ class Workspace:
 
 @dataclass
 class Caller:
-    """An agent that calls tools; `settings` are the server's."""
+    """An agent that calls tools; `settings` and `clock` are the server's."""
 
     client: Client
     settings: Any
+    clock: HurriedClock
 
     async def __call__(self, tool: str, **arguments: object) -> Any:
         return await self.client.call_tool(tool, arguments)
 
     async def make(self, **arguments: object) -> Any:
         """Order a picture as an agent would."""
-        return await self("generate_image", **({"prompt": "a flower shop", "wait_seconds": 45} | arguments))
+        return await self(
+            "generate_image", **({"prompt": "a flower shop", "wait_seconds": LONGEST * self.clock.times} | arguments)
+        )
+
+    async def make_until(self, happens: Callable[[], object], **arguments: object) -> Any:
+        """Order a picture and let the wait for it end as soon as something has happened."""
+        answers = []
+        async with anyio.create_task_group() as group:
+
+            @group.start_soon
+            async def wait() -> None:
+                answers.append(await self.make(**({"wait_seconds": _WAIT} | arguments)))
+
+            await until(happens)
+            self.clock.advance(_WAIT)
+        return answers[0]
 
     async def submit(self, **arguments: object) -> dict[str, Any]:
         """Order and give the facts."""

@@ -1,36 +1,43 @@
 """What becomes of orders: waits that end, answers that are lost, cancellations, tasks that nobody knows."""
 
-from contract.situations.situation import Situation, Workspace
+from contract.situations.situation import HURRY, SMALL, Situation, Workspace
 from fakes.clock import until
 from fakes.dashscope import FakeService
 
 STILL_LOOKING = {"search_grace": 60.0}
+ENDING_AT_ONCE = {"stop_seconds": 0.1}
+"""What is held is not waited for at the end."""
 STRANGER = "00000000-1111-2222-3333-444444444444"
+
+
+def asked_twice(service: FakeService, place: str = "query"):
+    """Say whether the service has been asked twice: then the first answer has come, and was taken notice of."""
+    return lambda: [each.place for each in service.requests].count(place) > 1
 
 
 async def _pending(workspace: Workspace):
     with FakeService(pending=60) as service:
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=4)
+            return await call.make_until(asked_twice(service))
 
 
 async def _running(workspace: Workspace):
     with FakeService(duration=60, pending=0.0) as service:
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=4)
+            return await call.make_until(asked_twice(service))
 
 
 async def _unnamed(workspace: Workspace):
     with FakeService() as service:
         service.script("create", "held")
-        async with workspace.server(service) as call:
-            return await call.make(wait_seconds=0.3)
+        async with workspace.server(service, timings=ENDING_AT_ONCE) as call:
+            return await call.make_until(lambda: service.creates)
 
 
 async def _standing_in_line(workspace: Workspace):
     with FakeService() as service:
         service.script("create", "held")
-        async with workspace.server(service, timings={"submit_slot_seconds": 60.0}) as call:
+        async with workspace.server(service, timings={"submit_slot_seconds": 60.0} | ENDING_AT_ONCE) as call:
             await call.make(wait_seconds=0)
             return await call.make(prompt="another", wait_seconds=0.5)
 
@@ -39,7 +46,7 @@ async def _saving(workspace: Workspace):
     with FakeService(duration=0.0, pending=0.0) as service:
         service.script("image", "held")
         async with workspace.server(service) as call:
-            return await call.make(wait_seconds=3)
+            return await call.make_until(lambda: service.images_served)
 
 
 async def _joined(workspace: Workspace, **arguments: object):
@@ -78,7 +85,8 @@ def _lost(
     repeat: str,
     charged: str,
     *,
-    wait: float = 45,
+    wait: bool = True,
+    times: float = 1.0,
     timings: dict[str, float] | None = None,
     is_ambiguous: bool = False,
     **environ: str,
@@ -86,10 +94,10 @@ def _lost(
     async def bring_about(workspace: Workspace):
         with FakeService(duration=0.1) as service:
             service.script("create", fault)
-            async with workspace.server(service, timings=timings, **environ) as call:
+            async with workspace.server(service, timings=timings, times=times, **environ) as call:
                 if is_ambiguous:
                     service.create_foreign(model="wan2.6-t2i", n=1, size="1280*1280")
-                return await call.make(wait_seconds=wait)
+                return await (call.make() if wait else call.make_until(asked_twice(service, "list")))
 
     return Situation("lost answers", title, repeat, charged, bring_about)
 
@@ -100,12 +108,12 @@ LOST = (
         "drop-before",
         "no: call get_task",
         "perhaps",
-        wait=3,
+        wait=False,
         timings=STILL_LOOKING,
     ),
     _lost("the order was found again", "drop-after", "not needed", "yes"),
     _lost("the service answered with trouble, and the order was found", "status-500-after", "not needed", "yes"),
-    _lost("the order was not found", "drop-before", "no: it may cost twice", "perhaps"),
+    _lost("the order was not found", "drop-before", "no: it may cost twice", "perhaps", times=HURRY),
     _lost("several tasks may be the order", "drop-after", "no: it may cost twice", "perhaps", is_ambiguous=True),
     _lost(
         "lost by the synchronous protocol",
@@ -158,7 +166,7 @@ async def _never_sent(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
         async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
-            order = await call.make(wait_seconds=3)
+            order = await call.make_until(lambda: 30.0 in call.clock.sleeping)
         async with workspace.server(service) as call:
             return await call("get_task", task_id=order.structured_content["task_id"], wait_seconds=45)
 
@@ -167,7 +175,7 @@ async def _throttled(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
         async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
-            return await call.make(wait_seconds=3)
+            return await call.make_until(lambda: 30.0 in call.clock.sleeping)
 
 
 TASKS = (
@@ -201,7 +209,7 @@ async def _cancelled_in_line(workspace: Workspace):
     with FakeService() as service:
         service.script("create", *[{"kind": "error-429", "retry_after": 30}] * 3)
         async with workspace.server(service, timings={"throttle_patience": 60.0}) as call:
-            order = await call.make(wait_seconds=3)
+            order = await call.make_until(lambda: 30.0 in call.clock.sleeping)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 
@@ -221,14 +229,14 @@ async def _ended(workspace: Workspace):
 
 async def _ended_in_the_sandbox(workspace: Workspace):
     async with workspace.server() as call:
-        made = await call.make()
+        made = await call.make(**SMALL)
         return await call("cancel_task", task_id=made.structured_content["task_id"])
 
 
 async def _being_sent(workspace: Workspace):
     with FakeService() as service:
         service.script("create", "held")
-        async with workspace.server(service, WAN_MCP_WAIT_SECONDS="2") as call:
+        async with workspace.server(service, times=HURRY, WAN_MCP_WAIT_SECONDS="10") as call:
             order = await call.make(wait_seconds=0)
             await until(lambda: service.creates)
             return await call("cancel_task", task_id=order.structured_content["task_id"])
@@ -246,7 +254,7 @@ async def _lost_one(workspace: Workspace):
     with FakeService() as service:
         service.script("create", "drop-before")
         async with workspace.server(service, timings=STILL_LOOKING) as call:
-            order = await call.make(wait_seconds=3)
+            order = await call.make_until(asked_twice(service, "list"))
             return await call("cancel_task", task_id=order.structured_content["task_id"])
 
 

@@ -1,8 +1,9 @@
 """Whoever has no part in the server's disk is told no place of it, in whatever answer."""
 
 import json
+import re
 from contextlib import asynccontextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import anyio
@@ -12,7 +13,7 @@ from mcp.types import PromptReference, ResourceTemplateReference
 
 from contract.situations.everything import SITUATIONS
 from contract.situations.page import read_rows
-from contract.situations.situation import Caller, Workspace
+from contract.situations.situation import SMALL, Workspace
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, make_settings, order, running_service
 from fakes.tasks_client import Tasks, ask
@@ -21,8 +22,9 @@ from wan_mcp.mcp_server.path_filter import HIDDEN, PathFilter
 from wan_mcp_tools.domain.principals import LOCAL, Principal, Scope, acting_as
 
 ROWS = read_rows()
-TELLING = [each for each in SITUATIONS if "/" in ROWS[each.title][3]]
-"""Those whose words to the user of the machine can hold a place."""
+PLACE = re.compile(r"(?<![\w:/‹›])/\w|‹(?:folder|file)›")
+TELLING = [each for each in SITUATIONS if PLACE.search(ROWS[each.title][3])]
+"""Those whose words to the user of the machine hold a place."""
 ADA = Principal("token:ada", frozenset({Scope.ORDER, Scope.CANCEL}))
 ROOT = Principal("token:root", frozenset({Scope.ADMIN}))
 
@@ -54,7 +56,7 @@ class ListeningWorkspace(Workspace):
     @asynccontextmanager
     async def server(self, *given, **named):
         async with super().server(*given, **named) as call:
-            yield Caller(Listening(call.client, self.told), call.settings)
+            yield replace(call, client=Listening(call.client, self.told))
 
 
 @pytest.mark.parametrize("situation", TELLING, ids=lambda each: f"{each.about}: {each.title}")
@@ -113,11 +115,13 @@ async def test_an_administrator_is_told_no_place_of_what_the_local_user_has_orde
     with FakeService(duration=0.0, pending=0.0) as dashscope:
         settings = make_settings(tmp_path, dashscope, WAN_MCP_ALLOWED_DIRS=str(elsewhere))
         async with running_service(settings) as service:
-            first = await order(service, n=2, filename="a fox", output_dir=str(elsewhere))
+            first = await order(service, n=2, filename="a fox", output_dir=str(elsewhere), **SMALL)
             await anyio.Path(given.parent).mkdir(exist_ok=True)
             await anyio.Path(first.images[0].path).rename(given)
-            second = await order(service, images=[str(given)], model="wan2.7-image", output_dir="by name")
-            gone = await order(service, "a fish")
+            second = await order(
+                service, images=[str(given)], model="wan2.7-image", size="768*768", output_dir="by name"
+            )
+            gone = await order(service, "a fish", **SMALL)
             await anyio.Path(gone.images[0].path).unlink()
         ids = [first.task_id, second.task_id, gone.task_id]
         answers = {}
