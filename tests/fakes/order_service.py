@@ -35,6 +35,10 @@ QUICK = Timings(
 )
 """The proportions of the real times, some twenty times as fast."""
 
+HURRY = 10.0
+HURRIED_WAIT = LONGEST * HURRY
+"""The seconds of a hurried clock that end a broken test."""
+
 
 def hurry(clock: HurriedClock, **changes: float) -> Timings:
     """Give the quick times for a hurried clock: pauses are shorter still, and leases last as long; `changes` are others."""
@@ -75,6 +79,12 @@ async def running_service(
     service = build_service(settings, context=context, timings=replace(timings, **changes))
     async with service.running(take_over=take_over):
         yield service
+
+
+def hurried_service(settings: Settings, *, clock: HurriedClock | None = None, **changes: Any):
+    """Run a service whose time passes quickly, for pauses that are no part of what is tested."""
+    clock = clock or HurriedClock(HURRY)
+    return running_service(settings, clock=clock, timings=hurry(clock), **changes)
 
 
 async def order(

@@ -6,8 +6,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from contract.situations.situation import HURRY, SMALL, Caller, Situation, Workspace
+from contract.situations.situation import SMALL, Caller, Situation, Workspace
 from fakes.dashscope import FakeService
+from fakes.order_service import HURRY
 
 LEGACY = "wan2.5-t2i-preview"
 _AGAIN = "no: call get_task"

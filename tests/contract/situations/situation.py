@@ -15,15 +15,13 @@ from mcp import Client
 
 from fakes.clock import LONGEST, HurriedClock, until
 from fakes.dashscope import FakeService
-from fakes.order_service import hurry, make_settings
+from fakes.order_service import HURRY, hurry, make_settings
 from wan_mcp.app import build_context, build_server, build_service
 from wan_mcp.mcp_server.tools import CODE, RETRYABLE
 
 KEY = "sk-test-singapore"
 SMALL = {"model": "wan2.2-t2i-flash", "size": "512*512"}
 """An order that the sandbox draws soon."""
-HURRY = 10.0
-"""How many times as fast time passes where no other program is waited for."""
 _WAIT = 25.0
 """Seconds of a wait that a test ends."""
 

@@ -1,8 +1,9 @@
 """What becomes of orders: waits that end, answers that are lost, cancellations, tasks that nobody knows."""
 
-from contract.situations.situation import HURRY, SMALL, Situation, Workspace
+from contract.situations.situation import SMALL, Situation, Workspace
 from fakes.clock import until
 from fakes.dashscope import FakeService
+from fakes.order_service import HURRY
 
 STILL_LOOKING = {"search_grace": 60.0}
 ENDING_AT_ONCE = {"stop_seconds": 0.1}

@@ -4,6 +4,8 @@ import gzip
 import json
 from base64 import b64encode
 from dataclasses import replace
+from functools import partial
+from itertools import product
 
 import anyio
 import pytest
@@ -11,7 +13,7 @@ import pytest
 from fakes.clock import LONGEST
 from fakes.dashscope import FakeService
 from fakes.faults import Answer, Fault
-from fakes.order_service import get, make_settings, order, running_service, saved_files
+from fakes.order_service import HURRIED_WAIT, get, hurried_service, make_settings, order, running_service, saved_files
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -60,20 +62,29 @@ def decorate(body, written):
     return json.dumps(body).encode().replace(b"DECORATION", written)
 
 
-@pytest.mark.parametrize(
-    "written",
-    [rb"half \ud83d pair", b"bad \xff byte", b"raw\ttab\nand line", rb"zero \u0000", rb"\udcff", b"x" * 1_000_000],
-)
+WRITTEN = [
+    rb"half \ud83d pair",
+    b"bad \xff byte",
+    b"raw\ttab\nand line",
+    rb"zero \u0000",
+    rb"\udcff",
+    b"x" * 1_000_000,
+]
+
+
 @pytest.mark.parametrize("model", [LEGACY, NEW])
-async def test_no_text_beside_an_image_keeps_it_from_being_saved(tmp_path, written, model):
+async def test_no_text_beside_an_image_keeps_it_from_being_saved(tmp_path, model):
     with FakeService(duration=0.05) as service:
-        service.set_chance("query", 1.0, change_json(lambda body: decorate(body, written)))
         settings = make_settings(tmp_path, service)
         async with running_service(settings) as bench:
-            task = await order(bench, model=model)
-        assert (task.status, len(task.images)) == (TaskStatus.SUCCEEDED, 1)
-        assert len(service.images_served) == 1
-        for sidecar in settings.output_dir.rglob("*.json"):
+            for number, written in enumerate(WRITTEN, 1):
+                service.set_chance("query", 1.0, change_json(partial(decorate, written=written)))
+                task = await order(bench, f"flower shop {number}", model=model)
+                assert (task.status, len(task.images)) == (TaskStatus.SUCCEEDED, 1), written[:20]
+                assert len(service.images_served) == number, written[:20]
+        sidecars = list(settings.output_dir.rglob("*.json"))
+        assert len(sidecars) == len(WRITTEN)
+        for sidecar in sidecars:
             json.loads(sidecar.read_bytes())
 
 
@@ -97,33 +108,33 @@ async def test_what_goes_wrong_with_one_image_leaves_the_others_alone(tmp_path, 
 
         service.set_chance("image", 1.0, Fault("change", change=fail_first))
         settings = make_settings(tmp_path, service)
-        async with running_service(settings) as bench:
-            task = await order(bench, n=4)
+        async with hurried_service(settings) as bench:
+            task = await order(bench, n=4, wait=HURRIED_WAIT)
         assert task.status is TaskStatus.SUCCEEDED
         assert [image.index for image in task.images] == [2, 3, 4]
         assert [image.index for image in task.failed_images] == [1]
         assert len(saved_files(settings)) == 3
 
 
-@pytest.mark.parametrize(
-    "spell",
-    [
-        lambda url: f" {url}\t\r\n",
-        lambda url: url.replace("http:", "HTTP:"),
-        lambda url: f'"{url}"',
-        lambda url: url.replace("&", "&amp;"),
-        lambda url: url.replace("/", "\\/"),
-        lambda url: {"url": url},
-        lambda url: [url],
-    ],
-)
+SPELLINGS = {
+    "with blanks": lambda url: f" {url}\t\r\n",
+    "in capitals": lambda url: url.replace("http:", "HTTP:"),
+    "in quotes": lambda url: f'"{url}"',
+    "as in a page": lambda url: url.replace("&", "&amp;"),
+    "with backslashes": lambda url: url.replace("/", "\\/"),
+    "in an object": lambda url: {"url": url},
+    "in a list": lambda url: [url],
+}
+
+
 @pytest.mark.parametrize("model", [LEGACY, NEW])
-async def test_an_address_is_followed_however_it_is_spelled(tmp_path, spell, model):
+async def test_an_address_is_followed_however_it_is_spelled(tmp_path, model):
     with FakeService(duration=0.05) as service:
-        service.set_chance("query", 1.0, change_addresses(spell))
         async with running_service(make_settings(tmp_path, service)) as bench:
-            task = await order(bench, model=model)
-        assert (task.status, len(task.images)) == (TaskStatus.SUCCEEDED, 1)
+            for name, spell in SPELLINGS.items():
+                service.set_chance("query", 1.0, change_addresses(spell))
+                task = await order(bench, f"an address {name}", model=model)
+                assert (task.status, len(task.images)) == (TaskStatus.SUCCEEDED, 1), name
 
 
 @pytest.mark.parametrize("protocol", ["async", "sync"])
@@ -163,24 +174,25 @@ async def test_an_address_that_cannot_be_read_is_kept_for_a_person_and_the_pictu
         assert "charged" not in image.message
 
 
-@pytest.mark.parametrize("coding", ["utf-8", "", "aws-chunked", "binary", "gzip", "x-gzip", "br", "deflate"])
-async def test_a_header_decides_nothing_about_the_bytes_of_an_image(tmp_path, coding):
-    def claim(true: Answer) -> Answer:
+CODINGS = ["utf-8", "", "aws-chunked", "binary", "gzip", "x-gzip", "br", "deflate"]
+
+
+async def test_a_header_decides_nothing_about_the_bytes_of_an_image(tmp_path):
+    def claim(true: Answer, coding: str) -> Answer:
         return replace(true, headers={**true.headers, "content-encoding": coding})
 
-    def pack(true: Answer) -> Answer:
+    def pack(true: Answer, coding: str) -> Answer:
         body = gzip.compress(true.body)
         headers = {name: value for name, value in true.headers.items() if name != "content-length"}
         return Answer(true.status, {**headers, "content-encoding": coding, "content-length": str(len(body))}, body)
 
-    for change in (claim, pack):
-        with FakeService(duration=0.05) as service:
-            service.set_chance("image", 1.0, Fault("change", change=change))
-            settings = make_settings(tmp_path, service)
-            async with running_service(settings) as bench:
-                task = await order(bench, f"a fox, {change.__name__}")
-            assert (task.status, len(task.images)) == (TaskStatus.SUCCEEDED, 1)
-            assert len(service.images_served) == 1
+    with FakeService(duration=0.05) as service:
+        async with running_service(make_settings(tmp_path, service)) as bench:
+            for number, (coding, change) in enumerate(product(CODINGS, (claim, pack)), 1):
+                service.set_chance("image", 1.0, Fault("change", change=partial(change, coding=coding)))
+                task = await order(bench, f"flower shop {number}")
+                assert (task.status, len(task.images)) == (TaskStatus.SUCCEEDED, 1), (coding, change)
+                assert len(service.images_served) == number, (coding, change)
 
 
 @pytest.mark.parametrize("model", [LEGACY, NEW])
@@ -254,16 +266,16 @@ async def test_a_refusal_by_the_service_ends_the_order_at_once(tmp_path, code, m
         assert [each.place for each in service.requests] == ["create"]
 
 
-@pytest.mark.parametrize("status", [401, 402, 403, 405, 407, 451])
-async def test_a_refusal_by_somebody_else_ends_the_order_and_claims_nothing(tmp_path, status):
+async def test_a_refusal_by_somebody_else_ends_the_order_and_claims_nothing(tmp_path):
     with FakeService() as service:
-        service.set_chance("create", 1.0, f"html-{status}")
         async with running_service(make_settings(tmp_path, service)) as bench:
-            task = await order(bench, wait=8)
-        assert (task.status, task.problem.code) == (TaskStatus.FAILED, "Intercepted")
-        assert f"HTTP {status}" in task.problem.message
-        assert "list of tasks shows" in task.problem.message
-        assert [each.place for each in service.requests] == ["create"]
+            for number, status in enumerate([401, 402, 403, 405, 407, 451], 1):
+                service.set_chance("create", 1.0, f"html-{status}")
+                task = await order(bench, f"flower shop {number}")
+                assert (task.status, task.problem.code) == (TaskStatus.FAILED, "Intercepted"), status
+                assert f"HTTP {status}" in task.problem.message
+                assert "list of tasks shows" in task.problem.message
+                assert [each.place for each in service.requests] == ["create"] * number, status
 
 
 async def test_a_region_that_cannot_be_used_is_refused_with_those_that_can(tmp_path):

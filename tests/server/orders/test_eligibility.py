@@ -8,7 +8,17 @@ import pytest
 
 from fakes.clock import until
 from fakes.dashscope import FakeService
-from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
+from fakes.order_service import (
+    HURRIED_WAIT,
+    get,
+    hurried_service,
+    leftovers,
+    make_settings,
+    order,
+    running_service,
+    saved_files,
+    submit,
+)
 from wan_mcp_tools.domain.tasks import TaskStatus
 
 WITHOUT = {"DASHSCOPE_API_KEY": "", "DASHSCOPE_REGION": "beijing", "DASHSCOPE_HTTP_BASE_URL": ""}
@@ -77,9 +87,9 @@ async def test_images_that_need_no_key_any_more_are_saved_without_one(tmp_path):
     with FakeService(duration=0.1) as dashscope:
         settings = make_settings(tmp_path, dashscope)
         settings.output_dir.parent.mkdir(exist_ok=True)
-        async with running_service(settings, save_again=60.0) as service:
+        async with hurried_service(settings, save_again=600.0) as service:
             dashscope.set_chance("image", 1.0, "error-500")
-            assert (await order(service)).failed_images
+            assert (await order(service, wait=HURRIED_WAIT)).failed_images
         dashscope.faults.clear()
         async with running_service(make_settings(tmp_path, dashscope, **WITHOUT)):
             await until(lambda: saved_files(settings))

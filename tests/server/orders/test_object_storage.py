@@ -11,7 +11,16 @@ from PIL import Image
 from campaigns.support import NEW, is_idle, make_line, open_pool, read_order, second_service, until_killed
 from fakes.clock import until
 from fakes.dashscope import FakeService
-from fakes.order_service import get, make_settings, order, running_service, saved_files, submit
+from fakes.order_service import (
+    HURRIED_WAIT,
+    get,
+    hurried_service,
+    make_settings,
+    order,
+    running_service,
+    saved_files,
+    submit,
+)
 from fakes.refusing_proxy import RefusingProxy
 from wan_mcp.orders import OrderService
 from wan_mcp.storage.names import read_address
@@ -20,6 +29,7 @@ from wan_mcp_tools.domain.principals import Principal, Scope, acting_as
 from wan_mcp_tools.domain.service import Conversion, ImageFormat
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+SMALL = {"model": "wan2.2-t2i-flash", "size": "512*512"}
 ALICE = Principal("https://issuer.example#alice", frozenset({Scope.ORDER}))
 
 
@@ -35,8 +45,8 @@ def pictures(bucket):
 
 async def test_an_order_of_the_sandbox_is_saved_shown_copied_and_used_again(tmp_path, bucket):
     settings = make_settings(tmp_path, **bucket.environ())
-    async with running_service(settings) as service:
-        task = await order(service, "a fox", n=2, filename="fox")
+    async with hurried_service(settings) as service:
+        task = await order(service, "a fox", n=2, filename="fox", wait=HURRIED_WAIT, **SMALL)
         await until(lambda: not service._worker.orders())
 
         assert task.status is TaskStatus.SUCCEEDED
@@ -78,7 +88,8 @@ async def test_an_order_of_the_sandbox_is_saved_shown_copied_and_used_again(tmp_
             assert converted.format == "WEBP"
 
         for reference in (task.images[0].path, f"{task.task_id}#1"):
-            edited = await order(service, f"make it blue: {reference[:4]}", images=[reference])
+            prompt = f"make it blue: {reference[:4]}"
+            edited = await order(service, prompt, images=[reference], size="768*768", wait=HURRIED_WAIT)
             assert edited.status is TaskStatus.SUCCEEDED
         assert (await service.draw_input(task_id=edited.local_id, number=1, side=64)).data
     assert saved_files(settings) == []
@@ -105,10 +116,10 @@ async def test_a_store_that_was_never_reached_refuses_the_order_before_it_costs_
 @pytest.mark.parametrize("kind", ["folder", "objects"])
 async def test_each_principals_pictures_lie_in_a_folder_of_their_own(tmp_path, bucket, kind):
     environ = bucket.environ() if kind == "objects" else {}
-    async with running_service(make_settings(tmp_path, **environ)) as service:
-        mine = await order(service, "mine")
+    async with hurried_service(make_settings(tmp_path, **environ)) as service:
+        mine = await order(service, "mine", wait=HURRIED_WAIT, **SMALL)
         with acting_as(ALICE):
-            hers = await order(service, "hers")
+            hers = await order(service, "hers", wait=HURRIED_WAIT, **SMALL)
         await until(lambda: not service._worker.orders())
         rows = [await service._ledger.orders.get(task.local_id) for task in (mine, hers)]
 
