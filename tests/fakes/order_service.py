@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fakes.clock import LONGEST, HurriedClock
+from fakes.clock import LONGEST, HurriedClock, until
 from fakes.dashscope import FakeService
 from wan_mcp.app import build_context, build_service
 from wan_mcp.clock import Clock
@@ -106,6 +106,12 @@ async def submit(
 async def get(service: OrderService, task_id: str, *, wait: float = LONGEST):
     """Ask as the tool does."""
     return await service.get(task_id, wait_seconds=wait, report=None)
+
+
+async def end_search(dashscope: FakeService, clock: HurriedClock) -> None:
+    """Let the time be over that a lost order is looked for, once the service's list has been read twice."""
+    await until(lambda: [each.place for each in dashscope.requests].count("list") > 1)
+    clock.advance(QUICK.create_window + QUICK.search_grace)
 
 
 def saved_files(settings: Settings) -> list[Path]:

@@ -19,7 +19,17 @@ import pytest
 
 from fakes.clock import LONGEST, until, wait_until
 from fakes.dashscope import FakeService
-from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
+from fakes.order_service import (
+    HURRIED_WAIT,
+    get,
+    hurried_service,
+    leftovers,
+    make_settings,
+    order,
+    running_service,
+    saved_files,
+    submit,
+)
 from fakes.stdio_client import environment
 from wan_mcp.clock import SystemClock
 from wan_mcp_tools.domain.errors import LedgerError
@@ -273,10 +283,12 @@ def _keepers(folder: Path) -> list[str]:
 @pytest.mark.skipif(not Path("/proc/self/io").exists(), reason="reads what Linux counts")
 def test_an_idle_server_uses_no_processor_and_does_not_touch_the_disk(tmp_path):
     variables = environment(tmp_path)
-    made = subprocess.run(
-        [sys.executable, "-m", "wan_mcp", "generate", "x"], env=variables, capture_output=True, timeout=60, check=True
-    )
-    assert made.stdout
+
+    async def make():
+        async with hurried_service(make_settings(tmp_path)) as service:
+            assert (await order(service, wait=HURRIED_WAIT, model="wan2.2-t2i-flash", size="512*512")).images
+
+    anyio.run(make)
     with subprocess.Popen(
         [sys.executable, "-m", "wan_mcp"], env=variables, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

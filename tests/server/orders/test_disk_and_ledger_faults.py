@@ -9,7 +9,7 @@ from dataclasses import replace
 import anyio
 import pytest
 
-from fakes.clock import ShiftedClock, until
+from fakes.clock import HurriedClock, ShiftedClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, get, leftovers, make_settings, order, running_service, saved_files, submit
 from fakes.orders import accepted, claim
@@ -18,6 +18,8 @@ from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp_tools.domain.errors import LedgerError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
+PAUSE = 0.07
+"""Seconds before what the ledger has refused is tried again."""
 SOON = 15.0
 """Some times the seconds that a call may take at a locked ledger; by itself the lock does not end."""
 
@@ -100,8 +102,11 @@ async def test_a_picture_that_could_not_be_written_is_saved_by_the_next_process(
 async def test_an_id_that_comes_while_the_ledger_is_locked_is_recorded_afterwards(tmp_path):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "held")
-        settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as service, anyio.create_task_group() as group:
+        settings, clock = make_settings(tmp_path, dashscope), HurriedClock()
+        async with (
+            running_service(settings, clock=clock, retry_step=PAUSE) as service,
+            anyio.create_task_group() as group,
+        ):
             tasks = []
 
             @group.start_soon
@@ -111,7 +116,7 @@ async def test_an_id_that_comes_while_the_ledger_is_locked_is_recorded_afterward
             await until(lambda: dashscope.creates)
             with locked(settings):
                 dashscope.release()
-                await anyio.sleep(2)
+                await until(lambda: PAUSE in clock.sleeping)
                 assert not tasks
             await until(lambda: tasks)
 
@@ -125,17 +130,22 @@ async def test_an_id_that_comes_while_the_ledger_is_locked_is_recorded_afterward
 async def test_an_id_is_told_to_nobody_before_it_is_written_down(tmp_path):
     with FakeService(duration=60) as dashscope:
         dashscope.script("create", "held")
-        settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as service, anyio.create_task_group() as group:
+        settings, clock = make_settings(tmp_path, dashscope), HurriedClock()
+        async with (
+            running_service(settings, clock=clock, retry_step=PAUSE) as service,
+            anyio.create_task_group() as group,
+        ):
             told = []
 
             @group.start_soon
             async def place():
-                told.append(await submit(service, wait=2))
+                told.append(await submit(service, wait=30))
 
             await until(lambda: dashscope.creates)
             with locked(settings):
                 dashscope.release()
+                await until(lambda: PAUSE in clock.sleeping)
+                clock.advance(30)
                 await until(lambda: told)
                 [task] = told
                 seen = await get(service, task.local_id, wait=0)
@@ -148,17 +158,22 @@ async def test_an_id_is_told_to_nobody_before_it_is_written_down(tmp_path):
 async def test_a_wait_ends_in_time_while_the_ledger_is_locked_and_says_why(tmp_path):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "held")
-        settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as service, anyio.create_task_group() as group:
+        settings, clock = make_settings(tmp_path, dashscope), HurriedClock()
+        async with (
+            running_service(settings, clock=clock, retry_step=PAUSE) as service,
+            anyio.create_task_group() as group,
+        ):
             answers = []
 
             @group.start_soon
             async def place():
-                answers.append(await order(service, wait=4))
+                answers.append(await order(service, wait=30))
 
             await until(lambda: dashscope.creates)
             with locked(settings):
                 dashscope.release()
+                await until(lambda: PAUSE in clock.sleeping)
+                clock.advance(30)
                 await until(lambda: answers)
             [task] = answers
             assert task.status is TaskStatus.PENDING

@@ -3,9 +3,18 @@
 import anyio
 import pytest
 
-from fakes.clock import LONGEST
+from fakes.clock import LONGEST, HurriedClock
 from fakes.dashscope import FakeService
-from fakes.order_service import get, make_settings, order, running_service, saved_files
+from fakes.order_service import (
+    HURRIED_WAIT,
+    end_search,
+    get,
+    hurried_service,
+    make_settings,
+    order,
+    running_service,
+    saved_files,
+)
 from fakes.orders import make_order
 from wan_mcp.dashscope import TaskAnswer
 from wan_mcp.dashscope.types import TaskImage
@@ -16,8 +25,16 @@ from wan_mcp_tools.domain.tasks import TaskStatus
 NEW, OLD = "wan2.6-t2i", "wan2.5-t2i-preview"
 
 
-@pytest.mark.parametrize("model", [NEW, OLD])
-@pytest.mark.parametrize("fault", ["drop-after", "status-500-after", "html-200-after", "half-json-after"])
+@pytest.mark.parametrize(
+    ("model", "fault"),
+    [
+        (NEW, "drop-after"),
+        (NEW, "status-500-after"),
+        (NEW, "html-200-after"),
+        (NEW, "half-json-after"),
+        (OLD, "drop-after"),
+    ],
+)
 async def test_a_task_whose_answer_was_lost_is_found_and_saved(tmp_path, model, fault):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", fault)
@@ -35,7 +52,12 @@ async def test_a_task_whose_answer_was_lost_is_found_and_saved(tmp_path, model, 
 async def test_an_order_that_never_arrived_says_so_and_is_not_sent_again(tmp_path, model):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "drop-before")
-        async with running_service(make_settings(tmp_path, dashscope)) as service:
+        clock = HurriedClock()
+        async with (
+            running_service(make_settings(tmp_path, dashscope), clock=clock) as service,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(end_search, dashscope, clock)
             task = await order(service, model=model)
 
             assert task.status is TaskStatus.SUBMIT_UNKNOWN
@@ -70,9 +92,14 @@ async def test_an_order_is_not_sent_while_another_of_its_kind_is_unanswered(tmp_
 async def test_a_task_of_another_program_with_other_parameters_is_not_taken_for_ours(tmp_path):
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("create", "drop-before")
-        async with running_service(make_settings(tmp_path, dashscope)) as service:
+        clock = HurriedClock()
+        async with (
+            running_service(make_settings(tmp_path, dashscope), clock=clock) as service,
+            anyio.create_task_group() as group,
+        ):
             dashscope.create_foreign(model=NEW, n=3, size="1280*1280")
             dashscope.create_foreign(model=NEW, n=1, size="1104*1472")
+            group.start_soon(end_search, dashscope, clock)
             task = await order(service, model=NEW, n=1)
 
     assert task.status is TaskStatus.SUBMIT_UNKNOWN
@@ -194,11 +221,11 @@ async def test_an_image_that_fails_twice_is_fetched_the_third_time(tmp_path, fau
     with FakeService(duration=0.1) as dashscope:
         dashscope.script("image", fault, fault)
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings) as service:
-            task = await order(service)
+        async with hurried_service(settings) as service:
+            task = await order(service, wait=HURRIED_WAIT)
 
             assert task.status is TaskStatus.SUCCEEDED
-            done = await get(service, task.task_id)
+            done = await get(service, task.task_id, wait=HURRIED_WAIT)
     assert len(done.images) == len(saved_files(settings)) == 1
 
 

@@ -17,7 +17,7 @@ from campaigns.support import (
     second_service,
     until_killed,
 )
-from fakes.clock import LONGEST, until
+from fakes.clock import LONGEST, HurriedClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, order, running_service, submit
 from wan_mcp.app import build_context, build_service
@@ -48,9 +48,9 @@ class Between:
         await self._part.__aexit__(*reason)
 
 
-def a_service(settings, path, event, **times):
+def a_service(settings, path, event, *, clock=None, **times):
     """Build a service in which something happens after a call, e.g. `dashscope.list_tasks`, of what it stands on."""
-    context = build_context(settings)
+    context = build_context(settings, clock=clock)
     first, *names = path.split(".")
     part = getattr(context, first)
     if len(names) == 2:
@@ -87,10 +87,14 @@ async def test_a_lost_order_is_found_on_a_busy_account_whatever_the_zone_of_the_
     assert task.task_id == dashscope.creates[0].task_id
 
 
+ENOUGH_LOOKS = 6
+"""After so many, a search that was to be led astray has been."""
+
+
 @pytest.mark.parametrize("call", ["ledger.orders.list_unanswered", "dashscope.list_tasks"])
 async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_one(tmp_path, call):
     """Whatever the search has just read, the other order begins then, is made at once and answered late."""
-    looks = []
+    looks, clock, looks_after = [], HurriedClock(), []
 
     with FakeService(duration=0.0) as dashscope:
 
@@ -104,10 +108,13 @@ async def test_an_order_that_is_sent_during_a_search_is_not_taken_for_the_lost_o
             elif len(dashscope.creates) == 2:
                 # What was read before is judged by now.
                 dashscope.release()
+                looks_after.append(dashscope.now())
+                if len(looks_after) == ENOUGH_LOOKS:
+                    clock.advance(6.0)
             return found
 
         dashscope.script("create", "drop-before")
-        service = a_service(make_settings(tmp_path, dashscope), call, send_another, search_grace=6.0)
+        service = a_service(make_settings(tmp_path, dashscope), call, send_another, clock=clock, search_grace=6.0)
         async with service.running(), anyio.create_task_group() as group:
             task = await order(service, "a lost one", model=NEW)
             await until(is_idle(tmp_path))

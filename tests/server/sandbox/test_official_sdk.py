@@ -4,6 +4,7 @@ import base64
 import io
 import threading
 import warnings
+from contextlib import contextmanager
 from http import HTTPStatus
 
 import anyio
@@ -27,8 +28,8 @@ WORDS = [{"role": "user", "content": [{"text": "a flower shop"}]}]
 EDIT = "Give image 1 a blue door"
 
 
-@pytest.fixture(scope="module")
-def address():
+@contextmanager
+def serving(**switches):
     """Serve the sandbox on a loopback port from another thread: the SDK blocks the one that calls it."""
     found, up, stop = [], threading.Event(), threading.Event()
 
@@ -37,7 +38,7 @@ def address():
         up.set()
 
     async def main():
-        options = SandboxOptions(keys=frozenset({KEY}), duration=0.8, pending=0.7, throttle=1000, concurrency=100)
+        options = SandboxOptions(keys=frozenset({KEY}), throttle=1000, concurrency=100, **switches)
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(lambda: serve(options, "127.0.0.1", 0, None, ready=ready))
             await anyio.to_thread.run_sync(stop.wait, 600)
@@ -53,11 +54,30 @@ def address():
         thread.join(45)
 
 
+@pytest.fixture(scope="module")
+def address():
+    """A sandbox whose tasks are done at once: the SDK looks once a second."""
+    with serving(duration=0.0, pending=0.0) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def slow_address():
+    """One whose tasks take a while."""
+    with serving(duration=0.8, pending=0.7) as found:
+        yield found
+
+
 @pytest.fixture(autouse=True)
 def pointed_at_the_sandbox(address, monkeypatch):
     monkeypatch.setattr(dashscope, "base_http_api_url", f"{address}/api/v1")
     monkeypatch.setattr(dashscope, "api_key", KEY)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+
+
+@pytest.fixture
+def pointed_at_the_slow_one(pointed_at_the_sandbox, slow_address, monkeypatch):
+    monkeypatch.setattr(dashscope, "base_http_api_url", f"{slow_address}/api/v1")
 
 
 @pytest.fixture
@@ -93,6 +113,7 @@ async def test_image_synthesis_orders_and_waits(model):
     await fetch_png(answer.output.results[0].url)
 
 
+@pytest.mark.usefixtures("pointed_at_the_slow_one")
 async def test_image_synthesis_orders_fetches_and_waits_for_an_older_model():
     order = await call(ImageSynthesis.async_call, "wanx2.1-t2i-turbo", "a cat", n=1, size="512*768", seed=3)
     assert order.output.task_status == "PENDING"
@@ -102,6 +123,7 @@ async def test_image_synthesis_orders_fetches_and_waits_for_an_older_model():
     await fetch_png(answer.output.results[0].url)
 
 
+@pytest.mark.usefixtures("pointed_at_the_slow_one")
 async def test_image_synthesis_cancels_what_is_pending_and_only_that():
     order = await call(ImageSynthesis.async_call, "wan2.5-t2i-preview", "a cat", n=1)
     answer = await call(ImageSynthesis.cancel, order)
@@ -120,6 +142,7 @@ async def test_image_generation_calls_the_synchronous_protocol():
     await fetch_png(answer.output.choices[0].message.content[0]["image"])
 
 
+@pytest.mark.usefixtures("pointed_at_the_slow_one")
 async def test_image_generation_orders_fetches_and_waits():
     order = await call(ImageGeneration.async_call, "wan2.6-t2i", messages=WORDS, n=1)
     assert order.output.task_status == "PENDING"
@@ -129,6 +152,7 @@ async def test_image_generation_orders_fetches_and_waits():
     await fetch_png(answer.output.choices[0].message.content[0]["image"])
 
 
+@pytest.mark.usefixtures("pointed_at_the_slow_one")
 async def test_image_generation_cancels():
     order = await call(ImageGeneration.async_call, "wan2.6-t2i", messages=WORDS, n=1)
     assert (await call(ImageGeneration.cancel, order)).status_code == HTTPStatus.OK
