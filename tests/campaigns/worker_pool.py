@@ -5,8 +5,6 @@ import json
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -15,14 +13,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-_PROGRAM = Path(__file__).resolve().parent / "worker.py"
+from fakes.fork_server import ForkedProcess, start
 
 
 @dataclass(eq=False)
 class Worker:
     """One process; `calls` are the lines it was sent and has not answered."""
 
-    process: subprocess.Popen[bytes]
+    process: ForkedProcess
     is_ready: bool = False
     is_stopped: bool = False
     calls: dict[str, Any] = field(default_factory=dict)
@@ -47,10 +45,9 @@ class WorkerPool:
         *,
         ledger_url: str | None = None,
     ) -> None:
-        self._command = [sys.executable, str(_PROGRAM), "--folder", str(folder), "--base-url", base_url]
-        self._command += ["--image-host", image_host, "--timings", json.dumps(timings)]
-        self._command += ["--ledger-url", ledger_url] if ledger_url else []
-        self._environ = {**os.environ, "PYTHONPATH": find_paths(), "PYTHONUNBUFFERED": "1"}
+        self._options = ["--folder", str(folder), "--base-url", base_url]
+        self._options += ["--image-host", image_host, "--timings", json.dumps(timings)]
+        self._options += ["--ledger-url", ledger_url] if ledger_url else []
         self._errors = folder / "workers.log"
         self.events: queue.Queue[Event] = queue.Queue()
         self.workers: list[Worker] = []
@@ -58,13 +55,7 @@ class WorkerPool:
     def start(self, *options: str) -> Worker:
         """Start one more worker; it says when it is ready."""
         with self._errors.open("ab") as errors:
-            process = subprocess.Popen(
-                [*self._command, *options],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=errors,
-                env=self._environ,
-            )
+            process = start("campaigns.worker", *self._options, *options, stderr=errors.fileno())
         worker = Worker(process)
         self.workers.append(worker)
         threading.Thread(target=self._listen, args=(worker,), daemon=True).start()
@@ -91,7 +82,6 @@ class WorkerPool:
         worker.calls[line["id"]] = line
         try:
             worker.process.stdin.write((json.dumps(line) + "\n").encode())
-            worker.process.stdin.flush()
         except BrokenPipeError:
             # Its end is on the way as an event, and the call goes to another then.
             return
@@ -104,8 +94,7 @@ class WorkerPool:
     def stop(self, worker: Worker) -> None:
         """Hold a worker still, as a laptop's lid does."""
         worker.is_stopped = True
-        worker.process.send_signal(signal.SIGSTOP)
-        os.waitpid(worker.pid, os.WUNTRACED)
+        worker.process.stop()
 
     def resume(self, worker: Worker) -> None:
         """Let a stopped worker go on."""

@@ -4,6 +4,7 @@ import json
 import os
 import sys
 import time
+from functools import cache
 from pathlib import Path
 
 import anyio
@@ -16,7 +17,11 @@ from wan_mcp.ledger.leases import new_worker_id
 from wan_mcp_tools.domain.errors import DailyLimitError, LedgerError
 from wan_mcp_tools.domain.usage import Quota
 
-WORKER = new_worker_id()
+
+@cache
+def find_worker():
+    """Give the id of this process as a worker; not before it runs, as it is forked from one that imported all."""
+    return new_worker_id()
 
 
 async def place_many(ledger, *, count, images, daily_limit=0, user_limit=0):
@@ -24,7 +29,7 @@ async def place_many(ledger, *, count, images, daily_limit=0, user_limit=0):
     limits = OrderLimits(Quota(daily_images=daily_limit), Quota(daily_images=user_limit))
     answer = {"placed": 0, "refused": 0, "troubles": []}
     for number in range(count):
-        name = f"{WORKER}-{number}"
+        name = f"{find_worker()}-{number}"
         try:
             await place(ledger, local_id=name, fingerprint=name, images_ordered=images, limits=limits)
             answer["placed"] += 1
@@ -39,7 +44,7 @@ async def claim(ledger, *, tries):
     """Take one free order after the other."""
     claimed = []
     for _ in range(tries):
-        claimed += await ledger.leases.claim(WORKER, lease=30, limit=1, longest_lease=45)
+        claimed += await ledger.leases.claim(find_worker(), lease=30, limit=1, longest_lease=45)
     return {"claimed": [order.local_id for order in claimed]}
 
 
@@ -119,7 +124,7 @@ COMMANDS = {
 
 
 def main():
-    print(json.dumps({"ready": WORKER}), flush=True)
+    print(json.dumps({"ready": find_worker()}), flush=True)
     for line in sys.stdin:
         print(json.dumps(anyio.run(obey, json.loads(line))), flush=True)
 

@@ -8,36 +8,26 @@ Every process is ready before the first one starts, so that they meet inside the
 """
 
 import json
-import os
 import subprocess
-import sys
 import threading
 from pathlib import Path
 from typing import Self
+
+from fakes.fork_server import ForkedProcess, start
 
 _LONGEST = 100.0
 """Seconds after which the processes are ended, whatever they do: a little before the test itself is."""
 
 
 class Processes:
-    def __init__(self, count: int, program: str = "ledger_process.py") -> None:
+    def __init__(self, count: int, program: str = "fakes.ledger_process") -> None:
         self._count = count
-        self._program = Path(__file__).with_name(program)
-        self._processes: list[subprocess.Popen[str]] = []
+        self._program = program
+        self._processes: list[ForkedProcess] = []
         self._watchdog = threading.Timer(_LONGEST, self._end)
 
     def __enter__(self) -> Self:
-        environ = os.environ | {"PYTHONPATH": os.pathsep.join(entry for entry in sys.path if entry)}
-        self._processes = [
-            subprocess.Popen(
-                [sys.executable, str(self._program)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                text=True,
-                env=environ,
-            )
-            for _ in range(self._count)
-        ]
+        self._processes = [start(self._program) for _ in range(self._count)]
         self._watchdog.start()
         self._read_all()
         return self
@@ -57,8 +47,8 @@ class Processes:
     def run_all(self, command: str, *, path: Path, **options) -> list[dict]:
         """Give every process the same command at once; give the answers."""
         for process in self._processes:
-            process.stdin.write(json.dumps({"command": command, "path": str(path), **options}) + "\n")
-            process.stdin.flush()
+            line = json.dumps({"command": command, "path": str(path), **options}) + "\n"
+            process.stdin.write(line.encode())
         return self._read_all()
 
     def _read_all(self) -> list[dict]:

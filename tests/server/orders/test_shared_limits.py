@@ -17,7 +17,7 @@ def count_in_worst_second(moments):
 
 
 def race(service, command, path, *, environ=None, **words):
-    with Processes(PROCESSES, "order_process.py") as processes:
+    with Processes(PROCESSES, "fakes.order_process") as processes:
         return processes.run_all(
             command,
             path=path,
