@@ -94,7 +94,7 @@ async def test_no_task_is_forgotten_behind_others_that_never_begin():
 async def test_what_a_caller_waits_for_comes_first_when_more_is_due_than_may_be_asked():
     clock = SimulatedClock()
     service = ScriptedService(clock, is_list_refused=True)
-    durations = draw(60, 0.25, 400)
+    durations = draw(60, 0.25, 200)
     jobs = [Job(0.02 * number, each, is_awaited=number % 20 == 0) for number, each in enumerate(durations)]
     report = await simulate(service, jobs, learned=draw(60, 0.25, 50), places=400)
     awaited = [delay for delay, job in zip(report.delays, jobs, strict=True) if job.is_awaited]
