@@ -41,12 +41,17 @@ def build_context(
     *,
     clock: Clock | None = None,
     transport: Any = None,  # noqa: ANN401 - a transport of the HTTP library, for tests
+    sandbox: Callable[[], object] | None = None,
     observers: Observers = NO_OBSERVERS,
 ) -> OrderContext:
-    """Build what ordering stands on; `observers` are told of it. Nothing is opened or connected before it is used."""
+    """
+    Build what ordering stands on; `observers` are told of it. Nothing is opened or connected before it is used.
+
+    `sandbox` builds the look-alike of the service that the region of this name is, if it is to be another than usual.
+    """
     clock = clock or SystemClock()
 
-    def sandbox() -> object:
+    def usual_sandbox() -> object:
         from wan_mcp.sandbox import in_process_app  # noqa: PLC0415 - only the region sandbox needs it
 
         return in_process_app(settings.state_dir, clock, settings.extra_models)
@@ -58,7 +63,7 @@ def build_context(
             image_hosts=settings.image_hosts,
             max_image_bytes=settings.max_image_bytes,
             clock=clock,
-            sandbox=sandbox,
+            sandbox=sandbox or usual_sandbox,
             transport=transport,
         ),
         storage=open_storage(settings, clock),

@@ -32,10 +32,10 @@ import anyio.lowlevel
 
 from campaigns.tally import Tally
 from fakes import tiny_png
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS
 from fakes.tasks_client import Tasks, ask
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp.mcp_server.messages import UnreadableMessageError, read_message
 
 MOST_SECONDS = 30.0
@@ -226,7 +226,7 @@ class Campaign:
             DASHSCOPE_HTTP_BASE_URL_SINGAPORE="http://127.0.0.1:9/api/v1",
             WAN_MCP_DAILY_IMAGE_LIMIT="0",
         )
-        server = build_server(build_service(settings, timings=QUICK))
+        server = build_server(quick_service(settings))
         return Client(server, mode=era, extensions=[Tasks()] if era == "auto" else [])
 
     def _files_outside(self) -> set[tuple[Path, int, int]]:

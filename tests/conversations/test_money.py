@@ -5,15 +5,14 @@ from mcp import Client
 
 from fakes.clock import ShiftedClock, until
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings, saved_files
+from fakes.order_service import make_settings, quick_service, saved_files
 from fakes.stdio_client import environment, facts, open_client, words
-from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp.ledger import DAY
 
 
 def _client(settings, clock=None):
-    context = build_context(settings, clock=clock)
-    return Client(build_server(build_service(settings, context=context, timings=QUICK)))
+    return Client(build_server(quick_service(settings, clock=clock)))
 
 
 async def _order(client, prompt, **more):

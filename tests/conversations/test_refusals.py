@@ -7,13 +7,13 @@ import pytest
 from mcp import Client
 
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings, saved_files
+from fakes.order_service import make_settings, quick_service, saved_files
 from fakes.stdio_client import ERAS, facts, words
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 
 
 def _server(settings):
-    return build_server(build_service(settings, timings=QUICK))
+    return build_server(quick_service(settings))
 
 
 REFUSED = {

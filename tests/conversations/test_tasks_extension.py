@@ -14,10 +14,10 @@ from mcp.shared.exceptions import MCPError
 
 from fakes.clock import SlowedClock, until
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings, saved_files
+from fakes.order_service import make_settings, quick_service, saved_files
 from fakes.stdio_client import ERAS, environment, facts
 from fakes.tasks_client import TaskHandle, Tasks, ask, call, end_of, listen
-from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.app import build_server
 
 DAY_MS = 86_400_000
 SOON = 15.0
@@ -26,7 +26,7 @@ SOON = 15.0
 
 @asynccontextmanager
 async def _talk(settings, *, declares=True, era="auto", clock=None):
-    server = build_server(build_service(settings, context=build_context(settings, clock=clock), timings=QUICK))
+    server = build_server(quick_service(settings, clock=clock))
     async with Client(server, mode=era, extensions=[Tasks()] if declares else []) as client:
         yield client
 

@@ -17,11 +17,11 @@ from campaigns import waiting
 from campaigns.waiting import Plan, locked_now_and_then, run
 from fakes.clock import FakeClock, until
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings, saved_files
+from fakes.order_service import make_settings, quick_service, saved_files
 from fakes.orders import accepted
 from fakes.stdio_client import ERAS, environment, facts, open_client, words
 from fakes.wire_record import WireRecord
-from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.app import build_context, build_server
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.orders.live_orders import LiveOrders
 from wan_mcp.orders.wait import ProgressReporter, UsualDuration, describe_state, describe_timing
@@ -36,7 +36,7 @@ async def _listen(progress: float, total: float | None, message: str | None) -> 
 
 
 def _server(settings):
-    return build_server(build_service(settings, timings=QUICK))
+    return build_server(quick_service(settings))
 
 
 @pytest.mark.parametrize("era", ERAS)
@@ -137,7 +137,7 @@ async def test_a_client_that_cannot_be_told_gets_its_answer_all_the_same(tmp_pat
         raise anyio.BrokenResourceError
 
     with FakeService(duration=0.8) as dashscope:
-        service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
+        service = quick_service(make_settings(tmp_path, dashscope))
         async with service.running():
             request = service.catalogue.make_request(prompt="a red fox")
             task = await service.order(request, wait_seconds=45, until_accepted=False, fresh=False, report=fail)
@@ -149,7 +149,7 @@ async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
         await anyio.sleep_forever()
 
     with FakeService(pending=60) as dashscope:
-        service = build_service(make_settings(tmp_path, dashscope), timings=QUICK)
+        service = quick_service(make_settings(tmp_path, dashscope))
         async with service.running():
             request = service.catalogue.make_request(prompt="a red fox")
             with anyio.fail_after(45):
@@ -160,7 +160,7 @@ async def test_a_client_that_reads_slowly_does_not_hold_its_answer_up(tmp_path):
 async def test_the_time_that_a_locked_ledger_takes_is_part_of_the_wait(tmp_path):
     with FakeService(pending=60) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        service = build_service(settings, timings=QUICK)
+        service = quick_service(settings)
         async with service.running():
             await service.list_tasks(status=None, limit=1, cursor=None, remote=True)
             request = service.catalogue.make_request(prompt="a red fox")

@@ -16,7 +16,7 @@ from mcp import Client
 
 from fakes.clock import until
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS, facts, words
 from fakes.tiny_png import encode
 from wan_mcp.app import build_server, build_service
@@ -158,7 +158,7 @@ async def test_what_is_asked_for_is_had_with_the_calls_of_the_page(tmp_path, tit
     environ = {name: str(known.fill(value)) for name, value in conversation.world.get("environ", {}).items()}
     with FakeService(**conversation.world.get("service", {})) as service:
         settings = make_settings(tmp_path, service, **environ)
-        async with Client(build_server(build_service(settings, timings=QUICK)), mode=era) as client:
+        async with Client(build_server(quick_service(settings)), mode=era) as client:
             await _hold(conversation, service, client, known)
 
     assert all(map(os.path.isfile, known.pictures))
@@ -212,7 +212,7 @@ async def test_the_median_result_is_small(tmp_path, n, most):
     texts, structured = [], []
     with FakeService(duration=0.0, pending=0.0) as service:
         settings = make_settings(tmp_path, service, WAN_MCP_OUTPUT_DIR=str(home))
-        async with Client(build_server(build_service(settings, timings=QUICK))) as client:
+        async with Client(build_server(quick_service(settings))) as client:
             for prompt in prompts:
                 for model in ("wan2.6-t2i", "wan2.7-image", "wan2.5-t2i-preview"):
                     answer = await client.call_tool("generate_image", {"prompt": prompt, "model": model, "n": n})

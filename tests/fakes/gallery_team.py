@@ -12,9 +12,9 @@ from mcp import Client
 from starlette.types import ASGIApp
 
 from fakes.clock import FakeClock
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import QUICK, make_settings, quick_context
 from fakes.serving import KEY, MovedClock, serving_app, signed_in
-from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.app import build_server, build_service
 from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate, VerifyToken
 from wan_mcp.auth.tokens import TokenFile, add_token
@@ -102,7 +102,7 @@ async def running_team(
     # The file of tokens is looked at anew each time.
     resource = ProtectedResource(public_url or "https://pictures.example.com", issuer) if verify else None
     gate = AuthGate(tokens=TokenFile(path, _Hurrying()), verify=verify, resource=resource)
-    context = build_context(settings, clock=clock)
+    context = quick_context(settings, clock=clock)
     service = build_service(settings, context=context, timings=QUICK)
 
     def make_app(url: str) -> ASGIApp:

@@ -1,16 +1,20 @@
 """A service of our own on the fake service: real ledger, real files, real HTTP, short times."""
 
+import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fakes import tiny_png
 from fakes.clock import LONGEST, HurriedClock, until
 from fakes.dashscope import FakeService
 from wan_mcp.app import build_context, build_service
 from wan_mcp.clock import Clock
-from wan_mcp.orders import OrderService, Timings
+from wan_mcp.orders import OrderContext, OrderService, Timings
+from wan_mcp.sandbox import IN_PROCESS_UPLOAD_URL, IN_PROCESS_URL, FileStore, SandboxOptions, create_app
+from wan_mcp.sandbox.tasks import TaskRecord
 from wan_mcp.settings import Settings, read_settings
 
 QUICK = Timings(
@@ -65,6 +69,32 @@ def make_settings(folder: Path, dashscope: FakeService | None = None, **environ:
     return read_settings(where | environ)
 
 
+def quick_context(settings: Settings, *, clock: Clock | None = None) -> OrderContext:
+    """Build what ordering stands on, with a sandbox that takes a moment and draws one colour."""
+
+    def sandbox() -> object:
+        options = SandboxOptions(
+            public_url=IN_PROCESS_URL,
+            upload_url=IN_PROCESS_UPLOAD_URL,
+            duration=0.1,
+            pending=0.05,
+            extra_models=tuple(settings.extra_models),
+        )
+        return create_app(options, store=FileStore(settings.state_dir, clock), clock=clock, paint=_paint)
+
+    return build_context(settings, clock=clock, sandbox=sandbox)
+
+
+def quick_service(settings: Settings, *, clock: Clock | None = None) -> OrderService:
+    """Build a service with short times, its sandbox among them."""
+    return build_service(settings, context=quick_context(settings, clock=clock), timings=QUICK)
+
+
+def _paint(record: TaskRecord, index: int) -> bytes:
+    red, green, blue, *_ = hashlib.sha256(f"{record.prompt}-{record.seed}-{index}".encode()).digest()
+    return tiny_png.encode(record.width, record.height, colour=(red, green, blue), texts={})
+
+
 @asynccontextmanager
 async def running_service(
     settings: Settings,
@@ -75,7 +105,7 @@ async def running_service(
     **changes: Any,
 ) -> AsyncGenerator[OrderService]:
     """Run a service; `changes` are other times."""
-    context = build_context(settings, clock=clock)
+    context = quick_context(settings, clock=clock)
     service = build_service(settings, context=context, timings=replace(timings, **changes))
     async with service.running(take_over=take_over):
         yield service

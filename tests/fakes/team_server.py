@@ -14,9 +14,9 @@ from mcp import Client
 from starlette.types import ASGIApp
 
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import QUICK, make_settings, quick_context
 from fakes.serving import KEY, MovedClock, serving_app, signed_in
-from wan_mcp.app import build_context, build_server, build_service
+from wan_mcp.app import build_server, build_service
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.tokens import TokenFile, add_token
 from wan_mcp.clock import SystemClock
@@ -80,7 +80,7 @@ async def running_team(
         own = {"root": frozenset({Scope.ADMIN}), "reader": frozenset({Scope.READ})}.get(name, scopes)
         tokens[name] = await to_thread.run_sync(add_token, path, name, own)
     gate = AuthGate(tokens=TokenFile(path, SystemClock()))
-    context = build_context(settings)
+    context = quick_context(settings)
     if storage is not None:
         context = replace(context, storage=storage(settings))
     clock = MovedClock()

@@ -9,10 +9,10 @@ from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings, order, running_service
+from fakes.order_service import make_settings, order, quick_service, running_service
 from fakes.stdio_client import ERAS
 from fakes.tasks_client import Tasks, ask
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp.web.gallery import make_gallery_app
 from wan_mcp.web.security import Secrets
 from wan_mcp_tools.domain.principals import Principal, Scope, acting_as
@@ -111,7 +111,7 @@ async def test_a_server_answers_anothers_id_as_one_that_nobody_has(tmp_path, era
         answers = {}
         for who in (BOB, ADA):
             with acting_as(who):
-                server = build_server(build_service(settings, timings=QUICK))
+                server = build_server(quick_service(settings))
                 async with Client(server, mode=era, extensions=[Tasks()]) as client:
                     known = {tool.name for tool in (await client.list_tools()).tools}
                     assert known == TOOLS.keys() | {"list_tasks"}
@@ -164,7 +164,7 @@ async def test_use_is_told_of_the_caller_alone_and_of_all_to_an_administrator(tm
     async with pictures_of_ada(tmp_path) as (settings, _):
         for who, images, all_images in ((BOB, 0, None), (ADA, 1, None), (root, 0, 1)):
             with acting_as(who):
-                async with Client(build_server(build_service(settings, timings=QUICK))) as client:
+                async with Client(build_server(quick_service(settings))) as client:
                     (content,) = (await client.read_resource("wan://usage")).contents
             usage = json.loads(content.text)
             assert (usage["principal"], usage["use"]["images_24h"]) == (who.id, images)

@@ -4,16 +4,16 @@ import pytest
 from mcp import Client, MCPError
 
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS, facts
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp_tools import TOOLS
 
 INVALID_PARAMS = -32602
 
 
 def _server(settings):
-    return build_server(build_service(settings, timings=QUICK))
+    return build_server(quick_service(settings))
 
 
 async def _text(client, name, **arguments):
@@ -322,7 +322,7 @@ async def test_a_text_is_bounded_whatever_was_filled_in(tmp_path):
 
 
 async def test_every_tool_and_argument_that_a_prompt_names_exists(tmp_path):
-    service = build_service(make_settings(tmp_path), timings=QUICK)
+    service = quick_service(make_settings(tmp_path))
     tools = {tool.name: set(tool.arguments.model_fields) for tool in (make(service) for make in TOOLS)}
     async with Client(build_server(service)) as client:
         everything = {"size": "1:1", "model": "wan2.6-t2i", "region": "sandbox"}

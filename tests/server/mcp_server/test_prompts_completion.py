@@ -6,9 +6,9 @@ from mcp.types import CompletionArgument, PromptReference, ResourceTemplateRefer
 
 from fakes.dashscope import FakeService
 from fakes.memory_service import MemoryService
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS, facts
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp.mcp_server.prompts import complete
 from wan_mcp_tools.catalogue.catalogue import MODELS
 from wan_mcp_tools.prompts import PROMPTS
@@ -17,7 +17,7 @@ PICTURE = PromptReference(name="picture")
 
 
 def _server(settings):
-    return build_server(build_service(settings, timings=QUICK))
+    return build_server(quick_service(settings))
 
 
 async def _values(client, ref, name, typed="", **filled_in):
@@ -77,7 +77,7 @@ async def test_sizes_are_those_of_the_chosen_model(tmp_path):
 
 
 async def test_every_size_that_is_offered_can_be_ordered(tmp_path):
-    service = build_service(make_settings(tmp_path), timings=QUICK)
+    service = quick_service(make_settings(tmp_path))
     async with Client(build_server(service)) as client:
         for model in MODELS:
             for size in await _values(client, PICTURE, "size", model=model.id):

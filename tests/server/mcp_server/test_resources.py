@@ -12,16 +12,16 @@ from mcp import Client, MCPError
 from PIL import Image
 
 from fakes.dashscope import FakeService
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS, facts
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp.mcp_server.resources import MOST_IMAGE_BYTES
 
 INVALID_PARAMS, INTERNAL_ERROR = -32602, -32603
 
 
 def _server(settings):
-    return build_server(build_service(settings, timings=QUICK))
+    return build_server(quick_service(settings))
 
 
 async def _read(client, uri):

@@ -10,9 +10,9 @@ from mcp.client import advertise
 from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from fakes.dashscope import FakeService
-from fakes.order_service import make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS, environment
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 
 APPS = "io.modelcontextprotocol/ui"
 MIME = "text/html;profile=mcp-app"
@@ -21,7 +21,7 @@ SUPPORTING = [advertise(APPS, {"mimeTypes": [MIME]})]
 
 @asynccontextmanager
 async def connected(folder, era="auto"):
-    server = build_server(build_service(make_settings(folder)))
+    server = build_server(quick_service(make_settings(folder)))
     async with Client(server, mode=era) as client:
         yield client
 
@@ -131,7 +131,7 @@ async def test_a_view_is_handed_facts_that_no_model_reads(tmp_path, era):
 
 async def test_a_paid_order_says_its_list_price(tmp_path):
     with FakeService(duration=0.1) as service:
-        server = build_server(build_service(make_settings(tmp_path, service)))
+        server = build_server(quick_service(make_settings(tmp_path, service)))
         async with Client(server) as client:
             answer = await client.call_tool("submit_task", {"prompt": "a flower shop"})
             uri = f"wan://tasks/{answer.structured_content['task_id']}"

@@ -6,9 +6,9 @@ import pytest
 from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 
-from fakes.order_service import QUICK, make_settings
+from fakes.order_service import make_settings, quick_service
 from fakes.stdio_client import ERAS
-from wan_mcp.app import build_server, build_service
+from wan_mcp.app import build_server
 from wan_mcp.mcp_server.size_limits import is_too_large, shorten_error
 from wan_mcp_tools import TOOLS
 
@@ -26,7 +26,7 @@ INVALID_PARAMS = -32602
 
 
 def connected(folder, era):
-    return Client(build_server(build_service(make_settings(folder), timings=QUICK)), mode=era)
+    return Client(build_server(quick_service(make_settings(folder))), mode=era)
 
 
 async def error_of(call):

@@ -306,7 +306,9 @@ async def test_a_button_is_there_and_works_for_who_may_press_it(team):
                 assert "wan:order" in ordered.json()["message"]
             if cancel == 403:
                 assert "wan:cancel" in refused.json()["message"]
-            assert len(await ids(client)) + len(await ids(client, "open")) == (1 if again == 403 else 3)
+            # In this order none is missed that ends meanwhile.
+            seen = {*await ids(client, "open"), *await ids(client)}
+            assert len(seen) == (1 if again == 403 else 3)
 
 
 async def test_one_press_is_one_order_by_all_replicas_and_anothers_press_another(tmp_path):
