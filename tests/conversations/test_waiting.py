@@ -1,6 +1,5 @@
 """A wait always ends in time, tells how it goes, and what it waited for is saved whatever happens to it."""
 
-import re
 import subprocess
 import sys
 import time
@@ -19,8 +18,7 @@ from fakes.clock import FakeClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, quick_service, saved_files
 from fakes.orders import accepted
-from fakes.stdio_client import ERAS, environment, facts, open_client, words
-from fakes.wire_record import WireRecord
+from fakes.stdio_client import ERAS, facts, words
 from wan_mcp.app import build_context, build_server
 from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 from wan_mcp.orders.live_orders import LiveOrders
@@ -29,10 +27,6 @@ from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.service import ProgressReport
 from wan_mcp_tools.domain.tasks import Problem, TaskStatus
 from wan_mcp_tools.results import describe_progress
-
-
-async def _listen(progress: float, total: float | None, message: str | None) -> None:
-    """Ask for progress; the wire record keeps it."""
 
 
 def _server(settings):
@@ -70,34 +64,6 @@ def test_the_program_for_a_person_measures_and_prints_its_report():
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "calls side by side" in done.stdout
-
-
-@pytest.mark.parametrize("era", ERAS)
-async def test_progress_comes_early_only_grows_and_ends_with_the_answer(tmp_path, era):
-    record = WireRecord()
-    with FakeService(duration=1.5, pending=0.6) as dashscope:
-        async with open_client(environment(tmp_path, dashscope), era, record) as client:
-            for prompt in ("a red fox", "a blue fox"):
-                facts(await client.call_tool("generate_image", {"prompt": prompt}, progress_callback=_listen))
-            await anyio.sleep(0.3)
-    first, second = record.calls.values()
-    for call in (first, second):
-        assert call.progress
-        assert call.grows
-        assert not call.late
-        assert all(told["total"] > told["progress"] for _, told in call.progress)
-    assert "perhaps about 60 s" in first.progress[0][1]["message"]
-    assert re.search("usually about [0-9]+ s", second.progress[0][1]["message"])
-
-
-async def test_without_a_token_nothing_is_told(tmp_path):
-    record = WireRecord()
-    async with open_client(environment(tmp_path), "auto", record) as client:
-        facts(await client.call_tool("generate_image", {"prompt": "a red fox"}))
-
-    [call] = record.calls.values()
-    assert call.answer is not None
-    assert not call.progress
 
 
 async def test_progress_is_told_every_few_seconds_while_nothing_changes(tmp_path):

@@ -102,13 +102,18 @@ def start_http(
     from wan_mcp.mcp_server.http import serve_http  # noqa: PLC0415 - the same
 
     load_protocol()
-    server = build_http_server(
-        settings,
-        host=host,
-        address=settings.public_url or base_url(listeners[0], host),
-        metrics_port=metrics_listeners[0].getsockname()[1] if metrics_listeners else None,
-        timings=timings,
-    )
+    try:
+        server = build_http_server(
+            settings,
+            host=host,
+            address=settings.public_url or base_url(listeners[0], host),
+            metrics_port=metrics_listeners[0].getsockname()[1] if metrics_listeners else None,
+            timings=timings,
+        )
+    except SettingsError:
+        for listener in (*listeners, *metrics_listeners):
+            listener.close()
+        raise
     if metrics_listeners:
         sys.stderr.write(f"wan-mcp shows its metrics at {base_url(metrics_listeners[0])}/metrics\n")
     freeze_imports()

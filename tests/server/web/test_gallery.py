@@ -144,7 +144,7 @@ async def test_an_order_that_goes_on_stands_among_the_open_ones_until_it_ends(se
 
 
 async def test_looking_at_an_order_does_not_count_as_receiving_it(service, gallery, settings):
-    task = await submit(service, "a flower")
+    task = await submit(service, "sandbox:slow a flower")
     for path in ("orders", "open", f"orders/{task.local_id}"):
         await read(gallery, path)
 
