@@ -281,6 +281,7 @@ def test_what_lacks_for_signing_in_is_told_with_its_advice(tmp_path, settings, o
     try:
         done = CliRunner().invoke(cli, arguments, obj=CommandContext(environment(tmp_path, **more)))
     finally:
+        # The command leaves the collector to the server that it would have started.
         gc.enable()
 
     told = done.stderr

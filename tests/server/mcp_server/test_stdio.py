@@ -5,7 +5,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -71,33 +71,46 @@ def server(folder: Path, era: str, first: bytes = b"") -> Generator[Line]:
             process.kill()
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_every_line_that_cannot_be_read_is_answered_under_its_id_and_the_server_goes_on(tmp_path, era):
-    with server(tmp_path, era) as line:
-        number = 0
-        for damage in (
-            rb'"\ud83d"',
-            b"1" * 5_000,
-            b"[" * 300 + b"]" * 300,
-            b"[" * 100_000,
-            b'"\xff\xfe"',
-            b'"' + b"x" * 50_000_000 + b'"',
-            b'"a',
-        ):
-            number += 2
-            told = line.ask(line.request(number, x="here").replace(b'"here"', damage))
-            assert told["id"] == number
-            assert told["error"]["code"] in (-32700, -32600)
-            assert len(json.dumps(told)) < 1_000
-            whole = line.ask(line.request(number + 1))
-            assert whole["id"] == number + 1
-            assert len(whole["result"]["tools"]) == 7
-        assert line.close() == 0
+@pytest.fixture(scope="module")
+def lines(tmp_path_factory) -> Generator[dict[str, Line]]:
+    """A server for each era that answers many tests; a mark of the encoding stands before its first message."""
+    with ExitStack() as stack:
+        yield {era: stack.enter_context(server(tmp_path_factory.mktemp(era), era, b"\xef\xbb\xbf")) for era in ERAS}
+
+
+@pytest.fixture(params=ERAS)
+def line(request, lines) -> Line:
+    return lines[request.param]
+
+
+def test_what_stands_before_the_first_message_keeps_nobody_from_being_served(line):
+    assert line.ask(line.request(1))["id"] == 1
+
+
+def test_every_line_that_cannot_be_read_is_answered_under_its_id_and_the_server_goes_on(line):
+    number = 0
+    for damage in (
+        rb'"\ud83d"',
+        b"1" * 5_000,
+        b"[" * 300 + b"]" * 300,
+        b"[" * 100_000,
+        b'"\xff\xfe"',
+        b'"' + b"x" * 40_000_000 + b'"',
+        b'"a',
+    ):
+        number += 2
+        told = line.ask(line.request(number, x="here").replace(b'"here"', damage))
+        assert told["id"] == number
+        assert told["error"]["code"] in (-32700, -32600)
+        assert len(json.dumps(told)) < 1_000
+        whole = line.ask(line.request(number + 1))
+        assert whole["id"] == number + 1
+        assert len(whole["result"]["tools"]) == 7
 
 
 @pytest.mark.parametrize("era", ERAS)
-def test_lines_that_are_no_messages_are_answered_too(tmp_path, era):
-    with server(tmp_path, era) as line:
+def test_lines_that_are_no_messages_are_answered_too_and_the_last_one_without_an_end(tmp_path, era):
+    with server(tmp_path, era, first=b"\n\n") as line:
         told = line.ask(b"hello\n")
         assert (told["id"], told["error"]["code"]) == (None, -32700)
         told = line.ask(b'{"jsonrpc":"2.0","id":5,"method":"tools/list","params":[]}\n')
@@ -110,34 +123,17 @@ def test_lines_that_are_no_messages_are_answered_too(tmp_path, era):
         assert line.answer()["id"] == 9
 
 
-@pytest.mark.parametrize(
-    ("first", "era"),
-    [(b"\xef\xbb\xbf", "auto"), (b"\xef\xbb\xbf", "legacy"), (b"\n\n", "legacy"), (b"hello\n", "auto")],
-)
-def test_what_stands_before_the_first_message_keeps_nobody_from_being_served(tmp_path, era, first):
-    if first == b"hello\n":
-        with server(tmp_path, era) as line:
-            line.say(first)
-            assert line.answer()["id"] is None
-            assert line.ask(line.request(1))["id"] == 1
-        return
-    with server(tmp_path, era, first) as line:
-        assert line.ask(line.request(1))["id"] == 1
-
-
-@pytest.mark.parametrize("era", ERAS)
-def test_errors_of_the_connection_itself_are_short_too(tmp_path, era):
-    with server(tmp_path, era) as line:
-        huge = "9" * 1_000_000
-        for request in (
-            line.request(
-                1, "initialize", protocolVersion=huge, capabilities={}, clientInfo={"name": "x", "version": "1"}
-            ),
-            line.request(2, "tools/call", name="x").replace(b"2026-07-28", huge.encode()),
-            line.request(3, "x" * 250),
-            line.request(4, "tools/" + "x" * 1_000_000),
-        ):
-            assert len(json.dumps(line.ask(request))) < 2_000
+def test_errors_of_the_connection_itself_are_short_too(line):
+    huge = "9" * 1_000_000
+    for request in (
+        line.request(
+            1, "initialize", protocolVersion=huge, capabilities={}, clientInfo={"name": "x", "version": "1"}
+        ),
+        line.request(2, "tools/call", name="x").replace(b"2026-07-28", huge.encode()),
+        line.request(3, "x" * 250),
+        line.request(4, "tools/" + "x" * 1_000_000),
+    ):
+        assert len(json.dumps(line.ask(request))) < 2_000
 
 
 def test_a_server_that_is_started_without_a_stdin_ends(tmp_path):
@@ -153,15 +149,13 @@ def test_a_server_that_is_started_without_a_stdin_ends(tmp_path):
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("era", ERAS)
-def test_an_argument_of_ten_megabytes_is_told_by_its_name_and_at_once(tmp_path, era):
-    with server(tmp_path, era) as line:
-        for number, name in enumerate(("region", "filename", "prompt", "wish"), start=1):
-            arguments = {"prompt": "x", name: "x" * 10_000_000}
-            started = time.monotonic()
-            told = line.ask(line.request(number, "tools/call", name="generate_image", arguments=arguments))
-            assert time.monotonic() - started < LONGEST
-            assert told["id"] == number
-            assert told["result"]["isError"]
-            assert f"{name!r}" in told["result"]["content"][0]["text"]
-            assert len(json.dumps(told)) < 2_000
+def test_an_argument_of_ten_megabytes_is_told_by_its_name_and_at_once(line):
+    for number, name in enumerate(("region", "filename", "prompt", "wish"), start=1):
+        arguments = {"prompt": "x", name: "x" * 10_000_000}
+        started = time.monotonic()
+        told = line.ask(line.request(number, "tools/call", name="generate_image", arguments=arguments))
+        assert time.monotonic() - started < LONGEST
+        assert told["id"] == number
+        assert told["result"]["isError"]
+        assert f"{name!r}" in told["result"]["content"][0]["text"]
+        assert len(json.dumps(told)) < 2_000
