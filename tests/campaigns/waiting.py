@@ -1,11 +1,11 @@
 """
-The waiting campaign: fifty calls that wait side by side in one server, each to be answered in its time.
+The waiting campaign: many calls that wait side by side in one server, each to be answered in its time.
 
     python tests/campaigns/waiting.py --calls 50 --seconds 45
 
-The server speaks over stdio, as hosts start it. A second server follows some of the tasks; the service answers
-slowly now and then; another program locks the ledger for seconds at a time. Prints a report and exits 1 if an answer
-came more than two seconds after its wait, or the progress was wrong. Needs no network and no key.
+The server speaks over stdio, as hosts start it. A second one, inside this program, follows some of the tasks; the
+service answers slowly now and then; somebody else locks the ledger for seconds at a time. Prints a report and exits 1
+if an answer came more than two seconds after its wait, or the progress was wrong. Needs no network and no key.
 
 How busy the machine is shows in what a question for the list of tools takes at the same time, which needs nothing but
 the server: three times the slowest of them is allowed beyond every limit.
@@ -27,6 +27,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+from mcp import Client
 
 if __name__ == "__main__":  # started as a program, whose own folder is on the path and not the one above
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
@@ -34,6 +35,8 @@ if __name__ == "__main__":  # started as a program, whose own folder is on the p
 from fakes.dashscope import FakeService
 from fakes.stdio_client import environment, open_client
 from fakes.wire_record import Call, WireRecord
+from wan_mcp.app import build_server, build_service
+from wan_mcp.settings import read_settings
 
 GRACE = 2.0
 FIRST, LONGEST_SILENCE = 1.0, 5.0
@@ -151,7 +154,8 @@ async def run(plan: Plan, folder: Path) -> Report:
         service.script_endings(*["never"] * plan.calls * 2)
         variables = environment(folder, service, WAN_MCP_DAILY_IMAGE_LIMIT="0")
         record = WireRecord()
-        async with open_client(variables, plan.era) as other, open_client(variables, plan.era, record) as client:
+        second = build_server(build_service(read_settings(variables)))
+        async with Client(second, mode=plan.era) as other, open_client(variables, plan.era, record) as client:
             share = max(2, plan.calls // 5)
             theirs = [await _submit(other, f"theirs {number}") for number in range(share)]
             ours = [await _submit(client, f"ours {number}") for number in range(share)]

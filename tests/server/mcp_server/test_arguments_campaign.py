@@ -4,11 +4,10 @@ The argument campaign in short: the same promises in some seconds.
 The long one is for a person: `python tests/campaigns/arguments.py --cases 20000`.
 """
 
-import subprocess
+import runpy
 import sys
-from pathlib import Path
 
-import anyio
+import pytest
 
 from campaigns import arguments
 from campaigns.arguments import Campaign, Plan
@@ -23,10 +22,14 @@ async def test_whatever_is_said_is_answered_in_short_words_and_nothing_crashes(t
     assert campaign.report.ends["refused"] > 0
 
 
-async def test_the_program_for_a_person_prints_its_report():
-    command = [sys.executable, str(Path(arguments.__file__)), "--cases", "30", "--seed", "5", "--seconds", "20"]
-    done = await anyio.run_process(command, stderr=subprocess.DEVNULL, check=False)
+def test_the_program_for_a_person_prints_its_report(monkeypatch, capsys):
+    options = ["--cases", "15", "--seed", "5", "--seconds", "20"]
+    monkeypatch.setattr(sys, "argv", [arguments.__file__, *options])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as ended:
+        runpy.run_path(arguments.__file__, run_name="__main__")
 
-    assert done.returncode == 0, done.stdout
-    assert b"arguments: 30 cases, seed 5" in done.stdout
-    assert b"BROKEN" not in done.stdout
+    printed = capsys.readouterr().out
+    assert ended.value.code == 0, printed
+    assert "arguments: 15 cases, seed 5" in printed
+    assert "BROKEN" not in printed
