@@ -12,6 +12,7 @@ larger than what was asked for, a key was told, or a file was touched outside th
 import argparse
 import json
 import random
+import reprlib
 import secrets
 import sys
 import tempfile
@@ -174,10 +175,16 @@ class Speaker:
         return bytes(data)
 
 
+_short = reprlib.Repr()
+# What is huge is cut before it is written out: most of what is said is shown to nobody.
+_short.maxstring = _short.maxother = 60
+_short.maxdict = 20
+
+
 def show(said: object) -> str:
     """Give what was said in a line, as far as Python can print it."""
     try:
-        return f"{said!a:.250}"
+        return ascii(_short.repr(said))[1:-1]
     except (ValueError, RecursionError):
         return "with what cannot be printed"
 
