@@ -6,7 +6,7 @@ from mcp import Client
 from fakes.clock import ShiftedClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, quick_service, saved_files
-from fakes.stdio_client import environment, facts, open_client, words
+from fakes.stdio_client import facts, words
 from wan_mcp.app import build_server
 from wan_mcp.ledger import DAY
 
@@ -21,8 +21,8 @@ async def _order(client, prompt, **more):
 
 async def test_the_sandbox_counts_for_nothing_and_is_not_counted_against(tmp_path):
     with FakeService(duration=0.1) as service:
-        variables = environment(tmp_path, service, WAN_MCP_DAILY_IMAGE_LIMIT="3")
-        async with open_client(variables, "auto") as client:
+        settings = make_settings(tmp_path, service, WAN_MCP_DAILY_IMAGE_LIMIT="3")
+        async with _client(settings) as client:
             for number in range(3):
                 answer = await _order(client, f"a free heron {number}", region="sandbox", n=2)
                 assert facts(answer)["region"] == "sandbox"
@@ -33,7 +33,7 @@ async def test_the_sandbox_counts_for_nothing_and_is_not_counted_against(tmp_pat
             assert "3 images were ordered in the last 24 hours" in words(refused)
             assert facts(await _order(client, "a free otter", region="sandbox"))["status"] == "SUCCEEDED"
         # A server that is started again counts what the one before has ordered.
-        async with open_client(variables, "legacy") as client:
+        async with _client(settings) as client:
             assert _code(await _order(client, "a blue fox")) == "DailyImageLimit"
             assert facts(await _order(client, "a free swan", region="sandbox"))["status"] == "SUCCEEDED"
 

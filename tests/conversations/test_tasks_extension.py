@@ -1,21 +1,18 @@
 """An order as a task of MCP: told at once, kept by the ledger, and never shown to a client that knows no tasks."""
 
 import json
-import os
-import sys
 from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 
 import anyio
 import pytest
 from mcp import Client
-from mcp.client.stdio import StdioServerParameters, stdio_client
 from mcp.shared.exceptions import MCPError
 
 from fakes.clock import SlowedClock, until
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, quick_service, saved_files
-from fakes.stdio_client import ERAS, environment, facts
+from fakes.stdio_client import ERAS, facts
 from fakes.tasks_client import TaskHandle, Tasks, ask, call, end_of, listen
 from wan_mcp.app import build_server
 
@@ -29,14 +26,6 @@ async def _talk(settings, *, declares=True, era="auto", clock=None):
     server = build_server(quick_service(settings, clock=clock))
     async with Client(server, mode=era, extensions=[Tasks()] if declares else []) as client:
         yield client
-
-
-@asynccontextmanager
-async def _talk_over_stdio(variables):
-    server = StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=variables)
-    with open(os.devnull, "w") as errors:  # noqa: ASYNC230, PTH123 - a null device does not block
-        async with Client(stdio_client(server, errlog=errors), mode="auto", extensions=[Tasks()]) as client:
-            yield client
 
 
 def _text(answer):
@@ -93,10 +82,10 @@ async def test_a_task_is_told_at_once_although_the_service_is_slow_to_take_the_o
 
 async def test_a_task_outlives_the_server_that_told_of_it(tmp_path):
     with FakeService(duration=60) as service:
-        variables = environment(tmp_path, service)
-        async with _talk_over_stdio(variables) as client:
+        settings = make_settings(tmp_path, service)
+        async with _talk(settings) as client:
             task = await call(client, "generate_image", {"prompt": "x"})
-        async with _talk_over_stdio(variables) as client:
+        async with _talk(settings) as client:
             again = await ask(client, "tasks/get", task.task_id)
             await until(lambda: service.tasks)
             service.advance(120)
@@ -111,10 +100,10 @@ async def test_a_task_outlives_the_server_that_told_of_it(tmp_path):
 async def test_a_task_whose_order_was_unanswered_when_the_server_ended_is_found_by_the_next(tmp_path):
     with FakeService(duration=0.2) as service:
         service.script("create", "held")
-        variables = environment(tmp_path, service)
-        async with _talk_over_stdio(variables) as client:
+        settings = make_settings(tmp_path, service)
+        async with _talk(settings) as client:
             task = await call(client, "generate_image", {"prompt": "x"})
-        async with _talk_over_stdio(variables) as client:
+        async with _talk(settings) as client:
             again = await ask(client, "tasks/get", task.task_id)
 
     assert task.task_id.startswith("local-")
