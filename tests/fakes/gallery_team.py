@@ -13,7 +13,7 @@ from starlette.types import ASGIApp
 
 from fakes.clock import FakeClock
 from fakes.order_service import QUICK, make_settings, quick_context
-from fakes.serving import KEY, MovedClock, serving_app, signed_in
+from fakes.serving import KEY, NO_CERTIFICATES, MovedClock, serving_app, signed_in
 from wan_mcp.app import build_server, build_service
 from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate, VerifyToken
@@ -45,11 +45,13 @@ class Team:
     def browser(self, **headers: str) -> httpx.AsyncClient:
         """Give what asks as a page of the gallery does."""
         sent = {"Sec-Fetch-Site": "same-origin", **headers}
-        return httpx.AsyncClient(base_url=f"{self.url}/gallery/", headers=sent, trust_env=False, timeout=45)
+        return httpx.AsyncClient(
+            base_url=f"{self.url}/gallery/", headers=sent, verify=NO_CERTIFICATES, trust_env=False, timeout=45
+        )
 
     async def ask_for_link(self, name: str) -> httpx.Response:
         """Ask for a link as an agent does."""
-        async with httpx.AsyncClient(trust_env=False, timeout=45) as client:
+        async with httpx.AsyncClient(verify=NO_CERTIFICATES, trust_env=False, timeout=45) as client:
             headers = {"Authorization": f"Bearer {self.tokens[name]}"}
             return await client.post(f"{self.url}/gallery/links", headers=headers)
 

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp
 
 from fakes.dashscope import FakeService
 from fakes.order_service import QUICK, make_settings, quick_context
-from fakes.serving import KEY, MovedClock, serving_app, signed_in
+from fakes.serving import KEY, NO_CERTIFICATES, MovedClock, serving_app, signed_in
 from wan_mcp.app import build_server, build_service
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.tokens import TokenFile, add_token
@@ -47,7 +47,9 @@ class Team:
         """Give what makes requests as somebody, or as nobody."""
         if name is not None:
             headers["Authorization"] = f"Bearer {self.tokens[name]}"
-        return httpx.AsyncClient(base_url=self.url, headers=headers, trust_env=False, timeout=45)
+        return httpx.AsyncClient(
+            base_url=self.url, headers=headers, verify=NO_CERTIFICATES, trust_env=False, timeout=45
+        )
 
     @asynccontextmanager
     async def agent(self, name: str, era: str = "auto", **options: Any) -> AsyncGenerator[Client]:

@@ -25,7 +25,7 @@ from mcp.server.mcpserver import MCPServer
 
 from fakes.clock import FakeClock, until, wait_until
 from fakes.issuer import FakeIssuer
-from fakes.serving import serving_app, signed_in
+from fakes.serving import NO_CERTIFICATES, serving_app, signed_in
 from fakes.stdio_client import environment
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.tokens import TokenFile, add_token
@@ -91,7 +91,7 @@ def ask(url: str, token: str | None = None, **headers: str) -> httpx.Response:
     if token is not None:
         sent["Authorization"] = f"Bearer {token}"
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": {}}
-    return httpx.post(url, json=body, headers=sent, trust_env=False, timeout=30)
+    return httpx.post(url, json=body, headers=sent, verify=NO_CERTIFICATES, trust_env=False, timeout=30)
 
 
 @dataclass
@@ -181,7 +181,10 @@ def test_behind_a_proxy_the_public_name_is_answered_and_no_forwarded_one(team):
     origin = url.removesuffix("/mcp")
     for path in ("/.well-known/oauth-protected-resource", "/.well-known/oauth-protected-resource/art/mcp", "/"):
         # Without an issuer there is nothing to read about signing in.
-        assert httpx.get(f"{origin}{path}", headers={"Host": host}, trust_env=False).status_code == 404
+        assert (
+            httpx.get(f"{origin}{path}", headers={"Host": host}, verify=NO_CERTIFICATES, trust_env=False).status_code
+            == 404
+        )
     assert ask(f"{url}/", Host=host).status_code == 401
 
 
@@ -193,7 +196,9 @@ def test_a_slash_at_the_end_of_the_address_changes_nothing(team):
         assert ask(address, token, Host=host).status_code == 200
         assert ask(address, Host=host).status_code == 401
         headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
-        large = httpx.post(address, content=b" " * 5_000_000, headers=headers, trust_env=False, timeout=30)
+        large = httpx.post(
+            address, content=b" " * 5_000_000, headers=headers, verify=NO_CERTIFICATES, trust_env=False, timeout=30
+        )
         assert large.status_code == 413
 
 
@@ -213,7 +218,7 @@ def test_what_is_checked_of_a_message_is_what_is_called(team):
     ]
     sent = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
     sent |= {"Authorization": f"Bearer {token}", "Mcp-Name": "get_task", "Mcp-Method": "tools/list"}
-    with httpx.Client(trust_env=False, timeout=30, headers=sent) as client:
+    with httpx.Client(verify=NO_CERTIFICATES, trust_env=False, timeout=30, headers=sent) as client:
         refused = [client.post(url, content=f'{{"jsonrpc":"2.0","id":1,{body}}}') for body in ordering]
         refused.append(client.post(url, content=f'{{"jsonrpc":"2.0",{ordering[0]}}}'))
         answered = [client.post(url, content=f'{{"jsonrpc":"2.0","id":1,{body}}}') for body in reading]
@@ -242,7 +247,7 @@ def test_beyond_this_machine_clients_are_answered_once_they_sign_in(wide_team):
 
 
 def test_a_large_body_without_a_token_is_answered_before_it_is_read(team):
-    refused = httpx.post(team.url, content=b"x" * 500_000, trust_env=False, timeout=30)
+    refused = httpx.post(team.url, content=b"x" * 500_000, verify=NO_CERTIFICATES, trust_env=False, timeout=30)
 
     assert refused.status_code == 401
 
@@ -251,8 +256,12 @@ def test_a_message_that_cannot_be_read_is_answered_as_such_to_whoever_has_signed
     url, token = team.url, team.tokens["order"]
     headers = {"Content-Type": "application/json", "Authorization": f"Bearer {token}"}
     call = {"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": "cancel_task"}}
-    batch = httpx.post(url, content=json.dumps([call]), headers=headers, trust_env=False, timeout=30)
-    single = httpx.post(url, content=json.dumps(call), headers=headers, trust_env=False, timeout=30)
+    batch = httpx.post(
+        url, content=json.dumps([call]), headers=headers, verify=NO_CERTIFICATES, trust_env=False, timeout=30
+    )
+    single = httpx.post(
+        url, content=json.dumps(call), headers=headers, verify=NO_CERTIFICATES, trust_env=False, timeout=30
+    )
 
     assert (batch.status_code, batch.json()["id"]) == (400, 7)
     assert single.status_code == 403
@@ -299,7 +308,7 @@ def test_metrics_are_for_admins_each_order_is_in_the_audit_log_with_who_ordered_
     )
     with (
         serving(tmp_path, WAN_MCP_TOKENS_FILE=str(path)) as (process, url),
-        httpx.Client(timeout=45, trust_env=False) as client,
+        httpx.Client(timeout=45, verify=NO_CERTIFICATES, trust_env=False) as client,
     ):
         statuses = [
             client.get(url.replace("/mcp", "/metrics"), headers={"Authorization": f"Bearer {token}"} if token else {})
