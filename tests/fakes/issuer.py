@@ -12,7 +12,11 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse, Response
 
 from fakes.loopback_server import LoopbackServer
+from fakes.serving import NO_CERTIFICATES
+from wan_mcp.auth.issuer import IssuerNetwork
 
+PLAIN_NETWORK = IssuerNetwork(make_trust=lambda: NO_CERTIFICATES, find_proxy=lambda *_: None)
+"""How an issuer on this machine is reached."""
 _WRITERS = {"RS": RSAAlgorithm, "PS": RSAAlgorithm, "ES": ECAlgorithm, "Ed": OKPAlgorithm}
 
 

@@ -12,14 +12,13 @@ from starlette.responses import JSONResponse
 from starlette.routing import Router
 
 from fakes.clock import FakeClock
-from fakes.issuer import FakeIssuer
+from fakes.issuer import PLAIN_NETWORK, FakeIssuer
 from wan_mcp.auth.challenges import ProtectedResource
 from wan_mcp.auth.gate import AuthGate
 from wan_mcp.auth.issuer import Issuer
 from wan_mcp.auth.jwt_verification import JwtVerifier
 from wan_mcp.auth.required_scopes import find_scopes
 from wan_mcp.auth.tokens import TokenFile, add_token
-from wan_mcp.http_app import build_issuer_network
 from wan_mcp_tools.domain.principals import Principal, Scope, current_principal
 
 PUBLIC = "https://pictures.example.com"
@@ -58,7 +57,7 @@ def make_gate(clock: FakeClock, issuer: FakeIssuer | None = None, path=None) -> 
     tokens = TokenFile(path, clock) if path is not None else None
     if issuer is None:
         return AuthGate(tokens=tokens)
-    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+    known = Issuer(issuer.url, network=PLAIN_NETWORK, clock=clock)
     verifier = JwtVerifier(known, audience=AUDIENCE, clock=clock)
     return AuthGate(tokens=tokens, verify=verifier.verify, resource=ProtectedResource(PUBLIC, issuer.url))
 

@@ -11,9 +11,9 @@ import pytest
 from starlette.responses import JSONResponse, PlainTextResponse
 
 from fakes.clock import FakeClock
-from fakes.issuer import FakeIssuer, make_key, tampered, unsigned
+from fakes.issuer import PLAIN_NETWORK, FakeIssuer, make_key, tampered, unsigned
 from wan_mcp.auth.errors import IssuerError, TokenRefusedError
-from wan_mcp.auth.issuer import Issuer, list_descriptions
+from wan_mcp.auth.issuer import Issuer, IssuerNetwork, list_descriptions
 from wan_mcp.auth.jwt_verification import JwtVerifier, is_same_resource
 from wan_mcp.http_app import build_issuer_network
 from wan_mcp_tools.domain.principals import Scope
@@ -33,8 +33,8 @@ def issuer():
         yield issuer
 
 
-def verifier(issuer: FakeIssuer, clock: FakeClock) -> JwtVerifier:
-    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+def verifier(issuer: FakeIssuer, clock: FakeClock, network: IssuerNetwork = PLAIN_NETWORK) -> JwtVerifier:
+    known = Issuer(issuer.url, network=network, clock=clock)
     return JwtVerifier(known, audience=AUDIENCE, clock=clock)
 
 
@@ -48,7 +48,8 @@ async def refusal(checks: JwtVerifier, token: str) -> str:
 async def test_who_comes_is_the_issuer_with_the_subject_and_has_the_scopes_that_are_ours(issuer, clock):
     claims = issuer.claims(clock.now(), AUDIENCE, scope="openid wan:order wan:cancel wan:everything")
 
-    principal = await verifier(issuer, clock).verify(issuer.sign(claims))
+    # The network is as it is in a server.
+    principal = await verifier(issuer, clock, build_issuer_network()).verify(issuer.sign(claims))
 
     assert principal.id == f"{issuer.url}#ada"
     assert principal.scopes == {Scope.ORDER, Scope.CANCEL}
@@ -293,7 +294,7 @@ def test_one_resource_may_be_written_in_different_ways():
 async def test_of_many_keys_the_first_hundred_count(issuer, clock):
     first = issuer.jwk("first")
     others = [first | {"kid": f"k{number}"} for number in range(2_000)]
-    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+    known = Issuer(issuer.url, network=PLAIN_NETWORK, clock=clock)
     check = JwtVerifier(known, audience=AUDIENCE, clock=clock)
     claims = issuer.claims(clock.now(), AUDIENCE)
     issuer.answer = JSONResponse({"keys": [first, *others[:150]]})
@@ -329,7 +330,7 @@ def test_an_issuer_is_looked_for_at_few_addresses():
 )
 async def test_a_description_that_does_not_hold_is_not_believed(issuer, clock, description, reason):
     issuer.description = description
-    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+    known = Issuer(issuer.url, network=PLAIN_NETWORK, clock=clock)
 
     with pytest.raises(IssuerError, match=reason):
         await known.fetch_keys()
@@ -339,7 +340,7 @@ async def test_a_description_that_does_not_hold_is_not_believed(issuer, clock, d
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"keys": 7}', "<html>", "x" * 300_000, "[" * 200_000])
 async def test_keys_that_are_none_are_not_taken(issuer, clock, text):
     issuer.answer = PlainTextResponse(text)
-    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+    known = Issuer(issuer.url, network=PLAIN_NETWORK, clock=clock)
 
     with pytest.raises(IssuerError):
         await known.fetch_keys()
@@ -347,7 +348,7 @@ async def test_keys_that_are_none_are_not_taken(issuer, clock, text):
 
 async def test_a_redirect_is_not_followed(issuer, clock):
     issuer.redirect()
-    known = Issuer(issuer.url, network=build_issuer_network(), clock=clock)
+    known = Issuer(issuer.url, network=PLAIN_NETWORK, clock=clock)
 
     with pytest.raises(IssuerError, match="answers 307"):
         await known.fetch_keys()
