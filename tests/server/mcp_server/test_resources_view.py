@@ -1,17 +1,15 @@
 """The view in the conversation, as a host finds it; and what every other client sees: the same as ever."""
 
 import json
-import sys
 from contextlib import asynccontextmanager
 
 import pytest
 from mcp import Client
 from mcp.client import advertise
-from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from fakes.dashscope import FakeService
 from fakes.order_service import make_settings, quick_service
-from fakes.stdio_client import ERAS, environment
+from fakes.stdio_client import ERAS
 from wan_mcp.app import build_server
 
 APPS = "io.modelcontextprotocol/ui"
@@ -20,9 +18,9 @@ SUPPORTING = [advertise(APPS, {"mimeTypes": [MIME]})]
 
 
 @asynccontextmanager
-async def connected(folder, era="auto"):
+async def connected(folder, era="auto", extensions=None):
     server = build_server(quick_service(make_settings(folder)))
-    async with Client(server, mode=era) as client:
+    async with Client(server, mode=era, extensions=extensions) as client:
         yield client
 
 
@@ -65,20 +63,18 @@ async def test_a_model_reads_the_same_of_the_tools_and_of_their_answers_with_and
     """What differs by nature, ids and times, is taken from the ledger that both conversations share."""
 
     async def talk(extensions):
-        server = StdioServerParameters(command=sys.executable, args=["-m", "wan_mcp"], env=environment(tmp_path))
-        with open("/dev/null", "w") as errors:  # noqa: ASYNC230, PTH123 - a null device does not block
-            async with Client(stdio_client(server, errlog=errors), extensions=extensions) as client:
-                tools = [plain(tool) for tool in (await client.list_tools()).tools]
-                if not made:
-                    order = await client.call_tool("generate_image", {"prompt": "a flower shop"})
-                    made.append(order.structured_content["task_id"])
-                answers = [
-                    await client.call_tool("get_task", {"task_id": made[0]}),
-                    await client.call_tool("get_task", {"task_id": "no-such-task"}),
-                    await client.call_tool("generate_image", {"prompt": "a", "size": "7"}),
-                    await client.call_tool("view_image", {"task_id": made[0]}),
-                ]
-                return tools, [plain(answer) for answer in answers]
+        async with connected(tmp_path, extensions=extensions) as client:
+            tools = [plain(tool) for tool in (await client.list_tools()).tools]
+            if not made:
+                order = await client.call_tool("generate_image", {"prompt": "a flower shop"})
+                made.append(order.structured_content["task_id"])
+            answers = [
+                await client.call_tool("get_task", {"task_id": made[0]}),
+                await client.call_tool("get_task", {"task_id": "no-such-task"}),
+                await client.call_tool("generate_image", {"prompt": "a", "size": "7"}),
+                await client.call_tool("view_image", {"task_id": made[0]}),
+            ]
+            return tools, [plain(answer) for answer in answers]
 
     made = []
     with_apps, without_apps = await talk(SUPPORTING), await talk(None)

@@ -12,7 +12,7 @@ from wan_mcp.app import build_server
 from wan_mcp.mcp_server.size_limits import is_too_large, shorten_error
 from wan_mcp_tools import TOOLS
 
-HUGE = "x" * 10_000_000
+HUGE = "x" * 2_000_000
 VALUES = {
     "text": HUGE,
     "letters of three bytes": "\u82b1" * 100_000,
@@ -21,7 +21,6 @@ VALUES = {
     "a list": [HUGE],
     "an object": {HUGE: HUGE},
 }
-NAMES = [make.__name__ for make in TOOLS]
 INVALID_PARAMS = -32602
 
 
@@ -37,16 +36,18 @@ async def error_of(call):
 
 
 @pytest.mark.parametrize("era", ERAS)
-@pytest.mark.parametrize("tool", NAMES)
 @pytest.mark.parametrize("kind", VALUES)
-async def test_every_argument_of_every_tool_may_be_huge_and_the_answer_is_short(tmp_path, era, tool, kind):
+async def test_every_argument_of_every_tool_may_be_huge_and_the_answer_is_short(tmp_path, era, kind):
     value = VALUES[kind]
     async with connected(tmp_path, era) as client:
-        given = dict.fromkeys((await client.list_tools()).tools[NAMES.index(tool)].input_schema["properties"], value)
-        for arguments in (given, {f"{name}x": value for name in given}, given | {HUGE: HUGE}):
-            answer = await client.call_tool(tool, arguments)
-            assert answer.is_error
-            assert len(answer.model_dump_json(by_alias=True)) < 2_000
+        tools = (await client.list_tools()).tools
+        assert len(tools) == len(TOOLS)
+        for tool in tools:
+            given = dict.fromkeys(tool.input_schema["properties"], value)
+            for arguments in (given, {f"{name}x": value for name in given}, given | {HUGE: HUGE}):
+                answer = await client.call_tool(tool.name, arguments)
+                assert answer.is_error, tool.name
+                assert len(answer.model_dump_json(by_alias=True)) < 2_000, tool.name
 
 
 @pytest.mark.parametrize("era", ERAS)

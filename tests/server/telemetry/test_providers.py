@@ -18,6 +18,8 @@ from fakes.stdio_client import environment
 WITHOUT = "import sys; sys.modules['opentelemetry.sdk'] = None; from wan_mcp.__main__ import main; main()"
 """A program in which the packages of a team's server seem not to be installed."""
 
+SMALL = {"model": "wan2.2-t2i-flash", "size": "512*512"}
+
 _opener = build_opener(ProxyHandler({}))
 
 
@@ -44,7 +46,7 @@ def read_address(process, words):
 
 
 def order(url):
-    params = {"name": "generate_image", "arguments": {"prompt": "a fox"}}
+    params = {"name": "generate_image", "arguments": {"prompt": "a fox"} | SMALL}
     body = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params}
     headers = {"Content-Type": "application/json", "Accept": "application/json, text/event-stream"}
     with _opener.open(Request(url, json.dumps(body).encode(), headers), timeout=LONGEST) as answer:
@@ -57,24 +59,11 @@ def read_metrics(url):
     return {line.split("{")[0]: float(line.split()[-1]) for line in lines if line.startswith(("wan_", "mcp_"))}
 
 
-def test_metrics_are_shown_at_a_port_of_their_own_and_nothing_else_is(tmp_path):
-    with serving(tmp_path, "--metrics-port", "0") as process:
-        metrics_url = read_address(process, "metrics at ")
-        url = read_address(process, "serves at ")
-        order(url)
-        wait_until(lambda: read_metrics(metrics_url).get("wan_orders_total") == 1)
-        found = read_metrics(metrics_url)
-        statuses = []
-        for address in (metrics_url.replace("/metrics", "/readyz"), url.replace("/mcp", "/metrics")):
-            with pytest.raises(HTTPError) as raised:
-                _opener.open(address, timeout=LONGEST)
-            statuses.append(raised.value.code)
-            raised.value.close()
-
-    assert found["wan_orders_placed_total"] == found["wan_images_saved_total"] == 1
-    assert found["mcp_server_operation_duration_seconds_count"] == 1
-    assert {"wan_orders_open", "wan_orders_leased", "wan_images_oldest_unsaved_age_seconds"} <= set(found)
-    assert statuses == [404, 404]
+def status(url):
+    with pytest.raises(HTTPError) as raised:
+        _opener.open(url, timeout=LONGEST)
+    with raised.value as answer:
+        return answer.code
 
 
 def test_a_port_for_metrics_without_their_packages_is_refused_in_words(tmp_path):
@@ -96,7 +85,7 @@ def test_where_nothing_can_be_exported_the_server_says_so_and_serves(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="there are no such signals")
-def test_metrics_and_traces_go_where_the_standard_variables_say(tmp_path):
+def test_metrics_are_shown_at_a_port_of_their_own_and_go_with_traces_where_the_standard_variables_say(tmp_path):
     received = {}
 
     class Collector(BaseHTTPRequestHandler):
@@ -114,7 +103,7 @@ def test_metrics_and_traces_go_where_the_standard_variables_say(tmp_path):
         daemon_threads = False
 
     with Server(("127.0.0.1", 0), Collector) as collector:
-        threading.Thread(target=collector.serve_forever, daemon=True).start()
+        threading.Thread(target=collector.serve_forever, args=(0.02,), daemon=True).start()
         where = {
             "OTEL_EXPORTER_OTLP_ENDPOINT": f"http://127.0.0.1:{collector.server_port}",
             "OTEL_EXPORTER_OTLP_COMPRESSION": "none",
@@ -122,11 +111,23 @@ def test_metrics_and_traces_go_where_the_standard_variables_say(tmp_path):
             "OTEL_BSP_SCHEDULE_DELAY": "200",
             "NO_PROXY": "127.0.0.1",
         }
-        with serving(tmp_path, **where) as process:
-            order(read_address(process, "serves at "))
+        with serving(tmp_path, "--metrics-port", "0", **where) as process:
+            metrics_url = read_address(process, "metrics at ")
+            url = read_address(process, "serves at ")
+            order(url)
+            wait_until(lambda: read_metrics(metrics_url).get("wan_orders_total") == 1)
+            found = read_metrics(metrics_url)
+            # Nothing else is there, and they are nowhere else.
+            statuses = [status(metrics_url.replace("/metrics", "/readyz")), status(url.replace("/mcp", "/metrics"))]
+
             wait_until(lambda: b"wan.orders.placed" in received.get("/v1/metrics", b""))
             wait_until(lambda: b"tools/call generate_image" in received.get("/v1/traces", b""))
             wait_until(lambda: b"mcp.server.operation.duration" in received["/v1/metrics"])
             process.send_signal(signal.SIGTERM)
             process.wait(LONGEST)
         collector.shutdown()
+
+    assert found["wan_orders_placed_total"] == found["wan_images_saved_total"] == 1
+    assert found["mcp_server_operation_duration_seconds_count"] == 1
+    assert {"wan_orders_open", "wan_orders_leased", "wan_images_oldest_unsaved_age_seconds"} <= set(found)
+    assert statuses == [404, 404]
