@@ -63,6 +63,18 @@ class FakeClock:
         self._wall -= seconds
 
 
+class StillClock(FakeClock):
+    """
+    A clock that stands still, and never lets anybody sleep for long.
+
+    For a ledger in a real database: on a busy machine the database may end a transaction, which is repeated after a
+    pause.
+    """
+
+    async def sleep(self, seconds: float) -> None:
+        await anyio.sleep(min(seconds, 0.05))
+
+
 class SlowedClock:
     """The machine's clock, but that waits last ten times as long: what is in time by it can be held up a little."""
 

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fakes.clock import FakeClock
+from fakes.clock import StillClock
 from fakes.recording_database import RecordingDatabase, find_unportable
 from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.postgres import open_postgres_ledger
@@ -11,7 +11,7 @@ from wan_mcp.ledger.backends.sqlite import open_sqlite_ledger
 
 @pytest.fixture
 def clock():
-    return FakeClock()
+    return StillClock()
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import anyio
 import psycopg
 import pytest
 
-from fakes.clock import FakeClock
+from fakes.clock import StillClock
 from fakes.cutting_proxy import open_proxy
 from fakes.orders import make_order
 from fakes.postgres import cut_connections, make_database, make_schema
@@ -53,7 +53,7 @@ def read_tables(path):
 
 async def test_the_tables_are_those_of_the_file(ledger, postgres_url, tmp_path):
     await ledger.orders.get("x")
-    file = open_sqlite_ledger(tmp_path / "ledger.sqlite3", FakeClock())
+    file = open_sqlite_ledger(tmp_path / "ledger.sqlite3", StillClock())
     await file.orders.get("x")
     await file.listings.find_new("singapore", known=None)
     await file.close()
@@ -81,7 +81,7 @@ async def test_servers_that_begin_at_once_make_the_tables_once(postgres_url):
 
 
 async def test_times_are_the_databases_own(postgres_url):
-    ledger = open_postgres_ledger(postgres_url, FakeClock(), busy_seconds=10)
+    ledger = open_postgres_ledger(postgres_url, StillClock(), busy_seconds=10)
     order = await place(ledger)
     await ledger.close()
     assert abs(order.created_at - time.time()) < 60

@@ -6,7 +6,7 @@ from contextlib import closing
 import psycopg
 import pytest
 
-from fakes.clock import FakeClock
+from fakes.clock import StillClock
 from fakes.filled_database import fill_database
 from fakes.ledger_questions import OWN_QUESTIONS, QUESTIONS
 from fakes.postgres import make_schema
@@ -30,7 +30,7 @@ def filled_url(postgres_server):
 
 @pytest.fixture
 async def database(filled_url):
-    clock = FakeClock()
+    clock = StillClock()
     opened = open_postgres_ledger(filled_url, clock, busy_seconds=10, by_database_time=False)
     await opened.orders.get("x")
     with psycopg.connect(filled_url) as connection:
