@@ -3,6 +3,7 @@
 import gzip
 import tracemalloc
 import zlib
+from itertools import product
 
 import httpx
 import pytest
@@ -13,7 +14,7 @@ from wan_mcp.dashscope.body import ResponseBody, read_body, read_start
 
 PNG = b"\x89PNG\r\n\x1a\n" + bytes(range(256)) * 40
 JSON = b'{"output": {"task_id": "t-1"}}'
-ZEROS = 64 * 1024 * 1024
+ZEROS = 32 * 1024 * 1024
 
 
 def bare(content):
@@ -42,13 +43,13 @@ class _Stream(httpx.AsyncByteStream):
 CODINGS = ["utf-8", "", "aws-chunked", "binary", "gzip", "x-gzip", "deflate", "br", "zstd", "identity", "gzip, gzip"]
 
 
+CONTENTS = [PNG[:500], JSON, b"  " + JSON, b"\xff\xd8\xff\xe0", b"RIFF....WEBP", b"", b"{}", b"\x1f"]
+
+
 @pytest.mark.parametrize("coding", CODINGS)
-@pytest.mark.parametrize(
-    "content", [PNG, JSON, b"  " + JSON, b"\xff\xd8\xff\xe0", b"RIFF....WEBP", b"", b"{}", b"\x1f"]
-)
-@pytest.mark.parametrize("piece", [1, 7, 100_000])
-async def test_what_is_not_packed_comes_as_it_is_whatever_its_header_says(coding, content, piece):
-    assert await read_body(answer(content, coding, piece=piece), 100_000) == content
+async def test_what_is_not_packed_comes_as_it_is_whatever_its_header_says(coding):
+    for content, piece in [*product(CONTENTS, [1, 7, 100_000]), (PNG, 1000)]:
+        assert await read_body(answer(content, coding, piece=piece), 100_000) == content, (content[:20], piece)
 
 
 @pytest.mark.parametrize(
@@ -67,9 +68,9 @@ async def test_what_is_not_packed_comes_as_it_is_whatever_its_header_says(coding
         (bare(PNG), "deflate"),
     ],
 )
-@pytest.mark.parametrize("piece", [1, 1000, 100_000])
-async def test_what_is_packed_is_unpacked(content, coding, piece):
-    assert await read_body(answer(content, coding, piece=piece), 100_000) == PNG
+async def test_what_is_packed_is_unpacked(content, coding):
+    for piece in (1, 1000, 100_000):
+        assert await read_body(answer(content, coding, piece=piece), 100_000) == PNG, piece
 
 
 @pytest.mark.parametrize("coding", ["gzip", "gzip, gzip", "gzip, gzip, gzip, gzip"])
@@ -112,7 +113,7 @@ async def test_it_is_told_how_much_came_and_whether_it_was_packed():
         assert (body.received, body.is_packed) == (len(content), is_packed)
 
 
-@settings(max_examples=200)
+@settings(max_examples=100)
 @given(
     content=st.binary(max_size=300) | st.binary(max_size=300).map(lambda tail: b"\x1f\x8b\x08" + tail),
     coding=st.sampled_from(CODINGS),

@@ -8,6 +8,7 @@ import ssl
 import traceback
 import tracemalloc
 from contextlib import asynccontextmanager, suppress
+from functools import cache
 
 import anyio
 import httpx
@@ -116,16 +117,18 @@ async def test_an_answer_larger_than_any_of_the_services_is_not_kept(kit):
         await client.query("singapore", "t-1")
 
 
-def nest(content, layers):
+@cache
+def nest(layers):
+    """Give a few bytes that become more than any call may take."""
+    content = b" " * (48 * 1024 * 1024)
     for _ in range(layers):
         content = gzip.compress(content)
     return content
 
 
-@pytest.mark.parametrize("layers", [1, 2, 4])
-@pytest.mark.parametrize("status", [200, 400, 500])
+@pytest.mark.parametrize(("layers", "status"), [(1, 200), (2, 200), (4, 200), (1, 400), (1, 500)])
 async def test_no_few_bytes_of_an_answer_become_many(kit, layers, status):
-    body = nest(b" " * (128 * 1024 * 1024), layers)
+    body = nest(layers)
     headers = {"content-encoding": ", ".join(["gzip"] * layers)}
 
     def answer(request):

@@ -263,7 +263,7 @@ async def test_of_too_many_slots_those_with_images_are_read_first(kit):
 
 @pytest.mark.parametrize("last", [b'{"code":"E"}', b'{"url":"https://h/1.png"}'])
 async def test_very_many_failed_slots_do_not_hold_up_others(kit, last):
-    many = 200_000
+    many = 100_000
     body = b'{"output":{"task_status":"SUCCEEDED","results":[' + b'{"code":"E"},' * many + last + b"]}}"
     client, _ = kit.client(lambda request: httpx.Response(200, stream=httpx.ByteStream(body)))
     turns = 0
@@ -284,7 +284,7 @@ async def test_very_many_failed_slots_do_not_hold_up_others(kit, last):
     assert (len(answer.images), answer.surplus) == (1, many)
     assert (answer.images[0].url is None) == (b"url" not in last)
     assert on_the_loop < in_all / 2
-    assert turns > 5
+    assert turns > 2
 
 
 async def test_texts_of_the_service_are_fit_for_every_database(kit):

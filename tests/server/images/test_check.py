@@ -32,6 +32,20 @@ FORMS = [
     ("WEBP", MOVING),
 ]
 ENDINGS = {"PNG": (".png", "image/png"), "JPEG": (".jpg", "image/jpeg"), "WEBP": (".webp", "image/webp")}
+PAINTED = {}
+
+
+@pytest.fixture(name="paint")
+def _paint_once(paint):
+    """Paint each picture once: many a property is tried with sixty examples of one."""
+
+    def paint_once(*positional, **named):
+        wanted = repr((positional, named))
+        if wanted not in PAINTED:
+            PAINTED[wanted] = paint(*positional, **named)
+        return PAINTED[wanted]
+
+    return paint_once
 
 
 @pytest.mark.parametrize(("form", "options"), FORMS)

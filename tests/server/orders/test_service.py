@@ -7,7 +7,17 @@ import pytest
 
 from fakes.clock import until
 from fakes.dashscope import FakeService
-from fakes.order_service import get, leftovers, make_settings, order, running_service, saved_files, submit
+from fakes.order_service import (
+    HURRIED_WAIT,
+    get,
+    hurried_service,
+    leftovers,
+    make_settings,
+    order,
+    running_service,
+    saved_files,
+    submit,
+)
 from wan_mcp_tools.domain.errors import DailyLimitError, MissingKeyError
 from wan_mcp_tools.domain.tasks import TaskStatus
 
@@ -176,8 +186,8 @@ async def test_a_server_says_at_its_start_who_else_may_write_where_only_its_user
 
 async def test_a_server_says_nothing_of_folders_that_are_its_users_alone(tmp_path, caplog):
     settings = make_settings(tmp_path)
-    async with running_service(settings) as service:
-        await order(service)
+    async with hurried_service(settings) as service:
+        await order(service, wait=HURRIED_WAIT, model="wan2.2-t2i-flash", size="512*512")
     async with running_service(settings):
         await anyio.sleep(0.2)
 

@@ -59,7 +59,7 @@ def test_the_inputs_are_seen_on_the_picture_in_their_order():
 
 
 @pytest.mark.parametrize("count", [1, 3, 6, 10])
-@pytest.mark.parametrize("size", [(512, 512), (2048, 512), (512, 2048)])
+@pytest.mark.parametrize("size", [(512, 512), (1024, 256), (256, 1024)])
 def test_any_number_of_inputs_can_be_shown_whether_they_were_fetched_or_not(count, size):
     inputs = tuple(
         InputPicture(f"images-{place}.example.com") if place % 2 else make_input((9, 90, 90))
