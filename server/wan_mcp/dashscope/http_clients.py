@@ -6,6 +6,7 @@ import os
 import ssl
 import sys
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from pathlib import Path
 from typing import Any, cast
@@ -118,17 +119,32 @@ def make_trust(platform: str = sys.platform, environ: Mapping[str, str] = os.env
         trust: ssl.SSLContext = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         _add_certificates(trust, named.file, None)
         return trust
-    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    if named.file is None and named.folders is None:
-        trust.set_default_verify_paths()
-        if not trust.cert_store_stats()["x509_ca"]:
-            return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        return trust
     usual = ssl.get_default_verify_paths()
+    if named.file is None and named.folders is None:
+        return _trust_system(usual, _find_change(usual.cafile))
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     _add_certificates(trust, named.file, named.folders or usual.openssl_capath)
     if named.file is None and Path(usual.openssl_cafile).is_file():
         trust.load_verify_locations(cafile=usual.openssl_cafile)
     return trust
+
+
+@lru_cache(maxsize=1)
+def _trust_system(*_read_from: object) -> ssl.SSLContext:
+    """Trust whom OpenSSL trusts by itself. As that takes a while, only another or a changed file is read anew."""
+    trust = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trust.set_default_verify_paths()
+    if not trust.cert_store_stats()["x509_ca"]:
+        return truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    return trust
+
+
+def _find_change(file: str | None) -> int | None:
+    """Give when a file was changed last, in nanoseconds since 1970; None where there is none."""
+    try:
+        return Path(file).stat().st_mtime_ns if file else None
+    except OSError:
+        return None
 
 
 def _add_certificates(trust: ssl.SSLContext, file: str | None, folders: str | None) -> None:

@@ -148,6 +148,18 @@ def test_where_openssl_finds_no_certificates_others_of_the_system_are_looked_for
     assert isinstance(make_trust("linux"), truststore.SSLContext)
 
 
+def test_what_the_system_trusts_is_read_again_only_when_it_has_changed(monkeypatch, tmp_path):
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    first, second = Authority(tmp_path / "first"), Authority(tmp_path / "second")
+    monkeypatch.setenv("SSL_CERT_FILE", str(first.path))
+    read = [make_trust("linux", {}) for _ in range(2)]
+    assert read[0] is read[1]
+    assert read[0].cert_store_stats()["x509_ca"] == 1
+    first.path.write_bytes(first.path.read_bytes() + second.path.read_bytes())
+    assert make_trust("linux", {}).cert_store_stats()["x509_ca"] == 2
+
+
 def count_trusted(**environ):
     return make_trust("linux", environ).cert_store_stats()["x509_ca"]
 
