@@ -15,10 +15,10 @@ from pathlib import Path
 
 from campaigns.worker_pool import find_paths
 from fakes.dashscope import FakeService
+from fakes.fork_server import ForkedProcess, start
 from wan_mcp.auth.tokens import add_token
 from wan_mcp_tools.domain.principals import Scope
 
-_PROGRAM = Path(__file__).resolve().parent / "replica.py"
 _HERE = "127.0.0.1"
 
 
@@ -27,7 +27,7 @@ class Replica:
     """One process, and the place among the replicas that it has; `is_ready` once it answers."""
 
     number: int
-    process: subprocess.Popen[str]
+    process: subprocess.Popen[bytes] | ForkedProcess
     is_ready: bool = False
     is_stopped: bool = False
 
@@ -71,33 +71,31 @@ class ReplicaPool:
     def start(self, number: int) -> None:
         """Start a replica at its port."""
         port = str(self.ports[number])
-        command = [*self._command, "serve", "--transport", "http", "--port", port]
-        if self._timings is not None:
-            command = [sys.executable, str(_PROGRAM), port, json.dumps(dict(self._timings))]
         folder = self._find_folder(number)
         folder.mkdir(parents=True, exist_ok=True)
-        process = subprocess.Popen(
-            command,
-            stdin=subprocess.DEVNULL,
-            stderr=subprocess.PIPE,
-            text=True,
-            errors="replace",
-            cwd=folder,
-            env=self._environ
-            | {
-                "HOME": str(folder),
-                "WAN_MCP_STATE_DIR": str(folder / "state"),
-                "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
-            },
-        )
+        environ = self._environ | {
+            "HOME": str(folder),
+            "WAN_MCP_STATE_DIR": str(folder / "state"),
+            "WAN_MCP_OUTPUT_DIR": str(folder / "pictures"),
+        }
+        errors, stderr = os.pipe()
+        if self._timings is None:
+            command = [*self._command, "serve", "--transport", "http", "--port", port]
+            process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=stderr, cwd=folder, env=environ)
+        else:
+            times = json.dumps(dict(self._timings))
+            process = start("campaigns.replica", port, times, stderr=stderr, environ=environ, folder=folder)
+        os.close(stderr)
         replica = self._replicas[number] = Replica(number, process)
-        threading.Thread(target=self._listen, args=(replica,), daemon=True).start()
+        threading.Thread(target=self._listen, args=(replica, errors), daemon=True).start()
 
     def kill(self, replica: Replica) -> None:
         """End a replica without warning, and wait until the system has removed it."""
         replica.is_ready = False
         replica.process.send_signal(signal.SIGKILL)
         replica.process.wait()
+        if isinstance(replica.process, ForkedProcess):
+            replica.process.close()
 
     def kill_all(self) -> None:
         """Kill every replica."""
@@ -116,8 +114,11 @@ class ReplicaPool:
         """Give the temporary files of images that lie in the state folders."""
         return sorted(self._folder.glob("replica-*/state/spool/*.part"))
 
-    def _listen(self, replica: Replica) -> None:
-        with replica.process.stderr as lines, (self._find_folder(replica.number) / "log").open("a") as log:
+    def _listen(self, replica: Replica, errors: int) -> None:
+        with (
+            os.fdopen(errors, errors="replace") as lines,
+            (self._find_folder(replica.number) / "log").open("a") as log,
+        ):
             for line in lines:
                 if "serves at" in line:
                     replica.is_ready = True

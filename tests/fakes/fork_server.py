@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
@@ -85,6 +85,11 @@ class ForkedProcess:
         self.send_signal(signal.SIGSTOP)
         self._read_changes(None, until=_STOPPED)
 
+    def close(self) -> None:
+        """Close the streams to the process and from it."""
+        self.stdin.close()
+        self.stdout.close()
+
     def _read_changes(self, seconds: float | None, until: str | None = None) -> None:
         """Read what becomes of the process: to its end, or until it has changed so, or for so many seconds."""
         with self._lock:
@@ -114,8 +119,10 @@ class _ForkServer:
             )
         atexit.register(self._end)
 
-    def start(self, module: str, arguments: Sequence[str], stderr: int) -> ForkedProcess:
-        request = {"module": module, "arguments": arguments, "environ": dict(os.environ), "folder": str(Path.cwd())}
+    def start(
+        self, module: str, arguments: Sequence[str], *, stderr: int, environ: Mapping[str, str], folder: Path
+    ) -> ForkedProcess:
+        request = {"module": module, "arguments": arguments, "environ": dict(environ), "folder": str(folder)}
         (stdin, to_stdin), (from_stdout, stdout), (changes, to_changes) = os.pipe(), os.pipe(), os.pipe()
         with self._lock:
             socket.send_fds(self._control, [json.dumps(request).encode()], [stdin, stdout, stderr, to_changes])
@@ -133,9 +140,21 @@ class _ForkServer:
 _find_server = cache(_ForkServer)
 
 
-def start(module: str, *arguments: str, stderr: int = 2) -> ForkedProcess:
-    """Start a program; `stderr` is the descriptor that it writes errors to."""
-    return _find_server().start(module, arguments, stderr)
+def start(
+    module: str,
+    *arguments: str,
+    stderr: int = 2,
+    environ: Mapping[str, str] | None = None,
+    folder: Path | None = None,
+) -> ForkedProcess:
+    """Start a program; `stderr` is the descriptor that it writes errors to, `folder` where it works."""
+    return _find_server().start(
+        module,
+        arguments,
+        stderr=stderr,
+        environ=os.environ if environ is None else environ,
+        folder=folder or Path.cwd(),
+    )
 
 
 # --- the process itself ----------------------------------------------------------------------------------------------
