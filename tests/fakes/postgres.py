@@ -92,6 +92,16 @@ def make_schema(url: str) -> str:
     return f"{url}&options={quote(f'-csearch_path={schema}')}"
 
 
+def empty_tables(url: str) -> None:
+    """Leave in a schema what a ledger that was just made has, which costs a tenth of making one."""
+    with psycopg.connect(url, autocommit=True) as connection:
+        found = connection.execute(
+            "SELECT tablename FROM pg_tables WHERE schemaname = current_schema() AND tablename <> 'migrations'"
+        )
+        for (name,) in found.fetchall():
+            connection.execute(f"DELETE FROM {name}".encode())
+
+
 def make_database(url: str) -> str:
     """Make a database whose connections no other test has, and give its address."""
     name = f"ledger_{secrets.token_hex(6)}"

@@ -3,6 +3,7 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -45,9 +46,13 @@ def fetch(url: str) -> tuple[int, str]:
         return error.code, error.read().decode()
 
 
-def test_the_address_is_printed_works_and_is_another_one_every_time(tmp_path):
+def test_the_address_works_and_is_another_one_every_time_and_a_signal_ends_it_with_nothing_secret_logged(tmp_path):
     fill(tmp_path / "state", tmp_path / "pictures", 3, now=time.time(), painted=1)
-    with showing(tmp_path, "--no-open") as (_, first), showing(tmp_path, "--no-open") as (_, second):
+    logged = {"WAN_MCP_LOG_LEVEL": "INFO"}
+    with (
+        showing(tmp_path, "--no-open", **logged) as (process, first),
+        showing(tmp_path, "--no-open", **logged) as (other, second),
+    ):
         port, token = re.fullmatch(r"http://127\.0\.0\.1:(\d+)/([\w-]{43})/", first).groups()
         assert "<wan-thumbnails>" in fetch(first)[1]
         assert '"local-000000"' in fetch(f"{first}orders")[1]
@@ -58,18 +63,17 @@ def test_the_address_is_printed_works_and_is_another_one_every_time(tmp_path):
         )
         assert second != first
         assert token not in second
+        assert fetch(f"{first}open")[0] == 200
+        assert fetch(f"{first}nothing")[0] == 404
+        if sys.platform != "win32":  # which has no such signals
+            end(process, signal.SIGINT, token)
+            end(other, signal.SIGTERM, second.split("/")[3])
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no such signal")
-@pytest.mark.parametrize("sign", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_it_and_nothing_secret_was_logged(tmp_path, sign):
-    with showing(tmp_path, "--no-open", WAN_MCP_LOG_LEVEL="INFO") as (process, url):
-        token = url.split("/")[3]
-        assert fetch(url)[0] == fetch(f"{url}open")[0] == 200
-        assert fetch(f"{url}nothing")[0] == 404
-        process.send_signal(sign)
-        out, err = process.communicate(timeout=45)
-
+def end(process: subprocess.Popen[str], sign: signal.Signals, token: str) -> None:
+    """End a gallery by a signal; nothing secret was logged until then."""
+    process.send_signal(sign)
+    out, err = process.communicate(timeout=45)
     assert out == ""
     assert token not in err
     assert "Traceback" not in err
@@ -77,8 +81,8 @@ def test_a_signal_ends_it_and_nothing_secret_was_logged(tmp_path, sign):
 
 
 def test_a_port_that_is_taken_is_told_in_a_sentence(tmp_path):
-    with showing(tmp_path, "--no-open") as (_, url):
-        port = re.search(r":(\d+)/", url)[1]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
         done = subprocess.run(
             [sys.executable, "-m", "wan_mcp", "gallery", "--no-open", "--port", port],
             env=environment(tmp_path),

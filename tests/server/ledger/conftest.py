@@ -3,6 +3,7 @@
 import pytest
 
 from fakes.clock import StillClock
+from fakes.postgres import empty_tables, make_schema
 from fakes.recording_database import RecordingDatabase, find_unportable
 from wan_mcp.ledger import Ledger
 from wan_mcp.ledger.backends.postgres import open_postgres_ledger
@@ -26,13 +27,26 @@ def pytest_generate_tests(metafunc):
         metafunc.parametrize("databases", getattr(metafunc.module, "BACK_ENDS", ("sqlite",)), indirect=True)
 
 
+@pytest.fixture(scope="session")
+def schema(postgres_server):
+    """The address of a schema whose tables are made once."""
+    return make_schema(postgres_server)
+
+
+@pytest.fixture
+def empty_postgres_url(schema):
+    """The address of a schema with nothing in its tables."""
+    empty_tables(schema)
+    return schema
+
+
 @pytest.fixture
 def databases(request, path, clock):
     """The durable database of `ledger`, and the one that may be forgotten."""
     if request.param == "sqlite":
         opened = open_sqlite_ledger(path, clock)
     else:
-        url = request.getfixturevalue("postgres_url")
+        url = request.getfixturevalue("empty_postgres_url")
         opened = open_postgres_ledger(url, clock, busy_seconds=10, by_database_time=False)
     return [RecordingDatabase(database) for database in opened._databases]
 

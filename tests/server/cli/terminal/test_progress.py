@@ -158,12 +158,12 @@ def test_whoever_writes_and_draws_at_the_same_time_leaves_no_bar_behind(
     monkeypatch.setenv("COLUMNS", "60")
     monkeypatch.setenv("LINES", height)
     stream = SlowTerminal()
-    labels = [f"{number}/60 owl" for number in range(1, 61)]
+    labels = [f"{number}/30 owl" for number in range(1, 31)]
 
     with show_progress(stream, ManualClock(), labels) as display:
 
         async def begin() -> None:
-            for number in range(60):
+            for number in range(30):
                 await display.reporter(number)(make_report("RUNNING", 0.0, 20.0))
 
         def finish(numbers: range) -> None:
@@ -171,7 +171,7 @@ def test_whoever_writes_and_draws_at_the_same_time_leaves_no_bar_behind(
                 display.finish(number, "saved")
 
         def draw() -> None:
-            for _ in range(60):
+            for _ in range(30):
                 display.refresh()
 
         def warn() -> None:
@@ -180,7 +180,7 @@ def test_whoever_writes_and_draws_at_the_same_time_leaves_no_bar_behind(
 
         anyio.run(begin)
         stream.is_slow = True
-        works = (partial(finish, range(30)), partial(finish, range(30, 60)), draw, draw, warn)
+        works = (partial(finish, range(15)), partial(finish, range(15, 30)), draw, draw, warn)
         threads = [threading.Thread(target=work) for work in works]
         for thread in threads:
             thread.start()
