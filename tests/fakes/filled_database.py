@@ -46,4 +46,4 @@ def fill_database(url: str, count: int, *, now: float, apart: float = 90.0) -> N
         connection.execute(_IMAGES.encode())
         connection.execute(_TOTALS.encode())
         # As the server does by itself after a while.
-        connection.execute(b"VACUUM ANALYZE")
+        connection.execute(b"VACUUM ANALYZE orders, images, totals")

@@ -61,7 +61,7 @@ async def test_costs_are_told_by_day_and_model_with_the_month_of_the_prices():
     )
 
 
-@pytest.mark.parametrize(("days", "models"), [(3650, 1), (3650, 3), (400, 19), (2, 60)])
+@pytest.mark.parametrize(("days", "models"), [(3650, 1), (60, 19), (2, 60)])
 async def test_the_answer_stays_small_however_much_was_ordered(days, models):
     counts = [
         ImageCount(TODAY - timedelta(days=day), "singapore", f"wan2.6-t2i-{number}", charged=1_000)

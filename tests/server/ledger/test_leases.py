@@ -5,7 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -251,7 +251,6 @@ open_orders = st.builds(
 )
 
 
-@settings(max_examples=100)
 @given(
     regions=accesses,
     left=st.lists(st.tuples(open_orders, st.sampled_from([False, False, True])), min_size=3, max_size=12),
