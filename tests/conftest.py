@@ -1,5 +1,6 @@
 """What every test gets: one event loop backend, and proof that our code never blocks it."""
 
+import gc
 import os
 import sys
 
@@ -12,6 +13,9 @@ from fakes import postgres, s3
 # Hundreds of programs are started: what they are made of is compiled once, not each time, whatever the machine says.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 sys.dont_write_bytecode = False
+
+# What is imported and collected stays to the end: it is no garbage, and need not be looked through for any.
+gc.disable()
 
 # On a busy machine any example may be slow. What a fixture gives to all examples of a test is never changed by them.
 settings.register_profile(
@@ -69,6 +73,12 @@ def pytest_configure():
     """Say where the servers of this run lie before the processes that share them are started."""
     postgres.choose_folder()
     s3.choose_folder()
+
+
+def pytest_collection_finish():
+    """Begin to look for garbage, among what the tests themselves make."""
+    gc.freeze()
+    gc.enable()
 
 
 def pytest_sessionfinish(session):

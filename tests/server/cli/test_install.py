@@ -358,7 +358,7 @@ def test_a_no_changes_nothing(tmp_path: Path) -> None:
 
 
 @needs_terminals
-@pytest.mark.parametrize(("typed", "left"), [("y", 0), ("n", 1), ("", 1)])
+@pytest.mark.parametrize(("typed", "left"), [("y", 0), ("", 1)])
 def test_removing_asks_whether_copies_with_the_key_shall_go(tmp_path: Path, typed: str, left: int) -> None:
     run(tmp_path, "cursor", "--yes", DASHSCOPE_API_KEY=KEY)
     terminal = Terminal(tmp_path, "cursor", "--remove")

@@ -265,7 +265,7 @@ def test_other_terminals_are_asked_whether_they_know_sixels(answer: bytes | None
 
 
 @needs_terminals
-@pytest.mark.parametrize("term", ["dumb", "linux", "xterm-kitty"])
+@pytest.mark.parametrize("term", ["linux", "xterm-kitty"])
 def test_what_is_known_is_not_asked(term: str) -> None:
     _, written, code = SimulatedTerminal(b"\x1b[?62;4c").run(FIND, term)
     assert (written, code) == ("", 0)
