@@ -42,7 +42,7 @@ async def test_trouble_under_a_clock_that_runs_a_day_ahead_gives_no_paid_picture
     clock = ShiftedClock()
     with FakeService(duration=0.1) as dashscope:
         settings = make_settings(tmp_path, dashscope)
-        async with running_service(settings, clock=clock) as service:
+        async with running_service(settings, clock=clock, save_attempts=1) as service:
             task = await submit(service)
             dashscope.set_chance(place, 1.0, "error-500")
             clock.shift = DAY + 3600
