@@ -10,11 +10,12 @@ import pytest
 
 from fakes import tiny_png
 from fakes.dashscope import FakeService
+from fakes.serving import NO_CERTIFICATES
 
 KEY = "sk-of-the-test-0001"
 LEGACY = "/services/aigc/text2image/image-synthesis"
 CLOSED, RESET, TOO_SLOW = httpx.RemoteProtocolError, httpx.ReadError, httpx.ReadTimeout
-_LONG, _SHORT = 45, 0.5
+_LONG, _SHORT = 45, 0.1
 """Seconds: what ends a broken test, and how long the client waits for an answer that does not come."""
 
 
@@ -54,7 +55,7 @@ def service():
 
 @pytest.fixture
 def caller(service):
-    with httpx.Client(trust_env=False, timeout=_LONG) as client:
+    with httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client:
         yield Caller(service, client)
 
 
@@ -242,7 +243,10 @@ def test_tasks_of_another_program_are_listed_and_not_billed_to_the_client(caller
 
 
 def test_the_list_lags_as_it_is_told():
-    with FakeService(list_lag=5) as service, httpx.Client(trust_env=False, timeout=_LONG) as client:
+    with (
+        FakeService(list_lag=5) as service,
+        httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client,
+    ):
         caller = Caller(service, client)
         caller.create()
         assert caller.get().json()["total"] == 0
@@ -252,7 +256,10 @@ def test_the_list_lags_as_it_is_told():
 
 def test_a_key_is_good_in_its_own_region_only():
     keys = {"singapore": KEY, "beijing": "sk-of-beijing-01"}
-    with FakeService(keys=keys) as service, httpx.Client(trust_env=False, timeout=_LONG) as client:
+    with (
+        FakeService(keys=keys) as service,
+        httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client,
+    ):
         home = Caller(service, client, service.base_url_of("singapore"))
         task_id = home.create().json()["output"]["task_id"]
         away = service.base_url_of("beijing")
@@ -281,7 +288,10 @@ def test_every_answer_is_dated_by_the_services_own_clock(caller):
 
 def test_chances_are_drawn_from_the_seed():
     def draw(seed):
-        with FakeService(seed=seed) as service, httpx.Client(trust_env=False, timeout=_LONG) as client:
+        with (
+            FakeService(seed=seed) as service,
+            httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client,
+        ):
             service.set_chance("list", 0.5, "500", "429")
             return [Caller(service, client).get().status_code for _ in range(30)]
 
@@ -300,18 +310,24 @@ def test_a_misspelt_fault_is_refused(service, place, fault):
 
 def test_a_stopped_service_refuses_connections_and_comes_back_with_its_tasks():
     service = FakeService(duration=0.0).start()
-    with httpx.Client(trust_env=False, timeout=_LONG) as client:
+    with httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client:
         task_id = Caller(service, client).create().json()["output"]["task_id"]
     service.stop()
-    with httpx.Client(trust_env=False, timeout=_LONG) as client, pytest.raises(httpx.ConnectError):
+    with (
+        httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client,
+        pytest.raises(httpx.ConnectError),
+    ):
         Caller(service, client).get()
-    with service, httpx.Client(trust_env=False, timeout=_LONG) as client:
+    with service, httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client:
         assert Caller(service, client).get(task_id).json()["output"]["task_status"] == "SUCCEEDED"
 
 
 def test_a_mistake_of_the_service_itself_is_told_when_it_stops():
     service = FakeService(duration="soon").start()
-    with httpx.Client(trust_env=False, timeout=_LONG) as client, pytest.raises(httpx.HTTPError):
+    with (
+        httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=_LONG) as client,
+        pytest.raises(httpx.HTTPError),
+    ):
         Caller(service, client).create()
     with pytest.raises(RuntimeError, match="the service failed"):
         service.stop()

@@ -122,8 +122,13 @@ def _order(**arguments: object) -> tuple[str, dict]:
     return "generate_image", {"prompt": "a flower shop", "model": LEGACY, "wait_seconds": 3} | arguments
 
 
-@pytest.mark.parametrize("code", ["InvalidParameter", "InvalidParameter.Ignore", "BrandNew", WORDS, ORDER, ""])
-@pytest.mark.parametrize("status", [400, 418, 429])
+@pytest.mark.parametrize(
+    ("status", "code"),
+    [
+        *((400, code) for code in ("InvalidParameter", "InvalidParameter.Ignore", "BrandNew", WORDS, ORDER, "")),
+        *((status, code) for status in (418, 429) for code in (WORDS, ORDER)),
+    ],
+)
 async def test_a_refused_order_is_told_with_a_quote_at_most(tmp_path, code, status):
     with _hostile_service(refusal=(status, code)) as dashscope:
         _, [answer] = await _talk(tmp_path, dashscope, _order(), timings={"throttle_patience": 0.3})

@@ -6,6 +6,7 @@ import anyio
 import httpx
 import pytest
 
+from fakes.serving import NO_CERTIFICATES
 from wan_mcp.http_server import Drain, OpenCalls, base_url, listen, serve
 
 
@@ -37,7 +38,7 @@ class Serving:
         self.is_ready.set()
 
     async def get(self, path="/"):
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=NO_CERTIFICATES) as client:
             return await client.get(self.url + path, timeout=45)
 
 
@@ -65,7 +66,7 @@ async def test_what_a_proxy_says_of_a_caller_is_not_believed():
         async with anyio.create_task_group() as tasks:
             serving = Serving(tasks, tell)
             await serving.is_ready.wait()
-            async with httpx.AsyncClient(trust_env=False, headers=headers) as client:
+            async with httpx.AsyncClient(trust_env=False, verify=NO_CERTIFICATES, headers=headers) as client:
                 assert (await client.get(serving.url, timeout=45)).text == "http 127.0.0.1"
             tasks.cancel_scope.cancel()
 

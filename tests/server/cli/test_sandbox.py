@@ -9,6 +9,7 @@ from pathlib import Path
 import httpx
 from click.testing import CliRunner
 
+from fakes.serving import NO_CERTIFICATES
 from wan_mcp.cli.main import cli
 from wan_mcp.cli.sandbox import make_options
 
@@ -38,7 +39,7 @@ def test_the_sandbox_serves_and_its_first_line_is_the_base_url(tmp_path: Path) -
         try:
             url = process.stdout.readline().strip()
             assert re.fullmatch(r"http://127\.0\.0\.1:\d+/api/v1", url), url or process.stderr.read()
-            with httpx.Client(trust_env=False, timeout=45) as client:
+            with httpx.Client(trust_env=False, verify=NO_CERTIFICATES, timeout=45) as client:
                 wrong = client.get(f"{url}/tasks/x", headers={"Authorization": "Bearer sk-wrong"})
                 right = client.get(f"{url}/tasks/x", headers={"Authorization": "Bearer sk-right"})
             assert (wrong.status_code, right.status_code) == (401, 200)

@@ -11,6 +11,7 @@ import httpx
 import pytest
 from blockbuster import blockbuster_ctx
 
+from fakes.serving import NO_CERTIFICATES
 from wan_mcp.sandbox import IN_PROCESS_URL, SandboxOptions, in_process_app, serve
 
 API = "/api/v1"
@@ -65,7 +66,7 @@ async def test_it_finds_a_port_serves_and_ends_when_it_is_cancelled(capfd):
             running = Running(tasks)
             tasks.start_soon(running.serve, SandboxOptions(duration=0.1, pending=0))
             await running.started.wait()
-            async with httpx.AsyncClient(base_url=running.url) as client:
+            async with httpx.AsyncClient(base_url=running.url, verify=NO_CERTIFICATES) as client:
                 path = f"{API}/services/aigc/text2image/image-synthesis"
                 answer = await client.post(path, json=BODY, headers=HEADERS)
                 task_id = answer.json()["output"]["task_id"]
@@ -98,7 +99,7 @@ async def test_an_answer_under_way_is_finished_before_the_end(tmp_path):
             "parameters": {"n": 1},
         }
         path = f"{API}/services/aigc/multimodal-generation/generation"
-        async with httpx.AsyncClient(base_url=url) as client:
+        async with httpx.AsyncClient(base_url=url, verify=NO_CERTIFICATES) as client:
             answers.append(await client.post(path, json=body, headers={"Authorization": "Bearer sk-test"}))
 
     with anyio.fail_after(45):
@@ -157,7 +158,7 @@ def test_it_can_be_served_from_another_thread(tmp_path):
     thread.start()
     try:
         assert up.wait(10)
-        answer = httpx.get(f"{found[0]}{API}/tasks/nothing", headers=HEADERS, trust_env=False)
+        answer = httpx.get(f"{found[0]}{API}/tasks/nothing", headers=HEADERS, trust_env=False, verify=NO_CERTIFICATES)
         assert answer.json()["output"]["task_status"] == "UNKNOWN"
     finally:
         stop.set()

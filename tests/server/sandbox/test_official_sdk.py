@@ -12,6 +12,7 @@ import httpx
 import pytest
 from PIL import Image
 
+from fakes.serving import NO_CERTIFICATES
 from wan_mcp.sandbox import SandboxOptions, serve
 
 with warnings.catch_warnings():
@@ -93,7 +94,7 @@ async def call(function, *args, **kwargs):
 
 
 async def fetch_png(url):
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=NO_CERTIFICATES) as client:
         answer = await client.get(url)
     assert answer.status_code == HTTPStatus.OK
     assert answer.content[:8] == b"\x89PNG\r\n\x1a\n"

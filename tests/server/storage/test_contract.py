@@ -47,7 +47,7 @@ def save(back_end):
 
 
 async def test_no_call_of_the_storage_blocks_the_event_loop(back_end, paint):
-    data, storage = paint(size=(1200, 1200), noisy=True), back_end.storage
+    data, storage = paint(size=(600, 600), noisy=True), back_end.storage
     with blockbuster_ctx():
         await storage.hold()
         folder = await storage.find_folder(None)
