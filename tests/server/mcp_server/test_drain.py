@@ -5,7 +5,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError, URLError
@@ -72,27 +71,27 @@ def test_a_replica_that_ends_says_so_answers_its_calls_and_leaves_its_orders_to_
         answers = []
         caller = threading.Thread(
             target=lambda: answers.append(
-                call(first_url, "generate_image", prompt="sandbox:slow fox", wait_seconds=50)
+                call(first_url, "generate_image", prompt="sandbox:slow fox", wait_seconds=60)
             )
         )
         caller.start()
         wait_until(lambda: call(second_url, "list_tasks")["tasks"])
+        wait_until(find_owner)
         owner = find_owner()
         first.send_signal(signal.SIGTERM)
-        ended_at = time.monotonic()
         wait_until(lambda: status(f"{first_url}/readyz") != 200)
         was_told = status(f"{first_url}/readyz"), status(f"{first_url}/livez")
+        # Before the wait of the call would be over.
         assert first.wait(LONGEST) == 0
-        took = time.monotonic() - ended_at
+        # It is given back, or somebody else's already: nobody waits for the end of a lease.
+        assert find_owner() != owner
         caller.join(LONGEST)
         wait_until(lambda: find_owner() not in (owner, None))
-        handed_over = time.monotonic() - ended_at - took
         assert status(f"{second_url}/readyz") == 200
-        assert call(second_url, "get_task", task_id=answers[0]["task_id"])["status"] in ("PENDING", "RUNNING")
+        # On a busy machine it may be drawn by now.
+        status_there = call(second_url, "get_task", task_id=answers[0]["task_id"])["status"]
+        assert status_there in ("PENDING", "RUNNING", "SUCCEEDED")
 
     assert was_told == (503, 200)
     assert answers[0]["status"] in ("PENDING", "RUNNING")
     assert answers[0]["task_id"]
-    assert took < 20
-    # A lease would last for thirty.
-    assert handed_over < 15
