@@ -12,7 +12,7 @@ from wan_mcp.ledger import DAY, ImageState, OrderImage, Stage, Upload
 from wan_mcp.ledger.rows import insert_order
 from wan_mcp_tools.domain.tasks import TaskStatus
 
-COUNT = 120
+COUNT = 30
 SAVED = (OrderImage(1, ImageState.SAVED, path="/pictures/a.png"),)
 
 PARTIAL = ("orders_failed", "orders_unsettled", "orders_open")
