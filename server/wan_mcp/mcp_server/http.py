@@ -194,7 +194,7 @@ class _Paths:
         if scope["type"] != "http":
             await self._endpoint(scope, receive, send)
             return
-        scope = self._without_prefix(scope)
+        scope = _with_host_in_small_letters(self._without_prefix(scope))
         if route := _match(self._probes, scope):
             await route.handle(scope, receive, send)
         elif refusal := await self._check_name(scope, receive):
@@ -226,6 +226,16 @@ class _Paths:
         if refusal is None or refusal.status_code != _MISDIRECTED:
             return refusal
         return PlainTextResponse(_UNKNOWN_NAME, status_code=_MISDIRECTED)
+
+
+def _with_host_in_small_letters(scope: "Scope") -> "Scope":
+    """
+    Give a request as if its Host header had been written in small letters: capitals make no other name.
+
+    Source: https://www.rfc-editor.org/rfc/rfc9110#section-4.2.3
+    """
+    headers = [(name, value.lower() if name == b"host" else value) for name, value in scope["headers"]]
+    return {**scope, "headers": headers}
 
 
 def _match(routes: "Sequence[BaseRoute]", scope: "Scope") -> "BaseRoute | None":

@@ -96,6 +96,7 @@ def test_only_requests_for_this_machine_from_pages_of_this_machine_are_answered(
 
         assert status(url) == 200
         assert status(url, Host=f"localhost:{port}") == 200
+        assert status(url, Host=f"LocalHost:{port}") == 200
         assert status(url, Host="127.0.0.9") == 200
         assert status(url, Host=f"pictures.example.com:{port}") == 421
         assert status(url, Host="127.0.0.9.example.com") == 421
