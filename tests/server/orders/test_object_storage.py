@@ -172,6 +172,9 @@ async def test_a_store_that_refuses_for_a_while_loses_nothing(tmp_path, bucket, 
                 image.path for image in first.images
             ]
             proxy.is_refusing = False
+            # What was begun while it refused may still come to nothing, and is tried again.
+            await until(lambda: len(pictures(bucket)) == 2)
+            await until(lambda: not service._worker.orders())
             done = await get(service, second.task_id)
 
         assert done.status is TaskStatus.SUCCEEDED
