@@ -97,13 +97,17 @@ async def test_a_task_of_another_program_with_other_parameters_is_not_taken_for_
             running_service(make_settings(tmp_path, dashscope), clock=clock) as service,
             anyio.create_task_group() as group,
         ):
-            dashscope.create_foreign(model=NEW, n=3, size="1280*1280")
-            dashscope.create_foreign(model=NEW, n=1, size="1104*1472")
+            foreign = [
+                dashscope.create_foreign(model=NEW, n=3, size="1280*1280"),
+                dashscope.create_foreign(model=NEW, n=1, size="1104*1472"),
+            ]
             group.start_soon(end_search, dashscope, clock)
             task = await order(service, model=NEW, n=1)
 
     assert task.status is TaskStatus.SUBMIT_UNKNOWN
     assert task.images == ()
+    assert task.problem is not None
+    assert not any(each.task_id in task.problem.message for each in foreign)
 
 
 async def test_ours_is_chosen_among_tasks_with_other_parameters(tmp_path):
