@@ -17,7 +17,6 @@ from wan_mcp.orders.context import NO_OBSERVERS, Observers
 from wan_mcp.orders.files.links import ImageLinkSigner
 from wan_mcp.settings import Settings
 from wan_mcp.storage import LocalStorage, Storage
-from wan_mcp_tools import TOOLS
 from wan_mcp_tools.catalogue.catalogue import Catalogue
 from wan_mcp_tools.domain.errors import SettingsError
 from wan_mcp_tools.domain.principals import current_principal
@@ -179,7 +178,6 @@ def build_server(
     from wan_mcp.mcp_server import (  # noqa: PLC0415
         OrderTaskStore,
         WanServer,
-        bind_tool,
         limit_sizes,
         make_apps,
     )
@@ -212,7 +210,7 @@ def build_server(
         version=__version__,
         make_gallery_link=make_gallery_link,
         instructions=instructions,
-        tools=[bind_tool(make(service), paths.hide_from_caller) for make in TOOLS],
+        hide=paths.hide_from_caller,
         extensions=[make_apps(), TasksExtension(OrderTaskStore(service))],
         request_state_security=security,
         middleware=[*middleware, make_path_filter(paths), limit_sizes, refuse_undeclared_subscriptions],

@@ -17,10 +17,12 @@ class Arguments(BaseModel):
     """
     The arguments of a tool. Unknown ones are an error: a misspelt name must not be ignored silently.
 
+    How they are checked is worked out with the first call or listing, to keep the start short.
+
     Some clients fill in every argument: an optional one that is null, blank, "null", "None" or "undefined" is absent.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
 
     @model_validator(mode="before")
     @classmethod
@@ -40,7 +42,7 @@ def is_nothing(value: object) -> bool:
 class Result(BaseModel):
     """The answer of a tool: facts only, absent values left out."""
 
-    model_config = ConfigDict(frozen=True)
+    model_config = ConfigDict(frozen=True, defer_build=True)
 
 
 class Answer(Record):

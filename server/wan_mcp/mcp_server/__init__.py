@@ -4,6 +4,5 @@ from wan_mcp.mcp_server.resources import make_apps
 from wan_mcp.mcp_server.server import WanServer
 from wan_mcp.mcp_server.size_limits import limit_sizes
 from wan_mcp.mcp_server.tasks import OrderTaskStore
-from wan_mcp.mcp_server.tools import bind_tool
 
-__all__ = ["OrderTaskStore", "WanServer", "bind_tool", "limit_sizes", "make_apps"]
+__all__ = ["OrderTaskStore", "WanServer", "limit_sizes", "make_apps"]

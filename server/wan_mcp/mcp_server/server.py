@@ -1,7 +1,7 @@
 """The SDK's server with our resources, prompts and completions."""
 
 import sys
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -23,10 +23,13 @@ from mcp.types import (
     ResourceTemplate,
     ResourceTemplateReference,
     TextContent,
+    Tool,
 )
 from pydantic import AnyUrl
 
 from wan_mcp.mcp_server.resources import RESOURCES, TEMPLATES, MakeGalleryLink, read_resource
+from wan_mcp.mcp_server.tools import call_tool, describe_tool
+from wan_mcp_tools import TOOLS
 from wan_mcp_tools.domain.service import ImageService
 
 if TYPE_CHECKING:
@@ -35,10 +38,14 @@ if TYPE_CHECKING:
 
 class WanServer(MCPServer[None]):
     """
-    What hosts talk to. `options` are those of the SDK's server; `make_gallery_link` is there where people sign in.
+    What hosts talk to. `options` are those of the SDK's server.
 
-    Resources are listed and read here rather than registered: an image's MIME type is known only once it is read,
-    and the SDK has one for each template. Prompts are made when they are first asked for, to keep the start short.
+    `make_gallery_link` is there where people sign in. `hide` gives what is told of a call's progress as its caller
+    may read it.
+
+    Tools and resources are listed and answered here rather than registered: the SDK would tell a caller the words of
+    any fault of a tool, and an image's MIME type is known only once it is read. Schemas and prompts are made when
+    they are first asked for, to keep the start short.
     """
 
     def __init__(
@@ -47,20 +54,29 @@ class WanServer(MCPServer[None]):
         name: str,
         *,
         make_gallery_link: MakeGalleryLink | None = None,
+        hide: Callable[[str], str] = str,
         **options: Any,  # noqa: ANN401 - the SDK's own options
     ) -> None:
         with _without_rich():
             super().__init__(name, **options)
         self._service = service
+        self._hide = hide
+        self._tools = {tool.name: tool for tool in (make(service) for make in TOOLS)}
         self._make_gallery_link = make_gallery_link
         self._prompts: list[OurPrompt] = []
         self.completion()(self._complete)
+
+    async def list_tools(self) -> list[Tool]:
+        """List our tools, and those of extensions."""
+        return [*map(describe_tool, self._tools.values()), *await super().list_tools()]
 
     async def call_tool(
         self, name: str, arguments: dict[str, Any], context: Context[None, Any] | None = None
     ) -> CallToolResult | InputRequiredResult:
         """Call a tool; that there is none of this name is an answer for the model, who can correct it."""
-        known = [tool.name for tool in await self.list_tools()]
+        if name in self._tools:
+            return await call_tool(self._tools[name], arguments, context, hide=self._hide)
+        known = [*self._tools, *(tool.name for tool in await super().list_tools())]
         if name not in known:
             text = f"Unknown tool: {name[:60]!r}. There are: {', '.join(known)}."
             return CallToolResult(content=[TextContent(type="text", text=text)], is_error=True)

@@ -5,15 +5,15 @@ import logging
 from collections.abc import Callable
 from typing import Any
 
+from mcp import MCPError
 from mcp.server.mcpserver import Context
-from mcp.server.mcpserver.tools import Tool as SdkTool
-from mcp.server.mcpserver.utilities.func_metadata import ArgModelBase, FuncMetadata
 from mcp.types import CallToolResult, ImageContent, TextContent, ToolAnnotations
-from pydantic import Field, SkipValidation
+from mcp.types import Tool as McpTool
 
 from wan_mcp.mcp_server.arguments import host_schema, plain_schema, read_arguments
 from wan_mcp.mcp_server.resources import VIEW_URI
 from wan_mcp_tools.domain.errors import AppError, LedgerError, StorageError
+from wan_mcp_tools.domain.next_step import NextAction, NextStep
 from wan_mcp_tools.domain.principals import current_principal
 from wan_mcp_tools.domain.service import Preview, ProgressCallback, ProgressReport
 from wan_mcp_tools.results import describe_error, describe_progress
@@ -32,45 +32,14 @@ _log = logging.getLogger(__name__)
 _TOOLS_WITH_VIEW = frozenset({"generate_image", "get_task"})
 
 
-class BoundTool(SdkTool):
-    """One of our tools, as the SDK lists and calls it."""
-
-    tool: SkipValidation[Tool] = Field(exclude=True)
-    hide: SkipValidation[Callable[[str], str]] = Field(exclude=True)
-
-    async def run(self, arguments: dict[str, Any], context: Context[Any, Any], convert_result: bool = False) -> Any:  # noqa: ANN401 - the SDK's signature
-        """
-        Call the tool; whatever the caller can act on is an answer too.
-
-        Anything else that is raised is a fault of ours: the SDK logs it and tells the caller nothing but the tool's
-        name.
-        """
-        del convert_result
-        try:
-            checked = read_arguments(self.tool, arguments)
-            answer = await self.tool.run(checked, _make_report(context, self.hide))
-        except AppError as error:
-            return as_error_result(error)
-        return _as_image(answer) if isinstance(answer, Preview) else as_result(answer)
-
-
-def bind_tool(tool: Tool, hide: Callable[[str], str] = str) -> BoundTool:
-    """Make one of our tools known to the SDK; `hide` gives what is told of progress as the caller may read it."""
-    return BoundTool(
-        tool=tool,
-        hide=hide,
-        fn=tool.run,
+def describe_tool(tool: Tool) -> McpTool:
+    """Give one of our tools as hosts list it."""
+    return McpTool(
         name=tool.name,
         title=tool.title,
         description=tool.description,
-        parameters=host_schema(tool.arguments),
-        fn_metadata=FuncMetadata(
-            arg_model=ArgModelBase, output_schema=plain_schema(tool.result) if tool.result else None
-        ),
-        is_async=True,
-        context_kwarg=None,
-        icons=None,
-        meta=_tool_meta(tool),
+        input_schema=host_schema(tool.arguments),
+        output_schema=plain_schema(tool.result) if tool.result else None,
         annotations=ToolAnnotations(
             title=tool.title,
             read_only_hint=tool.read_only,
@@ -78,6 +47,36 @@ def bind_tool(tool: Tool, hide: Callable[[str], str] = str) -> BoundTool:
             idempotent_hint=tool.idempotent,
             open_world_hint=tool.open_world,
         ),
+        _meta=_tool_meta(tool),
+    )
+
+
+async def call_tool(
+    tool: Tool, arguments: dict[str, Any], context: Context[Any, Any] | None, *, hide: Callable[[str], str] = str
+) -> CallToolResult:
+    """
+    Call a tool; whatever the caller can act on is an answer too, and so is a fault of ours: the log has the rest.
+
+    `hide` gives what is told of progress as the caller may read it.
+    """
+    try:
+        checked = read_arguments(tool, arguments)
+        answer = await tool.run(checked, _make_report(context, hide) if context is not None else None)
+    except AppError as error:
+        return as_error_result(error)
+    except MCPError:
+        raise
+    except Exception:  # noqa: BLE001 - the SDK would tell the caller its words, whatever stands in them
+        _log.exception("the tool %s has failed", tool.name)
+        return as_error_result(_make_fault(tool.name))
+    return _as_image(answer) if isinstance(answer, Preview) else as_result(answer)
+
+
+def _make_fault(name: str) -> AppError:
+    return AppError(
+        f"{name} has failed by a fault of wan-mcp; its log has the details. What was ordered is not lost.",
+        next_step=NextStep(NextAction.LIST_KNOWN_TASKS),
+        nothing_created=False,
     )
 
 
