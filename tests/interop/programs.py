@@ -123,5 +123,5 @@ async def check_in_browser(environment: Environment) -> Findings:
         "WAN_MCP_PYTHON": environment.python,
         "WAN_MCP_CHROMIUM": environment.chromium,
     }
-    done = await run([environment.node, str(_BROWSER)], environment.make_folder("browser"), seconds=300, extra=extra)
+    done = await run([environment.node, str(_BROWSER)], environment.make_folder("browser"), seconds=600, extra=extra)
     return {"the browser": [] if done.code == 0 else [done.tail]}
