@@ -9,6 +9,7 @@ import math
 import sys
 import time
 from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 
 import anyio
@@ -33,6 +34,8 @@ SUBJECTS = (
 )
 MODELS = ("wan2.6-t2i", "wan2.6-t2i", "wan2.7-image", "wan2.2-t2i-flash")
 SIZES = ((320, 320), (384, 216), (216, 384), (360, 270))
+_AGE = 600.0
+"""Seconds since the newest order."""
 
 
 def paint(path: Path, number: int, size: tuple[int, int]) -> int:
@@ -72,7 +75,7 @@ def fill(
         number = len(orders)
         images = 0 if number % 17 == 5 else min(2 if number % 9 == 4 else 1, count - made)
         orders.append(
-            _order(number, images, pictures, now - 600 - number * 2_400.0, painted=painted, subjects=subjects)
+            _order(number, images, pictures, now - _AGE - number * 2_400.0, painted=painted, subjects=subjects)
         )
         made += images
     anyio.run(_write, state / "ledger.sqlite3", orders)
@@ -163,11 +166,13 @@ def _colour(hue: int, saturation: int, light: int) -> str:
 
 if __name__ == "__main__":
     state, pictures, count, *rest = sys.argv[1:]
+    midnight = datetime.now().astimezone().replace(hour=0, minute=0, second=0, microsecond=0).timestamp()
     orders = fill(
         Path(state),
         Path(pictures),
         int(count),
-        now=time.time(),
+        # Soon after midnight too the newest order is of this day.
+        now=max(time.time(), midnight + _AGE),
         painted=int(rest[0]) if rest else None,
         subjects=rest[1:] or SUBJECTS,
     )
