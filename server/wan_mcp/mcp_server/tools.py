@@ -76,7 +76,6 @@ def _make_fault(name: str) -> AppError:
     return AppError(
         f"{name} has failed by a fault of wan-mcp; its log has the details. What was ordered is not lost.",
         next_step=NextStep(NextAction.LIST_KNOWN_TASKS),
-        nothing_created=False,
     )
 
 

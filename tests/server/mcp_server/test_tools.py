@@ -1,7 +1,5 @@
 """What a caller is told where a tool has a fault of our own."""
 
-import logging
-
 import pytest
 from mcp import Client, MCPError
 
@@ -45,8 +43,7 @@ async def test_a_fault_of_ours_is_told_in_our_words_and_its_own_stand_in_the_log
 
 
 @pytest.mark.parametrize("era", ERAS)
-async def test_a_fault_in_a_resource_is_told_in_our_words(server, era, caplog):
-    caplog.set_level(logging.CRITICAL)
+async def test_a_fault_in_a_resource_is_told_in_our_words(server, era):
     async with Client(server, mode=era) as client:
         with pytest.raises(MCPError) as caught:
             await client.read_resource("wan://tasks/t")
